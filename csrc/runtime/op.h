@@ -1,0 +1,103 @@
+// The operator table as C++ sees it: parsed signatures, and how each body runs.
+//
+// A signature is written in PyTorch's schema grammar, e.g.
+//   add(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
+//   topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)
+//   relu_(Tensor(a!) self) -> Tensor(a!)          transpose(Tensor(a) self, int dim0, int dim1) -> Tensor(a)
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/value.h"
+
+namespace fl {
+
+enum class ParamType : uint8_t { Tensor, Tensors, Scalar, Int, Float, Bool, Str, Ints, Floats, DType, Device, Layout,
+                                 MemoryFormat, Generator, Any };
+
+struct Param {
+  std::string name;
+  ParamType type;
+  bool optional = false;      // `Tensor?`, `int[]?`: None is accepted
+  bool keyword_only = false;
+  bool has_default = false;
+  Value default_value;
+  int list_size = 0;          // `int[2]`: one int stands for both
+  char alias = 0;             // 'a' of Tensor(a) / Tensor(a!)
+  bool written = false;       // Tensor(a!)
+  bool is_static = false;     // a static attribute: part of the kernel's key
+  bool fold = false;          // run-time parameter, constant in the body where it equals its default
+};
+
+struct Return {
+  std::string name;  // fields of a named tuple
+  ParamType type;
+  char alias = 0;
+  bool written = false;
+};
+
+struct Op;
+
+struct Overload {
+  Op* op = nullptr;
+  int index = 0;                 // in op->overloads
+  std::vector<Param> params;
+  std::vector<Return> returns;
+  bool is_view = false;          // a return aliases a parameter that is not written
+  int mutated = -1;              // the parameter that is changed in place (Tensor(a!)), -1: none
+};
+
+enum class BodyKind : uint8_t { Scalar, Reduce, Row, Native, Loop, Composite };
+
+// How the dtype of the result follows from the promoted dtype of the operands.
+enum class ResultRule : uint8_t { Promote, Float, Bool, Real, Input, Int64, Explicit };
+
+// One call that is being run: arguments in the order of the parameters, defaults filled in.
+struct Call {
+  const Overload* overload;
+  Value* args;
+  Op& op() const { return *overload->op; }
+  const Value& operator[](int i) const { return args[i]; }
+};
+
+using Outputs = std::vector<Value>;
+using ForwardFn = void (*)(const Call&, Outputs&);
+
+// What backward needs of a Scalar or Row operator: made once by Python per (attributes, fold, complex, needs).
+struct BackwardPlan {
+  Op* derived = nullptr;                     // null: every gradient is "g" or "0"
+  struct Saved { bool output; int index; };  // operands of `derived` after the incoming gradients
+  std::vector<Saved> saved;
+  std::vector<int> outputs;                  // per needed operand: k-th output of derived, kPassGrad or kNoGrad
+  static constexpr int kPassGrad = -1, kNoGrad = -2;
+};
+
+struct Op {
+  uint32_t id;
+  std::string name;               // "add", "nn.functional.gelu" has name "gelu"
+  BodyKind kind;
+  ResultRule result = ResultRule::Promote;
+  uint32_t dtypes = 0xffffffff;   // bit per DType that the operands may have after promotion
+  std::vector<std::unique_ptr<Overload>> overloads;
+  ForwardFn forward = nullptr;    // set by the kind, or by register_native
+  bool has_gradient = true;       // false: results never require a gradient (comparisons, argmax)
+  bool derived = false;           // made by ops.derive: operands have the compute dtype already
+  int n_outputs = 1;
+  void* python = nullptr;         // the entry (borrowed, immortal): bodies of Composite and Loop, grad
+  void* dispatch = nullptr;       // per-kind data: kernel table slots, plans, gradient programs
+};
+
+Op* find_op(std::string_view name);
+Op& op_by_id(uint32_t id);
+
+// C++ implementations of Native bodies, found by name when the table registers the entry. Static objects.
+struct RegisterNative {
+  RegisterNative(const char* name, ForwardFn fn);
+};
+ForwardFn find_native(std::string_view name);
+
+}  // namespace fl
