@@ -1,0 +1,50 @@
+# Every command does its own set-up: it makes .venv, installs what it needs there and compiles what changed.
+#
+#   make demo       a network learns handwritten digits     DEMO="--epochs 5" for its options
+#   make test       the tests                               TESTS="tests/test_layering.py -k cycle" for some of them
+#   make test-all   the slow ones too
+#   make lint       ruff, clang-format, types
+#   make asan       the tests under AddressSanitizer, UBSan and guard mode
+#   make bench      what is measured against PyTorch
+#   make clean      removes what these made
+
+SHELL := /bin/bash
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+WORKERS ?= 2
+TESTS ?= tests
+export VENV
+
+.PHONY: demo test test-all lint asan bench clean
+.NOTPARALLEL:
+
+demo:
+	@tools/setup demo
+	@$(RUN) -m flambeau demo $(DEMO)
+
+test:
+	@tools/setup test demo
+	@$(RUN) -m pytest -n $(WORKERS) -m "not slow" $(TESTS)
+
+test-all:
+	@tools/setup test demo
+	@$(RUN) -m pytest -n $(WORKERS) $(TESTS)
+
+lint:
+	@tools/setup lint
+	@$(RUN) -m ruff check .
+	@find csrc \( -name '*.h' -o -name '*.cpp' \) -print0 | xargs -0 $(VENV)/bin/clang-format --dry-run --Werror
+	@$(RUN) -m mypy
+
+asan:
+	@tools/setup test demo
+	@PYTHON=$(RUN) tools/asan $(TESTS)
+
+bench:
+	@tools/setup test demo
+	@$(RUN) -m bench $(BENCH)
+
+clean:
+	rm -rf $(VENV) build build-* .pytest_cache .ruff_cache .mypy_cache
+	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
+	rm -f src/flambeau/_core*.so
