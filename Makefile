@@ -4,6 +4,7 @@
 #   make test       the tests                               TESTS="tests/test_layering.py -k cycle" for some of them
 #   make test-all   the slow ones too
 #   make lint       ruff, clang-format, types
+#   make format     puts C++ into the house's format
 #   make asan       the tests under AddressSanitizer, UBSan and guard mode
 #   make bench      what is measured against PyTorch
 #   make clean      removes what these made
@@ -15,7 +16,7 @@ WORKERS ?= 2
 TESTS ?= tests
 export VENV
 
-.PHONY: demo test test-all lint asan bench clean
+.PHONY: demo test test-all lint format asan bench clean
 .NOTPARALLEL:
 
 demo:
@@ -35,6 +36,11 @@ lint:
 	@$(RUN) -m ruff check .
 	@find csrc \( -name '*.h' -o -name '*.cpp' \) -print0 | xargs -0 $(VENV)/bin/clang-format --dry-run --Werror
 	@$(RUN) -m mypy
+
+format:
+	@tools/setup lint
+	@$(RUN) -m ruff check --fix-only --quiet .
+	@find csrc \( -name '*.h' -o -name '*.cpp' \) -print0 | xargs -0 $(VENV)/bin/clang-format -i
 
 asan:
 	@tools/setup test demo
