@@ -1,5 +1,5 @@
 // The caching allocator of the CPU: 64-byte aligned blocks in size classes, live and peak counters always on.
-// FLAMBEAU_GUARD=end|start (or 1, alternating by run) gives every block pages of its own, against a protected page.
+// FLAMBEAU_GUARD=end|start (or 1: every other block) gives every block pages of its own, against a protected page.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,10 +7,12 @@
 namespace fl {
 
 struct MemoryStats {
-  int64_t live_bytes, peak_bytes, cached_bytes, allocations;
+  int64_t live_bytes, peak_bytes;  // of blocks in use, each rounded up to its size class
+  int64_t cached_bytes;            // held back for later
+  int64_t allocations;             // blocks asked of the system since the process began
 };
 
-void* allocate(size_t bytes);  // raises Error(Memory) with PyTorch's sentence; bytes == 0 gives nullptr
+void* allocate(size_t bytes);  // raises Error(Runtime) with PyTorch's sentence; bytes == 0 gives nullptr
 void deallocate(void* p, size_t bytes) noexcept;
 MemoryStats memory_stats();
 void reset_peak_memory();

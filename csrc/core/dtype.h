@@ -8,11 +8,21 @@ namespace fl {
 enum class DType : uint8_t { Bool, U8, I8, I16, I32, I64, U16, U32, U64, F16, BF16, F32, F64, C64, C128 };
 constexpr int kDTypes = 15;
 
-constexpr bool is_complex(DType d) { return d >= DType::C64; }
-constexpr bool is_float(DType d) { return d >= DType::F16 && d <= DType::F64; }
-constexpr bool is_differentiable(DType d) { return d >= DType::F16; }
-constexpr bool is_bool(DType d) { return d == DType::Bool; }
-constexpr bool is_integer(DType d) { return d >= DType::U8 && d <= DType::U64; }  // without bool
+constexpr bool is_complex(DType d) {
+  return d >= DType::C64;
+}
+constexpr bool is_float(DType d) {
+  return d >= DType::F16 && d <= DType::F64;
+}
+constexpr bool is_differentiable(DType d) {
+  return d >= DType::F16;
+}
+constexpr bool is_bool(DType d) {
+  return d == DType::Bool;
+}
+constexpr bool is_integer(DType d) {
+  return d >= DType::U8 && d <= DType::U64;
+}  // without bool
 constexpr bool is_signed(DType d) {
   return d != DType::Bool && d != DType::U8 && d != DType::U16 && d != DType::U32 && d != DType::U64;
 }
@@ -25,12 +35,15 @@ constexpr size_t dtype_size(DType d) {
 // "float32": the name users see; "f32": the code in kernel keys.
 const char* dtype_name(DType d);
 const char* dtype_code(DType d);
+// "Float": the name in PyTorch's error sentences.
+const char* dtype_title(DType d);
 
 // float32 -> complex64, complex128 -> float64, and so on; a type already of that kind is returned as it is.
 DType to_real(DType d);
 DType to_complex(DType d);
 
-// The type that PyTorch gives `a + b` for two tensors of dimension one or more.
+// The type that PyTorch gives `a + b` for two tensors of dimension one or more. Raises for an unsigned type of 16 bits
+// or more beside another integer, bool or complex type, as PyTorch does.
 DType promote(DType a, DType b);
 
 }  // namespace fl

@@ -3,7 +3,6 @@
 #include <functional>
 
 #include "core/ref.h"
-#include "core/dtype.h"
 
 namespace fl {
 
@@ -19,7 +18,8 @@ class Storage final : public RefCounted {
   // Owns `bytes` freshly allocated, uninitialised bytes (none on meta).
   static Ref<Storage> create(size_t bytes, Device device = {});
   // Wraps foreign memory; `deleter` runs when the last reference goes (any thread).
-  static Ref<Storage> wrap(void* data, size_t bytes, Device device, std::function<void()> deleter, bool writable = true);
+  static Ref<Storage> wrap(void* data, size_t bytes, Device device, std::function<void()> deleter,
+                           bool writable = true);
 
   void* data() {
     if (materialise_) [[unlikely]]
@@ -34,13 +34,13 @@ class Storage final : public RefCounted {
 
   // In-place changes count here; views share it because they share the storage.
   uint32_t version = 0;
-  // A deferred value: called once, before the first data(). Set by the recorder of compiled regions.
+  // A deferred value: the bytes are given back now; the first data() allocates them again and calls `fn` to fill them.
+  // Set by the recorder of compiled regions.
   void defer(std::function<void(Storage&)> fn);
 
  private:
   Storage() = default;
   ~Storage() override;
-  void destroy() override;  // free list
   void materialise();
 
   void* data_ = nullptr;

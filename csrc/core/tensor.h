@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "core/dtype.h"
 #include "core/storage.h"
 
 namespace fl {
@@ -86,8 +87,8 @@ class Tensor final : public RefCounted {
   int64_t offset = 0;  // in elements
   Dims sizes, strides;
   DType dtype = DType::F32;
-  uint8_t flags = 0;          // TensorFlag
-  bool requires_grad = false; // true for leaves that ask and for results that have a grad_fn
+  uint8_t flags = 0;            // TensorFlag
+  bool requires_grad = false;   // true for leaves that ask and for results that have a grad_fn
   bool wrapped_number = false;  // came from a Python number: takes part in promotion weakly
   bool inference = false;
   std::shared_ptr<uint32_t> own_version;  // `.data`: shares the storage, not the version counter
