@@ -30,7 +30,7 @@ class Value {
   Value(int64_t v) : tag_(Tag::Int) { u_.i = v; }
   Value(double v) : tag_(Tag::Float) { u_.d = v; }
   Value(DType v) : tag_(Tag::DType) { u_.i = static_cast<int64_t>(v); }
-  Value(Device v) : tag_(Tag::Device) { u_.dev = v; }
+  Value(Device v) : tag_(Tag::Device) { u_.i = static_cast<int64_t>(v.type) << 8 | static_cast<uint8_t>(v.index); }
   Value(MemoryFormat v) : tag_(Tag::MemoryFormat) { u_.i = static_cast<int64_t>(v); }
   Value(std::complex<double> v) : Value(Tag::Complex) { u_.b->complex = v; }
   Value(std::string v) : Value(Tag::Str) { u_.b->str = std::move(v); }
@@ -68,7 +68,7 @@ class Value {
   double as_double() const { return tag_ == Tag::Float ? u_.d : tag_ == Tag::Complex ? u_.b->complex.real() : double(u_.i); }
   std::complex<double> as_complex() const { return tag_ == Tag::Complex ? u_.b->complex : std::complex<double>(as_double()); }
   DType dtype() const { return static_cast<DType>(u_.i); }
-  Device device() const { return u_.dev; }
+  Device device() const { return {static_cast<DeviceType>(u_.i >> 8), static_cast<int8_t>(u_.i & 0xff)}; }
   MemoryFormat memory_format() const { return static_cast<MemoryFormat>(u_.i); }
   const std::string& str() const { return u_.b->str; }
   const std::vector<int64_t>& ints() const { return u_.b->ints; }
@@ -93,7 +93,6 @@ class Value {
   union {
     int64_t i = 0;
     double d;
-    Device dev;
     Tensor* t;
     Box* b;
   } u_;
