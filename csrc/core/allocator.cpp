@@ -53,20 +53,14 @@ constexpr int kLocalClasses = class_of(size_t{32} << 10) + 1;  // small blocks m
 static_assert(class_size(class_of(257)) == 320 && class_size(class_of(320)) == 320 && class_of(321) == class_of(384));
 
 // How many blocks of a class one thread keeps to itself.
-constexpr int local_limit(int c) {
-  return static_cast<int>(std::clamp<size_t>((64 << 10) / class_size(c), 4, 64));
-}
+constexpr int local_limit(int c) { return static_cast<int>(std::clamp<size_t>((64 << 10) / class_size(c), 4, 64)); }
 
 // --- blocks
 // -----------------------------------------------------------------------------------------------------------
 
 #ifdef FL_ASAN
-void poison(void* p, size_t bytes) {
-  ASAN_POISON_MEMORY_REGION(p, bytes);
-}
-void unpoison(void* p, size_t bytes) {
-  ASAN_UNPOISON_MEMORY_REGION(p, bytes);
-}
+void poison(void* p, size_t bytes) { ASAN_POISON_MEMORY_REGION(p, bytes); }
+void unpoison(void* p, size_t bytes) { ASAN_UNPOISON_MEMORY_REGION(p, bytes); }
 #else
 void poison(void*, size_t) {}
 void unpoison(void*, size_t) {}
@@ -184,7 +178,7 @@ class Central {
 
   // Returns waiting blocks, the largest first, until no more than `bytes` are owned.
   void shrink_to(int64_t bytes) {
-    for (int c = kClasses - 1; c >= 0; --c) {
+    for (int c = kClasses - 1; c >= 0 && owned_bytes.load(std::memory_order_relaxed) > bytes; --c) {
       while (owned_bytes.load(std::memory_order_relaxed) > bytes && !lists_[c].empty()) {
         system_free(lists_[c].pop(), c);
         owned_bytes.fetch_sub(static_cast<int64_t>(class_size(c)), std::memory_order_relaxed);
@@ -259,8 +253,7 @@ void give_block(void* p, int c) {
 void count_live(int64_t bytes) {
   int64_t now = live_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   int64_t peak = peak_bytes.load(std::memory_order_relaxed);
-  while (now > peak && !peak_bytes.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
+  while (now > peak && !peak_bytes.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {}
 }
 
 [[noreturn]] void out_of_memory(size_t bytes) {
@@ -323,9 +316,7 @@ MemoryStats memory_stats() {
           system_allocations.load(std::memory_order_relaxed)};
 }
 
-void reset_peak_memory() {
-  peak_bytes.store(live_bytes.load(std::memory_order_relaxed), std::memory_order_relaxed);
-}
+void reset_peak_memory() { peak_bytes.store(live_bytes.load(std::memory_order_relaxed), std::memory_order_relaxed); }
 
 void empty_cache() {
   if (Local* mine = local()) mine->flush();

@@ -29,9 +29,7 @@ constexpr Names kNames[kDTypes] = {
 };
 
 // The unsigned types that take part in promotion with floating-point types only.
-constexpr bool is_wide_unsigned(DType d) {
-  return d >= DType::U16 && d <= DType::U64;
-}
+constexpr bool is_wide_unsigned(DType d) { return d >= DType::U16 && d <= DType::U64; }
 
 DType promote_floating(DType a, DType b) {
   if (!is_float(a)) return b;
@@ -54,15 +52,9 @@ DType promote_integers(DType a, DType b) {
 
 }  // namespace
 
-const char* dtype_name(DType d) {
-  return kNames[static_cast<int>(d)].name;
-}
-const char* dtype_code(DType d) {
-  return kNames[static_cast<int>(d)].code;
-}
-const char* dtype_title(DType d) {
-  return kNames[static_cast<int>(d)].title;
-}
+const char* dtype_name(DType d) { return kNames[static_cast<int>(d)].name; }
+const char* dtype_code(DType d) { return kNames[static_cast<int>(d)].code; }
+const char* dtype_title(DType d) { return kNames[static_cast<int>(d)].title; }
 
 DType to_real(DType d) {
   if (d == DType::C64) return DType::F32;

@@ -8,21 +8,11 @@ namespace fl {
 enum class DType : uint8_t { Bool, U8, I8, I16, I32, I64, U16, U32, U64, F16, BF16, F32, F64, C64, C128 };
 constexpr int kDTypes = 15;
 
-constexpr bool is_complex(DType d) {
-  return d >= DType::C64;
-}
-constexpr bool is_float(DType d) {
-  return d >= DType::F16 && d <= DType::F64;
-}
-constexpr bool is_differentiable(DType d) {
-  return d >= DType::F16;
-}
-constexpr bool is_bool(DType d) {
-  return d == DType::Bool;
-}
-constexpr bool is_integer(DType d) {
-  return d >= DType::U8 && d <= DType::U64;
-}  // without bool
+constexpr bool is_complex(DType d) { return d >= DType::C64; }
+constexpr bool is_float(DType d) { return d >= DType::F16 && d <= DType::F64; }
+constexpr bool is_differentiable(DType d) { return d >= DType::F16; }
+constexpr bool is_bool(DType d) { return d == DType::Bool; }
+constexpr bool is_integer(DType d) { return d >= DType::U8 && d <= DType::U64; }  // without bool
 constexpr bool is_signed(DType d) {
   return d != DType::Bool && d != DType::U8 && d != DType::U16 && d != DType::U32 && d != DType::U64;
 }

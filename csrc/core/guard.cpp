@@ -87,15 +87,9 @@ void* guard_allocate(size_t bytes) {
   return base + page + (next_at_start() ? 0 : data_bytes - bytes);
 }
 
-void guard_deallocate(void* p, size_t bytes) noexcept {
-  quarantine.add(layout_of(p, bytes));
-}
+void guard_deallocate(void* p, size_t bytes) noexcept { quarantine.add(layout_of(p, bytes)); }
 
-void guard_before_fork() {
-  quarantine.lock();
-}
-void guard_after_fork() {
-  quarantine.unlock();
-}
+void guard_before_fork() { quarantine.lock(); }
+void guard_after_fork() { quarantine.unlock(); }
 
 }  // namespace fl

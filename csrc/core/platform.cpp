@@ -51,9 +51,7 @@ void* map_pages(size_t bytes, size_t alignment) {
   return reinterpret_cast<void*>(at);
 }
 
-void unmap_pages(void* p, size_t bytes) noexcept {
-  munmap(p, bytes);
-}
+void unmap_pages(void* p, size_t bytes) noexcept { munmap(p, bytes); }
 
 bool protect_pages(void* p, size_t bytes, Access access) noexcept {
   int protection = access == Access::None        ? PROT_NONE
@@ -70,9 +68,7 @@ void advise_huge_pages(void* p, size_t bytes) noexcept {
 #endif
 }
 
-void discard_pages(void* p, size_t bytes) noexcept {
-  madvise(p, bytes, MADV_DONTNEED);
-}
+void discard_pages(void* p, size_t bytes) noexcept { madvise(p, bytes, MADV_DONTNEED); }
 
 // --- threads
 // ----------------------------------------------------------------------------------------------------------
@@ -119,19 +115,13 @@ int available_cpus() {
 }
 
 #ifdef __linux__
-void wait_on(std::atomic<uint32_t>& word, uint32_t expected) noexcept {
-  futex(word, FUTEX_WAIT_PRIVATE, expected);
-}
+void wait_on(std::atomic<uint32_t>& word, uint32_t expected) noexcept { futex(word, FUTEX_WAIT_PRIVATE, expected); }
 void wake(std::atomic<uint32_t>& word, int count) noexcept {
   futex(word, FUTEX_WAKE_PRIVATE, static_cast<uint32_t>(count));
 }
 #else
-void wait_on(std::atomic<uint32_t>& word, uint32_t expected) noexcept {
-  word.wait(expected);
-}
-void wake(std::atomic<uint32_t>& word, int) noexcept {
-  word.notify_all();
-}
+void wait_on(std::atomic<uint32_t>& word, uint32_t expected) noexcept { word.wait(expected); }
+void wake(std::atomic<uint32_t>& word, int) noexcept { word.notify_all(); }
 #endif
 
 SignalsBlocked::SignalsBlocked() {
@@ -155,12 +145,8 @@ void on_fork(void (*before)(), void (*after_in_parent)(), void (*after_in_child)
 // --- shared libraries
 // -------------------------------------------------------------------------------------------------
 
-void* open_library(const char* path) {
-  return dlopen(path, RTLD_NOW | RTLD_LOCAL);
-}
-void* library_symbol(void* library, const char* name) {
-  return dlsym(library, name);
-}
+void* open_library(const char* path) { return dlopen(path, RTLD_NOW | RTLD_LOCAL); }
+void* library_symbol(void* library, const char* name) { return dlsym(library, name); }
 std::string library_error() {
   const char* text = dlerror();
   return text ? text : "";

@@ -13,7 +13,9 @@ class RefCounted {
   RefCounted& operator=(const RefCounted&) = delete;
   void retain() const { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() const {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) const_cast<RefCounted*>(this)->destroy();
+    // Whoever holds the only reference needs no atomic read-modify-write: nobody else can take another one.
+    if (ref_count() == 1 || refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      const_cast<RefCounted*>(this)->destroy();
   }
   int32_t ref_count() const { return refs_.load(std::memory_order_acquire); }
 
@@ -23,6 +25,8 @@ class RefCounted {
   virtual void destroy() { delete this; }
 
  private:
+  template <class T>
+  friend class Ref;
   mutable std::atomic<int32_t> refs_{0};
 };
 
@@ -58,6 +62,11 @@ class Ref {
     r.p_ = p;
     return r;
   }
+  // The first reference to an object that no other thread knows of.
+  static Ref fresh(T* p) {
+    static_cast<const RefCounted*>(p)->refs_.store(1, std::memory_order_relaxed);
+    return adopt(p);
+  }
 
  private:
   T* p_ = nullptr;
@@ -65,7 +74,7 @@ class Ref {
 
 template <class T, class... A>
 Ref<T> make_ref(A&&... a) {
-  return Ref<T>(new T(std::forward<A>(a)...));
+  return Ref<T>::fresh(new T(std::forward<A>(a)...));
 }
 
 }  // namespace fl

@@ -1,7 +1,6 @@
 // The layout of an elementwise result: contiguous where an operand's layout does not say otherwise, else the dense
 // permutation that follows the first operand which decides, as PyTorch's programs rely on.
 #include <algorithm>
-#include <array>
 
 #include "core/tensor.h"
 
@@ -16,23 +15,20 @@ bool same_sizes(IntSpan sizes, std::span<Tensor* const> operands) {
 }
 
 // Strides of a dense tensor whose dimensions, from the innermost, are order[0], order[1], ...
-Dims dense_strides(IntSpan sizes, std::span<const int> order) {
+Dims dense_strides(IntSpan sizes, const Dims& order) {
   Dims strides(static_cast<int>(sizes.size()));
   int64_t stride = 1;
-  for (int d : order) {
-    strides[d] = stride;
+  for (int64_t d : order) {
+    strides[static_cast<int>(d)] = stride;
     stride *= sizes[static_cast<size_t>(d)];
   }
   return strides;
 }
 
-// Strides of the channels-last layout of four or five dimensions; empty otherwise.
+// Strides of the channels-last layout of four dimensions; empty otherwise.
 Dims channels_last_strides(IntSpan sizes) {
-  static constexpr std::array<int, 4> order4 = {1, 3, 2, 0};
-  static constexpr std::array<int, 5> order5 = {1, 4, 3, 2, 0};
-  if (sizes.size() == 4) return dense_strides(sizes, order4);
-  if (sizes.size() == 5) return dense_strides(sizes, order5);
-  return {};
+  if (sizes.size() != 4) return {};
+  return dense_strides(sizes, {1, 3, 2, 0});
 }
 
 bool is_channels_last(const Tensor& t, const Dims& expected) {
@@ -133,14 +129,7 @@ Dims result_strides(IntSpan sizes, std::span<Tensor* const> operands) {
     if (const Tensor* t = shared_dense_layout(operands)) return t->strides;
   }
   Dims order = preferred_order(sizes, operands);
-  if (is_row_major(order)) return contiguous_strides(sizes);
-  Dims strides(order.size());
-  int64_t stride = 1;
-  for (int64_t d : order) {
-    strides[static_cast<int>(d)] = stride;
-    stride *= sizes[static_cast<size_t>(d)];
-  }
-  return strides;
+  return is_row_major(order) ? contiguous_strides(sizes) : dense_strides(sizes, order);
 }
 
 }  // namespace fl

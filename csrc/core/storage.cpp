@@ -22,7 +22,7 @@ void* device_allocate(size_t bytes, Device device) {
 
 Ref<Storage> Storage::create(size_t bytes, Device device) {
   void* data = device_allocate(bytes, device);
-  Ref<Storage> s(new Storage);
+  Ref<Storage> s = Ref<Storage>::fresh(new Storage);
   s->data_ = data;
   s->bytes_ = bytes;
   s->device_ = device;
@@ -30,7 +30,7 @@ Ref<Storage> Storage::create(size_t bytes, Device device) {
 }
 
 Ref<Storage> Storage::wrap(void* data, size_t bytes, Device device, std::function<void()> deleter, bool writable) {
-  Ref<Storage> s(new Storage);
+  Ref<Storage> s = Ref<Storage>::fresh(new Storage);
   s->data_ = data;
   s->bytes_ = bytes;
   s->device_ = device;

@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 
+#include "core/object_cache.h"
 #include "core/ref.h"
 
 namespace fl {
@@ -37,6 +38,9 @@ class Storage final : public RefCounted {
   // A deferred value: the bytes are given back now; the first data() allocates them again and calls `fn` to fill them.
   // Set by the recorder of compiled regions.
   void defer(std::function<void(Storage&)> fn);
+
+  static void* operator new(size_t) { return ObjectCache<Storage>::take(); }
+  static void operator delete(void* p) { ObjectCache<Storage>::give(p); }
 
  private:
   Storage() = default;

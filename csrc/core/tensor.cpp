@@ -1,5 +1,6 @@
 #include "core/tensor.h"
 
+#include <algorithm>
 #include <string>
 
 #include "core/error.h"
@@ -24,6 +25,12 @@ bool strides_are_contiguous(const Dims& sizes, const Dims& strides) {
     expected *= sizes[i];
   }
   return true;
+}
+
+[[noreturn]] void fail_negative(IntSpan sizes) {
+  int64_t first = *std::ranges::find_if(sizes, [](int64_t size) { return size < 0; });
+  fail(ErrorKind::Runtime, "Trying to create tensor with negative dimension %lld: %s", static_cast<long long>(first),
+       list_text(sizes).c_str());
 }
 
 // Bytes that `numel` elements take; raises where the number does not fit.
@@ -62,14 +69,14 @@ void check_layout(IntSpan sizes, IntSpan strides) {
 }  // namespace
 
 Ref<Tensor> Tensor::empty(IntSpan sizes, DType dtype, Device device) {
-  size_t bytes = checked_bytes(checked_numel(sizes), sizes, dtype);
-  Ref<Storage> storage = Storage::create(bytes, device);
-  Ref<Tensor> t(new Tensor);
+  int64_t numel = checked_numel(sizes);
+  Ref<Storage> storage = Storage::create(checked_bytes(numel, sizes, dtype), device);
+  Ref<Tensor> t = Ref<Tensor>::fresh(new Tensor);
   t->storage = std::move(storage);
   t->sizes = Dims(sizes);
   t->strides = contiguous_strides(sizes);
   t->dtype = dtype;
-  t->refresh();
+  t->numel_ = numel;
   return t;
 }
 
@@ -78,7 +85,7 @@ Ref<Tensor> Tensor::empty_strided(IntSpan sizes, IntSpan strides, DType dtype, D
   check_layout(sizes, strides);
   size_t bytes = checked_bytes(checked_extent(sizes, strides), sizes, dtype);
   Ref<Storage> storage = Storage::create(bytes, device);
-  Ref<Tensor> t(new Tensor);
+  Ref<Tensor> t = Ref<Tensor>::fresh(new Tensor);
   t->storage = std::move(storage);
   t->sizes = Dims(sizes);
   t->strides = Dims(strides);
@@ -101,7 +108,7 @@ Ref<Tensor> Tensor::make(Ref<Storage> storage, int64_t offset, Dims sizes, Dims 
       "out of bounds for storage of size %zu",
       list_text(sizes).c_str(), list_text(strides).c_str(), static_cast<long long>(offset), dtype_size(dtype),
       static_cast<long long>(end_bytes), storage->bytes());
-  Ref<Tensor> t(new Tensor);
+  Ref<Tensor> t = Ref<Tensor>::fresh(new Tensor);
   t->storage = std::move(storage);
   t->offset = offset;
   t->sizes = std::move(sizes);
@@ -133,18 +140,18 @@ Dims contiguous_strides(IntSpan sizes) {
 }
 
 int64_t checked_numel(IntSpan sizes) {
-  int64_t numel = 1, positive = 1;
-  bool overflow = false;
+  int64_t positive = 1;  // strides do not see zeros, so the other sizes must fit by themselves
+  bool zero = false, overflow = false, negative = false;
   for (int64_t size : sizes) {
-    FL_CHECK(size >= 0, ErrorKind::Runtime, "Trying to create tensor with negative dimension %lld: %s",
-             static_cast<long long>(size), list_text(sizes).c_str());
-    // Strides do not see zeros, so the other sizes must fit by themselves.
-    overflow |= size > 0 && __builtin_mul_overflow(positive, size, &positive);
-    numel = size == 0 ? 0 : numel == 0 ? 0 : positive;
+    negative |= size < 0;
+    zero |= size == 0;
+    if (size > 1) overflow |= __builtin_mul_overflow(positive, size, &positive);
   }
+  if (negative) [[unlikely]]
+    fail_negative(sizes);
   FL_CHECK(!overflow, ErrorKind::Runtime, "Storage size calculation overflowed with sizes=%s",
            list_text(sizes).c_str());
-  return numel;
+  return zero ? 0 : positive;
 }
 
 Dims broadcast_sizes(IntSpan a, IntSpan b) {

@@ -1,7 +1,9 @@
 // A tensor: storage, offset, sizes, strides, dtype. Autograd and Python hang their own data on it.
 #pragma once
+#include <cstring>
 #include <initializer_list>
 #include <memory>
+#include <new>
 #include <span>
 
 #include "core/dtype.h"
@@ -16,12 +18,28 @@ class Dims {
  public:
   Dims() = default;
   Dims(std::initializer_list<int64_t> v) : Dims(IntSpan(v.begin(), v.size())) {}
-  explicit Dims(IntSpan v);
-  explicit Dims(int n, int64_t fill = 0);
+  explicit Dims(IntSpan v) : Dims(v.size(), Uninitialised{}) {
+    int64_t* to = data();
+    for (size_t i = 0; i < v.size(); ++i) to[i] = v[i];
+  }
+  explicit Dims(int n, int64_t fill = 0) : Dims(static_cast<size_t>(n), Uninitialised{}) {
+    int64_t* to = data();
+    for (int i = 0; i < n; ++i) to[i] = fill;
+  }
   Dims(const Dims& o) : Dims(IntSpan(o)) {}
-  Dims(Dims&& o) noexcept;
-  Dims& operator=(const Dims& o);
-  Dims& operator=(Dims&& o) noexcept;
+  Dims(Dims&& o) noexcept : n_(o.n_) {
+    std::memcpy(inline_, o.inline_, sizeof inline_);  // the pointer, where there is one, lies there too
+    o.n_ = 0;
+  }
+  Dims& operator=(const Dims& o) {
+    if (this != &o) *this = Dims(IntSpan(o));
+    return *this;
+  }
+  Dims& operator=(Dims&& o) noexcept {
+    if (this == &o) return *this;
+    this->~Dims();
+    return *new (this) Dims(std::move(o));
+  }
   ~Dims() {
     if (n_ > kInline) delete[] heap_;
   }
@@ -40,6 +58,11 @@ class Dims {
   void erase(int at);
 
  private:
+  struct Uninitialised {};
+  Dims(size_t n, Uninitialised) : n_(static_cast<int>(n)) {
+    if (n_ > kInline) heap_ = new int64_t[n];
+  }
+
   static constexpr int kInline = 6;
   int n_ = 0;
   union {
@@ -96,10 +119,13 @@ class Tensor final : public RefCounted {
   void* py = nullptr;  // the Python object (bind/tensor_object.h), which may be owned by this tensor
   bool owns_py = false;
 
+  static void* operator new(size_t) { return ObjectCache<Tensor>::take(); }
+  static void operator delete(void* p) { ObjectCache<Tensor>::give(p); }
+
  private:
   Tensor() = default;
   ~Tensor() override = default;
-  void destroy() override;  // free list; releases an owned Python object through py_release
+  void destroy() override;  // releases an owned Python object through py_release
 
   int64_t numel_ = 0;
   bool contiguous_ = true;
