@@ -1,0 +1,25 @@
+"""Distances, similarities and norms as compositions of operators. `nn.functional` gives them out."""
+
+from __future__ import annotations
+
+from flambeau import functional_ns as o
+
+Tensor = o.Tensor
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """|x1 - x2 + eps|_p over the last dimension."""
+    return o.norm(x1 - x2 + eps, p=p, dim=-1, keepdim=keepdim)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along a dimension."""
+    norms = [o.norm(x, p=2, dim=dim, keepdim=True) for x in (x1, x2)]
+    units = [x / norm.clamp_min(eps) for x, norm in zip((x1, x2), norms, strict=True)]
+    return (units[0] * units[1]).sum(dim)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """x / max(|x|_p, eps) along a dimension."""
+    length = o.norm(input, p=p, dim=dim, keepdim=True).clamp_min(eps).expand_as(input)
+    return input / length if out is None else o.div(input, length, out=out)

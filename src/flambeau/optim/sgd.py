@@ -1,0 +1,67 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from flambeau.optim._step import ProgramOptimizer, check_implementation, check_not_negative, check_rate
+from flambeau.optim.optimizer import ParamsT
+
+__all__ = ["SGD"]
+
+
+class SGD(ProgramOptimizer):
+    """v <- momentum v + (1 - dampening) g; p <- p - lr v, with g the gradient + weight_decay p.
+
+    Args:
+        params: tensors, or groups of them.
+        lr: learning rate.
+        momentum: how much of the last direction stays.
+        dampening: taken off the gradient's share in the direction.
+        weight_decay: strength of the pull to zero.
+        nesterov: look ahead along the new direction.
+        maximize: climb instead.
+        foreach, differentiable, fused: accepted; one kernel over all parameters runs in any case.
+
+    Example:
+        >>> opt = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        >>> opt.zero_grad(); loss.backward(); opt.step()
+    """
+
+    _program = "sgd"
+    _older_defaults: ClassVar[dict[str, Any]] = {"nesterov": False}
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Any = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: Any = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        check_rate(lr)
+        check_not_negative("momentum value", momentum)
+        check_not_negative("weight_decay value", weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        check_implementation(foreach, fused, differentiable)
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+                "foreach": foreach,
+                "differentiable": differentiable,
+                "fused": fused,
+            },
+        )
