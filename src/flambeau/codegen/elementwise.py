@@ -1,0 +1,182 @@
+"""Elementwise kernels: a scalar program applied to m rows of n elements, for any strides.
+
+    void k(char** ptr, const int64_t* stride, int64_t n, int64_t m, const Slot* params)
+
+Operands are outputs first, then inputs; `stride[0..nops)` are bytes between elements of a row, `stride[nops..2*nops)`
+between rows. The class of each operand (see `memory`) is compiled in. A row is done in unrolled vectors, single
+vectors, and a tail under a mask, or element by element where the target has no masks. Loads of a step come before its
+stores, so an output may be exactly one of the inputs.
+"""
+
+from dataclasses import dataclass
+
+from flambeau.ir import types as t
+from flambeau.ir.expr import Expr, walk
+from flambeau.ir.program import ScalarProgram
+
+from .emit import Elements, Outside, depends_only_on
+from .memory import Memory, load_param, tail_mask
+from .module import Function, Module
+from .target import Target
+
+ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
+CONTIGUOUS, BROADCAST, STRIDED = "c", "b", "s"
+
+
+def emit(module: Module, program: ScalarProgram, classes: str, name: str) -> None:
+    """Writes the kernel of a program for operands of these classes."""
+    _Kernel(module, program, classes, name).write()
+
+
+def usual_nodes(roots: tuple[Expr, ...]) -> list[Expr]:
+    """The nodes that are always computed: all but those behind `unlikely`."""
+    seen: dict[int, Expr] = {}
+    stack = list(roots)
+    while stack:
+        e = stack.pop()
+        if id(e) not in seen:
+            seen[id(e)] = e
+            stack.extend((e.args[0], e.args[2]) if e.op == "unlikely" else e.args)
+    return list(seen.values())
+
+
+def vector_lanes(target: Target, nodes: list[Expr]) -> int:
+    """Elements a vector holds so that the widest value fills a register."""
+    width = max((t.SIZE[e.dtype] for e in nodes if e.dtype != "b1" and e.op != "const"), default=1)
+    return max(target.vector_bytes // width, 1)
+
+
+@dataclass
+class _Operand:
+    dtype: str
+    kind: str
+    number: int  # position in ptr and stride
+    step: str = ""  # bytes between elements (strided operands)
+    row: str = ""  # address of the row's first element
+
+
+class _Kernel:
+    def __init__(self, module: Module, program: ScalarProgram, classes: str, name: str):
+        dtypes = [*program.outputs, *program.inputs]
+        if len(classes) != len(dtypes):
+            raise ValueError(f"{len(classes)} classes for {len(dtypes)} operands of {program.name}")
+        self.program = program
+        self.roots = program.lowered
+        self.function = Function(module, name, ARGUMENTS)
+        operands = [_Operand(d, c, k) for k, (d, c) in enumerate(zip(dtypes, classes, strict=True))]
+        self.outputs = operands[: len(program.outputs)]
+        self.inputs = operands[len(program.outputs) :]
+        self.operands = operands
+        self.nodes = usual_nodes(self.roots)
+        self.used = {e.attr[0] for e in walk(self.roots) if e.op == "input"}
+        self.lanes = self._lanes(module.target)
+        self.invariant = depends_only_on(self.roots, self._is_row_constant)
+        irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
+        self.masked = module.target.masks and not irregular and self.lanes >= 8
+        self.unroll = 1 if irregular else self._unroll()
+
+    def _lanes(self, target: Target) -> int:
+        storage = max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
+        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // storage, 1))
+
+    def _unroll(self) -> int:
+        """Short programs need several vectors in flight; long ones have enough to do."""
+        work = sum(1 for e in self.nodes if e.args)
+        return 4 if work <= 8 else 2 if work <= 24 else 1
+
+    def _is_row_constant(self, leaf: Expr) -> bool:
+        return leaf.op == "param" or (leaf.op == "input" and self.inputs[leaf.attr[0]].kind == BROADCAST)
+
+    def write(self) -> None:
+        f = self.function
+        bases = [f.value(f"load ptr, ptr {f.offset('%ptr', o.number, 'ptr')}, align 8") for o in self.operands]
+        rows = [self._stride(len(self.operands) + o.number) for o in self.operands]
+        for o in self.operands:
+            if o.kind == STRIDED:
+                o.step = self._stride(o.number)
+        with f.loop(0, "%m") as r:
+            for o, base, row in zip(self.operands, bases, rows, strict=True):
+                o.row = f.offset(base, f.mul(r, row))
+            self._row()
+        f.finish()
+
+    def _stride(self, position: int) -> str:
+        f = self.function
+        return f.value(f"load i64, ptr {f.offset('%stride', position, 'i64')}, align 8")
+
+    def _row(self) -> None:
+        """Vectors of falling width, each loop going on where the one before stopped."""
+        f = self.function
+        self.outside = Outside(f, f.section(), self._row_leaf)
+        done: str | int = 0
+        for vectors in ([self.unroll] if self.unroll > 1 else []) + ([] if self.masked else [1]):
+            done = self._vectors(vectors, done)
+        if self.masked:
+            with f.loop(done, "%n", self.lanes) as i:
+                self._step(i, [0], self.lanes, tail_mask(f, self.lanes, f.value(f"sub i64 %n, {i}")))
+        elif self.lanes > 1:
+            with f.loop(done, "%n") as i:
+                self._step(i, [0], 1)
+
+    def _vectors(self, vectors: int, start: str | int) -> str:
+        """Whole steps of some vectors from `start`; returns where they end."""
+        f = self.function
+        step = vectors * self.lanes
+        end = "%n" if step == 1 else f.value(f"and i64 %n, {-step}")
+        with f.loop(start, end, step) as i:
+            self._step(i, [k * self.lanes for k in range(vectors)], self.lanes)
+        return end
+
+    def _row_leaf(self, e: Expr) -> str:
+        number, part = e.attr
+        if e.op == "param":
+            return load_param(self.function, "%params", number, part, e.dtype)
+        o = self.inputs[number]
+        return Memory(self.function, Elements(self.function, 1, self._row_leaf)).load(o.dtype, o.row)[part]
+
+    def _step(self, i: str, offsets: list[int], lanes: int, mask: str | None = None) -> None:
+        """Elements i + offset .. i + offset + lanes for each offset: all loads, then results and stores."""
+        f = self.function
+        streams = [_Stream(self, f.add(i, offset), lanes, mask) for offset in offsets]
+        for stream in streams:
+            stream.load()
+        for stream in streams:
+            stream.finish()
+
+
+class _Stream:
+    """One vector of elements on its way through the program."""
+
+    def __init__(self, kernel: _Kernel, position: str, lanes: int, mask: str | None):
+        self.kernel = kernel
+        self.position = position
+        self.mask = mask
+        self.loaded: dict[int, tuple[str, ...]] = {}
+        self.elements = Elements(kernel.function, lanes, self._leaf, kernel.invariant, kernel.outside)
+        self.memory = Memory(kernel.function, self.elements)
+
+    def load(self) -> None:
+        for k, o in enumerate(self.kernel.inputs):
+            if k in self.kernel.used and o.kind == CONTIGUOUS:
+                self.loaded[k] = self.memory.load(o.dtype, self._address(o), self.mask)
+            elif k in self.kernel.used and o.kind == STRIDED:
+                self.loaded[k] = self.memory.load_strided(o.dtype, self._address(o), o.step)
+
+    def finish(self) -> None:
+        values = iter(self.elements.emit(*self.kernel.roots))
+        for o in self.kernel.outputs:
+            result = tuple(next(values) for _ in range(2 if t.is_complex(o.dtype) else 1))
+            if o.kind == CONTIGUOUS:
+                self.memory.store(o.dtype, result, self._address(o), self.mask)
+            else:
+                self.memory.store_strided(o.dtype, result, self._address(o), o.step or "0")
+
+    def _address(self, o: _Operand) -> str:
+        f = self.kernel.function
+        distance = o.step if o.kind == STRIDED else t.SIZE[o.dtype]
+        return f.offset(o.row, f.mul(self.position, distance))
+
+    def _leaf(self, e: Expr) -> str:
+        if e.op == "index":
+            raise TypeError(f"{self.kernel.program.name}: positions are for row programs")
+        return self.loaded[e.attr[0]][e.attr[1]]

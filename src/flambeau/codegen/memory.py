@@ -1,0 +1,151 @@
+"""Loads and stores of vectors of elements, whatever their storage dtype and distance: what kernels touch memory with.
+
+A *class* says how the elements of an operand follow each other along the inner dimension: `c` contiguous, `b` the same
+one for all (stride 0), `s` strided. Complex elements lie interleaved and are loaded as two vectors.
+"""
+
+from flambeau.ir import types as t
+
+from .emit import Elements
+from .module import Function, llvm_type, suffix
+
+
+def byte_type(dtype: str) -> str:
+    """The dtype whose LLVM type an element has in memory (bools are bytes)."""
+    return "u8" if dtype == "b1" else dtype
+
+
+def tail_mask(function: Function, lanes: int, rest: str) -> str:
+    """Lanes 0 .. rest-1 of `lanes`; rest is a positive i64."""
+    bits = max(lanes, 8)
+    kind = f"i{bits}"
+    full = function.value(f"icmp sge i64 {rest}, {lanes}")
+    narrow = rest if bits == 64 else function.value(f"trunc i64 {rest} to {kind}")
+    count = function.value(f"select i1 {full}, {kind} 0, {kind} {narrow}")
+    ones = function.value(f"shl {kind} -1, {count}")
+    mask = function.value(f"xor {kind} {ones}, -1")
+    mask = function.value(f"select i1 {full}, {kind} -1, {kind} {mask}")
+    if bits > lanes:
+        mask = function.value(f"trunc {kind} {mask} to i{lanes}")
+    return function.value(f"bitcast i{lanes} {mask} to <{lanes} x i1>")
+
+
+class Memory:
+    """Loads and stores of `elements.lanes` elements.
+
+    Args:
+        function: where instructions go.
+        elements: converts between storage and compute values.
+    """
+
+    def __init__(self, function: Function, elements: Elements):
+        self.function = function
+        self.elements = elements
+        self.lanes = elements.lanes
+
+    def load(self, dtype: str, pointer: str, mask: str | None = None) -> tuple[str, ...]:
+        """Compute values of contiguous elements (complex: real and imaginary); lanes outside the mask are 0."""
+        if t.is_complex(dtype):
+            return self._load_pairs(t.real_of(dtype), pointer)
+        memory = byte_type(dtype)
+        if mask is None:
+            raw = self.function.value(f"load {llvm_type(memory, self.lanes)}, ptr {pointer}, align {t.SIZE[dtype]}")
+        else:
+            raw = self._masked_load(memory, pointer, mask)
+        return (self.elements.widen(raw, dtype),)
+
+    def _masked_load(self, memory: str, pointer: str, mask: str) -> str:
+        kind = llvm_type(memory, self.lanes)
+        name = f"llvm.masked.load.{suffix(memory, self.lanes)}.p0"
+        address = f"ptr align {t.SIZE[memory]} {pointer}"
+        return self.function.call(name, kind, address, f"<{self.lanes} x i1> {mask}", f"{kind} zeroinitializer")
+
+    def _load_pairs(self, part: str, pointer: str) -> tuple[str, str]:
+        f, lanes = self.function, self.lanes
+        if lanes == 1:
+            kind = llvm_type(part)
+            second = f.offset(pointer, 1, kind)
+            return tuple(f.value(f"load {kind}, ptr {p}, align {t.SIZE[part]}") for p in (pointer, second))
+        kind = llvm_type(part, 2 * lanes)
+        both = f.value(f"load {kind}, ptr {pointer}, align {t.SIZE[part]}")
+        return tuple(self._pick(kind, both, range(first, 2 * lanes, 2)) for first in (0, 1))
+
+    def _pick(self, kind: str, vector: str, order, other: str = "poison") -> str:
+        order = list(order)
+        positions = ", ".join(f"i32 {k}" for k in order)
+        return self.function.value(f"shufflevector {kind} {vector}, {kind} {other}, <{len(order)} x i32> <{positions}>")
+
+    def load_strided(self, dtype: str, pointer: str, stride: str) -> tuple[str, ...]:
+        """Compute values of elements `stride` bytes apart."""
+        if t.is_complex(dtype):
+            part = t.real_of(dtype)
+            second = self.function.offset(pointer, t.SIZE[part])
+            return tuple(self._collect(part, p, stride) for p in (pointer, second))
+        return (self.elements.widen(self._collect(byte_type(dtype), pointer, stride), dtype),)
+
+    def _collect(self, memory: str, pointer: str, stride: str) -> str:
+        f, scalar = self.function, llvm_type(memory)
+        if self.lanes == 1:
+            return f.value(f"load {scalar}, ptr {pointer}, align {t.SIZE[memory]}")
+        kind = llvm_type(memory, self.lanes)
+        vector = "poison"
+        for k in range(self.lanes):
+            if k:
+                pointer = f.offset(pointer, stride)
+            one = f.value(f"load {scalar}, ptr {pointer}, align {t.SIZE[memory]}")
+            vector = f.value(f"insertelement {kind} {vector}, {scalar} {one}, i32 {k}")
+        return vector
+
+    def store(self, dtype: str, values: tuple[str, ...], pointer: str, mask: str | None = None) -> None:
+        """Stores compute values as contiguous elements; lanes outside the mask are not touched."""
+        if t.is_complex(dtype):
+            self._store_pairs(t.real_of(dtype), values, pointer)
+            return
+        memory = byte_type(dtype)
+        kind = llvm_type(memory, self.lanes)
+        raw = self.elements.narrow(values[0], dtype)
+        if mask is None:
+            self.function.do(f"store {kind} {raw}, ptr {pointer}, align {t.SIZE[dtype]}")
+            return
+        name = f"llvm.masked.store.{suffix(memory, self.lanes)}.p0"
+        lanes = f"<{self.lanes} x i1>"
+        self.function.module.declare(name, "void", kind, "ptr", lanes)
+        self.function.do(f"call void @{name}({kind} {raw}, ptr align {t.SIZE[dtype]} {pointer}, {lanes} {mask})")
+
+    def _store_pairs(self, part: str, values: tuple[str, ...], pointer: str) -> None:
+        f, lanes, kind = self.function, self.lanes, llvm_type(part, self.lanes)
+        if lanes == 1:
+            second = f.offset(pointer, 1, kind)
+            for v, p in zip(values, (pointer, second), strict=True):
+                f.do(f"store {kind} {v}, ptr {p}, align {t.SIZE[part]}")
+            return
+        order = [k // 2 + (lanes if k % 2 else 0) for k in range(2 * lanes)]
+        both = self._pick(kind, values[0], order, values[1])
+        f.do(f"store {llvm_type(part, 2 * lanes)} {both}, ptr {pointer}, align {t.SIZE[part]}")
+
+    def store_strided(self, dtype: str, values: tuple[str, ...], pointer: str, stride: str) -> None:
+        """Stores compute values as elements `stride` bytes apart."""
+        if t.is_complex(dtype):
+            part = t.real_of(dtype)
+            for v, p in zip(values, (pointer, self.function.offset(pointer, t.SIZE[part])), strict=True):
+                self._scatter(part, v, p, stride)
+            return
+        self._scatter(byte_type(dtype), self.elements.narrow(values[0], dtype), pointer, stride)
+
+    def _scatter(self, memory: str, value: str, pointer: str, stride: str) -> None:
+        f, scalar = self.function, llvm_type(memory)
+        for k in range(self.lanes):
+            one = value
+            if self.lanes > 1:
+                one = f.value(f"extractelement {llvm_type(memory, self.lanes)} {value}, i32 {k}")
+            if k:
+                pointer = f.offset(pointer, stride)
+            f.do(f"store {scalar} {one}, ptr {pointer}, align {t.SIZE[memory]}")
+
+
+def load_param(function: Function, params: str, index: int, part: int, dtype: str) -> str:
+    """A run-time parameter: slots of 16 bytes hold a double, an int64 or a complex double each."""
+    held = "f64" if t.is_float(dtype) or t.is_complex(dtype) else "i64"
+    pointer = function.offset(params, 16 * index + 8 * part)
+    raw = function.value(f"load {llvm_type(held)}, ptr {pointer}, align 8")
+    return Elements(function, 1, lambda e: "").cast(raw, held, dtype)

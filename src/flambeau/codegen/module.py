@@ -1,0 +1,215 @@
+"""LLVM IR as text: modules, functions, loops. What every kernel generator writes with.
+
+Mutable values are `alloca`s: the pipeline's one pass (SROA) turns them into registers. `section` keeps a place open, so
+that code found to be invariant later can still be put before a loop.
+"""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .target import Target
+
+_TYPES = {"f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "b1": "i1"}
+_TYPES.update({f"{sign}{width}": f"i{width}" for sign in "iu" for width in (8, 16, 32, 64)})
+
+NO_UNROLL = ", !llvm.loop !90"
+_METADATA = """
+!90 = distinct !{!90, !91, !92}
+!91 = !{!"llvm.loop.unroll.disable"}
+!92 = !{!"llvm.loop.vectorize.enable", i1 false}
+!99 = !{i32 1}
+"""
+
+
+def llvm_type(dtype: str, lanes: int = 1) -> str:
+    """LLVM's name of a value of `lanes` elements (bf16: of its bits)."""
+    scalar = _TYPES[dtype]
+    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+
+
+def suffix(dtype: str, lanes: int = 1) -> str:
+    """What overloaded intrinsics append for a type: `f32`, `v16f32`, `v8i64`."""
+    scalar = {"bf16": "i16", "b1": "i1"}.get(dtype) or dtype.replace("u", "i")
+    return scalar if lanes == 1 else f"v{lanes}{scalar}"
+
+
+def literal(value, dtype: str) -> str:
+    """A constant as LLVM writes it."""
+    if dtype in ("f32", "f64"):
+        return "0x{:016X}".format(*struct.unpack("<Q", struct.pack("<d", value)))
+    if dtype == "b1":
+        return "true" if value else "false"
+    return str(int(value))
+
+
+class Module:
+    """A translation unit for one target."""
+
+    def __init__(self, target: Target):
+        self.target = target
+        self._declarations: dict[str, str] = {}
+        self._tables: dict[tuple, str] = {}
+        self._functions: list[str] = []
+
+    def declare(self, name: str, result: str, *arguments: str) -> str:
+        """Makes an intrinsic known; returns its name with @."""
+        self._declarations[name] = f"declare {result} @{name}({', '.join(arguments)})"
+        return "@" + name
+
+    def table(self, values: tuple, dtype: str) -> str:
+        """A constant array; returns its name with @."""
+        key = (dtype, *values)
+        if key not in self._tables:
+            self._tables[key] = f"@table{len(self._tables)}"
+        return self._tables[key]
+
+    def add(self, text: str) -> None:
+        self._functions.append(text)
+
+    def text(self) -> str:
+        """The whole module."""
+        tables = [
+            f"{name} = private unnamed_addr constant [{len(values)} x {llvm_type(dtype)}] "
+            f"[{', '.join(f'{llvm_type(dtype)} {literal(v, dtype)}' for v in values)}], align 64"
+            for (dtype, *values), name in self._tables.items()
+        ]
+        width = f' "prefer-vector-width"="{self.target.vector_bytes * 8}"' if self.target.is_x86 else ""
+        attributes = f'attributes #0 = {{ nounwind "no-builtins"{width} }}'
+        head = f'target triple = "{self.target.triple}"'
+        parts = [head, *tables, *self._declarations.values(), *self._functions, attributes, _METADATA]
+        return "\n".join(parts)
+
+
+class Function:
+    """One function being written, instruction by instruction.
+
+    Args:
+        module: where it goes when `finish` is called.
+        name: its symbol.
+        arguments: (LLVM type, name) of each argument; the name is used with %.
+        linkage: `internal` for helpers.
+    """
+
+    def __init__(self, module: Module, name: str, arguments: list[tuple[str, str]], linkage: str = "", result="void"):
+        self.module = module
+        self.target = module.target
+        self._head = f"define {linkage} {result} @{name}({', '.join(f'{t} %{n}' for t, n in arguments)}) #0 {{"
+        self._count = 0
+        self._allocas: list = []
+        self._body: list = []
+        self._at = self._body
+
+    def value(self, instruction: str) -> str:
+        """Appends an instruction; returns the name of its result."""
+        self._count += 1
+        self._at.append(f"  %v{self._count} = {instruction}")
+        return f"%v{self._count}"
+
+    def do(self, instruction: str) -> None:
+        """Appends an instruction without a result."""
+        self._at.append("  " + instruction)
+
+    def call(self, intrinsic: str, result: str, *arguments: str) -> str:
+        """Calls an intrinsic; arguments are `type value`."""
+        types = [_type_of(a) for a in arguments]
+        return self.value(f"call {result} {self.module.declare(intrinsic, result, *types)}({', '.join(arguments)})")
+
+    def label(self, hint: str = "b") -> str:
+        """A new label name."""
+        self._count += 1
+        return f"{hint}{self._count}"
+
+    def begin(self, label: str) -> None:
+        """Starts the block of a label."""
+        self._at.append(label + ":")
+
+    def variable(self, llvm: str, initial: str | None = None) -> str:
+        """A mutable value; returns its address."""
+        self._count += 1
+        name = f"%v{self._count}"
+        self._allocas.append(f"  {name} = alloca {llvm}")
+        if initial is not None:
+            self.do(f"store {llvm} {initial}, ptr {name}")
+        return name
+
+    def section(self) -> list:
+        """A place that stays open at this point; see `at`."""
+        place: list = []
+        self._at.append(place)
+        return place
+
+    @contextmanager
+    def at(self, place: list) -> Iterator[None]:
+        """Appends to an open place instead of the end."""
+        before, self._at = self._at, place
+        try:
+            yield
+        finally:
+            self._at = before
+
+    def add(self, a: int | str, b: int | str) -> int | str:
+        """a + b of i64, folded where both are known."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        if a in (0, "0"):
+            return b
+        return a if b in (0, "0") else self.value(f"add nsw i64 {a}, {b}")
+
+    def mul(self, a: int | str, b: int | str) -> int | str:
+        """a * b of i64, folded where both are known."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a * b
+        if a == 1:
+            return b
+        return a if b == 1 else self.value(f"mul nsw i64 {a}, {b}")
+
+    def offset(self, pointer: str, count: int | str, llvm: str = "i8") -> str:
+        """pointer + count elements."""
+        return pointer if count in (0, "0") else self.value(f"getelementptr {llvm}, ptr {pointer}, i64 {count}")
+
+    @contextmanager
+    def loop(self, low: int | str, high: int | str, step: int | str = 1, metadata: str = NO_UNROLL) -> Iterator[str]:
+        """for i in range(low, high, step); yields i."""
+        i = self.variable("i64", str(low))
+        head, body, end = self.label("head"), self.label("body"), self.label("end")
+        self.do(f"br label %{head}")
+        self.begin(head)
+        now = self.value(f"load i64, ptr {i}")
+        self.do(f"br i1 {self.value(f'icmp slt i64 {now}, {high}')}, label %{body}, label %{end}")
+        self.begin(body)
+        yield now
+        self.do(f"store i64 {self.add(now, step)}, ptr {i}")
+        self.do(f"br label %{head}{metadata}")
+        self.begin(end)
+
+    @contextmanager
+    def when(self, condition: str) -> Iterator[None]:
+        """if (condition), an i1."""
+        body, end = self.label("then"), self.label("end")
+        self.do(f"br i1 {condition}, label %{body}, label %{end}")
+        self.begin(body)
+        yield
+        self.do(f"br label %{end}")
+        self.begin(end)
+
+    def finish(self, result: str = "ret void") -> None:
+        """Ends the function and gives it to the module."""
+        self.do(result)
+        lines = [self._head, "entry:", *self._allocas, *_flat(self._body), "}"]
+        self.module.add("\n".join(lines))
+
+
+def _flat(lines: list) -> Iterator[str]:
+    for line in lines:
+        if isinstance(line, list):
+            yield from _flat(line)
+        else:
+            yield line
+
+
+def _type_of(argument: str) -> str:
+    """The type of `type value`, attributes left out; vector types contain spaces."""
+    if argument.startswith("<"):
+        return argument[: argument.index(">") + 1]
+    return argument.split(" ", 1)[0]

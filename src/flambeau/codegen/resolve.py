@@ -1,0 +1,183 @@
+"""`resolve(key) -> address`: a kernel from the wheel's pack, else from the user's cache, else generated.
+
+A key is `op|variant|attrs|dtypes|classes|level` (see docs/architecture.md). Programs come from a provider that the
+table of operators registers, so this module knows nothing of operators; families of kernels register how a kind of
+program is emitted. Looking up a known key generates nothing and imports no LLVM.
+"""
+
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import target as targets
+from .arena import Arena
+from .cache import Cache
+from .digest import sources_digest
+from .jit import compile_code
+from .link import Code
+from .module import Module
+from .pack import Pack
+from .target import Target
+
+# type of a program -> module with `emit(module, program, classes, name)`
+FAMILIES: dict[str, str] = {"ScalarProgram": "flambeau.codegen.elementwise"}
+
+PACK_FOLDER = Path(__file__).resolve().parent.parent / "_pack"
+
+Provider = Callable[[str, str, str, tuple[str, ...]], Any]
+
+
+@dataclass
+class Stats:
+    """How kernels of this process were found."""
+
+    pack_hits: int = 0
+    cache_hits: int = 0
+    generated: int = 0
+    milliseconds: float = 0.0
+
+
+class _State:
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.stats = Stats()
+        self.addresses: dict[str, dict[str, int]] = {}
+        self.arena: Arena | None = None
+        self.cache: Cache | None = None
+        self.packs: dict[str, Pack] = {}
+        self.provider: Provider | None = None
+        self.salt: Callable[[str], str] | None = None
+
+
+_state = _State()
+
+
+def set_provider(provider: Provider, salt: Callable[[str], str] | None = None) -> None:
+    """Says where programs come from.
+
+    Args:
+        provider: `(op, variant, attrs, dtypes) -> program`; attrs is the key's text.
+        salt: `(op) -> str`, a text that changes when an operator defined outside the package changes.
+    """
+    with _state.lock:
+        _state.provider, _state.salt = provider, salt
+
+
+def stats() -> dict[str, float]:
+    """Kernels found in the pack, in the cache, and generated; milliseconds spent on all of it."""
+    with _state.lock:
+        return dict(vars(_state.stats))
+
+
+def resolve(key: str) -> int:
+    """The address of a kernel.
+
+    Raises:
+        LookupError: no provider, or no such operator.
+    """
+    return resolve_family(key, lambda: _compile(key))["k"]
+
+
+def resolve_family(key: str, make: Callable[[], Code]) -> dict[str, int]:
+    """Addresses of all functions that are compiled together under one key.
+
+    Args:
+        key: names the family and the target level; found in memory, pack or cache before `make` is called.
+        make: compiles the family.
+    """
+    known = _state.addresses.get(key)
+    if known is not None:
+        return known
+    with _state.lock:
+        known = _state.addresses.get(key)
+        if known is None:
+            begun = time.perf_counter()
+            known = _load(_find(key, make))
+            _state.addresses[key] = known
+            _state.stats.milliseconds += (time.perf_counter() - begun) * 1e3
+        return known
+
+
+def _find(key: str, make: Callable[[], Code]) -> Code:
+    salted = key + _salt_of(key)
+    code = _pack_of(key).load(salted)
+    if code is not None:
+        _state.stats.pack_hits += 1
+        return code
+    if _state.cache is None:
+        _state.cache = Cache(digest())
+    code = _state.cache.load(salted)
+    if code is not None:
+        _state.stats.cache_hits += 1
+        return code
+    code = make()
+    _state.stats.generated += 1
+    _state.cache.store(salted, code)
+    return code
+
+
+@cache
+def digest() -> str:
+    """The digest of the sources, as they were when this process first asked."""
+    return sources_digest()
+
+
+def _pack_of(key: str) -> Pack:
+    level = key.rsplit("|", 1)[1]
+    if level not in _state.packs:
+        path = PACK_FOLDER / f"{level}.pack"
+        _state.packs[level] = Pack(path, digest()) if path.exists() else Pack(path, "")
+    return _state.packs[level]
+
+
+def _salt_of(key: str) -> str:
+    text = _state.salt(key.split("|", 1)[0]) if _state.salt else ""
+    return f"#{text}" if text else ""
+
+
+def _load(code: Code) -> dict[str, int]:
+    if _state.arena is None:
+        _state.arena = Arena()
+    base = _state.arena.load(code.blob)
+    return {name: base + offset for name, offset in code.symbols.items()}
+
+
+def _compile(key: str) -> Code:
+    op, variant, attrs, dtypes, classes, level = key.split("|")
+    if _state.provider is None:
+        raise LookupError(f"no program for {key}: no provider of programs is registered")
+    program = _state.provider(op, variant, attrs, tuple(dtypes.split(",")))
+    return compile_program(program, targets.by_level(level), classes)
+
+
+def compile_program(program: Any, target: Target, classes: str, name: str = "k") -> Code:
+    """The kernel of a program as flat code, its function called `name`."""
+    module = Module(target)
+    emit_program(module, program, classes, name)
+    return compile_code(module)
+
+
+def emit_program(module: Module, program: Any, classes: str, name: str) -> None:
+    """Writes the kernel of a program by its family's emitter."""
+    for kind in type(program).__mro__:
+        if kind.__name__ in FAMILIES:
+            importlib.import_module(FAMILIES[kind.__name__]).emit(module, program, classes, name)
+            return
+    raise LookupError(f"no code generator for programs of type {type(program).__name__}")
+
+
+def _before_fork() -> None:
+    _state.lock.acquire()
+
+
+def _after_fork() -> None:
+    _state.lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -1,0 +1,1 @@
+"""Programs over elements and rows: expressions, simplifier, differentiation, verifier, NumPy interpreter."""

@@ -1,0 +1,266 @@
+"""Mathematical functions of float32 in primitives: 2 units in the last place or better, exact at the specials.
+
+Polynomials are minimax fits made by `tools/minimax.py` (the fit's name stands beside each). Functions that are seldom
+the bottleneck are computed by their float64 forms and rounded once.
+"""
+
+import math
+from collections.abc import Callable
+
+from . import fn, math_f64
+from .expr import Expr, const
+from .math_common import (
+    F32,
+    LOG2E,
+    between,
+    exponent_and_mantissa,
+    log_specials,
+    odd,
+    power_of_two_and_rest,
+)
+from .math_pow import pow_f32
+
+# exp_f32: (exp(r) - 1 - r) / r^2
+_EXP = (0.5000000095095835, 0.16666518838299363, 0.04166620597869941, 0.008368889482922347, 0.001395048265234186)
+# exp2_f32: (2^r - 1) / r
+_EXP2 = (
+    0.6931471805416357, 0.24022651075850324, 0.05550410962612345, 0.009618036911145754, 0.0013333430761353865,
+    0.00015467110272904228, 1.5314951836439442e-05,
+)  # fmt: skip
+# expm1_f32: (exp(r) - 1 - r) / r^2, relative to expm1
+_EXPM1 = (
+    0.5000000046415448, 0.16666666817098047, 0.04166635465969574, 0.008333273045802852, 0.0013941008530648316,
+    0.00019914172077970882,
+)  # fmt: skip
+# log_f32: (log(1 + f) - f + f^2/2) / f^3
+_LOG = (
+    0.3333331158272861, -0.24999986760115273, 0.20002169094040856, -0.1666921460759258, 0.142195729684687,
+    -0.12385304839443288, 0.1186809211953577, -0.11783386546078141, 0.06917886991237641,
+)  # fmt: skip
+# sin_f32: (sin(r) - r) / r^3 in r^2; cos_f32: (cos(r) - 1 + r^2/2) / r^4 in r^2
+_SIN = (-0.16666654936468148, 0.008332177677144881, -0.00019517233715173537)
+_COS = (0.04166665058971624, -0.00138875190986435, 2.445341977417249e-05)
+# tan_f32: (tan(r) - r) / r^3 in r^2
+_TAN = (
+    0.3333334587531542, 0.1333274392174578, 0.05405380358745506, 0.021304635386046454, 0.01079280157427277,
+    0.00013089007171430015, 0.004360537471413838,
+)  # fmt: skip
+# tanh_f32: (tanh(x) - x) / x^3 in x^2, |x| <= 0.6
+_TANH = (
+    -0.3333333203125766, 0.13333255489167592, -0.05395331751578062, 0.021738647509301746, -0.008276907561692923,
+    0.0022397420402974423,
+)  # fmt: skip
+# erf_f32: erf(x) / x in x^2, |x| <= 1
+_ERF = (
+    1.12837916705811, -0.37612638435247936, 0.11283781980767998, -0.026865400315652405, 0.005220945939521413,
+    -0.0008482833103632552, 0.00011256960228019762, -9.641507314887568e-06,
+)  # fmt: skip
+# erf_log_f32: -log(erfc(a)), 1 <= a <= 4.1
+_ERF_LOG = (
+    -0.0003118456093682449, 1.1301966313980343, 0.631895222664659, 0.11000831466410438, -0.02637624436987716,
+    0.004742272545625622, -0.000592775973434895, 4.55407547209337e-05, -1.609037930480014e-06,
+)  # fmt: skip
+# atan_f32: (atan(x) - x) / x^3 in x^2, |x| <= tan(pi/8)
+_ATAN = (-0.3333331549264026, 0.19998488478178128, -0.1424382767245335, 0.10595828687303528, -0.06082980466195698)
+
+_PI_2 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)
+_FAST_TRIGONOMETRY = 60000.0  # below: three-part reduction; above: all digits of 2/pi
+
+
+def exp(x: Expr) -> Expr:
+    n, r = power_of_two_and_rest(between(x, -104.5, 89.0), F32)
+    p = fn.fma(r * r, fn.polynomial(r, _EXP), r) + 1.0
+    return fn.ldexp(p, n)
+
+
+def exp2(x: Expr) -> Expr:
+    x = between(x, -151.0, 129.0)
+    n = fn.round(x)
+    r = x - n
+    return fn.ldexp(fn.fma(r, fn.polynomial(r, _EXP2), 1.0), n)
+
+
+def expm1(x: Expr) -> Expr:
+    """2^n * (1 + t) - 1 with t = expm1(r); halved while it is summed, so that 2^128 is not met."""
+    n, r = power_of_two_and_rest(between(x, -30.0, 89.0), F32)
+    small = fn.fma(r * r, fn.polynomial(r, _EXPM1), r)
+    half_power = fn.ldexp(const(0.5, "f32"), n)
+    value = fn.fma(half_power, small, half_power - 0.5) * 2.0
+    return fn.where(x == 0.0, x, value)
+
+
+def _log_parts(x: Expr, correction: Expr | None = None) -> tuple[Expr, Expr, Expr]:
+    """e, f and t with log(x) = e*ln2 + f + t; `correction` is a small c in log(x + c)."""
+    e, m = exponent_and_mantissa(x, F32)
+    f = m - 1.0
+    z = f * f
+    tail = fn.fma(z * f, fn.polynomial(f, _LOG), z * -0.5)
+    return e, f, tail if correction is None else tail + correction
+
+
+def _log_sum(e: Expr, f: Expr, tail: Expr) -> Expr:
+    high, low = F32.ln2
+    return fn.fma(e, high, f + fn.fma(e, low, tail))
+
+
+def log(x: Expr) -> Expr:
+    return log_specials(x, _log_sum(*_log_parts(x)))
+
+
+def log1p(x: Expr) -> Expr:
+    """log(u) with u = 1 + x rounded, and what the rounding lost put back divided by u."""
+    u = x + 1.0
+    lost = fn.where(x > 1.0, 1.0 - (u - x), x - (u - 1.0)) / u
+    value = _log_sum(*_log_parts(u, lost))
+    return fn.where(fn.abs(x) < 1e-5, fn.fma(x * -0.5, x, x), log_specials(x, value, at=-1.0))
+
+
+def _log_base(x: Expr, inverse: tuple[float, float], power: tuple[float, float]) -> Expr:
+    """e*power + log(m)*inverse, both constants given as a high part of few bits and a rest."""
+    e, f, tail = _log_parts(x)
+    head = f * inverse[0]
+    rest = fn.fma(f, inverse[0], -head) + fn.fma(f, inverse[1], tail * (inverse[0] + inverse[1]))
+    scaled = e * power[0]
+    total = scaled + head
+    lost = fn.where(e == 0.0, 0.0, head - (total - scaled))
+    return log_specials(x, total + (lost + fn.fma(e, power[1], rest)))
+
+
+def log2(x: Expr) -> Expr:
+    return _log_base(x, (1.4375, LOG2E - 1.4375), (1.0, 0.0))
+
+
+def log10(x: Expr) -> Expr:
+    return _log_base(x, (0.4342944920063019, -1.0103049952192578e-08), (0.301025390625, 4.605038981195214e-06))
+
+
+def sigmoid(x: Expr) -> Expr:
+    e = exp(-fn.abs(x))
+    return fn.where(x < 0.0, e, 1.0) / (e + 1.0)
+
+
+def softplus(x: Expr) -> Expr:
+    return fn.maximum(x, 0.0) + log1p(exp(-fn.abs(x)))
+
+
+def log_sigmoid(x: Expr) -> Expr:
+    return fn.minimum(x, 0.0) - log1p(exp(-fn.abs(x)))
+
+
+def tanh(x: Expr) -> Expr:
+    size = fn.abs(x)
+    z = x * x
+    small = fn.fma(x * z, fn.polynomial(z, _TANH), x)
+    large = 1.0 - 2.0 / (exp(size + size) + 1.0)
+    return fn.where(size < 0.6, small, odd(x, large))
+
+
+def erf(x: Expr) -> Expr:
+    size = fn.abs(x)
+    z = x * x
+    small = x * fn.polynomial(z, _ERF)
+    bounded = between(size, 1.0, 4.1)
+    large = 1.0 - exp(-fn.polynomial(bounded, _ERF_LOG))
+    return fn.where(size < 1.0, small, odd(x, large))
+
+
+def _quadrant_and_rest(x: Expr) -> tuple[Expr, Expr]:
+    """q (an i32) and r with x = q*pi/2 + r, |r| <= pi/4."""
+    n = fn.round(x * 0.6366197723675814)
+    r = x
+    for part in _PI_2:
+        r = fn.fma(-n, part, r)
+    size = fn.abs(x)
+    usual = size < _FAST_TRIGONOMETRY
+    rare = ~usual
+    far_quadrant, far_rest = _far_reduction(x)
+    return (
+        fn.unlikely(rare, far_quadrant, fn.cast(fn.where(usual, n, 0.0), "i32")),
+        fn.unlikely(rare, far_rest, r),
+    )
+
+
+_TWO_OVER_PI = (0, 0xA2F9836E, 0x4E441529, 0xFC2757D1, 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB)
+
+
+def _far_reduction(x: Expr) -> tuple[Expr, Expr]:
+    """Payne and Hanek's reduction: m * 2^e * 2/pi modulo 4 from the 96 bits of 2/pi that matter, in integers."""
+    bits = fn.bitcast(x, "u32")
+    biased = (bits >> 23) & 0xFF
+    mantissa = fn.cast((bits & 0x7FFFFF) | 0x800000, "u64")
+    position = fn.cast(biased, "i32") - (127 + 23 + 2 - 32)
+    word, shift = position >> 5, fn.cast(position & 31, "u64")
+    words = [fn.cast(fn.lookup(_TWO_OVER_PI, word + k, "u32"), "u64") for k in range(4)]
+    window = [(((words[k] << 32) | words[k + 1]) << shift) >> 32 for k in range(3)]
+    low = mantissa * window[2]
+    middle = mantissa * window[1] + (low >> 32)
+    high = mantissa * window[0] + (middle >> 32)
+    turns = (high << 32) | (middle & 0xFFFFFFFF)
+    quadrant = fn.cast((turns + (1 << 61)) >> 62, "i32")
+    fraction = fn.cast(fn.cast(turns << 2, "i64"), "f64") * (math.pi / 2 * 2.0**-64)
+    negative = fn.signbit(x)
+    rest = fn.cast(fn.where(negative, -fraction, fraction), "f32")
+    return fn.where(negative, -quadrant, quadrant), fn.where(fn.isfinite(x), rest, math.nan)
+
+
+def _sin_and_cos(r: Expr) -> tuple[Expr, Expr]:
+    z = r * r
+    sine = fn.fma(r * z, fn.polynomial(z, _SIN), r)
+    cosine = fn.fma(z * z, fn.polynomial(z, _COS), fn.fma(z, -0.5, 1.0))
+    return sine, cosine
+
+
+def _sine_at(quadrant: Expr, r: Expr) -> Expr:
+    sine, cosine = _sin_and_cos(r)
+    value = fn.where((quadrant & 1) == 0, sine, cosine)
+    return fn.where((quadrant & 2) == 0, value, -value)
+
+
+def sin(x: Expr) -> Expr:
+    quadrant, r = _quadrant_and_rest(x)
+    return fn.where(x == 0.0, x, _sine_at(quadrant, r))
+
+
+def cos(x: Expr) -> Expr:
+    quadrant, r = _quadrant_and_rest(x)
+    return _sine_at(quadrant + 1, r)
+
+
+def tan(x: Expr) -> Expr:
+    quadrant, r = _quadrant_and_rest(x)
+    z = r * r
+    value = fn.fma(r * z, fn.polynomial(z, _TAN), r)
+    return fn.where(x == 0.0, x, fn.where((quadrant & 1) == 0, value, -1.0 / value))
+
+
+def atan(x: Expr) -> Expr:
+    size = fn.abs(x)
+    large, middle = size > 2.414213562373095, size > 0.41421356237309503
+    numerator = fn.where(large, -1.0, fn.where(middle, size - 1.0, size))
+    denominator = fn.where(large, size, fn.where(middle, size + 1.0, 1.0))
+    base = fn.where(large, math.pi / 2, fn.where(middle, const(math.pi / 4, "f32"), 0.0))
+    rest = fn.where(large, -4.371138828673793e-08, fn.where(middle, const(-2.1855694143368964e-08, "f32"), 0.0))
+    y = numerator / denominator
+    z = y * y
+    return odd(x, base + fn.fma(y * z, fn.polynomial(z, _ATAN), y + rest))
+
+
+def rsqrt(x: Expr) -> Expr:
+    return 1.0 / fn.sqrt(x)
+
+
+def _by_f64(function: Callable) -> Callable:
+    """The float64 form, rounded to float32."""
+
+    def expansion(*args: Expr) -> Expr:
+        return fn.cast(function(*(fn.cast(a, "f64") for a in args)), "f32")
+
+    return expansion
+
+
+EXPANSIONS: dict[str, Callable] = {
+    "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log1p": log1p, "log2": log2, "log10": log10,
+    "sigmoid": sigmoid, "softplus": softplus, "log_sigmoid": log_sigmoid, "tanh": tanh, "erf": erf,
+    "sin": sin, "cos": cos, "tan": tan, "atan": atan, "rsqrt": rsqrt, "pow": pow_f32,
+}  # fmt: skip
+EXPANSIONS.update({name: _by_f64(function) for name, function in math_f64.EXPANSIONS.items() if name not in EXPANSIONS})

@@ -1,0 +1,127 @@
+"""Powers: x**y for float64 with the logarithm in two parts, for float32 in float64, and for integers.
+
+Polynomials are minimax fits made by `tools/minimax.py` (the fit's name stands beside each).
+"""
+
+import math
+
+from . import fn
+from . import types as t
+from .expr import Expr, const
+from .math_common import F64, LOG2E, between, exponent_and_mantissa, power_of_two_and_rest
+
+# atanh_pow_f64: ((2 atanh(s) - 2s) / s^3 - 2/3) / s^2 in s^2
+_LOG_TAIL = (
+    0.4, 0.2857142857142553, 0.2222222222364756, 0.18181817900840005, 0.15384644570848063, 0.1333159950911818,
+    0.1182420001042785, 0.09418214785218115, 0.18552785537529393,
+)  # fmt: skip
+# exp_f64: (exp(r) - 1 - r) / r^2
+_EXP = (
+    0.5, 0.16666666666666685, 0.04166666666666672, 0.008333333333316735, 0.0013888888888859132, 0.00019841269897067197,
+    2.4801587372599085e-05, 2.7557234228209365e-06, 2.7557234219155687e-07, 2.5112242919097036e-08,
+    2.0926703404844063e-09,
+)  # fmt: skip
+# atanh_pow_f32: (2 atanh(s) - 2s) / s^3 in s^2; exp2_pow_f32: 2^r
+_LOG_F32 = (0.6666666563931221, 0.40000336725704017, 0.2853720339162535, 0.2358427580883156)
+_EXP2_F32 = (
+    0.9999999999595348, 0.6931471805350286, 0.24022651213692373, 0.05550410976105039, 0.00961802559259364,
+    0.0013333422647083518, 0.000154697347408328, 1.5316461574910607e-05,
+)  # fmt: skip
+
+_LN2_SHORT = (0.6931471805592082, 7.371002565167799e-13)  # the high part has 40 bits
+_TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
+
+Pair = tuple[Expr, Expr]
+
+
+def _two_sum(a: Expr, b: Expr) -> Pair:
+    """a + b exactly, |a| >= |b|."""
+    total = a + b
+    return total, b - (total - a)
+
+
+def _two_product(a: Expr, b: Expr) -> Pair:
+    product = a * b
+    return product, fn.fma(a, b, -product)
+
+
+def _pair_product(a: Pair, b: Pair) -> Pair:
+    high, low = _two_product(a[0], b[0])
+    return high, low + fn.fma(a[0], b[1], a[1] * b[0])
+
+
+def _log_pair(x: Expr) -> Pair:
+    """log(x) of positive finite x in two parts, good to about 2^-67."""
+    e, m = exponent_and_mantissa(x, F64)
+    f = m - 1.0
+    divisor = m + 1.0
+    lost = m - (divisor - 1.0)
+    s = f / divisor
+    s_low = (fn.fma(-s, divisor, f) - s * lost) / divisor
+    z, z_low = _two_product(s, s)
+    z_low = fn.fma(s * 2.0, s_low, z_low)
+    tail = z * fn.polynomial(z, _LOG_TAIL)
+    p, p_low = _two_sum(const(_TWO_THIRDS[0], "f64"), tail)
+    cube = _pair_product((s, s_low), (z, z_low))
+    c, c_low = _pair_product(cube, (p, p_low + _TWO_THIRDS[1]))
+    head, head_low = _two_sum(s * 2.0, c)
+    head_low = head_low + (c_low + s_low * 2.0)
+    scaled = e * _LN2_SHORT[0]
+    high, low = _two_sum(scaled, head)
+    direct = e == 0.0
+    high, low = fn.where(direct, head, high), fn.where(direct, 0.0, low)
+    return _two_sum(high, low + fn.fma(e, _LN2_SHORT[1], head_low))
+
+
+def _exp_pair(high: Expr, low: Expr) -> Expr:
+    low = fn.where(fn.abs(high) < 1000.0, low, 0.0)
+    n, _ = power_of_two_and_rest(between(high, -746.0, 710.0), F64)
+    r = fn.fma(-n, F64.ln2[0], between(high, -746.0, 710.0))
+    r = r + fn.fma(-n, F64.ln2[1], low)
+    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, _EXP), r) + 1.0, n)
+
+
+def _power_specials(x: Expr, y: Expr, magnitude: Expr) -> Expr:
+    """x**y from |x|**y: signs, zeros, infinities and nan as in C."""
+    size = fn.abs(x)
+    integral = fn.trunc(y) == y
+    half = y * 0.5
+    negative = fn.signbit(x) & integral & (fn.trunc(half) != half)
+    grows = (y > 0.0) == (size > 1.0)
+    edge = (size == 0.0) | (size == math.inf) | (fn.abs(y) == math.inf)
+    magnitude = fn.where(edge, fn.where(size == 1.0, 1.0, fn.where(grows, const(math.inf, x.dtype), 0.0)), magnitude)
+    value = fn.where(negative, -magnitude, magnitude)
+    value = fn.where((x < 0.0) & ~integral & (size != math.inf), math.nan, value)
+    value = fn.where(fn.isnan(x) | fn.isnan(y), x + y, value)
+    return fn.where((x == 1.0) | (y == 0.0), 1.0, value)
+
+
+def pow_f64(x: Expr, y: Expr) -> Expr:
+    high, low = _log_pair(fn.abs(x))
+    product, product_low = _two_product(high, y)
+    return _power_specials(x, y, _exp_pair(product, fn.fma(low, y, product_low)))
+
+
+def pow_f32(x: Expr, y: Expr) -> Expr:
+    """exp2(y * log2(x)) in float64, where short polynomials leave an error far below float32's last place."""
+    e, m = exponent_and_mantissa(fn.cast(fn.abs(x), "f64"), F64)
+    s = (m - 1.0) / (m + 1.0)
+    z = s * s
+    log2 = fn.fma(fn.fma(z * s, fn.polynomial(z, _LOG_F32), s * 2.0), LOG2E, e)
+    product = between(fn.cast(y, "f64") * log2, -160.0, 160.0)
+    n = fn.round(product)
+    power = fn.ldexp(fn.polynomial(product - n, _EXP2_F32), n)
+    return _power_specials(x, y, fn.cast(power, "f32"))
+
+
+def pow_int(x: Expr, y: Expr) -> Expr:
+    """x**y, wrapping, by squaring; a negative exponent gives 0 unless x is 1 or -1."""
+    result, square = const(1, x.dtype), x
+    for k in range(t.bits(x.dtype) - (1 if t.is_signed(x.dtype) else 0)):
+        result = fn.where((y >> k) & 1 != 0, result * square, result)
+        square = square * square
+    if not t.is_signed(x.dtype):
+        return result
+    alternating = fn.where(y & 1 == 0, const(1, x.dtype), -1)
+    reciprocal = fn.where(x == 1, const(1, x.dtype), fn.where(x == -1, alternating, 0))
+    return fn.where(y < 0, reciprocal, result)
