@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "autograd/small_list.h"
 #include "runtime/op.h"
 
 namespace fl {
@@ -14,24 +15,36 @@ struct Edge {
   uint32_t input = 0;
 };
 
-// A value kept for backward, with the version it had. An output of the node itself is kept without its grad_fn.
-class Saved {
- public:
-  Saved() = default;
-  Saved(Tensor* t, bool is_output);
-  // Raises where the value was changed in place since, naming the operator. `owner` restores the history of an output.
-  TensorRef unpack(Node* owner) const;
-  void reset() { tensor_ = nullptr; }
-  explicit operator bool() const { return bool(tensor_); }
+using Grads = SmallList<TensorRef, 3>;  // an element may be null: zero
 
- private:
-  TensorRef tensor_;
-  uint32_t version_ = 0;
-  uint32_t output_nr_ = 0;
-  bool is_output_ = false;
+// A hook of a tensor, of a node before it runs, or of a node after it ran. Bind implements it over a dict of callables.
+class GradHook : public RefCounted {
+ public:
+  // Tensor hooks and pre-hooks get and may replace the gradients that come in. Post-hooks also see them as `came_in`
+  // and may replace the results.
+  virtual void run(Grads& grads, const Grads* came_in) = 0;
+  virtual int visit_python(int (*visit)(void*, void*), void* arg) const = 0;
 };
 
-using Grads = std::vector<TensorRef>;  // an element may be null: zero
+struct GradMeta;
+
+// What few nodes have.
+struct NodeExtras {
+  struct TensorHook {
+    uint32_t input;
+    Ref<GradHook> hook;
+  };
+  struct Retain {
+    uint32_t input;
+    GradMeta* meta;  // removes itself when the tensor dies
+  };
+  std::vector<TensorHook> tensor_hooks;
+  Ref<GradHook> pre_hooks, post_hooks;
+  std::vector<Retain> retains;
+  std::shared_ptr<void> trace;  // where the forward call was, in anomaly mode
+  std::shared_ptr<void> metadata;  // the dict behind grad_fn.metadata
+  void* py = nullptr;           // the Python object of the node, while there is one (borrowed)
+};
 
 class Node : public RefCounted {
  public:
@@ -39,20 +52,39 @@ class Node : public RefCounted {
   virtual Grads apply(Grads grads) = 0;
   virtual void release_saved() {}
   virtual std::string name() const = 0;  // "MulBackward0"
+  // See GradMetaBase::visit_python.
+  virtual int visit_python(int (*)(void*, void*), void*) const { return 0; }
 
-  std::vector<Edge> next;
+  NodeExtras& extra() {
+    if (!extras) extras = std::make_unique<NodeExtras>();
+    return *extras;
+  }
+
+  SmallList<Edge, 3> next;
   uint32_t n_inputs = 1;  // outputs of the forward call = gradients that come in
   uint64_t sequence = 0;  // later nodes run first among those that are ready
-  std::unique_ptr<struct NodeExtras> extras;  // hooks, anomaly trace, python attributes; most nodes have none
+  std::unique_ptr<NodeExtras> extras;
 
  protected:
+  Node();
   void destroy() override;  // iterative: a chain 100,000 deep is destroyed without recursion
 };
 
 // Thread-local modes.
 struct GradMode {
-  static thread_local bool enabled;
-  static thread_local bool inference;
+  static constinit thread_local bool enabled;
+  static constinit thread_local bool inference;
+};
+
+class GradGuard {
+ public:
+  explicit GradGuard(bool enabled) : before_(GradMode::enabled) { GradMode::enabled = enabled; }
+  ~GradGuard() { GradMode::enabled = before_; }
+  GradGuard(const GradGuard&) = delete;
+  GradGuard& operator=(const GradGuard&) = delete;
+
+ private:
+  bool before_;
 };
 
 // The history of `t`: its grad_fn and output number, or its gradient accumulator for a leaf that requires grad.
@@ -64,8 +96,19 @@ void set_history(Tensor* t, const Ref<Node>& node, uint32_t output_nr);
 // (bind, gradient programs, composites).
 void dispatch(const Call& call, Outputs& outputs);
 
-// Runs backward from roots. `inputs` empty: accumulate into the leaves' .grad; otherwise returns the gradients of inputs.
+// Runs backward from roots. `inputs` empty: accumulate into the leaves' .grad; otherwise returns the gradients of inputs
+// (null: not used), or, with `accumulate`, adds them to the inputs' .grad. A seed may be null for a scalar root.
 Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain_graph, bool create_graph,
                    const std::vector<TensorRef>& inputs, bool allow_unused, bool accumulate);
+// The same for edges: what `grad` of Python's GradientEdge and the engine itself use.
+Grads run_backward_edges(SmallList<Edge, 3> roots, Grads seeds, bool retain_graph, bool create_graph,
+                         const std::vector<Edge>& inputs);
+
+// Anomaly mode: nodes remember where they were made and results are checked for nan.
+struct AnomalyMode {
+  static bool enabled, check_nan;
+  static std::shared_ptr<void> (*capture)();                       // set by bind
+  static void (*report)(const std::shared_ptr<void>&, const Node&);  // set by bind: warns with the forward trace
+};
 
 }  // namespace fl

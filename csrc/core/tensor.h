@@ -74,6 +74,9 @@ class Dims {
 // What autograd keeps of a tensor; defined in autograd/meta.h.
 struct GradMetaBase {
   virtual ~GradMetaBase() = default;
+  // For Python's garbage collector: calls `visit` on each Python object (hooks, contexts of functions) that is held by
+  // what only this holds. Stops at the first result that is not 0 and returns it.
+  virtual int visit_python(int (*)(void* object, void* arg), void*) const { return 0; }
 };
 
 // Flags that make a call leave the fast path (see bind/call.h). One test covers all.

@@ -85,10 +85,12 @@ struct Op {
   std::vector<std::unique_ptr<Overload>> overloads;
   ForwardFn forward = nullptr;    // set by the kind, or by register_native
   bool has_gradient = true;       // false: results never require a gradient (comparisons, argmax)
+  bool hand_gradient = false;     // the entry gives grad=: a traced program, not a derived one
   bool derived = false;           // made by ops.derive: operands have the compute dtype already
   int n_outputs = 1;
   void* python = nullptr;         // the entry (borrowed, immortal): bodies of Composite and Loop, grad
-  void* dispatch = nullptr;       // per-kind data: kernel table slots, plans, gradient programs
+  void* dispatch = nullptr;       // per-kind data: kernel table slots, plans
+  void* tape = nullptr;           // autograd's data: gradient plans and programs by key
 };
 
 Op* find_op(std::string_view name);

@@ -1,0 +1,57 @@
+// Gradients as data: derived programs of scalar and row operators, and traced programs of hand-written gradients.
+#pragma once
+#include "autograd/saved.h"
+
+namespace fl {
+
+// One source of an argument while a gradient program runs. Slots: the arguments of the forward call by parameter, then
+// its outputs, then the incoming gradients, then results of instructions.
+struct Source {
+  enum class Kind : uint8_t {
+    Const,   // value
+    Slot,    // slot
+    Item,    // element `index` of the list in `slot` (Tensor[], int[])
+    Sizes,   // sizes of the tensor in `slot` (of element `index` of its list, -1: it is no list)
+    Size,    // one size: dimension `dim`, negative counts from the end
+    Numel,
+    DType,
+    Device,
+    List,    // of `parts`; what it holds decides which list it is
+    Add, Sub, Mul, FloorDiv, TrueDiv, Mod, Neg, Max, Min,  // numbers: `parts`
+  };
+  Kind kind = Kind::Const;
+  int slot = -1, index = -1, dim = 0;
+  Value value;
+  std::vector<Source> parts;
+};
+
+struct Instruction {
+  const Overload* overload = nullptr;
+  std::vector<Source> args;  // by parameter
+  int first_slot = 0;        // where results go
+};
+
+struct GradProgram {
+  // What a node keeps of the forward call: whole values, or only the metadata of tensors.
+  struct Kept {
+    bool output;
+    int index;       // parameter or output
+    bool data;       // false: sizes, dtype and device only
+  };
+  std::vector<Kept> kept;
+  std::vector<Instruction> code;
+  std::vector<Source> results;  // one a flattened tensor argument; Const None: no gradient
+  int n_slots = 0;
+  bool uses_missing_gradients = true;  // several outputs: gradients that are not there are zeros
+};
+
+// Set by bind. `needs`: bit i for the i-th Tensor operand (lists flattened).
+extern BackwardPlan* (*backward_planner)(Op&, const Call&, bool complex, uint32_t needs);
+// Traces the hand-written gradient for this kind of call. `by_value` names the int and float parameters (bits) that the
+// function looked at: their values become part of the key. Null: the operator has no gradient.
+extern GradProgram* (*program_tracer)(const Call&, const Outputs&, const std::vector<bool>& needs, uint64_t& by_value);
+
+// Calls an operator through dispatch: the first overload whose name is the operator's.
+TensorRef call_op(const char* name, std::initializer_list<Value> args);
+
+}  // namespace fl
