@@ -4,7 +4,8 @@
 that the caller declares invariant are computed as scalars in another place (before the loop) and spread over the lanes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, walk
@@ -55,6 +56,17 @@ class Elements:
         for root in roots:
             self._visit(root)
         return [self._values[r] for r in roots]
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """What is emitted within is forgotten afterwards: its block need not dominate what follows."""
+        outside = dict(self._values)
+        yield
+        self._values = outside
+
+    def define(self, e: Expr, value: str) -> None:
+        """Says what a node comes to."""
+        self._values[e] = value
 
     def type(self, dtype: str) -> str:
         """LLVM's type of a value."""

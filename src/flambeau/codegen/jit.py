@@ -9,7 +9,6 @@ from typing import Any
 
 from .link import Code, link
 from .module import Module
-from .target import Target
 
 
 @cache
@@ -28,15 +27,20 @@ def _machine(triple: str, cpu: str, features: str) -> Any:
     return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small")
 
 
-def _lowered(text: str, target: Target) -> tuple[Any, Any]:
-    llvm = _llvm()
+def _lowered(source: Module) -> tuple[Any, Any]:
+    llvm, target = _llvm(), source.target
     machine = _machine(target.triple, target.cpu, target.features)
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(source.text())
     module.data_layout = str(machine.target_data)
     module.verify()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_sroa_pass()
+    options = llvm.create_pipeline_tuning_options(speed_level=2 if source.optimize else 1)
+    options.loop_vectorization = source.optimize
+    builder = llvm.create_pass_builder(machine, options)
+    if source.optimize:
+        passes = builder.getModulePassManager()
+    else:
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
     passes.run(module, builder)
     return machine, module
 
@@ -52,7 +56,7 @@ def compile_object(module: Module, strength_reduction: bool = True) -> bytes:
         module: what to compile.
         strength_reduction: False where addressing is made by hand and LLVM's loop strength reduction would undo it.
     """
-    machine, lowered = _lowered(module.text(), module.target)
+    machine, lowered = _lowered(module)
     if strength_reduction:
         return machine.emit_object(lowered)
     _set_strength_reduction(False)
@@ -69,5 +73,5 @@ def compile_code(module: Module, strength_reduction: bool = True) -> Code:
 
 def compile_assembly(module: Module) -> str:
     """The assembly of a module: for people, and what a GPU's driver takes (PTX)."""
-    machine, lowered = _lowered(module.text(), module.target)
+    machine, lowered = _lowered(module)
     return machine.emit_assembly(lowered)

@@ -44,10 +44,16 @@ def literal(value, dtype: str) -> str:
 
 
 class Module:
-    """A translation unit for one target."""
+    """A translation unit for one target.
 
-    def __init__(self, target: Target):
+    Args:
+        target: the machine.
+        optimize: whether LLVM's own pipeline runs; kernels with explicit vectors have no use for it.
+    """
+
+    def __init__(self, target: Target, optimize: bool = False):
         self.target = target
+        self.optimize = optimize
         self._declarations: dict[str, str] = {}
         self._tables: dict[tuple, str] = {}
         self._functions: list[str] = []

@@ -26,7 +26,11 @@ from .pack import Pack
 from .target import Target
 
 # type of a program -> module with `emit(module, program, classes, name)`
-FAMILIES: dict[str, str] = {"ScalarProgram": "flambeau.codegen.elementwise"}
+FAMILIES: dict[str, str] = {
+    "ScalarProgram": "flambeau.codegen.elementwise",
+    "RowKernel": "flambeau.codegen.row",
+    "LoopProgram": "flambeau.codegen.loop",
+}
 
 PACK_FOLDER = Path(__file__).resolve().parent.parent / "_pack"
 
@@ -158,7 +162,7 @@ def _compile(key: str) -> Code:
 
 def compile_program(program: Any, target: Target, classes: str, name: str = "k") -> Code:
     """The kernel of a program as flat code, its function called `name`."""
-    module = Module(target)
+    module = Module(target, optimize=type(program).__name__ == "LoopProgram")
     emit_program(module, program, classes, name)
     return compile_code(module)
 

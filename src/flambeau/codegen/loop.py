@@ -1,0 +1,94 @@
+"""Loop programs as LLVM: `void k(char** ptr, const int64_t* ints, int64_t begin, int64_t end, const Slot* params)`."""
+
+from flambeau.ir import loop as ir
+from flambeau.ir.expr import Expr
+from flambeau.ir.program import lower
+
+from .emit import Elements
+from .memory import Memory, byte_type, load_param
+from .module import NO_UNROLL, Function, Module, llvm_type
+
+ARGUMENTS = [("ptr", "ptr"), ("ptr", "ints"), ("i64", "begin"), ("i64", "end"), ("ptr", "params")]
+
+
+def emit(module: Module, program: ir.LoopProgram, classes: str, name: str) -> None:
+    """Writes the kernel of a loop program. Its buffers are contiguous: there are no classes."""
+    _Writer(module, program, name).write()
+
+
+class _Writer:
+    def __init__(self, module: Module, program: ir.LoopProgram, name: str):
+        self.function = Function(module, name, ARGUMENTS)
+        self.program = program
+        self.values: dict[Expr, str] = {}
+        self.variables: dict[int, tuple[str, str]] = {}
+        self.elements = Elements(self.function, 1, self._leaf)
+        self.memory = Memory(self.function, self.elements)
+
+    def write(self) -> None:
+        f = self.function
+        self.buffers = [f.value(f"load ptr, ptr {f.offset('%ptr', i, 'ptr')}") for i in range(len(self.program.dtypes))]
+        self.entry = f.section()
+        with f.loop("%begin", "%end") as index:
+            self.values[self.program.index] = index
+            self._block(self.program.body)
+        f.finish()
+
+    def _leaf(self, e: Expr) -> str:
+        if e not in self.values:  # an integer or a parameter of the launch
+            number, part = e.attr
+            with self.function.at(self.entry):
+                if part == ir.INT:
+                    address = self.function.offset("%ints", number, "i64")
+                    self.values[e] = self.function.value(f"load i64, ptr {address}")
+                else:
+                    self.values[e] = load_param(self.function, "%params", number, part, e.dtype)
+        return self.values[e]
+
+    def _value(self, e: Expr) -> str:
+        (lowered,) = lower([e])
+        (value,) = self.elements.emit(lowered)
+        return value
+
+    def _block(self, statements) -> None:
+        with self.elements.scope():
+            for s in statements:
+                getattr(self, "_" + type(s).__name__.lower())(s)
+
+    def _address(self, buffer: int, offset: Expr) -> str:
+        kind = llvm_type(byte_type(self.program.dtypes[buffer]))
+        return self.function.offset(self.buffers[buffer], self._value(offset), kind)
+
+    def _load(self, s: ir.Load) -> None:
+        (self.values[s.target],) = self.memory.load(self.program.dtypes[s.buffer], self._address(s.buffer, s.offset))
+
+    def _store(self, s: ir.Store) -> None:
+        value = self._value(s.value)
+        self.memory.store(self.program.dtypes[s.buffer], (value,), self._address(s.buffer, s.offset))
+
+    def _declare(self, s: ir.Declare) -> None:
+        kind = llvm_type(s.dtype)
+        self.variables[s.variable] = (kind, self.function.variable(kind))
+        self._assign(ir.Assign(s.variable, s.init))
+
+    def _read(self, s: ir.Read) -> None:
+        kind, address = self.variables[s.variable]
+        self.values[s.target] = self.function.value(f"load {kind}, ptr {address}")
+
+    def _assign(self, s: ir.Assign) -> None:
+        kind, address = self.variables[s.variable]
+        self.function.do(f"store {kind} {self._value(s.value)}, ptr {address}")
+
+    def _for(self, s: ir.For) -> None:
+        low, high = self._value(s.low), self._value(s.high)
+        with self.function.loop(low, high, s.step, "" if s.simd else NO_UNROLL) as i:
+            self.values[s.index] = i
+            self._block(s.body)
+
+    def _if(self, s: ir.If) -> None:
+        f, condition = self.function, self._value(s.condition)
+        with f.when(condition):
+            self._block(s.body)
+        if s.otherwise:
+            with f.when(f.value(f"xor i1 {condition}, true")):
+                self._block(s.otherwise)

@@ -1,0 +1,653 @@
+"""Row kernels: a step of a row program (see `ir.row`), along the row or with columns in lanes.
+
+    void k(char** ptr, const int64_t* stride, const int64_t* shape, const Slot* params)
+
+`stride`: three an operand (batch, outer row, inner row); `shape`: batch, outer row, inner row, position of the first
+element in the row, elements in the whole row. Modes:
+
+- `fused`     levels, then outputs. Operands: outputs, inputs.
+- `levelN`    states of level N over a chunk. Operands: states, inputs, finished states of earlier levels.
+- `combineN`  an elementwise kernel: states = combine(states, states).
+- `write`     outputs from finished states. Operands: outputs, inputs, states.
+- `finish`    the same where no output varies over the row.
+
+The order of a sum depends on the program and the shape alone: lane i of accumulator k takes elements
+i + lanes * (k + accumulators * j), whatever the stride or alignment.
+"""
+
+from dataclasses import dataclass, field
+
+from flambeau.ir import row as ir
+from flambeau.ir import types as t
+from flambeau.ir.expr import Expr, const, input_
+from flambeau.ir.program import ScalarProgram, lower
+from flambeau.ir.scalar import binary, make
+
+from . import elementwise
+from .emit import Elements
+from .memory import Memory, load_param, tail_mask
+from .module import Function, Module, llvm_type
+
+ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("ptr", "shape"), ("ptr", "params")]
+
+
+@dataclass(frozen=True)
+class RowProgram:
+    """A step ready for code: roots and levels in primitives.
+
+    Attributes:
+        roots: one expression an output.
+        outputs, inputs: (role, storage dtype) of each operand.
+        leaves: operand number of each `input` node's number.
+        levels: reductions by level.
+    """
+
+    roots: tuple[Expr, ...]
+    outputs: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, str], ...]
+    leaves: dict[int, int]
+    levels: tuple[tuple[Expr, ...], ...]
+    space: dict[Expr, int] = field(compare=False)
+    name: str = "row"
+
+    def states(self, level: int) -> list[str]:
+        """Dtypes of the states of a level."""
+        return [d for e in self.levels[level] for d in component_dtypes(e)]
+
+
+def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: str) -> RowProgram:
+    """Lowers a step. Dtypes are storage dtypes of its outputs and inputs, in its own order."""
+    roots = tuple(lower(ir.without_stops(step.roots)))
+    roles = {leaf.attr[0]: role for leaf, role in zip(step.leaves, step.roles, strict=True)}
+    numbers = list(dict.fromkeys(leaf.attr[0] for leaf in step.leaves))
+    return RowProgram(
+        roots,
+        tuple(zip(step.out_roles, out_dtypes, strict=True)),
+        tuple(zip((roles[n] for n in numbers), in_dtypes, strict=True)),
+        {n: k for k, n in enumerate(numbers)},
+        ir.levels_of(roots),
+        ir.spaces(roots, roles),
+        name,
+    )
+
+
+# ---- states: what a reduction carries along, and how two of them become one
+
+
+def component_dtypes(e: Expr) -> list[str]:
+    """Dtypes of a reduction's state: positions carry the value they stand for."""
+    return [e.args[0].dtype, "i64"] if e.op in ("row_argmax", "row_argmin") else [e.dtype]
+
+
+def _limit(dtype: str, lowest: bool):
+    if dtype == "b1":
+        return not lowest
+    if t.is_float(dtype):
+        return float("-inf") if lowest else float("inf")
+    bits = t.bits(dtype)
+    if not t.is_signed(dtype):
+        return 0 if lowest else (1 << bits) - 1
+    return -(1 << (bits - 1)) if lowest else (1 << (bits - 1)) - 1
+
+
+def identity(e: Expr) -> list[Expr]:
+    """The state of no elements."""
+    dtype = e.args[0].dtype
+    if e.op in ("row_sum", "row_prod"):
+        return [const(0 if e.op == "row_sum" else 1, e.dtype)]
+    start = const(_limit(dtype, e.op in ("row_max", "row_argmax")), dtype)
+    return [start] if e.op in ("row_max", "row_min") else [start, const(_limit("i64", False), "i64")]
+
+
+def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
+    """The state of the elements of both."""
+    plain = {"row_sum": "add", "row_prod": "mul", "row_max": "max", "row_min": "min"}
+    if e.op in plain:
+        return [binary(plain[e.op], a[0], b[0])]
+    (va, ia), (vb, ib) = a, b
+    if va.dtype == "b1":
+        va, vb = (make("cast", "u8", (v,)) for v in (va, vb))
+    first = ib < ia
+    better = vb > va if e.op == "row_argmax" else vb < va
+    same = va == vb
+    if t.is_float(va.dtype):
+        nan_a, nan_b = va != va, vb != vb
+        better = (better & ~nan_a) | (nan_b & ~nan_a)
+        same = same | (nan_a & nan_b)
+    take = better | (same & first)
+    return [make("select", x.dtype, (take, y, x)) for x, y in zip(a, b, strict=True)]
+
+
+def element_state(e: Expr) -> list[Expr]:
+    """The state of one element."""
+    return [e.args[0], ir.row_index()] if len(component_dtypes(e)) == 2 else [e.args[0]]
+
+
+@dataclass(frozen=True)
+class RowKernel:
+    """One kernel of a step: its mode, and whether columns lie in the lanes."""
+
+    program: RowProgram
+    mode: str
+    columns: bool
+
+
+def emit(module: Module, kernel: RowKernel, classes: str, name: str) -> None:
+    """Writes one kernel of a step."""
+    if kernel.mode.startswith("combine"):
+        _emit_combine(module, kernel.program, int(kernel.mode[len("combine") :]), name)
+    else:
+        (_Columns if kernel.columns else _Rows)(module, kernel.program, kernel.mode, classes, name).write()
+
+
+def _emit_combine(module: Module, program: RowProgram, level: int, name: str) -> None:
+    dtypes = program.states(level)
+    roots, at = [], 0
+    for e in program.levels[level]:
+        parts = component_dtypes(e)
+        a = [input_(at + k, d) for k, d in enumerate(parts)]
+        b = [input_(len(dtypes) + at + k, d) for k, d in enumerate(parts)]
+        roots += combine(e, a, b)
+        at += len(parts)
+    scalar = ScalarProgram((*dtypes, *dtypes), tuple(dtypes), (), tuple(roots), name)
+    elementwise.emit(module, scalar, "c" * (3 * len(dtypes)), name)
+
+
+@dataclass
+class _Operand:
+    role: str
+    dtype: str
+    kind: str  # class along the vector axis
+    number: int
+    base: str = ""
+    strides: tuple[str, str, str] = ("", "", "")
+    row: str = ""  # address at the current batch element
+    run: str = ""  # address at the current outer position of the row
+
+
+class _Kernel:
+    """What both directions share: operands, levels, what a reduction's result is."""
+
+    def __init__(self, module: Module, program: RowProgram, mode: str, classes: str, name: str):
+        self.program = program
+        self.mode = mode
+        self.function = Function(module, name, ARGUMENTS)
+        self.target = module.target
+        level = int(mode[len("level") :]) if mode.startswith("level") else None
+        outputs = [("B", d) for d in program.states(level)] if level is not None else list(program.outputs)
+        finished = range(level if level is not None else 0 if mode == "fused" else len(program.levels))
+        states = [("B", d) for k in finished for d in program.states(k)]
+        described = [*outputs, *program.inputs, *states]
+        operands = [_Operand(r, d, c, k) for k, ((r, d), c) in enumerate(zip(described, classes, strict=True))]
+        self.outputs = operands[: len(outputs)]
+        self.inputs = operands[len(outputs) : len(outputs) + len(program.inputs)]
+        self.states = operands[len(outputs) + len(program.inputs) :]
+        self.operands = operands
+        self.level = level
+        self.levels = {None: range(len(program.levels)) if mode == "fused" else ()}.get(level, (level,))
+        self.lanes = self._lanes()
+        self.state_of = self._number_states(finished)
+
+    def _lanes(self) -> int:
+        full = [t.compute_dtype(o.dtype) for o in (*self.inputs, *self.outputs) if o.role == "F"]
+        width = max((t.SIZE[t.real_of(d)] for d in full), default=4)
+        return max(self.target.vector_bytes // max(width, 4), 1)
+
+    def _number_states(self, finished) -> dict[Expr, list[int]]:
+        numbers, at = {}, 0
+        for k in finished:
+            for e in self.program.levels[k]:
+                parts = len(component_dtypes(e))
+                numbers[e] = list(range(at, at + parts))
+                at += parts
+        return numbers
+
+    def write(self) -> None:
+        f = self.function
+        self.shape = [f.value(f"load i64, ptr {f.offset('%shape', k, 'i64')}") for k in range(5)]
+        for o in self.operands:
+            o.base = f.value(f"load ptr, ptr {f.offset('%ptr', o.number, 'ptr')}")
+            o.strides = tuple(
+                f.value(f"load i64, ptr {f.offset('%stride', 3 * o.number + k, 'i64')}") for k in range(3)
+            )
+        self.start = f.section()
+        self.batch_loop()
+        f.finish()
+
+    def param(self, e: Expr) -> str:
+        """A run-time number, or the length of the row."""
+        number, part = e.attr
+        if part == ir.COUNT:
+            return self.shape[4]
+        return load_param(self.function, "%params", number, part, e.dtype)
+
+    def operand(self, e: Expr) -> _Operand:
+        return self.inputs[self.program.leaves[e.attr[0]]]
+
+    def varies(self, e: Expr) -> bool:
+        """Over the row."""
+        return bool(self.program.space[e] & ir.ROW) if e in self.program.space else True
+
+    def outer_loop(self):
+        """The outer dimension of the row; sets the run address of every operand."""
+        return self.function.loop(0, self.shape[1])
+
+    def enter_run(self, i1: str) -> None:
+        f = self.function
+        for o in self.operands:
+            o.run = f.offset(o.row, f.mul(i1, o.strides[1])) if o.role in "FR" else o.row
+
+
+class _Stream:
+    """The elements of one vector: `lanes` neighbours along the vector axis."""
+
+    def __init__(self, kernel: "_Kernel", scope: "_Scope", lanes: int, addresses, mask: str | None, position):
+        self.kernel = kernel
+        self.scope = scope
+        self.mask = mask
+        self.address = addresses  # operand -> address of the first element
+        self.position = position  # () -> value of `index`
+        self.elements = Elements(kernel.function, lanes, self._leaf, lambda e: not kernel.varies(e), scope)
+        self.memory = Memory(kernel.function, self.elements)
+        self.loaded: dict[int, tuple[str, ...]] = {}
+
+    def emit(self, exprs: list[Expr]) -> list[str]:
+        return self.elements.emit(*exprs)
+
+    def _leaf(self, e: Expr) -> str:
+        kernel = self.kernel
+        if e.op == "param":
+            return self.scope.value(e, self.elements)
+        if e.op == "index":
+            return self.position()
+        o = kernel.operand(e)
+        if not kernel.varies(e):
+            return self.scope.value(e, self.elements)
+        if o.number not in self.loaded:
+            self.loaded[o.number] = self.load(o)
+        return self.loaded[o.number][e.attr[1]]
+
+    def load(self, o: _Operand) -> tuple[str, ...]:
+        f, address = self.kernel.function, self.address(o)
+        if o.kind == "b":
+            scalar = Memory(f, Elements(f, 1, self._leaf)).load(o.dtype, address)
+            return tuple(self.elements.spread(v, t.real_of(t.compute_dtype(o.dtype))) for v in scalar)
+        stride = self.kernel.vector_stride(o)
+        if self.mask is None:
+            if o.kind == "c":
+                return self.memory.load(o.dtype, address)
+            return self.memory.load_strided(o.dtype, address, stride)
+        if o.kind == "c" and self.kernel.target.masks and not t.is_complex(o.dtype):
+            return self.memory.load(o.dtype, address, self.mask)
+        return self.memory.load(o.dtype, self._copy_tail(o, address, stride, True))
+
+    def _copy_tail(self, o: _Operand, address: str, stride: str, inward: bool) -> str:
+        """Moves the elements of a tail to (or from) a full vector on the stack."""
+        f, lanes, size = self.kernel.function, self.elements.lanes, t.SIZE[o.dtype]
+        kind = f"[{lanes * size} x i8]"
+        buffer = self.kernel.buffer(o.number, kind, lanes * size)
+        unit = {1: "i8", 2: "i16", 4: "i32", 8: "i64", 16: "i128"}[size]
+        if inward:
+            f.do(f"store {kind} zeroinitializer, ptr {buffer}, align 64")
+        with f.loop(0, self.kernel.rest) as i:
+            here, there = f.offset(buffer, f.mul(i, size)), f.offset(address, f.mul(i, stride))
+            source, to = (there, here) if inward else (here, there)
+            align = min(size, 8)
+            f.do(f"store {unit} {f.value(f'load {unit}, ptr {source}, align {align}')}, ptr {to}, align {align}")
+        return buffer
+
+    def store(self, o: _Operand, values: tuple[str, ...]) -> None:
+        address, stride = self.address(o), self.kernel.vector_stride(o)
+        if self.mask is None:
+            if o.kind == "c":
+                self.memory.store(o.dtype, values, address)
+            else:
+                self.memory.store_strided(o.dtype, values, address, stride)
+        elif o.kind == "c" and self.kernel.target.masks and not t.is_complex(o.dtype):
+            self.memory.store(o.dtype, values, address, self.mask)
+        else:
+            self.memory.store(o.dtype, values, self.kernel.buffer(o.number, None, 0))
+            self._copy_tail(o, address, stride, False)
+
+
+class _Scope:
+    """Values that do not vary over the row: computed once, before the loop that asks for them."""
+
+    def __init__(self, kernel: "_Kernel", lanes: int, spread: bool, load):
+        self.kernel = kernel
+        self.elements = Elements(kernel.function, lanes, self._leaf)
+        self._spread = spread
+        self._load = load
+        self._known: dict[tuple[int, Expr], str] = {}
+        self.place: list = []
+
+    def open(self) -> None:
+        """What is asked for from now on is computed here."""
+        self.place = self.kernel.function.section()
+        self._known.clear()
+
+    def value(self, e: Expr, inside: Elements) -> str:
+        if not self._spread:
+            return self.scalar(e)
+        key = (inside.lanes, e)
+        if key not in self._known:
+            scalar = self.scalar(e)
+            with self.kernel.function.at(self.place):
+                self._known[key] = inside.spread(scalar, e.dtype)
+        return self._known[key]
+
+    def scalar(self, e: Expr) -> str:
+        """The value in this scope's own lanes."""
+        with self.kernel.function.at(self.place):
+            (value,) = self.elements.emit(e)
+        return value
+
+    def define(self, e: Expr, value: str) -> None:
+        """Says what a reduction came to."""
+        self.elements.define(e, value)
+
+    def _leaf(self, e: Expr) -> str:
+        if e.op == "param":
+            value = self.kernel.param(e)
+            return self.elements.spread(value, e.dtype)
+        return self._load(self.kernel.operand(e), e.attr[1])
+
+
+class _Rows(_Kernel):
+    """Vectors along the inner dimension of the row."""
+
+    accumulators = 4
+
+    def vector_stride(self, o: _Operand) -> str:
+        return o.strides[2]
+
+    def buffer(self, number: int, kind: str | None, size: int) -> str:
+        if not hasattr(self, "_buffers"):
+            self._buffers: dict[int, str] = {}
+        if number not in self._buffers:
+            o = self.operands[number]
+            self._buffers[number] = self.function.variable(f"[{self.lanes * t.SIZE[o.dtype]} x i8], align 64")
+        return self._buffers[number]
+
+    def batch_loop(self) -> None:
+        f = self.function
+        with f.loop(0, self.shape[0]) as b:
+            for o in self.operands:
+                o.row = f.offset(o.base, f.mul(b, o.strides[0]))
+            self.scope = _Scope(self, 1, True, self._load_scalar)
+            self.scope.open()
+            for e, numbers in self.state_of.items():
+                o = self.states[numbers[-1]]
+                self.scope.define(e, self._scalar_memory().load(o.dtype, o.row)[0])
+            for level in self.levels:
+                self._reduce(level)
+            if self.level is None:
+                self._finish()
+
+    def _scalar_memory(self) -> Memory:
+        return Memory(self.function, self.scope.elements)
+
+    def _load_scalar(self, o: _Operand, part: int) -> str:
+        return self._scalar_memory().load(o.dtype, o.row)[part]
+
+    def _passes(self, step) -> None:
+        """Runs `step(streams, number of accumulators)` over the elements of a row."""
+        f, lanes = self.function, self.lanes
+        self.scope.open()
+        with self.outer_loop() as i1:
+            self.enter_run(i1)
+            first = f.add(f.mul(i1, self.shape[2]), self.shape[3])
+            wide = self.accumulators * lanes
+            end = f.value(f"and i64 {self.shape[2]}, {-wide}")
+            with f.loop(0, end, wide) as i:
+                step([self._stream(f.add(i, k * lanes), first) for k in range(self.accumulators)])
+            whole = f.value(f"and i64 {self.shape[2]}, {-lanes}")
+            with f.loop(end, whole, lanes) as i:
+                step([self._stream(i, first)])
+            if lanes > 1:
+                self.rest = f.value(f"sub i64 {self.shape[2]}, {whole}")
+                with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
+                    step([self._stream(whole, first, tail_mask(f, lanes, self.rest))])
+
+    def _stream(self, i: str, first: str, mask: str | None = None) -> _Stream:
+        f = self.function
+
+        def address(o: _Operand) -> str:
+            return f.offset(o.run, f.mul(i, t.SIZE[o.dtype] if o.kind == "c" else o.strides[2]))
+
+        def position() -> str:
+            here = f.add(f.add(first, i), 0)
+            spread = stream.elements.spread(here, "i64")
+            if self.lanes == 1:
+                return spread
+            steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
+            return f.value(f"add <{self.lanes} x i64> {spread}, <{steps}>")
+
+        stream = _Stream(self, self.scope, self.lanes, address, mask, position)
+        return stream
+
+    def _reduce(self, level: int) -> None:
+        reductions = self.program.levels[level]
+        accumulators = [[self._accumulators(e) for e in reductions] for _ in range(self.accumulators)]
+
+        def step(streams: list[_Stream]) -> None:
+            for stream, mine in zip(streams, accumulators, strict=False):
+                for e, variables in zip(reductions, mine, strict=True):
+                    self._accumulate(stream, e, variables)
+
+        self._passes(step)
+        for k, e in enumerate(reductions):
+            parts = [self._read(e, mine[k]) for mine in accumulators]
+            while len(parts) > 1:
+                parts = [self._merge(e, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            total = self._across_lanes(e, parts[0])
+            self.scope.define(e, total[-1])
+            if self.level is not None:
+                at = sum(len(component_dtypes(x)) for x in reductions[:k])
+                for value, o in zip(total, self.outputs[at:], strict=False):
+                    self._scalar_memory().store(o.dtype, (value,), o.row)
+
+    def _accumulators(self, e: Expr) -> list[tuple[str, str]]:
+        out = []
+        for start in identity(e):
+            elements = Elements(self.function, self.lanes, lambda e: "")
+            kind = elements.type(start.dtype)
+            address = self.function.variable(kind, elements.emit(start)[0])
+            out.append((kind, address))
+        return out
+
+    def _read(self, e: Expr, variables) -> list[str]:
+        return [self.function.value(f"load {kind}, ptr {address}") for kind, address in variables]
+
+    def _merge(self, e: Expr, a: list[str], b: list[str]) -> list[str]:
+        return merge(self.function, self.lanes, e, a, b)
+
+    def _accumulate(self, stream: _Stream, e: Expr, variables) -> None:
+        f = self.function
+        values = stream.emit(element_state(e))
+        if stream.mask is not None:
+            neutral = [Elements(f, self.lanes, lambda e: "").emit(x)[0] for x in identity(e)]
+            kinds = [kind for kind, _ in variables]
+            values = [
+                f.value(f"select <{self.lanes} x i1> {stream.mask}, {k} {v}, {k} {n}")
+                for k, v, n in zip(kinds, values, neutral, strict=True)
+            ]
+        merged = self._merge(e, self._read(e, variables), values)
+        for (kind, address), value in zip(variables, merged, strict=True):
+            f.do(f"store {kind} {value}, ptr {address}")
+
+    def _across_lanes(self, e: Expr, parts: list[str]) -> list[str]:
+        """Folds upper lanes onto lower ones; lane 0 of the result."""
+        f, width = self.function, self.lanes
+        kinds = [llvm_type(d, self.lanes) for d in component_dtypes(e)]
+        while width > 1:
+            width //= 2
+            order = [k + width if k < width else k for k in range(self.lanes)]
+            positions = ", ".join(f"i32 {k}" for k in order)
+            moved = [
+                f.value(f"shufflevector {k} {v}, {k} poison, <{self.lanes} x i32> <{positions}>")
+                for k, v in zip(kinds, parts, strict=True)
+            ]
+            parts = self._merge(e, parts, moved)
+        if self.lanes == 1:
+            return parts
+        return [f.value(f"extractelement {k} {v}, i32 0") for k, v in zip(kinds, parts, strict=True)]
+
+    def _finish(self) -> None:
+        """Outputs: those over the row element by element, the others once."""
+        full = [(o, r) for o, r in _with_roots(self)]
+        over_row = [(o, r) for o, r in full if o.role in "FR"]
+        if over_row:
+            roots = [e for _, r in over_row for e in r]
+
+            def step(streams: list[_Stream]) -> None:
+                results = [s.emit(roots) for s in streams]
+                for s, values in zip(streams, results, strict=True):
+                    values = iter(values)
+                    for o, r in over_row:
+                        s.store(o, tuple(next(values) for _ in r))
+
+            self._passes(step)
+        once = [(o, r) for o, r in full if o.role in "BS"]
+        if once:
+            self.scope.open()
+            with self.function.when(self.function.value(f"icmp eq i64 {self.shape[3]}, 0")):
+                self.scope.open()
+                for o, r in once:
+                    values = tuple(self.scope.elements.emit(*r))
+                    self._scalar_memory().store(o.dtype, values, o.row)
+
+
+def merge(function: Function, lanes: int, e: Expr, a: list[str], b: list[str]) -> list[str]:
+    """Combines two states held in values of `lanes` lanes."""
+    dtypes = component_dtypes(e)
+    names = dict(enumerate([*a, *b]))
+    elements = Elements(function, lanes, lambda leaf: names[leaf.attr[0]])
+    left = [input_(k, d) for k, d in enumerate(dtypes)]
+    right = [input_(len(dtypes) + k, d) for k, d in enumerate(dtypes)]
+    return elements.emit(*combine(e, left, right))
+
+
+def _with_roots(kernel: _Kernel) -> list[tuple[_Operand, list[Expr]]]:
+    """Each output with its roots (two where it is complex)."""
+    roots = iter(kernel.program.roots)
+    return [(o, [next(roots) for _ in range(2 if t.is_complex(o.dtype) else 1)]) for o in kernel.outputs]
+
+
+class _Columns(_Rows):
+    """Vectors along the innermost batch dimension: every lane has a row of its own."""
+
+    accumulators = 1
+    blocks = 4  # vectors of columns done together
+
+    def vector_stride(self, o: _Operand) -> str:
+        return o.strides[0]
+
+    def batch_loop(self) -> None:
+        f, lanes = self.function, self.lanes
+        wide = self.blocks * lanes
+        end = f.value(f"and i64 {self.shape[0]}, {-wide}")
+        with f.loop(0, end, wide) as b:
+            self._block([f.add(b, k * lanes) for k in range(self.blocks)])
+        whole = f.value(f"and i64 {self.shape[0]}, {-lanes}")
+        with f.loop(end, whole, lanes) as b:
+            self._block([b])
+        if lanes > 1:
+            self.rest = f.value(f"sub i64 {self.shape[0]}, {whole}")
+            with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
+                self._block([whole], tail_mask(f, lanes, self.rest))
+
+    def _block(self, starts: list[str], mask: str | None = None) -> None:
+        self.columns = [_Column(self, start, mask) for start in starts]
+        for level in self.levels:
+            self._reduce_columns(level)
+        if self.level is None:
+            self._finish_columns()
+
+    def _elements_of_row(self, visit) -> None:
+        """Calls visit(column, stream) for each column at each element of the row."""
+        f = self.function
+        for c in self.columns:
+            c.scope.open()
+        with f.loop(0, self.shape[1]) as i1, f.loop(0, self.shape[2]) as i0:
+            offsets = {
+                o.number: f.add(f.mul(i1, o.strides[1]), f.mul(i0, o.strides[2]))
+                for o in self.operands
+                if o.role in "FR"
+            }
+            position = f.add(f.add(f.mul(i1, self.shape[2]), i0), self.shape[3])
+            for c in self.columns:
+                visit(c, c.stream(offsets, position))
+
+    def _reduce_columns(self, level: int) -> None:
+        reductions = self.program.levels[level]
+        for c in self.columns:
+            c.accumulators = [self._accumulators(e) for e in reductions]
+
+        def visit(column: "_Column", stream: _Stream) -> None:
+            for e, variables in zip(reductions, column.accumulators, strict=True):
+                values = stream.emit(element_state(e))
+                merged = self._merge(e, self._read(e, variables), values)
+                for (kind, address), value in zip(variables, merged, strict=True):
+                    self.function.do(f"store {kind} {value}, ptr {address}")
+
+        self._elements_of_row(visit)
+        for c in self.columns:
+            at = 0
+            stream = c.stream({}, "0")
+            for e, variables in zip(reductions, c.accumulators, strict=True):
+                total = self._read(e, variables)
+                c.scope.define(e, total[-1])
+                if self.level is not None:
+                    for value, o in zip(total, self.outputs[at:], strict=False):
+                        stream.store(o, (value,))
+                at += len(total)
+
+    def _finish_columns(self) -> None:
+        outputs = _with_roots(self)
+        over_row = [(o, r) for o, r in outputs if o.role in "FR"]
+        if over_row:
+
+            def visit(column: "_Column", stream: _Stream) -> None:
+                values = iter(stream.emit([e for _, r in over_row for e in r]))
+                for o, r in over_row:
+                    stream.store(o, tuple(next(values) for _ in r))
+
+            self._elements_of_row(visit)
+        once = [(o, r) for o, r in outputs if o.role in "BS"]
+        if once:
+            with self.function.when(self.function.value(f"icmp eq i64 {self.shape[3]}, 0")):
+                for c in self.columns:
+                    c.scope.open()
+                    stream = c.stream({}, "0")
+                    for o, r in once:
+                        stream.store(o, tuple(c.scope.elements.emit(*r)))
+
+
+class _Column:
+    """`lanes` neighbouring columns."""
+
+    def __init__(self, kernel: _Columns, start: str, mask: str | None):
+        self.kernel = kernel
+        self.start = start
+        self.mask = mask
+        self.accumulators: list = []
+        self.scope = _Scope(kernel, kernel.lanes, False, self._load_column)
+        self.scope.open()
+        for e, numbers in kernel.state_of.items():
+            self.scope.define(e, self.stream({}, "0").load(kernel.states[numbers[-1]])[0])
+
+    def address(self, o: _Operand, offsets: dict) -> str:
+        f = self.kernel.function
+        base = f.offset(o.base, offsets[o.number]) if o.number in offsets else o.base
+        return base if o.kind == "b" else f.offset(base, f.mul(self.start, o.strides[0]))
+
+    def stream(self, offsets: dict, position: str) -> _Stream:
+        stream = _Stream(
+            self.kernel, self.scope, self.kernel.lanes, lambda o: self.address(o, offsets), self.mask,
+            lambda: stream.elements.spread(position, "i64"),
+        )  # fmt: skip
+        return stream
+
+    def _load_column(self, o: _Operand, part: int) -> str:
+        return self.stream({}, "0").load(o)[part]

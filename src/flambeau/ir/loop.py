@@ -1,0 +1,205 @@
+"""Loop programs: loops, loads and stores written out, for what scalar and row programs do not fit.
+
+A program is a tree of statements over flat buffers. It is recorded once by running a Python function with a `Builder`:
+
+    def gather_rows(b):
+        row, width = b.int(0), b.int(1)
+        with b.parallel() as i:                      # the outermost loop, [begin, end) of one launch
+            at = b.load(2, i)                        # buffers: 0 the output, 1 the table, 2 the positions
+            with b.loop(0, width) as j:
+                b.store(0, i * width + j, b.load(1, at * row + j))
+
+Offsets are in elements. Scalar arithmetic is that of `ir.scalar`. Iterations of the outermost loop must not depend on
+each other: they run on several threads.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+from . import types as t
+from .expr import Expr, node
+from .scalar import Operand, cast, const
+
+
+@dataclass
+class Load:
+    target: Expr  # leaf that stands for the value
+    buffer: int
+    offset: Expr
+
+
+@dataclass
+class Store:
+    buffer: int
+    offset: Expr
+    value: Expr
+
+
+@dataclass
+class Declare:
+    variable: int
+    dtype: str
+    init: Expr
+
+
+@dataclass
+class Read:
+    target: Expr
+    variable: int
+
+
+@dataclass
+class Assign:
+    variable: int
+    value: Expr
+
+
+@dataclass
+class For:
+    index: Expr
+    low: Expr
+    high: Expr
+    step: int
+    body: list = field(default_factory=list)
+    simd: bool = True  # iterations may be reordered by the compiler's vectoriser
+
+
+@dataclass
+class If:
+    condition: Expr
+    body: list = field(default_factory=list)
+    otherwise: list = field(default_factory=list)
+
+
+INT = 2  # the part of a `param` leaf that is an integer of the launch
+
+Statement = Load | Store | Declare | Read | Assign | For | If
+
+
+@dataclass(frozen=True)
+class LoopProgram:
+    """What a launch runs for each iteration [begin, end) of the outermost loop."""
+
+    dtypes: tuple[str, ...]  # storage dtype of each buffer, outputs first
+    index: Expr
+    body: tuple[Statement, ...]
+
+
+class Variable:
+    """A value that changes while the program runs."""
+
+    def __init__(self, builder: "Builder", number: int, dtype: str):
+        self._builder, self._number, self._dtype = builder, number, dtype
+
+    @property
+    def value(self) -> Expr:
+        """What it holds at this point."""
+        target = self._builder.leaf(self._dtype)
+        self._builder.add(Read(target, self._number))
+        return target
+
+    @value.setter
+    def value(self, new: Operand) -> None:
+        new = cast(new, self._dtype) if isinstance(new, Expr) else const(new, self._dtype)
+        self._builder.add(Assign(self._number, new))
+
+
+class Builder:
+    """Records a program."""
+
+    def __init__(self, dtypes: tuple[str, ...]):
+        self.dtypes = dtypes
+        self._numbers = count()
+        self._blocks: list[list[Statement]] = [[]]
+        self._index: Expr | None = None
+
+    def compute_dtype(self, buffer: int) -> str:
+        """The dtype in which elements of a buffer are computed."""
+        return t.compute_dtype(self.dtypes[buffer])
+
+    def leaf(self, dtype: str) -> Expr:
+        """A fresh leaf: the value of a load or of a variable, or a loop's index."""
+        return node("input", dtype, (), (next(self._numbers), 0))
+
+    def add(self, statement: Statement) -> None:
+        """Appends a statement to the block being recorded."""
+        self._blocks[-1].append(statement)
+
+    def int(self, k: int) -> Expr:
+        """Run-time integer k: a size or a stride."""
+        return node("param", "i64", (), (k, INT))
+
+    def param(self, k: int, dtype: str) -> Expr:
+        """Run-time number k."""
+        return node("param", dtype, (), (k, 0))
+
+    @contextmanager
+    def parallel(self) -> Iterator[Expr]:
+        """The outermost loop. Stands once, around everything."""
+        self._index = self.leaf("i64")
+        yield self._index
+
+    @contextmanager
+    def loop(self, low: Operand, high: Operand, step: int = 1, simd: bool = True) -> Iterator[Expr]:
+        """A loop over [low, high)."""
+        low, high = (v if isinstance(v, Expr) else const(v, "i64") for v in (low, high))
+        statement = For(self.leaf("i64"), low, high, step, simd=simd)
+        self.add(statement)
+        self._blocks.append(statement.body)
+        yield statement.index
+        self._blocks.pop()
+
+    @contextmanager
+    def when(self, condition: Expr) -> Iterator[None]:
+        """What happens only where the condition holds."""
+        statement = If(condition)
+        self.add(statement)
+        self._blocks.append(statement.body)
+        yield
+        self._blocks.pop()
+
+    @contextmanager
+    def otherwise(self) -> Iterator[None]:
+        """Follows `when`: what happens where its condition does not hold."""
+        statement = self._blocks[-1][-1]
+        if not isinstance(statement, If):
+            raise TypeError("otherwise() stands right after a when() block")
+        self._blocks.append(statement.otherwise)
+        yield
+        self._blocks.pop()
+
+    def load(self, buffer: int, offset: Operand) -> Expr:
+        """Element of a buffer, in its compute dtype."""
+        offset = offset if isinstance(offset, Expr) else const(offset, "i64")
+        target = self.leaf(self.compute_dtype(buffer))
+        self.add(Load(target, buffer, offset))
+        return target
+
+    def store(self, buffer: int, offset: Operand, value: Operand) -> None:
+        """Writes an element, cast to the buffer's dtype (rounded once for bf16 and f16)."""
+        offset = offset if isinstance(offset, Expr) else const(offset, "i64")
+        dtype = self.compute_dtype(buffer)
+        value = cast(value, dtype) if isinstance(value, Expr) else const(value, dtype)
+        self.add(Store(buffer, offset, value))
+
+    def variable(self, init: Operand, dtype: str) -> Variable:
+        """A mutable value."""
+        number = next(self._numbers)
+        init = cast(init, dtype) if isinstance(init, Expr) else const(init, dtype)
+        self.add(Declare(number, dtype, init))
+        return Variable(self, number, dtype)
+
+    def finish(self) -> LoopProgram:
+        """The recorded program."""
+        if self._index is None:
+            raise TypeError("a loop program has one parallel() loop around everything")
+        return LoopProgram(self.dtypes, self._index, tuple(self._blocks[0]))
+
+
+def record(body: Callable[[Builder], None], dtypes: tuple[str, ...]) -> LoopProgram:
+    """The program that `body` describes, for buffers of these dtypes."""
+    builder = Builder(dtypes)
+    body(builder)
+    return builder.finish()
