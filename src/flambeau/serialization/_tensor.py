@@ -1,0 +1,94 @@
+"""The little that checkpoints need of tensors: storages as bytes, and tensors over storages."""
+
+from typing import Any
+
+from flambeau import functional_ns as o
+from flambeau.nn.parameter import Parameter
+
+Tensor, Size, DType, Device, Storage = o.Tensor, o.Size, o.dtype, o.device, o.UntypedStorage
+device = Device
+# What the tape keeps in a tensor's attributes belongs to this process.
+PRIVATE = ("_backward_hooks", "_is_param", "_is_buffer")
+
+
+def dtype(name: str) -> Any:
+    """`float32` -> flambeau.float32."""
+    return getattr(o, name)
+
+
+def dtype_name(kind: Any) -> str:
+    """flambeau.float32 -> `float32`."""
+    return str(kind).rpartition(".")[2]
+
+
+def itemsize(kind: Any) -> int:
+    return kind.itemsize
+
+
+def layout(name: str) -> Any:
+    """`torch.strided` -> flambeau.strided."""
+    if name != "torch.strided":
+        raise ValueError(f"layout {name} is not supported")
+    return o.strided
+
+
+def parameter(data: Any, requires_grad: bool = True) -> Any:
+    return Parameter(data, requires_grad)
+
+
+def allocate(size: int) -> Any:
+    """A storage of `size` uninitialised bytes."""
+    return Storage(size)
+
+
+def bytes_of(storage: Any) -> memoryview:
+    """A storage's bytes, to read and to write."""
+    return memoryview(storage).cast("B")
+
+
+def wrap(data: memoryview) -> Any:
+    """A storage whose bytes are `data`, which it keeps alive."""
+    return o.frombuffer(data, dtype=o.uint8).untyped_storage() if len(data) else allocate(0)
+
+
+def nbytes(storage: Any) -> int:
+    return storage.nbytes()
+
+
+def identity(storage: Any) -> Any:
+    """Equal for two handles of one storage."""
+    return storage._cdata
+
+
+def device_of(storage: Any) -> Any:
+    return storage.device
+
+
+def move(storage: Any, target: str) -> Any:
+    """The storage itself where it is on `target`, else a copy there."""
+    place = Device(target)
+    if storage.device.type == place.type and place.index in (None, storage.device.index):
+        return storage
+    if place.type == "meta":
+        return Storage(storage.nbytes(), device="meta")
+    if place.type == "cuda" and not o.cuda_is_available():
+        raise RuntimeError(
+            "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are "
+            "running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
+            f"storages to the CPU. [in load: {target}]"
+        )
+    return view(storage, o.uint8, 0, (storage.nbytes(),), (1,)).to(place).untyped_storage()
+
+
+def view(storage: Any, kind: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
+    return o.empty(0, dtype=kind, device=storage.device).set_(storage, offset, size, stride)
+
+
+def meta(kind: Any, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
+    return o.empty_strided(size, stride, dtype=kind, device="meta")
+
+
+def attributes(tensor: Any) -> dict[str, Any]:
+    """What a user has put on a tensor."""
+    own = getattr(tensor, "__dict__", None) or {}
+    return {name: value for name, value in own.items() if name not in PRIVATE}
