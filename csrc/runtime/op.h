@@ -23,6 +23,9 @@ struct Param {
   std::string name;
   ParamType type;
   bool optional = false;      // `Tensor?`, `int[]?`: None is accepted
+  bool elements_optional = false;  // `Tensor?[]`
+  bool number = false;        // a Tensor operand for which a Python number may stand; its Value is then the number itself
+                              // for Scalar bodies, and a tensor of no dimensions with wrapped_number for the others
   bool keyword_only = false;
   bool has_default = false;
   Value default_value;
@@ -44,6 +47,7 @@ struct Op;
 
 struct Overload {
   Op* op = nullptr;
+  std::string name;              // as users call it: "add", "add_" (an in-place form is an overload of the same operator)
   int index = 0;                 // in op->overloads
   std::vector<Param> params;
   std::vector<Return> returns;
@@ -93,6 +97,9 @@ struct Op {
   void* tape = nullptr;           // autograd's data: gradient plans and programs by key
 };
 
+// Adds an operator to the table. `name` is unique there ("scatter.src"); signatures may have several base names
+// ("add", "add_"). Raises ValueError.
+Op& create_op(std::string name, BodyKind kind, const std::vector<std::string>& signatures);
 Op* find_op(std::string_view name);
 Op& op_by_id(uint32_t id);
 

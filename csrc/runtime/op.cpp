@@ -1,0 +1,69 @@
+#include "runtime/op.h"
+
+#include <deque>
+
+#include "core/error.h"
+#include "runtime/schema.h"
+
+namespace fl {
+namespace {
+
+struct StringHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+};
+template <class T>
+using ByName = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
+
+// Natives register while static objects are made, in an order nobody knows: the maps are made at first use. They live
+// as long as the process does.
+ByName<ForwardFn>& natives() {
+  static auto* map = new ByName<ForwardFn>;
+  return *map;
+}
+ByName<Op*>& names() {
+  static auto* map = new ByName<Op*>;
+  return *map;
+}
+std::deque<Op>& ops() {
+  static auto* all = new std::deque<Op>;
+  return *all;
+}
+
+}  // namespace
+
+Op& create_op(std::string name, BodyKind kind, const std::vector<std::string>& signatures) {
+  FL_CHECK(!names().contains(name), ErrorKind::Value, "operator '%s' is registered already", name.c_str());
+  FL_CHECK(!signatures.empty(), ErrorKind::Value, "operator '%s' has no signature", name.c_str());
+  Op op;
+  op.name = std::move(name);
+  op.kind = kind;
+  for (const std::string& text : signatures) {
+    auto overload = std::make_unique<Overload>();
+    parse_signature(text, *overload);
+    overload->index = static_cast<int>(op.overloads.size());
+    op.overloads.push_back(std::move(overload));
+  }
+  op.n_outputs = static_cast<int>(op.overloads[0]->returns.size());
+  op.id = static_cast<uint32_t>(ops().size());
+  Op& stored = ops().emplace_back(std::move(op));
+  for (auto& overload : stored.overloads) overload->op = &stored;
+  names().emplace(stored.name, &stored);
+  return stored;
+}
+
+Op* find_op(std::string_view name) {
+  auto found = names().find(name);
+  return found == names().end() ? nullptr : found->second;
+}
+
+Op& op_by_id(uint32_t id) { return ops().at(id); }
+
+RegisterNative::RegisterNative(const char* name, ForwardFn fn) { natives().emplace(name, fn); }
+
+ForwardFn find_native(std::string_view name) {
+  auto found = natives().find(name);
+  return found == natives().end() ? nullptr : found->second;
+}
+
+}  // namespace fl
