@@ -7,7 +7,7 @@
 
 namespace fl {
 
-void (*py_release)(void* py) = nullptr;
+void (*py_release)(Tensor*) = nullptr;
 
 namespace {
 
@@ -125,7 +125,7 @@ void Tensor::refresh() {
 }
 
 void Tensor::destroy() {
-  if (owns_py && py) py_release(py);
+  if (owns_py) return py_release(this);
   delete this;
 }
 

@@ -135,8 +135,8 @@ class Tensor final : public RefCounted {
 };
 using TensorRef = Ref<Tensor>;
 
-// Set by bind: drops the Python object that a dying tensor owns (takes the GIL).
-extern void (*py_release)(void* py);
+// Set by bind: a dying tensor that owns its Python object is given back to the object, and both die (takes the GIL).
+extern void (*py_release)(Tensor*);
 
 Dims contiguous_strides(IntSpan sizes);
 int64_t checked_numel(IntSpan sizes);  // raises on negative sizes and on overflow

@@ -35,21 +35,22 @@ std::deque<Op>& ops() {
 Op& create_op(std::string name, BodyKind kind, const std::vector<std::string>& signatures) {
   FL_CHECK(!names().contains(name), ErrorKind::Value, "operator '%s' is registered already", name.c_str());
   FL_CHECK(!signatures.empty(), ErrorKind::Value, "operator '%s' has no signature", name.c_str());
-  Op op;
-  op.name = std::move(name);
-  op.kind = kind;
+  std::vector<std::unique_ptr<Overload>> overloads;
   for (const std::string& text : signatures) {
     auto overload = std::make_unique<Overload>();
     parse_signature(text, *overload);
-    overload->index = static_cast<int>(op.overloads.size());
-    op.overloads.push_back(std::move(overload));
+    overload->index = static_cast<int>(overloads.size());
+    overloads.push_back(std::move(overload));
   }
-  op.n_outputs = static_cast<int>(op.overloads[0]->returns.size());
-  op.id = static_cast<uint32_t>(ops().size());
-  Op& stored = ops().emplace_back(std::move(op));
-  for (auto& overload : stored.overloads) overload->op = &stored;
-  names().emplace(stored.name, &stored);
-  return stored;
+  Op& op = ops().emplace_back();  // from here on nothing fails
+  op.id = static_cast<uint32_t>(ops().size() - 1);
+  op.name = std::move(name);
+  op.kind = kind;
+  op.n_outputs = static_cast<int>(overloads[0]->returns.size());
+  op.overloads = std::move(overloads);
+  for (auto& overload : op.overloads) overload->op = &op;
+  names().emplace(op.name, &op);
+  return op;
 }
 
 Op* find_op(std::string_view name) {
