@@ -25,7 +25,7 @@ PRIMITIVES = {
     "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "fma": 3,
     "abs": 1, "sqrt": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2, "ldexp": 2,
     "max": 2, "min": 2,
-    "idiv": 2, "irem": 2, "and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "shr": 2, "mulhi": 2,
+    "idiv": 2, "irem": 2, "and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "shr": 2,
     "eq": 2, "ne": 2, "lt": 2, "le": 2, "gt": 2, "ge": 2,
     "select": 3, "unlikely": 3, "cast": 1, "bitcast": 1, "round_to": 1, "lookup": 1,
 }  # fmt: skip

@@ -7,7 +7,7 @@ from .expr import COMPARISONS, FUNCTIONS, PARTS, PRIMITIVES, REDUCTIONS, Expr, w
 
 ARITY = {**PRIMITIVES, **FUNCTIONS, **PARTS, **REDUCTIONS}
 
-_INT_ONLY = ("idiv", "irem", "shl", "shr", "mulhi")
+_INT_ONLY = ("idiv", "irem", "shl", "shr")
 _BITS = ("and", "or", "xor", "not")
 _FLOAT_ONLY = ("fma", "floor", "ceil", "trunc", "rint", "copysign", "ldexp")
 
