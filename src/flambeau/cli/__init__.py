@@ -1,9 +1,11 @@
 """The command `flambeau`."""
 
 import argparse
+import difflib
 import sys
-from collections.abc import Callable
 from importlib import import_module
+
+from flambeau.version import __version__
 
 COMMANDS = {
     "demo": "train a small network on handwritten digits and show what it learned",
@@ -12,33 +14,35 @@ COMMANDS = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="flambeau", description="A deep-learning framework with PyTorch's interface.")
-    parser.add_argument("--version", action="store_true", help="print the version")
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    for name, text in COMMANDS.items():
-        import_module(f"flambeau.cli.{name}").add_arguments(commands.add_parser(name, help=text, description=text))
-    return parser
+def usage() -> str:
+    lines = [f"  {name:<8} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: flambeau command [--help] ...", "", *lines, "", "flambeau --version prints the version."])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the process's exit status."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    if options.version:
-        from flambeau.version import __version__
-
-        print(f"flambeau {__version__}")
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help", "--version"):
+        print(f"flambeau {__version__}" if name == "--version" else usage())
         return 0
-    if options.command is None:
-        parser.print_help()
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        print(f"flambeau: there is no command {name!r}.{hint}\n\n{usage()}", file=sys.stderr)
         return 2
-    command: Callable[[argparse.Namespace], int] = import_module(f"flambeau.cli.{options.command}").run
+    return run_command(name, rest)
+
+
+def run_command(name: str, arguments: list[str]) -> int:
+    command = import_module(f"flambeau.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"flambeau {name}", description=COMMANDS[name])
+    command.add_arguments(parser)
+    options = parser.parse_args(arguments)
     try:
-        return command(options)
+        return command.run(options)
     except (OSError, ValueError) as error:
-        # What a user can mend: a missing file, a full disk. Anything else is a fault and shows its traceback.
-        if options.command == "run":
+        # What a user can mend: a missing file, a full disk. A program that is run keeps its own exceptions.
+        if name == "run":
             raise
-        print(f"flambeau {options.command}: {error}", file=sys.stderr)
+        print(f"flambeau {name}: {error}", file=sys.stderr)
         return 1

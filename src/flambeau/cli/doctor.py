@@ -36,6 +36,7 @@ def hardware() -> Iterator[tuple[str, str]]:
     yield "instruction sets", " ".join(machine.instruction_sets()) or "unknown"
     yield "kernels for", machine.level()
     yield "caches", machine.caches() or "unknown"
+    yield "threads", f"{flambeau.get_num_threads()} of {machine.usable_cpus()} CPUs"
     yield "memory", machine.memory() or "unknown"
     yield "gpu", machine.gpu()
 
