@@ -9,6 +9,7 @@
 #include "core/allocator.h"
 #include "core/element.h"
 #include "core/error.h"
+#include "runtime/box_muller.h"
 #include "runtime/pool.h"
 #include "runtime/random.h"
 
@@ -90,47 +91,44 @@ void fill_each(Generator& g, void* p, int64_t n, DType dtype, F&& draw) {
 // --- normal numbers in blocks
 // -----------------------------------------------------------------------------------------
 
-constexpr int64_t kBlock = 16;
-
-// Turns sixteen uniform numbers into normal ones: number j pairs up with number j + 8.
-template <class W, class T>
-void transform_block(const W* u, T* out, W mean, W std) {
-  constexpr W two_pi = 2 * std::numbers::pi_v<W>;
-  W values[kBlock];
-  for (int j = 0; j < 8; ++j) {
-    W radius = std::sqrt(-2 * std::log(1 - u[j])), angle = two_pi * u[j + 8];
-    values[j] = std::fma(radius * std::cos(angle), std, mean);
-    values[j + 8] = std::fma(radius * std::sin(angle), std, mean);
-  }
-  for (int j = 0; j < kBlock; ++j) out[j] = static_cast<T>(values[j]);
-}
-
 template <class W>
 void draw_uniforms(Generator& g, W* p, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = uniform<W>(g);
 }
 
-// At least one whole block.
+// Normal numbers for whole blocks of uniform ones, many blocks at a time.
+template <class W, class T>
+void transform_blocks(const W* uniforms, T* out, int64_t n, W mean, W std) {
+  parallel_for((n + kBlockChunk - 1) / kBlockChunk, [&](int64_t chunk) {
+    int64_t begin = chunk * kBlockChunk, end = std::min(n, begin + kBlockChunk);
+    if constexpr (std::is_same_v<T, W>) {
+      box_muller(uniforms + begin, out + begin, (end - begin) / kNormalBlock, mean, std);
+    } else {
+      for (W block[kNormalBlock]; begin < end; begin += kNormalBlock) {
+        box_muller(uniforms + begin, block, 1, mean, std);
+        std::transform(block, block + kNormalBlock, out + begin, [](W value) { return static_cast<T>(value); });
+      }
+    }
+  });
+}
+
+// At least one whole block. The last block of a length that is no multiple overlaps its neighbour and is drawn again.
 template <class T>
 void fill_normal_blocks(Generator& g, T* p, int64_t n, double mean, double std) {
   using W = Wide<T>;
   constexpr bool in_place = std::is_same_v<T, W>;
   W m = static_cast<W>(mean), s = static_cast<W>(std);
-  int64_t whole = n / kBlock * kBlock;
+  int64_t whole = n / kNormalBlock * kNormalBlock;
   Scratch scratch(in_place ? 0 : static_cast<size_t>(whole) * sizeof(W));
   W* uniforms = scratch.as<W>();
   if constexpr (in_place) uniforms = p;
   // Where the numbers are drawn in place, the elements beyond the last whole block are drawn too, though in vain.
   draw_uniforms(g, uniforms, in_place ? n : whole);
-  parallel_for((whole + kBlockChunk - 1) / kBlockChunk, [&](int64_t chunk) {
-    int64_t end = std::min(whole, (chunk + 1) * kBlockChunk);
-    for (int64_t i = chunk * kBlockChunk; i < end; i += kBlock) transform_block(uniforms + i, p + i, m, s);
-  });
+  transform_blocks(uniforms, p, whole, m, s);
   if (whole == n) return;
-  // The last block of a length that is no multiple overlaps its neighbour and is drawn again.
-  W last[kBlock];
-  draw_uniforms(g, last, kBlock);
-  transform_block(last, p + n - kBlock, m, s);
+  W last[kNormalBlock];
+  draw_uniforms(g, last, kNormalBlock);
+  transform_blocks(last, p + n - kNormalBlock, kNormalBlock, m, s);
 }
 
 // --- integers
@@ -178,8 +176,8 @@ void fill_uniform(Generator& g, void* p, int64_t n, DType dtype, double from, do
 }
 
 void fill_normal(Generator& g, void* p, int64_t n, DType dtype, double mean, double std, bool was_contiguous) {
-  if (n < kBlock || !was_contiguous) {
-    fill_each(g, p, n, dtype, [&] { return next_normal(g) * std + mean; });
+  if (n < kNormalBlock || !was_contiguous) {
+    fill_each(g, p, n, dtype, [&] { return std::fma(next_normal(g), std, mean); });
     return;
   }
   Drawing drawing(g, n);
@@ -188,7 +186,7 @@ void fill_normal(Generator& g, void* p, int64_t n, DType dtype, double mean, dou
 }
 
 void fill_log_normal(Generator& g, void* p, int64_t n, DType dtype, double mean, double std) {
-  fill_each(g, p, n, dtype, [&] { return std::exp(next_normal(g) * std + mean); });
+  fill_each(g, p, n, dtype, [&] { return std::exp(std::fma(next_normal(g), std, mean)); });
 }
 
 void fill_exponential(Generator& g, void* p, int64_t n, DType dtype, double lambda) {
@@ -200,20 +198,22 @@ void fill_geometric(Generator& g, void* p, int64_t n, DType dtype, double p_succ
 }
 
 void fill_cauchy(Generator& g, void* p, int64_t n, DType dtype, double median, double sigma) {
-  fill_each(g, p, n, dtype, [&] { return median + sigma * std::tan(std::numbers::pi * (uniform<double>(g) - 0.5)); });
+  fill_each(g, p, n, dtype,
+            [&] { return std::fma(sigma, std::tan(std::numbers::pi * (uniform<double>(g) - 0.5)), median); });
 }
 
 // --- choices
 // ----------------------------------------------------------------------------------------------------------
 
 void fill_bernoulli(Generator& g, void* p, int64_t n, DType dtype, double probability) {
-  fill_each(g, p, n, dtype, [&] { return uniform<double>(g) < probability ? 1.0 : 0.0; });
+  fill_each(g, p, n, dtype, [&] { return static_cast<int>(uniform<double>(g) < probability); });
 }
 
 void fill_bernoulli(Generator& g, void* p, int64_t n, DType dtype, const void* probabilities, DType probability_dtype) {
   with_floating(probability_dtype, [&]<class P>(std::type_identity<P>) {
     const P* probability = static_cast<const P*>(probabilities);
-    fill_each(g, p, n, dtype, [&] { return uniform<Wide<P>>(g) < static_cast<Wide<P>>(*probability++) ? 1.0 : 0.0; });
+    fill_each(g, p, n, dtype,
+              [&] { return static_cast<int>(uniform<Wide<P>>(g) < static_cast<Wide<P>>(*probability++)); });
   });
 }
 

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "core/allocator.h"
+#include "core/element.h"
 #include "core/error.h"
 #include "core/guard.h"
 #include "core/tensor.h"
 #include "runtime/pool.h"
+#include "runtime/random.h"
 
 using namespace fl;
 
@@ -31,15 +33,11 @@ template <class F>
 static std::string message_of(F&& f) {
   try {
     f();
-  } catch (const Error& e) {
-    return e.what();
-  }
+  } catch (const Error& e) { return e.what(); }
   return "";
 }
 
-static bool starts_with(const std::string& text, const char* head) {
-  return text.rfind(head, 0) == 0;
-}
+static bool starts_with(const std::string& text, const char* head) { return text.rfind(head, 0) == 0; }
 
 static void check_dtypes() {
   CHECK(promote(DType::U8, DType::I8) == DType::I16);
@@ -55,9 +53,7 @@ static void check_dtypes() {
       auto text = [](int x, int y) {
         try {
           return std::string(dtype_name(promote(static_cast<DType>(x), static_cast<DType>(y))));
-        } catch (const Error&) {
-          return std::string("raises");
-        }
+        } catch (const Error&) { return std::string("raises"); }
       };
       CHECK(text(a, b) == text(b, a));
     }
@@ -206,6 +202,68 @@ static void check_pool() {
   }
 }
 
+static void check_generators() {
+  auto g = make_ref<Generator>(5489);
+  uint32_t last = 0;
+  for (int i = 0; i < 10000; ++i) last = g->random();
+  CHECK(last == 4123659995u);  // the number the C++ standard gives for std::mt19937
+
+  double a[3], b[3];
+  fill_normal(*g, a, 3, DType::F64, 0, 1);  // leaves one waiting
+  std::vector<uint8_t> state = g->state();
+  CHECK(state.size() == Generator::kStateBytes);
+  fill_normal(*g, a, 3, DType::F64, 0, 1);
+  auto other = make_ref<Generator>(1);
+  other->set_state(state.data(), state.size());
+  CHECK(other->initial_seed() == 5489);
+  auto copy = other->clone();
+  fill_normal(*other, b, 3, DType::F64, 0, 1);
+  CHECK(std::memcmp(a, b, sizeof a) == 0);
+  fill_normal(*copy, b, 3, DType::F64, 0, 1);
+  CHECK(std::memcmp(a, b, sizeof a) == 0);
+
+  CHECK(message_of([&] { g->set_state(state.data(), 10); }) ==
+        "Expected a CPUGeneratorImplState of size 5056 but found the input RNG state size to be 10");
+  state[8] = 0xff;
+  state[9] = 0xff;
+  CHECK(message_of([&] { g->set_state(state.data(), state.size()); }) == "Invalid mt19937 state");
+
+  // The known answers of Random123.
+  CHECK(philox(0, {0, 0, 0, 0}) == PhiloxBlock{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(philox(0x299f31d0a4093822, {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}) ==
+        PhiloxBlock{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+  PhiloxStream from_start(7, 9, 0), from_six(7, 9, 6);
+  for (int i = 0; i < 6; ++i) from_start();
+  for (int i = 0; i < 9; ++i) CHECK(from_start() == from_six());
+}
+
+static void check_normals_for_any_thread_count() {
+  std::vector<float> one(100003), many(one.size());
+  auto g = make_ref<Generator>(3);
+  set_thread_count(1);
+  fill_normal(*g, one.data(), static_cast<int64_t>(one.size()), DType::F32, 0, 1);
+  set_thread_count(3);
+  g->manual_seed(3);
+  fill_normal(*g, many.data(), static_cast<int64_t>(many.size()), DType::F32, 0, 1);
+  CHECK(one == many);
+  double sum = 0, squares = 0;
+  for (float x : one) sum += x, squares += x * x;
+  CHECK(std::abs(sum / 100003) < 0.01 && std::abs(squares / 100003 - 1) < 0.02);
+}
+
+// Every finite bit pattern survives the trip, and values halfway between two round to even.
+static void check_small_floats() {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    uint16_t h = static_cast<uint16_t>(bits);
+    if ((h & 0x7c00) != 0x7c00) CHECK(float_to_half_bits(half_bits_to_float(h)) == h);
+  }
+  CHECK(float_to_half_bits(65519.996f) == 0x7bff && float_to_half_bits(65520.0f) == 0x7c00);
+  CHECK(float_to_half_bits(1 + 0x1p-11f) == 0x3c00 && float_to_half_bits(1 + 0x3p-11f) == 0x3c02);
+  CHECK(float_to_half_bits(0x1p-25f) == 0 && float_to_half_bits(0x1.8p-25f) == 1);
+  CHECK(float_to_bfloat16_bits(1 + 0x1p-8f) == 0x3f80 && float_to_bfloat16_bits(1 + 0x3p-8f) == 0x3f82);
+  CHECK(std::isnan(half_bits_to_float(float_to_half_bits(NAN))) && std::isnan(static_cast<float>(BFloat16(NAN))));
+}
+
 // A child of a process that is computing on all its threads computes as well.
 static void check_fork() {
   set_thread_count(3);
@@ -213,14 +271,20 @@ static void check_fork() {
   std::thread busy([&] {
     while (!stop) {
       parallel_for(16, [](int64_t c) { Scratch s(static_cast<size_t>(100 * (c + 1))); });
+      float x[20];
+      fill_normal(default_generator(), x, 20, DType::F32, 0, 1);
     }
   });
   for (int i = 0; i < 50; ++i) {
+    random_before_fork();
     allocator_before_fork();
     pid_t child = fork();
     allocator_after_fork();
+    random_after_fork();
     if (child == 0) {
       pool_after_fork_child();
+      float x[20];
+      fill_normal(default_generator(), x, 20, DType::F32, 0, 1);
       std::atomic<int> sum{0};
       parallel_for(16, [&](int64_t c) {
         Scratch s(1000);
@@ -243,6 +307,9 @@ int main() {
   check_tensors();
   check_storage();
   check_pool();
+  check_generators();
+  check_normals_for_any_thread_count();
+  check_small_floats();
   check_fork();
   return failures ? 1 : 0;
 }
