@@ -5,6 +5,7 @@
 //   topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)
 //   relu_(Tensor(a!) self) -> Tensor(a!)          transpose(Tensor(a) self, int dim0, int dim1) -> Tensor(a)
 #pragma once
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,6 +35,8 @@ struct Param {
   bool written = false;       // Tensor(a!)
   bool is_static = false;     // a static attribute: part of the kernel's key
   bool fold = false;          // run-time parameter, constant in the body where it equals its default
+  char role = 'c';            // operand of a Scalar body: c takes part in promotion and is seen in the compute dtype,
+                              // r is seen in its real counterpart, k keeps its own dtype
 };
 
 struct Return {
@@ -53,12 +56,17 @@ struct Overload {
   std::vector<Return> returns;
   bool is_view = false;          // a return aliases a parameter that is not written
   int mutated = -1;              // the parameter that is changed in place (Tensor(a!)), -1: none
+  // How the elementwise driver reads the arguments; made at the first call (runtime/elementwise.cpp).
+  mutable std::atomic<const struct ScalarLayout*> layout = nullptr;
 };
 
 enum class BodyKind : uint8_t { Scalar, Reduce, Row, Native, Loop, Composite };
 
 // How the dtype of the result follows from the promoted dtype of the operands.
-enum class ResultRule : uint8_t { Promote, Float, Bool, Real, Input, Int64, Explicit };
+// Promote: the same. Float: integers compute in the default dtype. Bool, Int64, Int32: that dtype. Real, Complex: the real
+// or complex counterpart. Input: the dtype of the first operand. Explicit: the last parameter, `int[] dtypes`, lists one
+// an output (derived operators; a number that is no dtype, -1, means the compute dtype).
+enum class ResultRule : uint8_t { Promote, Float, Bool, Real, Input, Int64, Explicit, Int32, Complex };
 
 // One call that is being run: arguments in the order of the parameters, defaults filled in.
 struct Call {
@@ -85,7 +93,11 @@ struct Op {
   std::string name;               // "add", "nn.functional.gelu" has name "gelu"
   BodyKind kind;
   ResultRule result = ResultRule::Promote;
+  std::vector<ResultRule> results;  // one an output where they differ
   uint32_t dtypes = 0xffffffff;   // bit per DType that the operands may have after promotion
+  // The sentence for others: "{got}" stands for "Long". Raised as NotImplementedError, or as the class it begins with
+  // ("RuntimeError: ..."). Empty: "<name>_cpu" not implemented for 'Long'.
+  std::string dtype_error;
   std::vector<std::unique_ptr<Overload>> overloads;
   ForwardFn forward = nullptr;    // set by the kind, or by register_native
   bool has_gradient = true;       // false: results never require a gradient (comparisons, argmax)
@@ -95,6 +107,7 @@ struct Op {
   void* python = nullptr;         // the entry (borrowed, immortal): bodies of Composite and Loop, grad
   void* dispatch = nullptr;       // per-kind data: kernel table slots, plans
   void* tape = nullptr;           // autograd's data: gradient plans and programs by key
+  std::atomic<struct HotKernels*> hot = nullptr;  // kernels of the plainest calls (runtime/elementwise.h)
 };
 
 // Adds an operator to the table. `name` is unique there ("scatter.src"); signatures may have several base names

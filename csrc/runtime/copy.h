@@ -1,0 +1,27 @@
+// Copies, casts and fills.
+#pragma once
+#include "runtime/op.h"
+
+namespace fl {
+
+// Writes `from` to `to`, broadcast and cast. They may overlap only if they are the same elements.
+void copy_into(Tensor* to, Tensor* from);
+// Writes one number to every element.
+void fill_with(Tensor* to, const Value& number);
+// A copy in another dtype with the strides an elementwise result has; the tensor itself where it has that dtype.
+TensorRef cast_to(Tensor* t, DType dtype);
+// Always a copy.
+TensorRef clone_tensor(Tensor* t, MemoryFormat format = MemoryFormat::Preserve);
+// The tensor itself where it has that layout already.
+TensorRef contiguous_tensor(Tensor* t, MemoryFormat format = MemoryFormat::Contiguous);
+
+// Strides of a memory format for these sizes; raises where the number of dimensions does not fit. Preserve is not one.
+Dims format_strides(IntSpan sizes, MemoryFormat format);
+bool has_format(const Tensor& t, MemoryFormat format);
+
+// Whether writing through a tensor is possible at all: raises where elements share memory (an expanded tensor).
+void check_no_internal_overlap(const Tensor& written);
+// Raises where `read` shares a part of the memory of `written`, but not all of it in the same places.
+void check_no_partial_overlap(const Tensor& written, const Tensor& read);
+
+}  // namespace fl

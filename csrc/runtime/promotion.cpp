@@ -1,0 +1,216 @@
+#include "runtime/promotion.h"
+
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+
+namespace fl {
+
+namespace {
+
+std::atomic<DType> the_default_dtype = DType::F32;
+
+int kind_rank(DType d) { return is_bool(d) ? 0 : is_integer(d) ? 1 : is_float(d) ? 2 : 3; }
+
+uint16_t to_bf16(float f) {
+  auto bits = std::bit_cast<uint32_t>(f);
+  if (f != f) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float from_bf16(uint16_t h) { return std::bit_cast<float>(static_cast<uint32_t>(h) << 16); }
+
+// Scales by powers of two, so that the processor's own rounding does the work.
+uint16_t to_f16(float f) {
+  auto bits = std::bit_cast<uint32_t>(f);
+  auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  uint32_t magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00 | static_cast<uint16_t>(magnitude >> 13 & 0x1ff);
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;  // 65520 and more
+  if (magnitude < 0x38800000) {                       // subnormal in half precision: let the adder round at 2^-24
+    float rounded = std::bit_cast<float>(magnitude) + 0.5f;
+    return sign | static_cast<uint16_t>(std::bit_cast<uint32_t>(rounded) - 0x3f000000);
+  }
+  magnitude += 0xc8000fff + (magnitude >> 13 & 1);
+  return sign | static_cast<uint16_t>(magnitude >> 13);
+}
+
+float from_f16(uint16_t h) {
+  uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16, magnitude = h & 0x7fff;
+  if (magnitude >= 0x7c00) return std::bit_cast<float>(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
+  float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;  // exact: subnormals are scaled up by 2^112
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(value));
+}
+
+template <class T>
+void put(void* to, T value) {
+  std::memcpy(to, &value, sizeof value);
+}
+template <class T>
+T take(const void* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+// Out of range and nan give the least integer, as generated casts do.
+int64_t to_integer(const Value& v) {
+  if (v.tag() == Value::Tag::Bool || v.tag() == Value::Tag::Int) return v.as_int();
+  double d = v.as_double();
+  return d >= -0x1p63 && d < 0x1p63 ? static_cast<int64_t>(d) : std::numeric_limits<int64_t>::min();
+}
+
+struct Range {
+  int64_t low, high;
+};
+Range integer_range(DType d) {
+  switch (d) {
+    case DType::U8: return {0, UINT8_MAX};
+    case DType::I8: return {INT8_MIN, INT8_MAX};
+    case DType::I16: return {INT16_MIN, INT16_MAX};
+    case DType::U16: return {0, UINT16_MAX};
+    case DType::I32: return {INT32_MIN, INT32_MAX};
+    case DType::U32: return {0, UINT32_MAX};
+    default: return {INT64_MIN, INT64_MAX};
+  }
+}
+
+const char* c_name(DType d) {
+  switch (d) {
+    case DType::U8: return "uint8_t";
+    case DType::I8: return "int8_t";
+    case DType::I16: return "int16_t";
+    case DType::U16: return "uint16_t";
+    case DType::I32: return "int";
+    default: return "uint32_t";
+  }
+}
+
+}  // namespace
+
+DType default_dtype() { return the_default_dtype.load(std::memory_order_relaxed); }
+
+void set_default_dtype(DType d) {
+  FL_CHECK(is_float(d), ErrorKind::Type, "only floating-point types are supported as the default type");
+  the_default_dtype = d;
+}
+
+DType number_dtype(const Value& number) {
+  switch (number.tag()) {
+    case Value::Tag::Bool: return DType::Bool;
+    case Value::Tag::Int: return DType::I64;
+    case Value::Tag::Complex: return to_complex(default_dtype());
+    default: return default_dtype();
+  }
+}
+
+void Promotion::Category::add(DType d) {
+  dtype = set ? promote(dtype, d) : d;
+  set = true;
+}
+
+void Promotion::add(const Tensor& t) {
+  DType d = t.dtype;
+  if (t.wrapped_number) {
+    if (is_complex(d)) d = to_complex(default_dtype());
+    if (is_float(d)) d = default_dtype();
+  }
+  (t.dim() > 0 ? tensors_ : t.wrapped_number ? numbers_ : scalars_).add(d);
+}
+
+void Promotion::add(const Value& number) { numbers_.add(number_dtype(number)); }
+
+Promotion::Category Promotion::combine(const Category& higher, const Category& lower) {
+  if (!higher.set || !lower.set) return higher.set ? higher : lower;
+  Category result = higher;
+  if (is_complex(higher.dtype)) return result;
+  if (is_float(higher.dtype)) {
+    if (is_complex(lower.dtype)) result.dtype = to_complex(higher.dtype);
+    return result;
+  }
+  if (kind_rank(lower.dtype) > kind_rank(higher.dtype)) result.dtype = promote(higher.dtype, lower.dtype);
+  return result;
+}
+
+DType Promotion::result() const { return combine(tensors_, combine(scalars_, numbers_)).dtype; }
+
+bool can_cast(DType from, DType to) {
+  if (is_complex(from)) return is_complex(to);
+  if (is_float(from)) return is_float(to) || is_complex(to);
+  return is_bool(from) || !is_bool(to);
+}
+
+void check_can_cast(DType from, DType to) {
+  FL_CHECK(can_cast(from, to), ErrorKind::Runtime, "result type %s can't be cast to the desired output type %s",
+           dtype_title(from), dtype_title(to));
+}
+
+void check_dtype(const Op& op, DType d) {
+  if (op.dtypes >> static_cast<int>(d) & 1) [[likely]]
+    return;
+  if (op.dtype_error.empty())
+    fail(ErrorKind::NotImplemented, "\"%s_cpu\" not implemented for '%s'", op.name.c_str(), dtype_title(d));
+  std::string text = op.dtype_error;
+  ErrorKind kind = ErrorKind::NotImplemented;
+  if (text.starts_with("RuntimeError: ")) {
+    kind = ErrorKind::Runtime;
+    text.erase(0, 14);
+  }
+  for (const auto& [mark, name] : {std::pair("{title}", dtype_title(d)), std::pair("{got}", dtype_title(d))})
+    if (size_t at = text.find(mark); at != std::string::npos) text.replace(at, std::strlen(mark), name);
+  fail(kind, "%s", text.c_str());
+}
+
+void check_number_fits(const Value& number, DType d) {
+  if (!is_integer(d) || dtype_size(d) == 8 || number.tag() == Value::Tag::Bool) return;
+  // PyTorch lets negative numbers wrap in unsigned types.
+  Range range = integer_range(d);
+  if (range.low == 0) range.low = -range.high;
+  int64_t v = to_integer(number);
+  FL_CHECK(v >= range.low && v <= range.high, ErrorKind::Runtime,
+           "value cannot be converted to type %s without overflow", c_name(d));
+}
+
+void write_number(const Value& number, DType d, void* to) {
+  switch (d) {
+    case DType::Bool: {
+      std::complex<double> c = number.as_complex();
+      return put<uint8_t>(to, c.real() != 0 || c.imag() != 0);
+    }
+    case DType::F16: return put(to, to_f16(static_cast<float>(number.as_double())));
+    case DType::BF16: return put(to, to_bf16(static_cast<float>(number.as_double())));
+    case DType::F32: return put(to, static_cast<float>(number.as_double()));
+    case DType::F64: return put(to, number.as_double());
+    case DType::C64: return put(to, std::complex<float>(number.as_complex()));
+    case DType::C128: return put(to, number.as_complex());
+    default: break;
+  }
+  int64_t v = to_integer(number);
+  std::memcpy(to, &v, dtype_size(d));  // the low bytes of a little-endian integer
+}
+
+Value read_number(const void* from, DType d) {
+  switch (d) {
+    case DType::Bool: return Value(take<uint8_t>(from) != 0);
+    case DType::U8: return Value(int64_t{take<uint8_t>(from)});
+    case DType::I8: return Value(int64_t{take<int8_t>(from)});
+    case DType::I16: return Value(int64_t{take<int16_t>(from)});
+    case DType::U16: return Value(int64_t{take<uint16_t>(from)});
+    case DType::I32: return Value(int64_t{take<int32_t>(from)});
+    case DType::U32: return Value(int64_t{take<uint32_t>(from)});
+    case DType::I64:
+    case DType::U64: return Value(take<int64_t>(from));
+    case DType::F16: return Value(double{from_f16(take<uint16_t>(from))});
+    case DType::BF16: return Value(double{from_bf16(take<uint16_t>(from))});
+    case DType::F32: return Value(double{take<float>(from)});
+    case DType::F64: return Value(take<double>(from));
+    case DType::C64: return Value(std::complex<double>(take<std::complex<float>>(from)));
+    case DType::C128: return Value(take<std::complex<double>>(from));
+  }
+  return Value();
+}
+
+}  // namespace fl

@@ -1,0 +1,44 @@
+// Which dtype an operator computes in: PyTorch's rules for tensors, tensors of no dimensions and Python numbers.
+#pragma once
+#include "runtime/op.h"
+
+namespace fl {
+
+DType default_dtype();
+void set_default_dtype(DType d);  // raises TypeError unless it is a floating-point type
+
+// What a Python number is where no tensor says otherwise: bool, int64, the default dtype or its complex counterpart.
+DType number_dtype(const Value& number);
+
+// The dtype that operands promote to. A higher category decides, unless a lower one is of a higher kind
+// (bool < integer < float < complex).
+class Promotion {
+ public:
+  void add(const Tensor& t);
+  void add(const Value& number);
+  bool empty() const { return !tensors_.set && !scalars_.set && !numbers_.set; }
+  DType result() const;
+
+ private:
+  struct Category {
+    bool set = false;
+    DType dtype = DType::Bool;
+    void add(DType d);
+  };
+  static Category combine(const Category& higher, const Category& lower);
+  Category tensors_, scalars_, numbers_;
+};
+
+// Whether a result of type `from` may be written to a tensor of type `to`.
+bool can_cast(DType from, DType to);
+void check_can_cast(DType from, DType to);
+// Raises NotImplementedError where the operator's table entry does not list the dtype.
+void check_dtype(const Op& op, DType d);
+// Raises RuntimeError where the number does not fit the integer type.
+void check_number_fits(const Value& number, DType d);
+// The number as one element of dtype d.
+void write_number(const Value& number, DType d, void* to);
+// One element as a number of its kind (bool, int, float or complex).
+Value read_number(const void* from, DType d);
+
+}  // namespace fl
