@@ -1,10 +1,9 @@
 #include "runtime/promotion.h"
 
 #include <atomic>
-#include <bit>
-#include <cmath>
 #include <limits>
 
+#include "core/element.h"
 #include "core/error.h"
 
 namespace fl {
@@ -14,36 +13,6 @@ namespace {
 std::atomic<DType> the_default_dtype = DType::F32;
 
 int kind_rank(DType d) { return is_bool(d) ? 0 : is_integer(d) ? 1 : is_float(d) ? 2 : 3; }
-
-uint16_t to_bf16(float f) {
-  auto bits = std::bit_cast<uint32_t>(f);
-  if (f != f) return static_cast<uint16_t>(bits >> 16 | 0x40);
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-float from_bf16(uint16_t h) { return std::bit_cast<float>(static_cast<uint32_t>(h) << 16); }
-
-// Scales by powers of two, so that the processor's own rounding does the work.
-uint16_t to_f16(float f) {
-  auto bits = std::bit_cast<uint32_t>(f);
-  auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-  uint32_t magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00 | static_cast<uint16_t>(magnitude >> 13 & 0x1ff);
-  if (magnitude >= 0x477ff000) return sign | 0x7c00;  // 65520 and more
-  if (magnitude < 0x38800000) {                       // subnormal in half precision: let the adder round at 2^-24
-    float rounded = std::bit_cast<float>(magnitude) + 0.5f;
-    return sign | static_cast<uint16_t>(std::bit_cast<uint32_t>(rounded) - 0x3f000000);
-  }
-  magnitude += 0xc8000fff + (magnitude >> 13 & 1);
-  return sign | static_cast<uint16_t>(magnitude >> 13);
-}
-
-float from_f16(uint16_t h) {
-  uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16, magnitude = h & 0x7fff;
-  if (magnitude >= 0x7c00) return std::bit_cast<float>(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
-  float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;  // exact: subnormals are scaled up by 2^112
-  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(value));
-}
 
 template <class T>
 void put(void* to, T value) {
@@ -180,8 +149,8 @@ void write_number(const Value& number, DType d, void* to) {
       std::complex<double> c = number.as_complex();
       return put<uint8_t>(to, c.real() != 0 || c.imag() != 0);
     }
-    case DType::F16: return put(to, to_f16(static_cast<float>(number.as_double())));
-    case DType::BF16: return put(to, to_bf16(static_cast<float>(number.as_double())));
+    case DType::F16: return put(to, Half(number.as_double()));
+    case DType::BF16: return put(to, BFloat16(number.as_double()));
     case DType::F32: return put(to, static_cast<float>(number.as_double()));
     case DType::F64: return put(to, number.as_double());
     case DType::C64: return put(to, std::complex<float>(number.as_complex()));
@@ -203,8 +172,8 @@ Value read_number(const void* from, DType d) {
     case DType::U32: return Value(int64_t{take<uint32_t>(from)});
     case DType::I64:
     case DType::U64: return Value(take<int64_t>(from));
-    case DType::F16: return Value(double{from_f16(take<uint16_t>(from))});
-    case DType::BF16: return Value(double{from_bf16(take<uint16_t>(from))});
+    case DType::F16: return Value(double{take<Half>(from)});
+    case DType::BF16: return Value(double{take<BFloat16>(from)});
     case DType::F32: return Value(double{take<float>(from)});
     case DType::F64: return Value(take<double>(from));
     case DType::C64: return Value(std::complex<double>(take<std::complex<float>>(from)));

@@ -1,0 +1,439 @@
+#include "runtime/elementwise.h"
+
+#include "core/error.h"
+#include "runtime/copy.h"
+#include "runtime/factories.h"
+#include "runtime/promotion.h"
+#include "runtime/scalar_layout.h"
+#include "runtime/shape_text.h"
+
+namespace fl {
+
+namespace {
+
+StrideClass class_of(const Iteration& it, int operand, DType dtype) {
+  int64_t stride = it.inner_stride(operand);
+  if (it.elements == 1 || stride == static_cast<int64_t>(dtype_size(dtype))) return StrideClass::Contiguous;
+  return stride == 0 ? StrideClass::Broadcast : StrideClass::Strided;
+}
+
+// Any operand strided: all are, so that few kernels serve all layouts.
+void classify(const Iteration& it, std::span<const DType> dtypes, StrideClass* classes) {
+  bool strided = false;
+  for (int k = 0; k < it.operands; ++k) {
+    classes[k] = class_of(it, k, dtypes[static_cast<size_t>(k)]);
+    strided |= classes[k] == StrideClass::Strided;
+  }
+  if (strided) std::fill_n(classes, it.operands, StrideClass::Strided);
+}
+
+ElementKernel kernel_for(const ElementKernelCall& call, std::span<const StrideClass> classes) {
+  KernelKey key{op_key(call.overload.op->id, call.attributes, call.fold), 0};
+  for (size_t k = 0; k < classes.size(); ++k)
+    key.operands += operand_key(static_cast<int>(k), call.dtypes[k], classes[k]);
+  void* kernel = find_kernel(key);
+  if (!kernel) [[unlikely]] {
+    std::string attributes = full_attributes(call.overload, call.attributes, call.fold);
+    kernel = resolve_kernel(key, {call.overload, std::move(attributes), call.dtypes, classes});
+  }
+  return reinterpret_cast<ElementKernel>(kernel);
+}
+
+}  // namespace
+
+void run_elements(const ElementKernelCall& call, Iteration& it) {
+  if (it.elements == 0) return;
+  it.collapse();
+  StrideClass classes[kMaxOperands];
+  classify(it, call.dtypes, classes);
+  ElementKernel kernel = kernel_for(call, {classes, static_cast<size_t>(it.operands)});
+  int64_t stride[2 * kMaxOperands];
+  for (int k = 0; k < it.operands; ++k) {
+    stride[k] = it.elements == 1 ? static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)]))
+                                 : it.inner_stride(k);
+    stride[it.operands + k] = it.row_stride(k);
+  }
+  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { kernel(ptr, stride, n, m, call.params); });
+}
+
+namespace {
+
+// What a Python number is stored as beside operands of dtype d: halves compute in float32, and so do numbers.
+DType number_storage(DType d) { return d == DType::F16 || d == DType::BF16 ? DType::F32 : d; }
+
+class ScalarCall {
+ public:
+  explicit ScalarCall(const Call& call)
+      : call_(call), op_(call.op()), layout_(scalar_layout(*call.overload)) {}
+
+  void run(Outputs& outputs) {
+    find_compute_dtype();
+    find_sizes();
+    make_results();
+    if (!device_is_meta_ && results_[0]->numel() > 0) compute();
+    for (int i = 0; i < n_results_; ++i) {
+      if (finals_[i]) {
+        copy_into(finals_[i].get(), results_[i].get());
+        outputs.emplace_back(finals_[i]);
+      } else {
+        outputs.emplace_back(std::move(results_[i]));
+      }
+    }
+  }
+
+ private:
+  const Param& param(int at) const { return call_.overload->params[static_cast<size_t>(at)]; }
+
+  void find_compute_dtype() {
+    Promotion promotion;
+    for (int at : layout_.operands) {
+      const Value& v = call_[at];
+      if (v.is_none() || param(at).role == 'k') continue;
+      v.is_tensor() ? promotion.add(*v.tensor()) : promotion.add(v);
+    }
+    for (int at : layout_.numbers)
+      if (param(at).type == ParamType::Scalar && param(at).role == 'c' && !call_[at].is_none()) promotion.add(call_[at]);
+    compute_ = promotion.result();
+    if (op_.result == ResultRule::Float && !is_differentiable(compute_)) compute_ = default_dtype();
+    check_dtype(op_, compute_);
+    for (int at : layout_.numbers)
+      if (param(at).role == 'a') check_factor(param(at), call_[at]);
+  }
+
+  void check_factor(const Param& p, const Value& v) const {
+    using Tag = Value::Tag;
+    const char* name = p.name.c_str();
+    FL_CHECK(v.tag() != Tag::Bool || is_bool(compute_), ErrorKind::Runtime,
+             "Boolean %s only supported for Boolean results.", name);
+    FL_CHECK(v.tag() != Tag::Float || is_differentiable(compute_), ErrorKind::Runtime,
+             "For integral input tensors, argument %s must not be a floating point number.", name);
+    FL_CHECK(v.tag() != Tag::Complex || is_complex(compute_), ErrorKind::Runtime,
+             "For non-complex input tensors, argument %s must not be a complex number.", name);
+  }
+
+  void find_sizes() {
+    bool first = true;
+    for (int at : layout_.operands) {
+      if (!call_[at].is_tensor()) continue;
+      Tensor* t = call_[at].tensor();
+      tensors_[n_tensors_++] = t;
+      if (t->dim() > 0 || first) check_device(*t);
+      if (first) {
+        sizes_ = t->sizes;
+        first = false;
+      } else if (!(t->sizes == sizes_)) {
+        sizes_ = broadcast_sizes(sizes_, t->sizes);
+      }
+    }
+    FL_CHECK(!first, ErrorKind::Type, "%s(): at least one argument must be a tensor", op_.name.c_str());
+  }
+
+  void check_device(const Tensor& t) {
+    if (!device_known_ || (t.dim() > 0 && device_of_scalar_)) {
+      device_ = t.device();
+      device_known_ = true;
+      device_of_scalar_ = t.dim() == 0;
+      device_is_meta_ = t.is_meta();
+      return;
+    }
+    static constexpr const char* kNames[] = {"cpu", "cuda", "meta"};
+    FL_CHECK(t.device().type == device_.type, ErrorKind::Runtime,
+             "Tensor on device %s is not on the expected device %s!", kNames[static_cast<int>(t.device().type)],
+             kNames[static_cast<int>(device_.type)]);
+  }
+
+  DType result_dtype(int i) const {
+    ResultRule rule = op_.results.empty() ? op_.result : op_.results[static_cast<size_t>(i)];
+    switch (rule) {
+      case ResultRule::Bool: return DType::Bool;
+      case ResultRule::Int64: return DType::I64;
+      case ResultRule::Int32: return DType::I32;
+      case ResultRule::Real: return to_real(compute_);
+      case ResultRule::Complex: return to_complex(compute_);
+      case ResultRule::Input: return tensors_[0]->dtype;
+      case ResultRule::Explicit: {
+        if (layout_.dtypes < 0 || call_[layout_.dtypes].is_none()) return compute_;
+        int64_t d = call_[layout_.dtypes].ints().at(static_cast<size_t>(i));
+        return d < 0 ? compute_ : static_cast<DType>(d);
+      }
+      default: return compute_;
+    }
+  }
+
+  void make_results() {
+    n_results_ = op_.n_outputs;
+    FL_CHECK(n_results_ + n_tensors_ <= kMaxOperands, ErrorKind::Runtime, "%s has too many operands", op_.name.c_str());
+    Dims strides;
+    for (int i = 0; i < n_results_; ++i) {
+      DType d = result_dtype(i);
+      Tensor* given = written_tensor(i);
+      if (given && use_given(given, d, i)) continue;
+      if (strides.empty()) strides = result_strides(sizes_, {tensors_, static_cast<size_t>(n_tensors_)});
+      results_[i] = Tensor::empty_strided(sizes_, strides, d, device_);
+    }
+  }
+
+  // The tensor that result i is to be written to, or null.
+  Tensor* written_tensor(int i) const {
+    if (layout_.written >= 0 && i == 0) return call_[layout_.operands[static_cast<size_t>(layout_.written)]].tensor();
+    if (i >= static_cast<int>(layout_.outs.size())) return nullptr;
+    const Value& out = call_[layout_.outs[static_cast<size_t>(i)]];
+    return out.is_tensor() ? out.tensor() : nullptr;
+  }
+
+  // False: the result is computed aside and then copied to `given`.
+  bool use_given(Tensor* given, DType d, int i) {
+    check_can_cast(d, given->dtype);
+    if (layout_.written >= 0) {
+      FL_CHECK(given->sizes == sizes_, ErrorKind::Runtime, "output with shape %s doesn't match the broadcast shape %s",
+               shape_text(given->sizes).c_str(), shape_text(sizes_).c_str());
+    } else if (!(given->sizes == sizes_)) {
+      for (int k = 0; k < n_tensors_; ++k)  // resizing would change an operand
+        FL_CHECK(tensors_[k] != given, ErrorKind::Runtime, "output with shape %s doesn't match the broadcast shape %s",
+                 shape_text(given->sizes).c_str(), shape_text(sizes_).c_str());
+      resize_output(given, sizes_);
+    }
+    FL_CHECK(given->storage->writable(), ErrorKind::Runtime, "%s(): the memory to be written is read-only. Clone the tensor first.",
+             op_.name.c_str());
+    check_no_internal_overlap(*given);
+    for (int k = 0; k < n_tensors_; ++k) check_no_partial_overlap(*given, *tensors_[k]);
+    if (given->dtype != d) {
+      finals_[i] = TensorRef(given);
+      return false;
+    }
+    results_[i] = TensorRef(given);
+    return true;
+  }
+
+  DType operand_dtype(int at, const Value& v) const {
+    switch (param(at).role) {
+      case 'k': return v.is_tensor() ? v.tensor()->dtype : number_dtype(v);
+      case 'r': return to_real(compute_);
+      default: return compute_;
+    }
+  }
+
+  void compute() {
+    Iteration it(sizes_);
+    DType dtypes[kMaxOperands];
+    for (int i = 0; i < n_results_; ++i) {
+      dtypes[it.operands] = results_[i]->dtype;
+      it.add(*results_[i]);
+    }
+    for (int at : layout_.operands) {
+      const Value& v = call_[at];
+      if (v.is_none()) continue;
+      DType wanted = operand_dtype(at, v);
+      if (!v.is_tensor()) wanted = number_storage(wanted);
+      dtypes[it.operands] = wanted;
+      add_operand(it, v, wanted);
+    }
+    Slot params[kMaxFolds];
+    make_params(params);
+    ElementKernelCall kernel{.overload = *call_.overload->op->overloads[0],
+                             .dtypes = {dtypes, static_cast<size_t>(it.operands)},
+                             .attributes = attributes_of(layout_, call_),
+                             .fold = fold_of(layout_, call_),
+                             .params = params};
+    run_elements(kernel, it);
+  }
+
+  void add_operand(Iteration& it, const Value& v, DType wanted) {
+    if (v.is_tensor()) {
+      Tensor* t = v.tensor();
+      if (t->dtype == wanted) return it.add(*t);
+      if (t->numel() > 1) {
+        casts_[n_casts_++] = cast_to(t, wanted);
+        return it.add(*casts_[n_casts_ - 1]);
+      }
+    }
+    void* element = numbers_[n_numbers_++];
+    write_number(v.is_tensor() ? read_number(v.tensor()->data(), v.tensor()->dtype) : v, wanted, element);
+    it.add_number(element);
+  }
+
+  void make_params(Slot* params) const {
+    FL_CHECK(layout_.numbers.size() <= static_cast<size_t>(kMaxFolds), ErrorKind::Runtime, "%s has too many parameters",
+             op_.name.c_str());
+    for (int at : layout_.numbers) {
+      Slot& s = *params++;
+      const Value& v = call_[at];
+      ParamType type = param(at).type;
+      if (v.is_none()) {
+        s.i = 0;
+      } else if (type == ParamType::Int || type == ParamType::Bool ||
+                 (type == ParamType::Scalar && !is_differentiable(compute_))) {
+        write_number(v, DType::I64, &s.i);
+      } else {
+        s.c[0] = v.as_complex().real();
+        s.c[1] = v.as_complex().imag();
+      }
+    }
+  }
+
+  const Call& call_;
+  Op& op_;
+  const ScalarLayout& layout_;
+  DType compute_ = DType::F32;
+  Dims sizes_;
+  Device device_;
+  bool device_known_ = false, device_of_scalar_ = false, device_is_meta_ = false;
+  int n_tensors_ = 0, n_results_ = 0, n_casts_ = 0, n_numbers_ = 0;
+  Tensor* tensors_[kMaxOperands];
+  TensorRef results_[kMaxOperands], finals_[kMaxOperands], casts_[kMaxOperands];
+  alignas(16) char numbers_[kMaxOperands][16];
+};
+
+}  // namespace
+
+void elementwise_forward(const Call& call, Outputs& outputs) { ScalarCall(call).run(outputs); }
+
+namespace {
+
+HotKernels* hot_kernels(Op& op) {
+  HotKernels* hot = op.hot.load(std::memory_order_acquire);
+  if (hot) [[likely]]
+    return hot;
+  auto* made = new HotKernels;
+  if (op.hot.compare_exchange_strong(hot, made, std::memory_order_acq_rel)) return made;
+  delete made;
+  return hot;
+}
+
+// The operator can be called with operands alone, everything else folded in or static and at its default.
+bool is_plain(const Op& op, size_t operands) {
+  const Overload& o = *op.overloads[0];
+  const ScalarLayout& layout = scalar_layout(o);
+  if (op.kind != BodyKind::Scalar || layout.operands.size() != operands || op.n_outputs != 1 || layout.dtypes >= 0)
+    return false;
+  for (int at : layout.operands)
+    if (o.params[static_cast<size_t>(at)].role != 'c' || o.params[static_cast<size_t>(at)].optional) return false;
+  for (int at : layout.numbers)
+    if (!o.params[static_cast<size_t>(at)].fold || !o.params[static_cast<size_t>(at)].has_default) return false;
+  for (int at : layout.statics)
+    if (!o.params[static_cast<size_t>(at)].has_default) return false;
+  return true;
+}
+
+bool plain_result(const Op& op, DType d, DType& result) {
+  switch (op.result) {
+    case ResultRule::Promote:
+    case ResultRule::Input: result = d; return true;
+    case ResultRule::Float: result = d; return is_differentiable(d);
+    case ResultRule::Bool: result = DType::Bool; return true;
+    case ResultRule::Real: result = to_real(d); return true;
+    default: return false;
+  }
+}
+
+// Null where the pattern does not fit the operator or the dtype; the boxed way then says what is wrong.
+ElementKernel make_hot(Op& op, HotPattern pattern, DType d, HotKernels::Slot& slot) {
+  size_t operands = pattern == HotPattern::Unary ? 1 : 2;
+  if (!is_plain(op, operands) || !(op.dtypes >> static_cast<int>(d) & 1) || !plain_result(op, d, slot.result)) {
+    slot.refused.store(true, std::memory_order_relaxed);
+    return nullptr;
+  }
+  const Overload& o = *op.overloads[0];
+  std::vector<Value> defaults;
+  for (const Param& p : o.params) defaults.push_back(p.has_default ? p.default_value : Value(int64_t{0}));
+  Call call{&o, defaults.data()};
+  DType dtypes[] = {slot.result, d, d};
+  StrideClass classes[] = {StrideClass::Contiguous, StrideClass::Contiguous, StrideClass::Contiguous};
+  if (pattern == HotPattern::WithNumber || pattern == HotPattern::NumberFirst) {
+    size_t number = pattern == HotPattern::WithNumber ? 2 : 1;
+    dtypes[number] = number_storage(d);
+    classes[number] = StrideClass::Broadcast;
+  }
+  const ScalarLayout& layout = scalar_layout(o);
+  ElementKernelCall kernel{.overload = o,
+                           .dtypes = {dtypes, operands + 1},
+                           .attributes = attributes_of(layout, call),
+                           .fold = fold_of(layout, call)};
+  ElementKernel found = kernel_for(kernel, {classes, operands + 1});
+  slot.kernel.store(found, std::memory_order_release);
+  return found;
+}
+
+ElementKernel hot_kernel(Op& op, HotPattern pattern, DType d, DType& result) {
+  HotKernels::Slot& slot = hot_kernels(op)->slots[static_cast<int>(pattern)][static_cast<int>(d)];
+  ElementKernel kernel = slot.kernel.load(std::memory_order_acquire);
+  if (!kernel) [[unlikely]] {
+    if (slot.refused.load(std::memory_order_relaxed)) return nullptr;
+    kernel = make_hot(op, pattern, d, slot);
+  }
+  result = slot.result;
+  return kernel;
+}
+
+bool is_plain_operand(const Tensor& t) { return t.is_contiguous() && !t.wrapped_number && !t.is_meta(); }
+
+// Contiguous operands: one dimension.
+void run_flat(ElementKernel kernel, char** ptr, const int64_t* stride, int operands, int64_t n) {
+  if (n < kParallelElements) {
+    if (n > 0) kernel(ptr, stride, n, 1, nullptr);
+    return;
+  }
+  Iteration it(IntSpan(&n, 1));
+  for (int k = 0; k < operands; ++k) {
+    it.stride[0][k] = stride[k];
+    it.data[k] = ptr[k];
+  }
+  it.operands = operands;
+  run_pieces(it, [&](char** at, int64_t length, int64_t rows) { kernel(at, stride, length, rows, nullptr); });
+}
+
+// Whether a number leaves the dtype as it is.
+bool number_keeps(const Value& number, DType d) {
+  switch (number.tag()) {
+    case Value::Tag::Bool: return true;
+    case Value::Tag::Int: return !is_bool(d);
+    case Value::Tag::Float: return is_differentiable(d);
+    default: return is_complex(d);
+  }
+}
+
+}  // namespace
+
+TensorRef elementwise1(Op& op, Tensor* a) {
+  if (!is_plain_operand(*a)) return nullptr;
+  DType result;
+  ElementKernel kernel = hot_kernel(op, HotPattern::Unary, a->dtype, result);
+  if (!kernel) return nullptr;
+  TensorRef out = Tensor::empty(a->sizes, result, a->device());
+  char* ptr[] = {out->data(), a->data()};
+  int64_t stride[4] = {static_cast<int64_t>(dtype_size(result)), static_cast<int64_t>(a->itemsize()), 0, 0};
+  run_flat(kernel, ptr, stride, 2, a->numel());
+  return out;
+}
+
+TensorRef elementwise2(Op& op, Tensor* a, Tensor* b) {
+  if (a->dtype != b->dtype || !(a->sizes == b->sizes) || !is_plain_operand(*a) || !is_plain_operand(*b))
+    return nullptr;
+  DType result;
+  ElementKernel kernel = hot_kernel(op, HotPattern::Binary, a->dtype, result);
+  if (!kernel) return nullptr;
+  TensorRef out = Tensor::empty(a->sizes, result, a->device());
+  char* ptr[] = {out->data(), a->data(), b->data()};
+  auto item = static_cast<int64_t>(a->itemsize());
+  int64_t stride[6] = {static_cast<int64_t>(dtype_size(result)), item, item, 0, 0, 0};
+  run_flat(kernel, ptr, stride, 3, a->numel());
+  return out;
+}
+
+TensorRef elementwise2(Op& op, Tensor* a, const Value& number, bool number_first) {
+  if (!is_plain_operand(*a) || !number_keeps(number, a->dtype)) return nullptr;
+  DType result;
+  HotPattern pattern = number_first ? HotPattern::NumberFirst : HotPattern::WithNumber;
+  ElementKernel kernel = hot_kernel(op, pattern, a->dtype, result);
+  if (!kernel) return nullptr;
+  TensorRef out = Tensor::empty(a->sizes, result, a->device());
+  alignas(16) char element[16];
+  write_number(number, number_storage(a->dtype), element);
+  auto item = static_cast<int64_t>(a->itemsize());
+  char* ptr[] = {out->data(), number_first ? element : a->data(), number_first ? a->data() : element};
+  int64_t stride[6] = {static_cast<int64_t>(dtype_size(result)), number_first ? 0 : item, number_first ? item : 0};
+  run_flat(kernel, ptr, stride, 3, a->numel());
+  return out;
+}
+
+}  // namespace fl
