@@ -34,13 +34,13 @@ test-all:
 lint:
 	@tools/setup lint
 	@$(RUN) -m ruff check .
-	@find csrc \( -name '*.h' -o -name '*.cpp' \) -print0 | xargs -0 $(VENV)/bin/clang-format --dry-run --Werror
+	@find csrc tests -type f \( -name '*.h' -o -name '*.cpp' \) -print0 | xargs -0 $(VENV)/bin/clang-format --dry-run --Werror
 	@$(RUN) -m mypy
 
 format:
 	@tools/setup lint
 	@$(RUN) -m ruff check --fix-only --quiet .
-	@find csrc \( -name '*.h' -o -name '*.cpp' \) -print0 | xargs -0 $(VENV)/bin/clang-format -i
+	@find csrc tests -type f \( -name '*.h' -o -name '*.cpp' \) -print0 | xargs -0 $(VENV)/bin/clang-format -i
 
 asan:
 	@tools/setup test demo
