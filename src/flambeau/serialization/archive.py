@@ -143,7 +143,7 @@ class Stream:
 
 
 class Writer:
-    """Writes records one behind the other; close() finishes the archive."""
+    """Writes records one behind the other; the end of the `with` block finishes the archive."""
 
     def __init__(self, write: Callable[[Any], Any], folder: str) -> None:
         self.folder = folder
@@ -164,5 +164,11 @@ class Writer:
             for start in range(0, len(view), 1 << 24):
                 record.write(view[start : start + (1 << 24)])
 
-    def close(self) -> None:
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            # zipfile writes its directory whatever happened; here it goes nowhere.
+            self.stream.write_bytes = len
         self.archive.close()

@@ -82,9 +82,9 @@ def load_file(file: BinaryIO, name: str, map_location: MapLocation, mmap: bool) 
         raise UnpicklingError(
             f"Weights only load failed. WeightsUnpickler error: {error} [in load: {name}]. "
             + (ONLY_DATA if isinstance(error, ForbiddenGlobal) else "The file is damaged or not a checkpoint.")
-        ) from error
+        ) from None
     except EOFError as error:
-        raise EOFError(f"{error} [in load: {name}]. The file is truncated; copy or save it again.") from error
+        raise EOFError(f"{error} [in load: {name}]. The file is truncated; copy or save it again.") from None
 
 
 def memory_map_of(file: BinaryIO) -> memoryview:

@@ -5,6 +5,7 @@ import pickle
 import secrets
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -58,19 +59,19 @@ def save(
     if isinstance(f, str | os.PathLike):
         size = buffer.tell() + sum(_tensor.nbytes(s) + RECORD_OVERHEAD for s in pickler.storages)
         with replacing(f, size + 4 * RECORD_OVERHEAD, "save") as file:
-            write_archive(Writer(file.write, Path(f).stem or "archive"), buffer, pickler.storages)
+            write_archive(file.write, Path(f).stem or "archive", buffer, pickler.storages)
     else:
-        write_archive(Writer(f.write, "archive"), buffer, pickler.storages)
+        write_archive(f.write, "archive", buffer, pickler.storages)
 
 
-def write_archive(writer: Writer, program: BytesIO, storages: list[Any]) -> None:
-    writer.add("data.pkl", program.getbuffer())
-    writer.add("byteorder", sys.byteorder.encode())
-    for key, storage in enumerate(storages):
-        writer.add(f"data/{key}", _tensor.bytes_of(_tensor.move(storage, "cpu")))
-    writer.add("version", b"3\n")
-    writer.add(".data/serialization_id", f"{secrets.randbits(128):040d}".encode())
-    writer.close()
+def write_archive(write: Callable[[Any], Any], folder: str, program: BytesIO, storages: list[Any]) -> None:
+    with Writer(write, folder) as writer:
+        writer.add("data.pkl", program.getbuffer())
+        writer.add("byteorder", sys.byteorder.encode())
+        for key, storage in enumerate(storages):
+            writer.add(f"data/{key}", _tensor.bytes_of(_tensor.move(storage, "cpu")))
+        writer.add("version", b"3\n")
+        writer.add(".data/serialization_id", f"{secrets.randbits(128):040d}".encode())
 
 
 class TorchName:
