@@ -246,14 +246,21 @@ void fill_random_64(Generator& g, void* p, int64_t n, DType dtype) {
 }
 
 void fill_randperm(Generator& g, void* p, int64_t n, DType dtype) {
-  constexpr int64_t kShort = UINT32_MAX / 20;  // up to here the bias of 32 bits does not matter
+  constexpr int64_t kLong = UINT32_MAX / 20;  // from here on 32 bits would favour some positions
   Drawing drawing(g, n);
   with_real(dtype, [&]<class T>(std::type_identity<T>) {
     T* out = static_cast<T*>(p);
-    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(i);
-    for (int64_t i = 0; i < n - 1; ++i) {
-      uint64_t bits = n < kShort ? g.random() : g.random64();
-      std::swap(out[i], out[i + static_cast<int64_t>(bits % static_cast<uint64_t>(n - i))]);
+    if (n < kLong) {
+      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(i);
+      for (int64_t i = 0; i < n - 1; ++i) {
+        std::swap(out[i], out[i + static_cast<int64_t>(g.random() % static_cast<uint64_t>(n - i))]);
+      }
+      return;
+    }
+    for (int64_t i = 0; i < n; ++i) {  // the shuffle that starts from nothing
+      int64_t j = static_cast<int64_t>(g.random64() % static_cast<uint64_t>(i + 1));
+      out[i] = out[j];
+      out[j] = static_cast<T>(i);
     }
   });
 }
