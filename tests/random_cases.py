@@ -1,4 +1,4 @@
-"""Programs whose numbers were recorded with PyTorch. Each takes the namespace, `flambeau` there and `torch` when recording.
+"""Programs whose numbers were recorded with PyTorch. Each takes the namespace: `torch` when recording, `flambeau` here.
 
 The programs of a sequence run one after another from one seed, so that each begins where the others left the generator.
 """

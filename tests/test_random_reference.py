@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from random_cases import SEEDS, SEQUENCES, numbers
 
 import flambeau
+from random_cases import SEEDS, SEQUENCES, numbers
 
 REFERENCE = json.loads((Path(__file__).parent / "data/random_reference.json").read_text())
 # Beginnings of the titles of programs whose numbers pass through logarithms, roots, sines or exponentials.

@@ -13,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from random_cases import SEEDS, SEQUENCES, numbers  # noqa: E402
+from random_cases import SEEDS, SEQUENCES, numbers
 
 
 def record() -> dict[str, object]:
