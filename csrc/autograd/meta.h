@@ -61,7 +61,7 @@ void detach_in_place(Tensor* t);
 void make_view(Tensor* view, Tensor* source, ViewOrigin origin);
 
 // In-place changes, in this order: check, change, record.
-void check_in_place(Tensor* t, const char* what);
+void check_in_place(Tensor* t, bool records, const char* what);  // records: a node will be made
 void check_no_overlap(const Tensor* t);
 void rebase_history(Tensor* t, const Ref<Node>& node, uint32_t output_nr = 0);
 

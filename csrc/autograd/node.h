@@ -52,6 +52,8 @@ class Node : public RefCounted {
   virtual Grads apply(Grads grads) = 0;
   virtual void release_saved() {}
   virtual std::string name() const = 0;  // "MulBackward0"
+  // Hooks of the leaf that an accumulator serves.
+  virtual GradHook* leaf_hooks() const { return nullptr; }
   // See GradMetaBase::visit_python.
   virtual int visit_python(int (*)(void*, void*), void*) const { return 0; }
 
@@ -72,8 +74,8 @@ class Node : public RefCounted {
 
 // Thread-local modes.
 struct GradMode {
-  static constinit thread_local bool enabled;
-  static constinit thread_local bool inference;
+  static constinit thread_local bool enabled __attribute__((tls_model("initial-exec")));
+  static constinit thread_local bool inference __attribute__((tls_model("initial-exec")));
 };
 
 class GradGuard {
@@ -100,15 +102,12 @@ void dispatch(const Call& call, Outputs& outputs);
 // (null: not used), or, with `accumulate`, adds them to the inputs' .grad. A seed may be null for a scalar root.
 Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain_graph, bool create_graph,
                    const std::vector<TensorRef>& inputs, bool allow_unused, bool accumulate);
-// The same for edges: what `grad` of Python's GradientEdge and the engine itself use.
-Grads run_backward_edges(SmallList<Edge, 3> roots, Grads seeds, bool retain_graph, bool create_graph,
-                         const std::vector<Edge>& inputs);
 
 // Anomaly mode: nodes remember where they were made and results are checked for nan.
 struct AnomalyMode {
   static bool enabled, check_nan;
-  static std::shared_ptr<void> (*capture)();                       // set by bind
-  static void (*report)(const std::shared_ptr<void>&, const Node&);  // set by bind: warns with the forward trace
+  static std::shared_ptr<void> (*capture)();  // set by bind
+  static void (*report)(const Node&);         // set by bind: warns with the trace of the forward call
 };
 
 }  // namespace fl

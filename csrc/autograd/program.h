@@ -16,11 +16,12 @@ struct Source {
     Numel,
     DType,
     Device,
-    List,    // of `parts`; what it holds decides which list it is
+    List,    // of `parts`
     Add, Sub, Mul, FloorDiv, TrueDiv, Mod, Neg, Max, Min,  // numbers: `parts`
   };
   Kind kind = Kind::Const;
   int slot = -1, index = -1, dim = 0;
+  ParamType list = ParamType::Ints;  // of List: Tensors, Ints or Floats
   Value value;
   std::vector<Source> parts;
 };
@@ -28,6 +29,7 @@ struct Source {
 struct Instruction {
   const Overload* overload = nullptr;
   std::vector<Source> args;  // by parameter
+  std::vector<int> drops;    // slots that nobody reads after this
   int first_slot = 0;        // where results go
 };
 
@@ -35,14 +37,14 @@ struct GradProgram {
   // What a node keeps of the forward call: whole values, or only the metadata of tensors.
   struct Kept {
     bool output;
-    int index;       // parameter or output
-    bool data;       // false: sizes, dtype and device only
+    int index;  // parameter or output
+    bool data;  // false: sizes, dtype and device only
   };
   std::vector<Kept> kept;
   std::vector<Instruction> code;
   std::vector<Source> results;  // one a flattened tensor argument; Const None: no gradient
+  int first_gradient = 0;       // slot of the first incoming gradient
   int n_slots = 0;
-  bool uses_missing_gradients = true;  // several outputs: gradients that are not there are zeros
 };
 
 // Set by bind. `needs`: bit i for the i-th Tensor operand (lists flattened).
@@ -50,8 +52,5 @@ extern BackwardPlan* (*backward_planner)(Op&, const Call&, bool complex, uint32_
 // Traces the hand-written gradient for this kind of call. `by_value` names the int and float parameters (bits) that the
 // function looked at: their values become part of the key. Null: the operator has no gradient.
 extern GradProgram* (*program_tracer)(const Call&, const Outputs&, const std::vector<bool>& needs, uint64_t& by_value);
-
-// Calls an operator through dispatch: the first overload whose name is the operator's.
-TensorRef call_op(const char* name, std::initializer_list<Value> args);
 
 }  // namespace fl

@@ -1,0 +1,33 @@
+// The end of the tape: gradients become a leaf's .grad.
+#pragma once
+#include "autograd/node.h"
+
+namespace fl {
+
+class AccumulateGrad final : public Node {
+ public:
+  explicit AccumulateGrad(TensorRef variable);
+  ~AccumulateGrad() override;
+  Grads apply(Grads grads) override;
+  std::string name() const override { return "AccumulateGrad"; }
+  GradHook* leaf_hooks() const override;
+  Tensor* variable() const { return variable_.get(); }
+
+ private:
+  TensorRef variable_;
+};
+
+// Adds `g` to `t`'s .grad (takes it over where nobody else sees it) and runs the hooks that follow.
+void accumulate_grad(Tensor* t, TensorRef g);
+TensorRef zeros(IntSpan sizes, DType dtype, Device device);
+// For a tensor of one element.
+TensorRef one_like(const Tensor& t);
+bool has_nan(const Tensor& t);
+TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b);
+// a + b, in place where the engine is the only owner of `a` and no graph is being made.
+TensorRef add_gradients(TensorRef a, TensorRef b);
+// The gradient as an input of these sizes and this dtype takes it: summed over broadcast dimensions, cast. Raises in the
+// name of `by` where the shapes do not fit.
+TensorRef fit_gradient(TensorRef g, IntSpan sizes, DType dtype, const Node& by, size_t index);
+
+}  // namespace fl

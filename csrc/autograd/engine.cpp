@@ -1,0 +1,298 @@
+// Backward: nodes run when all gradients that flow into them are there, the latest of those that are ready first.
+#include <algorithm>
+
+#include "autograd/accumulate.h"
+#include "autograd/meta.h"
+#include "autograd/text.h"
+#include "core/error.h"
+
+namespace fl {
+
+namespace {
+
+struct Task {
+  Node* node;
+  uint32_t waits = 0;       // edges over which gradients are still to come
+  bool runs = true;         // false: nothing that is asked for lies behind it
+  bool is_captured = false;
+  Grads grads;
+};
+
+// Node -> index of its task. Open addressing; small graphs need no memory of their own.
+class TaskIndex {
+ public:
+  static constexpr uint32_t kAbsent = ~uint32_t{0};
+
+  uint32_t find(const Node* node) const {
+    for (size_t i = slot_of(node);; i = (i + 1) & (capacity_ - 1)) {
+      if (entries_[i].node == node) return entries_[i].task;
+      if (!entries_[i].node) return kAbsent;
+    }
+  }
+  void insert(const Node* node, uint32_t task) {
+    if (2 * ++count_ > capacity_) grow();
+    place(node, task);
+  }
+
+ private:
+  struct Entry {
+    const Node* node = nullptr;
+    uint32_t task = 0;
+  };
+  size_t slot_of(const Node* node) const {
+    return (reinterpret_cast<uintptr_t>(node) * 0x9E3779B97F4A7C15ull >> 32) & (capacity_ - 1);
+  }
+  void place(const Node* node, uint32_t task) {
+    size_t i = slot_of(node);
+    while (entries_[i].node) i = (i + 1) & (capacity_ - 1);
+    entries_[i] = {node, task};
+  }
+  void grow() {
+    std::vector<Entry> old(entries_, entries_ + capacity_);
+    capacity_ *= 4;
+    heap_.assign(capacity_, Entry{});
+    entries_ = heap_.data();
+    for (const Entry& e : old)
+      if (e.node) place(e.node, e.task);
+  }
+
+  Entry own_[32];
+  std::vector<Entry> heap_;
+  Entry* entries_ = own_;
+  size_t capacity_ = 32, count_ = 0;
+};
+
+class Run {
+ public:
+  Run(const std::vector<Edge>& roots, bool retain_graph, const std::vector<Edge>& captures)
+      : roots_(roots), captures_(captures), retain_graph_(retain_graph), captured_(captures.size()) {
+    tasks_.reserve(16);
+    ready_.reserve(16);
+    discover();
+    if (!captures.empty()) prune();
+    count();
+  }
+
+  Grads execute(Grads seeds) {
+    for (size_t i = 0; i < roots_.size(); ++i)
+      give(tasks_[index_.find(roots_[i].node.get())], roots_[i].input, std::move(seeds[i]));
+    for (uint32_t i = 0; i < n_roots_; ++i)
+      if (tasks_[i].waits == 0) push(i);
+    while (!ready_.empty()) step(pop());
+    return std::move(captured_);
+  }
+
+ private:
+  uint32_t task_of(Node* node) {
+    uint32_t i = index_.find(node);
+    if (i != TaskIndex::kAbsent) return i;
+    i = static_cast<uint32_t>(tasks_.size());
+    index_.insert(node, i);
+    tasks_.push_back({});
+    tasks_.back().node = node;
+    return i;
+  }
+
+  void discover() {
+    for (const Edge& e : roots_) task_of(e.node.get());
+    n_roots_ = static_cast<uint32_t>(tasks_.size());
+    for (uint32_t i = 0; i < tasks_.size(); ++i)
+      for (const Edge& e : tasks_[i].node->next)
+        if (e.node) task_of(e.node.get());
+  }
+
+  // Keeps what lies between the roots and the captured edges.
+  void prune() {
+    for (const Edge& e : captures_) {
+      uint32_t i = index_.find(e.node.get());
+      if (i != TaskIndex::kAbsent) tasks_[i].is_captured = true;
+    }
+    std::vector<uint32_t> order(tasks_.size());
+    for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+    // Whatever a node leads to is older; accumulators lead nowhere.
+    auto age = [&](uint32_t i) { return tasks_[i].node->next.empty() ? 0 : tasks_[i].node->sequence; };
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return age(a) < age(b); });
+    for (uint32_t i : order) {
+      tasks_[i].runs = false;
+      for (const Edge& e : tasks_[i].node->next) {
+        if (!e.node) continue;
+        const Task& t = tasks_[index_.find(e.node.get())];
+        tasks_[i].runs |= t.runs || t.is_captured;
+      }
+    }
+  }
+
+  void count() {
+    for (const Task& t : tasks_) {
+      if (!t.runs) continue;
+      for (const Edge& e : t.node->next)
+        if (e.node) ++tasks_[index_.find(e.node.get())].waits;
+    }
+  }
+
+  bool later(uint32_t a, uint32_t b) const { return tasks_[a].node->sequence < tasks_[b].node->sequence; }
+  void push(uint32_t i) {
+    ready_.push_back(i);
+    std::push_heap(ready_.begin(), ready_.end(), [this](uint32_t a, uint32_t b) { return later(a, b); });
+  }
+  uint32_t pop() {
+    std::pop_heap(ready_.begin(), ready_.end(), [this](uint32_t a, uint32_t b) { return later(a, b); });
+    uint32_t i = ready_.back();
+    ready_.pop_back();
+    return i;
+  }
+
+  void give(Task& task, uint32_t input, TensorRef g) {
+    if (!g) return;
+    if (task.grads.size() <= input) task.grads.resize(std::max<size_t>(input + 1, task.node->n_inputs));
+    TensorRef& place = task.grads[input];
+    place = place ? add_gradients(std::move(place), std::move(g)) : std::move(g);
+  }
+
+  void step(uint32_t i) {
+    Node& node = *tasks_[i].node;
+    const bool runs = tasks_[i].runs;
+    Grads grads = std::move(tasks_[i].grads);
+    if (runs || tasks_[i].is_captured) {
+      grads.resize(std::max<size_t>(grads.size(), node.n_inputs));
+      run_tensor_hooks(node, grads);
+      if (tasks_[i].is_captured) capture(node, grads);
+    }
+    if (!runs) return;
+    Grads results = call(node, std::move(grads));
+    for (size_t k = 0; k < node.next.size(); ++k) {
+      const Edge& e = node.next[k];
+      if (!e.node) continue;
+      uint32_t next = index_.find(e.node.get());
+      if (k < results.size()) give(tasks_[next], e.input, std::move(results[k]));
+      if (--tasks_[next].waits == 0) push(next);
+    }
+  }
+
+  void capture(const Node& node, const Grads& grads) {
+    for (size_t k = 0; k < captures_.size(); ++k)
+      if (captures_[k].node.get() == &node) captured_[k] = grads[captures_[k].input];
+  }
+
+  // Hooks may add hooks, so that lists are not held over a call.
+  static void run_tensor_hooks(Node& node, Grads& grads) {
+    if (Ref<GradHook> hooks{node.leaf_hooks()}; hooks && grads[0]) hooks->run(grads, nullptr);
+    if (!node.extras) return;
+    for (size_t i = 0; i < node.extras->tensor_hooks.size(); ++i) {
+      NodeExtras::TensorHook h = node.extras->tensor_hooks[i];
+      if (!grads[h.input]) continue;
+      Grads one;
+      one.push_back(std::move(grads[h.input]));
+      h.hook->run(one, nullptr);
+      grads[h.input] = std::move(one[0]);
+    }
+    for (const NodeExtras::Retain& r : node.extras->retains) {
+      const TensorRef& g = grads[r.input];
+      if (!g) continue;
+      r.meta->grad = r.meta->grad ? sum_of_gradients(r.meta->grad, g) : g;
+    }
+  }
+
+  Grads call(Node& node, Grads grads) {
+    // What hooks do to the graph must not free a node that runs.
+    Ref<GradHook> before = node.extras ? node.extras->pre_hooks : nullptr;
+    if (before) before->run(grads, nullptr);
+    Ref<GradHook> after = node.extras ? node.extras->post_hooks : nullptr;
+    Grads came_in;
+    if (after) came_in = grads;
+    Grads results = AnomalyMode::enabled ? apply_watched(node, std::move(grads)) : node.apply(std::move(grads));
+    if (!retain_graph_) node.release_saved();
+    if (after) after->run(results, &came_in);
+    return results;
+  }
+
+  static Grads apply_watched(Node& node, Grads grads) {
+    auto report = [&] {
+      if (AnomalyMode::report) AnomalyMode::report(node);
+    };
+    Grads results;
+    try {
+      results = node.apply(std::move(grads));
+    } catch (...) {
+      report();
+      throw;
+    }
+    for (size_t i = 0; AnomalyMode::check_nan && i < results.size(); ++i) {
+      if (!results[i] || !has_nan(*results[i])) continue;
+      report();
+      fail(ErrorKind::Runtime, "Function '%s' returned nan values in its %zuth output.", node.name().c_str(), i);
+    }
+    return results;
+  }
+
+  const std::vector<Edge>& roots_;
+  const std::vector<Edge>& captures_;
+  const bool retain_graph_;
+  uint32_t n_roots_ = 0;
+  std::vector<Task> tasks_;
+  TaskIndex index_;
+  std::vector<uint32_t> ready_;
+  Grads captured_;
+};
+
+Edge root_edge(Tensor* root, size_t i) {
+  Edge e = gradient_edge(root);
+  FL_CHECK(e.node, ErrorKind::Runtime, "element %zu of tensors does not require grad and does not have a grad_fn", i);
+  return e;
+}
+
+TensorRef checked_seed(Tensor* root, TensorRef seed, size_t i) {
+  if (!seed) {
+    FL_CHECK(root->numel() == 1, ErrorKind::Runtime,
+             "grad can be implicitly created only for scalar outputs [output %zu: %s]. Give gradient=, or reduce the "
+             "output to a scalar.", i, describe(*root).c_str());
+    FL_CHECK(!is_complex(root->dtype), ErrorKind::Runtime,
+             "grad can be implicitly created only for real scalar outputs but got %s", dtype_name(root->dtype));
+    return one_like(*root);
+  }
+  FL_CHECK(seed->sizes == root->sizes, ErrorKind::Runtime,
+           "Mismatch in shape: grad_output[%zu] has a shape of torch.Size(%s) and output[%zu] has a shape of "
+           "torch.Size(%s).", i, list_text(seed->sizes).c_str(), i, list_text(root->sizes).c_str());
+  FL_CHECK(is_complex(seed->dtype) == is_complex(root->dtype), ErrorKind::Runtime,
+           "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+           "grad_output[%zu] has a dtype of torch.%s and output[%zu] has a dtype of torch.%s.",
+           i, dtype_name(seed->dtype), i, dtype_name(root->dtype));
+  return seed;
+}
+
+std::vector<Edge> capture_edges(const std::vector<TensorRef>& inputs) {
+  std::vector<Edge> edges;
+  for (const TensorRef& t : inputs) {
+    FL_CHECK(requires_grad(t.get()), ErrorKind::Runtime, "One of the differentiated Tensors does not require grad");
+    edges.push_back(gradient_edge(t.get()));
+  }
+  return edges;
+}
+
+}  // namespace
+
+Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain_graph, bool create_graph,
+                   const std::vector<TensorRef>& inputs, bool allow_unused, bool accumulate) {
+  std::vector<Edge> edges;
+  edges.reserve(roots.size());
+  seeds.resize(roots.size());
+  for (size_t i = 0; i < roots.size(); ++i) {
+    edges.push_back(root_edge(roots[i].get(), i));
+    seeds[i] = checked_seed(roots[i].get(), std::move(seeds[i]), i);
+  }
+  std::vector<Edge> captures = capture_edges(inputs);
+  if (edges.empty()) return Grads(inputs.size());
+  GradGuard mode(create_graph);
+  Grads grads = Run(edges, retain_graph, captures).execute(std::move(seeds));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    FL_CHECK(grads[i] || allow_unused || accumulate, ErrorKind::Runtime,
+             "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
+             "this is the desired behavior.");
+    if (!accumulate || !grads[i]) continue;
+    Tensor* t = inputs[i].get();
+    accumulate_grad(t, std::move(grads[i]));
+  }
+  return grads;
+}
+
+}  // namespace fl

@@ -1,0 +1,316 @@
+#include "autograd/record.h"
+
+#include <bit>
+
+#include "autograd/accumulate.h"
+#include "autograd/derived_node.h"
+#include "autograd/meta.h"
+#include "autograd/program_node.h"
+#include "autograd/text.h"
+#include "core/error.h"
+
+namespace fl {
+
+BackwardPlan* (*backward_planner)(Op&, const Call&, bool, uint32_t) = nullptr;
+GradProgram* (*program_tracer)(const Call&, const Outputs&, const std::vector<bool>&, uint64_t&) = nullptr;
+
+namespace {
+
+struct PlanEntry {
+  const Overload* overload;
+  uint32_t needs, present, folded;
+  bool complex;
+  std::vector<Value> statics;
+  DerivedPlan plan;
+};
+
+struct ProgramEntry {
+  const Overload* overload;
+  std::string key;
+  GradProgram* program;
+};
+
+}  // namespace
+
+struct Tape {
+  std::string node_name;
+  std::vector<OverloadTape> overloads;
+  // Programs and plans are few and live as long as the process; nodes point to them.
+  std::vector<std::unique_ptr<PlanEntry>> plans;
+  std::vector<ProgramEntry> programs;
+};
+
+namespace {
+
+OverloadTape study(const Overload& o) {
+  OverloadTape t;
+  for (int i = 0; i < static_cast<int>(o.params.size()); ++i) {
+    const Param& p = o.params[static_cast<size_t>(i)];
+    bool list = p.type == ParamType::Tensors;
+    if (p.type == ParamType::Tensor || list) t.operands.push_back({i, list});
+    t.has_lists |= list;
+    if (p.is_static || p.type == ParamType::Str || p.type == ParamType::Bool || p.type == ParamType::DType)
+      t.statics.push_back(i);
+    if (p.fold) t.folds.push_back(i);
+  }
+  t.out_form = o.mutated >= 0 && o.params[static_cast<size_t>(o.mutated)].keyword_only;
+  return t;
+}
+
+bool same_value(const Value& a, const Value& b) {
+  using Tag = Value::Tag;
+  if (a.tag() != b.tag()) return false;
+  switch (a.tag()) {
+    case Tag::None: case Tag::Layout: return true;
+    case Tag::Float: return a.as_double() == b.as_double();
+    case Tag::Complex: return a.as_complex() == b.as_complex();
+    case Tag::Str: return a.str() == b.str();
+    case Tag::Ints: return a.ints() == b.ints();
+    case Tag::Floats: return a.floats() == b.floats();
+    case Tag::Tensor: case Tag::Tensors: case Tag::Object: return false;
+    default: return a.as_int() == b.as_int();
+  }
+}
+
+bool same_statics(const PlanEntry& e, const Call& call, const OverloadTape& info) {
+  for (size_t i = 0; i < info.statics.size(); ++i)
+    if (!same_value(e.statics[i], call[info.statics[i]])) return false;
+  return true;
+}
+
+// A number that stands for a folded parameter may be an int where the default is a float.
+bool is_default(const Value& v, const Param& p) {
+  if (v.is_number() && p.default_value.is_number()) return v.as_complex() == p.default_value.as_complex();
+  return same_value(v, p.default_value);
+}
+
+std::vector<DerivedPlan::Arg> derived_args(const BackwardPlan& plan, const Overload& forward) {
+  using From = DerivedPlan::Arg::From;
+  std::vector<DerivedPlan::Arg> args;
+  const auto& params = plan.derived->overloads[0]->params;
+  int operands = 0;
+  for (const Param& p : params) operands += p.type == ParamType::Tensor;
+  const int gradients = operands - static_cast<int>(plan.saved.size());
+  int operand = 0;
+  for (const Param& p : params) {
+    if (p.type == ParamType::Tensor) {
+      args.push_back(operand < gradients ? DerivedPlan::Arg{From::Gradient, operand}
+                                         : DerivedPlan::Arg{From::Saved, operand - gradients});
+      ++operand;
+      continue;
+    }
+    int index = -1;
+    for (size_t i = 0; i < forward.params.size(); ++i)
+      if (forward.params[i].name == p.name) index = static_cast<int>(i);
+    FL_CHECK(index >= 0, ErrorKind::Runtime, "derived operator %s asks for '%s', which %s does not have",
+             plan.derived->name.c_str(), p.name.c_str(), forward.op->name.c_str());
+    args.push_back({From::Param, index});
+  }
+  return args;
+}
+
+const DerivedPlan& find_plan(Tape& tape, const Call& call, const OverloadTape& info, uint32_t needs) {
+  const Overload& o = *call.overload;
+  uint32_t present = 0, folded = 0;
+  bool complex = false;
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    const Value& v = call[info.operands[i].param];
+    present |= uint32_t{!v.is_none()} << i;
+    complex |= v.is_tensor() ? is_complex(v.tensor()->dtype) : v.tag() == Value::Tag::Complex;
+  }
+  for (size_t i = 0; i < info.folds.size(); ++i)
+    folded |= uint32_t{is_default(call[info.folds[i]], o.params[static_cast<size_t>(info.folds[i])])} << i;
+  for (const auto& e : tape.plans)
+    if (e->overload == &o && e->needs == needs && e->present == present && e->folded == folded &&
+        e->complex == complex && same_statics(*e, call, info))
+      return e->plan;
+
+  auto e = std::make_unique<PlanEntry>(PlanEntry{&o, needs, present, folded, complex, {}, {}});
+  for (int i : info.statics) e->statics.push_back(call[i]);
+  e->plan.plan = backward_planner(*o.op, call, complex, needs);
+  if (e->plan.plan && e->plan.plan->derived) e->plan.args = derived_args(*e->plan.plan, o);
+  if (e->plan.plan && o.mutated >= 0)
+    for (size_t i = 0; i < e->plan.plan->saved.size(); ++i) {
+      const auto& s = e->plan.plan->saved[i];
+      if (!s.output && info.operands[static_cast<size_t>(s.index)].param == o.mutated)
+        e->plan.saved_self = static_cast<int>(i);
+    }
+  tape.plans.push_back(std::move(e));
+  return tape.plans.back()->plan;
+}
+
+void put(std::string& key, int64_t v) {
+  key.append(reinterpret_cast<const char*>(&v), sizeof v);
+}
+
+void put_tensor(std::string& key, const Tensor* t, bool need) {
+  if (!t) {
+    key += '-';
+    return;
+  }
+  key += need ? '+' : '.';
+  key += static_cast<char>(t->dtype);
+  key += static_cast<char>(t->dim());
+}
+
+void put_value(std::string& key, const Value& v, bool by_value) {
+  using Tag = Value::Tag;
+  switch (v.tag()) {
+    case Tag::Int: case Tag::Float:
+      if (by_value) v.tag() == Tag::Int ? put(key, v.as_int()) : put(key, std::bit_cast<int64_t>(v.as_double()));
+      break;
+    case Tag::Ints:
+      put(key, static_cast<int64_t>(v.ints().size()));
+      if (by_value)
+        for (int64_t i : v.ints()) put(key, i);
+      break;
+    case Tag::Floats: put(key, static_cast<int64_t>(v.floats().size())); break;
+    case Tag::Str: key += v.str() + '\0'; break;
+    case Tag::Complex: case Tag::Object: case Tag::None: case Tag::Layout: break;
+    default: put(key, v.as_int());
+  }
+}
+
+// Everything a traced gradient may look at.
+std::string program_key(const Call& call, const OverloadTape& info, const std::vector<bool>& needs,
+                        const Outputs& outputs) {
+  std::string key;
+  size_t k = 0;
+  for (size_t i = 0; i < call.overload->params.size(); ++i) {
+    const Value& v = call[static_cast<int>(i)];
+    key += static_cast<char>(v.tag());
+    if (call.overload->params[i].type == ParamType::Tensors) {
+      put(key, static_cast<int64_t>(v.is_none() ? 0 : v.tensors().size()));
+      for_each_tensor(v, [&](Tensor* t) { put_tensor(key, t, needs[k++]); });
+    } else if (call.overload->params[i].type == ParamType::Tensor) {
+      put_tensor(key, v.is_tensor() ? v.tensor() : nullptr, needs[k++]);
+    } else {
+      put_value(key, v, info.by_value >> i & 1);
+    }
+  }
+  for (const Value& v : outputs) {
+    key += '|';
+    for_each_tensor(v, [&](Tensor* t) { put_tensor(key, t, false); });
+  }
+  return key;
+}
+
+GradProgram* find_program(Tape& tape, const Call& call, OverloadTape& info, const std::vector<bool>& needs,
+                          const Outputs& outputs) {
+  std::string key = program_key(call, info, needs, outputs);
+  for (const ProgramEntry& e : tape.programs)
+    if (e.overload == call.overload && e.key == key) return e.program;
+  uint64_t by_value = info.by_value;
+  GradProgram* program = program_tracer(call, outputs, needs, by_value);
+  if (by_value != info.by_value) {
+    // Programs found under the narrower key say nothing about the values: they are looked up no more.
+    info.by_value = by_value;
+    std::erase_if(tape.programs, [&](const ProgramEntry& e) { return e.overload == call.overload; });
+    key = program_key(call, info, needs, outputs);
+  }
+  tape.programs.push_back({call.overload, std::move(key), program});
+  return program;
+}
+
+// Stands in the graph where an operator has no gradient: says so when one is asked for.
+class MissingGradientNode final : public RecordedNode {
+ public:
+  MissingGradientNode(Op& op, const Call& call, const OverloadTape& info) : RecordedNode(op, call, info) {}
+  void finish(const Call&, const OverloadTape&, const Outputs& outputs) override { describe_outputs(outputs); }
+  Grads apply(Grads) override {
+    fail(ErrorKind::NotImplemented, "derivative for %s is not implemented", op_.name.c_str());
+  }
+};
+
+// History of what was overwritten by an operator without a gradient (random numbers): nothing flows further.
+class CutNode final : public RecordedNode {
+ public:
+  CutNode(Op& op, const Call& call, const OverloadTape& info) : RecordedNode(op, call, info) { next.clear(); }
+  void finish(const Call&, const OverloadTape&, const Outputs&) override {}
+  Grads apply(Grads) override { return {}; }
+};
+
+uint32_t needed_operands(const Call& call, const OverloadTape& info) {
+  FL_CHECK(info.operands.size() <= 32, ErrorKind::Runtime, "%s has more than 32 tensor operands",
+           call.op().name.c_str());
+  uint32_t needs = 0;
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    const Value& v = call[info.operands[i].param];
+    if (v.is_tensor() && requires_grad(v.tensor())) needs |= uint32_t{1} << i;
+  }
+  return needs;
+}
+
+std::vector<bool> needed_tensors(const Call& call, const OverloadTape& info) {
+  std::vector<bool> needs;
+  for (const auto& operand : info.operands)
+    for_each_tensor(call[operand.param], [&](Tensor* t) { needs.push_back(t && requires_grad(t)); });
+  return needs;
+}
+
+bool is_derivable(const Op& op) {
+  return !op.hand_gradient && (op.kind == BodyKind::Scalar || op.kind == BodyKind::Row || op.kind == BodyKind::Reduce);
+}
+
+}  // namespace
+
+Tape& tape_of(Op& op) {
+  if (op.tape) [[likely]]
+    return *static_cast<Tape*>(op.tape);
+  auto* tape = new Tape;  // operators are never removed
+  std::string name = op.name.substr(0, op.name.find('.'));
+  tape->node_name = camel_case(name) + "Backward0";
+  for (const auto& o : op.overloads) tape->overloads.push_back(study(*o));
+  op.tape = tape;
+  return *tape;
+}
+
+const OverloadTape& overload_tape(const Tape& tape, const Overload& overload) {
+  return tape.overloads[static_cast<size_t>(overload.index)];
+}
+
+RecordedNode::RecordedNode(Op& op, const Call& call, const OverloadTape& info) : op_(op) {
+  for (const auto& operand : info.operands)
+    for_each_tensor(call[operand.param], [&](Tensor* t) { next.push_back(t ? gradient_edge(t) : Edge{}); });
+  if (AnomalyMode::enabled && AnomalyMode::capture) extra().trace = AnomalyMode::capture();
+}
+
+std::string RecordedNode::name() const {
+  return tape_of(op_).node_name;
+}
+
+void RecordedNode::describe_outputs(const Outputs& outputs) {
+  n_inputs = 0;
+  for (const Value& v : outputs) for_each_tensor(v, [&](Tensor*) { ++n_inputs; });
+  if (n_inputs < 2) return;
+  outputs_ = std::make_unique<std::vector<TensorInfo>>();
+  for (const Value& v : outputs)
+    for_each_tensor(v, [&](Tensor* t) { outputs_->push_back(t ? TensorInfo(*t) : TensorInfo()); });
+}
+
+void RecordedNode::fill_missing(Grads& grads) const {
+  if (!outputs_) return;
+  for (size_t i = 0; i < grads.size(); ++i) {
+    const TensorInfo& info = (*outputs_)[i];
+    if (!grads[i] && is_differentiable(info.dtype)) grads[i] = zeros(info.sizes, info.dtype, info.device);
+  }
+}
+
+Ref<RecordedNode> record(const Call& call, const Outputs& outputs) {
+  Op& op = call.op();
+  Tape& tape = tape_of(op);
+  OverloadTape& info = tape.overloads[static_cast<size_t>(call.overload->index)];
+  if (!op.has_gradient) return make_ref<CutNode>(op, call, info);
+  if (is_derivable(op)) {
+    uint32_t needs = needed_operands(call, info);
+    const DerivedPlan& plan = find_plan(tape, call, info, needs);
+    if (plan.plan) return make_ref<DerivedNode>(op, call, info, plan, needs);
+  } else {
+    std::vector<bool> needs = needed_tensors(call, info);
+    if (GradProgram* program = find_program(tape, call, info, needs, outputs))
+      return make_ref<ProgramNode>(op, call, info, *program, needs);
+  }
+  return make_ref<MissingGradientNode>(op, call, info);
+}
+
+}  // namespace fl

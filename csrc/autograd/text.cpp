@@ -1,0 +1,40 @@
+#include "autograd/text.h"
+
+#include <cctype>
+
+namespace fl {
+
+namespace {
+std::string joined(IntSpan v) {
+  std::string text;
+  for (size_t i = 0; i < v.size(); ++i) text += (i ? ", " : "") + std::to_string(v[i]);
+  return text;
+}
+const char* device_name(Device d) {
+  return d.type == DeviceType::CPU ? "cpu" : d.type == DeviceType::CUDA ? "cuda" : "meta";
+}
+}  // namespace
+
+std::string list_text(IntSpan v) {
+  return "[" + joined(v) + "]";
+}
+
+std::string describe(const Tensor& t) {
+  return "(" + joined(t.sizes) + (t.dim() == 1 ? ",) " : ") ") + dtype_name(t.dtype) + " " + device_name(t.device());
+}
+
+std::string camel_case(std::string_view name) {
+  std::string text;
+  bool upper = true;
+  for (char c : name) {
+    if (c == '_') {
+      upper = true;
+      continue;
+    }
+    text += upper ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c;
+    upper = std::isdigit(static_cast<unsigned char>(c));
+  }
+  return text;
+}
+
+}  // namespace fl

@@ -1,0 +1,13 @@
+// Pieces of error sentences.
+#pragma once
+#include <string>
+
+#include "core/tensor.h"
+
+namespace fl {
+
+std::string list_text(IntSpan v);         // [2, 3]
+std::string describe(const Tensor& t);    // (2, 3) float32 cpu
+std::string camel_case(std::string_view name);  // max_pool2d -> MaxPool2D
+
+}  // namespace fl
