@@ -93,6 +93,12 @@ static void check_allocator() {
     deallocate(p, 6 << 20);
     empty_cache();
     CHECK(memory_stats().cached_bytes == 0);
+    // What a peak needed is held for a while, then given back.
+    constexpr size_t large = size_t{1} << 30;
+    deallocate(allocate(large), large);
+    CHECK(memory_stats().cached_bytes >= static_cast<int64_t>(large));
+    for (int i = 0; i < 2 * 4096 + 1; ++i) deallocate(allocate(1 << 20), 1 << 20);
+    CHECK(memory_stats().cached_bytes < static_cast<int64_t>(large));
   }
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
