@@ -6,13 +6,13 @@ import platform
 import subprocess
 from pathlib import Path
 
-# The instruction sets that decide which kernels are used, by the names in /proc/cpuinfo.
+from flambeau.codegen.target import cpu_flags
+
+# The instruction sets that kernels may use, by the names in /proc/cpuinfo.
 INSTRUCTION_SETS = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "avx512_vnni",
     "avx512_fp16", "amx_bf16", "asimd", "asimdhp", "bf16", "sve", "sve2", "i8mm",
 )  # fmt: skip
-V3 = {"avx", "avx2", "fma", "f16c", "bmi2"}
-V4 = V3 | {"avx512f", "avx512bw", "avx512vl"}
 
 
 def read(path: str) -> str:
@@ -44,16 +44,8 @@ def cpu_name() -> str:
 
 
 def instruction_sets() -> list[str]:
-    flags = set(cpu_field("flags", "Features").split())
-    return [name for name in INSTRUCTION_SETS if name in flags]
-
-
-def level() -> str:
-    """The target level of the kernels for this CPU."""
-    machine, flags = platform.machine(), set(instruction_sets())
-    if machine not in ("x86_64", "AMD64"):
-        return machine
-    return "x86-64-v4" if flags >= V4 else "x86-64-v3" if flags >= V3 else "x86-64-v2: kernels need AVX2"
+    """Those of INSTRUCTION_SETS that this CPU has."""
+    return [name for name in INSTRUCTION_SETS if name in cpu_flags()]
 
 
 def usable_cpus() -> str:
