@@ -3,6 +3,7 @@
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.nn import modules
 from flambeau.nn.parameter import Parameter
 
 Tensor, Size, DType, Device, Storage = o.Tensor, o.Size, o.dtype, o.device, o.UntypedStorage
@@ -34,6 +35,21 @@ def layout(name: str) -> Any:
 
 def parameter(data: Any, requires_grad: bool = True) -> Any:
     return Parameter(data, requires_grad)
+
+
+def module_class(path: str) -> Any:
+    """`torch.nn.modules.linear.Linear` -> the class of ours with this name; None where there is none."""
+    package, _, rest = path.partition(".nn.modules.")
+    found = getattr(modules, rest.rpartition(".")[2], None) if package in ("torch", "flambeau") else None
+    return found if isinstance(found, type) and issubclass(found, modules.Module) else None
+
+
+def module_path(kind: Any) -> str | None:
+    """PyTorch's name of a module class of ours; None for other classes."""
+    if not isinstance(kind, type) or not issubclass(kind, modules.Module):
+        return None
+    path = f"{kind.__module__}.{kind.__qualname__}"
+    return path.replace("flambeau", "torch", 1) if module_class(path) is kind else None
 
 
 def allocate(size: int) -> Any:

@@ -138,6 +138,8 @@ class Constructors:
             return Global(full)
         if full in _safe_globals:
             return UserGlobal(_safe_globals[full])
+        if kind := _tensor.module_class(full):
+            return ModuleClass(kind)
         if module in ("torch", "torch.storage") and name in STORAGE_DTYPES:
             return StorageKind(_tensor.dtype(STORAGE_DTYPES[name]))
         if module == "torch" and name in DTYPE_NAMES:
@@ -152,6 +154,8 @@ class Constructors:
         """What REDUCE and NEWOBJ do."""
         if isinstance(target, Global) and target.name in self.calls:
             return self.calls[target.name](*arguments)
+        if isinstance(target, ModuleClass) and not arguments:
+            return self.blank(target.kind)
         if isinstance(target, UserGlobal):
             if isinstance(target.value, type) and not arguments:
                 return self.blank(target.value)
@@ -167,6 +171,9 @@ class Constructors:
             return value.newbyteorder(state[1]) if state[1] in ("<", ">") else value
         if isinstance(value, OrderedDict | _tensor.Tensor):
             return set_attributes(value, state)
+        if _tensor.module_path(type(value)):
+            value.__setstate__(checked_attributes(value, state))
+            return value
         if type(value) in _safe_globals.values():
             if hasattr(value, "__setstate__"):
                 value.__setstate__(state)
@@ -252,6 +259,13 @@ class Global:
         self.name = name
 
 
+class ModuleClass:
+    """A class of `nn.modules`: built without its constructor, then given its attributes."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind, self.name = kind, global_name(kind)
+
+
 class UserGlobal:
     """A class or function that the user allowed."""
 
@@ -295,14 +309,21 @@ def numpy_dtype(code: str, *_: Any) -> Any:
 
 
 def set_attributes(value: Any, state: Any) -> Any:
-    """Gives an object its own attributes; what its class defines cannot be replaced by a file."""
+    """Gives an object its own attributes."""
     if isinstance(state, tuple) and len(state) == 2:
         state = {**(state[0] or {}), **(state[1] or {})}
-    for name, attribute in (state or {}).items():
-        if type(name) is not str or hasattr(type(value), name):
-            raise UnpicklingError(f"a file cannot set {name!r} of a {type(value).__name__}")
+    for name, attribute in checked_attributes(value, state or {}).items():
         setattr(value, name, attribute)
     return value
+
+
+def checked_attributes(value: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """Refuses to replace what the class defines to be called or computed."""
+    for name in state:
+        defined = getattr(type(value), name, None) if type(name) is str else type
+        if callable(defined) or hasattr(type(defined), "__get__"):
+            raise UnpicklingError(f"a file cannot set {name!r} of a {type(value).__name__}")
+    return state
 
 
 def layout_error(size: tuple, stride: tuple, offset: int, itemsize: int, have: int) -> RuntimeError:

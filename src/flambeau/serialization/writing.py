@@ -158,6 +158,8 @@ def torch_form(obj: Any) -> Any:
         return torch_name("torch.Size"), (tuple(obj),)
     if isinstance(obj, _tensor.Device):
         return torch_name("torch.device"), tuple(part for part in (obj.type, obj.index) if part is not None)
+    if path := _tensor.module_path(obj):
+        return torch_name(path)
     return None
 
 
