@@ -52,9 +52,9 @@ def check(body, dtypes, level, params=(), outputs=None, classes=None):
 
 FLOAT_BODIES = [
     lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / y, lambda x, y: -x,
-    lambda x, y: abs(x), lambda x, y: fn.fma(x, y, x), lambda x, y: fn.sqrt(x), lambda x, y: fn.floor(x), lambda x, y: fn.ceil(x),
-    lambda x, y: fn.trunc(x), lambda x, y: fn.round(x), lambda x, y: fn.copysign(x, y), fn.maximum, fn.minimum,
-    fn.fmax, fn.fmin, fn.relu, fn.sign, fn.signbit, fn.isnan, fn.isinf, fn.isfinite,
+    lambda x, y: abs(x), lambda x, y: fn.fma(x, y, x), lambda x, y: fn.sqrt(x), lambda x, y: fn.floor(x),
+    lambda x, y: fn.ceil(x), lambda x, y: fn.trunc(x), lambda x, y: fn.round(x), lambda x, y: fn.copysign(x, y),
+    fn.maximum, fn.minimum, fn.fmax, fn.fmin, fn.relu, fn.sign, fn.signbit, fn.isnan, fn.isinf, fn.isfinite,
     lambda x, y: fn.eq(x, y), lambda x, y: fn.ne(x, y), lambda x, y: x < y, lambda x, y: x <= y, lambda x, y: x > y,
     lambda x, y: x >= y, lambda x, y: fn.where(x > y, x, y), lambda x, y: fn.clamp(x, -1.0, 2.0),
     lambda x, y: fn.unlikely(x > 50.0, x / y, x * y),

@@ -125,6 +125,15 @@ def erf_over_x(z):
     return series_safe(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z), z, 2 / mp.sqrt(mp.pi))
 
 
+def lgamma_quotient(z):
+    """lgamma(z) / ((z - 1) * (z - 2)), by its limits at 1 and 2."""
+    if z == 1:
+        return mp.euler
+    if z == 2:
+        return 1 - mp.euler
+    return mp.loggamma(z) / ((z - 1) * (z - 2))
+
+
 def erfcx_of(t, k):
     """(1 + 2x) * exp(x*x) * erfc(x) with t = (x - k) / (x + k); 2/sqrt(pi) at x = inf (t = 1)."""
     if t == 1:
@@ -156,7 +165,7 @@ FITS = {
     "cos_f32": Fit(cos_tail, 0, QUARTER_PI**2, 2, lambda z: z * z),
     "tan_f32": Fit(odd_tail(mp.tan, mpf(1) / 3), 0, QUARTER_PI**2, 6, lambda z: z),
     "tanh_f32": Fit(odd_tail(mp.tanh, -mpf(1) / 3), 0, mpf("0.36"), 5, lambda z: z),
-    "atan_f32": Fit(odd_tail(mp.atan, -mpf(1) / 3), 0, TAN_PI_8**2, 4, lambda z: z),
+    "atan_f32": Fit(odd_tail(mp.atan, -mpf(1) / 3), 0, 1, 8, lambda z: z),
     "asin_f32": Fit(odd_tail(mp.asin, mpf(1) / 6), 0, mpf("0.2501"), 5, lambda z: z),
     "erf_f32": Fit(erf_over_x, 0, 1, 7, lambda z: 1 / erf_over_x(z)),
     "erf_log_f32": Fit(lambda a: -mp.log(mp.erfc(a)), 1, 4.1, 8, lambda a: mp.erfc(a) / mp.erf(a)),
@@ -174,6 +183,7 @@ FITS = {
     "atan_f64": Fit(odd_tail(mp.atan, -mpf(1) / 3), 0, TAN_PI_8**2, 11, lambda z: z),
     "asin_f64": Fit(odd_tail(mp.asin, mpf(1) / 6), 0, mpf("0.2501"), 13, lambda z: z),
     "erf_f64": Fit(erf_over_x, 0, 1, 13, lambda z: 1 / erf_over_x(z)),
+    "lgamma_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 22, lambda u: 1 / lgamma_quotient(u + 1.5)),
     "erfcx_f64": Fit(lambda t: erfcx_of(t, mpf(4)), mpf(-1), mpf(1), 25, lambda t: 1 / erfcx_of(t, mpf(4))),
 }
 

@@ -1,23 +1,35 @@
 """Lowering: functions of real expressions become primitives of the dtype they are computed in."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
-from . import math_div, math_f32, math_f64, math_pow
+from . import fn, math_div, math_f32, math_f64, math_pow, math_special
 from . import types as t
-from .expr import FUNCTIONS, Expr, walk
+from .expr import FUNCTIONS, Expr, const, walk
 from .scalar import rebuild
 
 _DIVISION = {"remainder": math_div.remainder, "floordiv": math_div.floordiv, "fmod": math_div.fmod}
 _INTEGER = {**_DIVISION, "fmod": math_div.fmod_int, "pow": math_pow.pow_int}
-_FLOAT = {"f32": {**math_f32.EXPANSIONS, **_DIVISION}, "f64": {**math_f64.EXPANSIONS, **_DIVISION}}
+_SPECIAL_F32 = {name: math_f32.by_f64(f) for name, f in math_special.EXPANSIONS.items()}
+_FLOAT = {
+    "f32": {**_SPECIAL_F32, **math_f32.EXPANSIONS, **_DIVISION},
+    "f64": {**math_f64.EXPANSIONS, **math_special.EXPANSIONS, **_DIVISION},
+}
 
 
-def expansion(op: str, dtype: str) -> Callable:
+def _relu(x: Expr) -> Expr:
+    return fn.where(x <= 0, const(0, x.dtype), x)
+
+
+_ANY = {"relu": _relu, "detach": lambda x: x}
+
+
+def expansion(e: Expr) -> Callable:
     """The formula in simpler operations that stands for a function."""
-    found = (_INTEGER if t.is_int(dtype) else _FLOAT.get(dtype, {})).get(op)
+    found = _ANY.get(e.op) or (_INTEGER if t.is_int(e.dtype) else _FLOAT.get(e.dtype, {})).get(e.op)
     if found is None:
-        raise TypeError(f"{op} is not defined for expressions of dtype {dtype}")
-    return found
+        raise TypeError(f"{e.op} is not defined for expressions of dtype {e.dtype}")
+    return found if e.attr is None else partial(found, e.attr)
 
 
 def expand(roots: Iterable[Expr]) -> list[Expr]:
@@ -32,7 +44,7 @@ def expand(roots: Iterable[Expr]) -> list[Expr]:
                 continue
             args = tuple(done[id(a)] for a in e.args)
             if e.op in FUNCTIONS:
-                formula = expansion(e.op, e.dtype)(*args)
+                formula = expansion(e)(*args)
                 keep.append(formula)
                 done[id(e)] = visit([formula])[0]
             else:

@@ -35,9 +35,10 @@ FUNCTIONS = {
     "exp": 1, "exp2": 1, "expm1": 1, "log": 1, "log2": 1, "log10": 1, "log1p": 1,
     "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "atan2": 2,
     "sinh": 1, "cosh": 1, "tanh": 1, "asinh": 1, "acosh": 1, "atanh": 1,
-    "erf": 1, "erfc": 1, "erfinv": 1, "lgamma": 1, "digamma": 1,
+    "erf": 1, "erfc": 1, "erfinv": 1, "lgamma": 1,
     "rsqrt": 1, "sigmoid": 1, "softplus": 1, "log_sigmoid": 1, "pow": 2, "hypot": 2, "fmod": 2, "remainder": 2,
     "floordiv": 2,
+    "relu": 1, "polygamma": 1, "detach": 1,
 }  # fmt: skip
 
 # Reductions over the row of a row program; `ir.row` gives them their meaning.

@@ -47,7 +47,6 @@ erf = _float_function("erf", "Error function.")
 erfc = _float_function("erfc", "1 - erf(x) without cancellation.")
 erfinv = _float_function("erfinv", "Inverse of erf.")
 lgamma = _float_function("lgamma", "log(|gamma(x)|).")
-digamma = _float_function("digamma", "Derivative of lgamma.")
 sqrt = _float_function("sqrt", "Square root, correctly rounded.")
 rsqrt = _float_function("rsqrt", "1 / sqrt(x).")
 sigmoid = _float_function("sigmoid", "1 / (1 + exp(-x)), without overflow.")
@@ -211,7 +210,22 @@ def reciprocal(x: Expr) -> Expr:
 
 def relu(x: Expr) -> Expr:
     """max(x, 0); nan stays, and the derivative at 0 is 0."""
-    return where(le(x, 0), const(0, x.dtype), x)
+    return make("relu", x.dtype, (x,)) if x.dtype != "b1" else x
+
+
+def detach(x: Expr) -> Expr:
+    """x with derivative 0."""
+    return make("detach", x.dtype, (x,))
+
+
+def polygamma(n: int, x: Expr) -> Expr:
+    """The n-th derivative of digamma (n = 0), the derivative of lgamma."""
+    return make("polygamma", x.dtype, (x,), n)
+
+
+def digamma(x: Expr) -> Expr:
+    """Derivative of lgamma."""
+    return polygamma(0, x)
 
 
 def clamp(x: Expr, low: Operand | None = None, high: Operand | None = None) -> Expr:

@@ -60,8 +60,11 @@ _ERF_LOG = (
     -0.0003118456093682449, 1.1301966313980343, 0.631895222664659, 0.11000831466410438, -0.02637624436987716,
     0.004742272545625622, -0.000592775973434895, 4.55407547209337e-05, -1.609037930480014e-06,
 )  # fmt: skip
-# atan_f32: (atan(x) - x) / x^3 in x^2, |x| <= tan(pi/8)
-_ATAN = (-0.3333331549264026, 0.19998488478178128, -0.1424382767245335, 0.10595828687303528, -0.06082980466195698)
+# atan_f32: (atan(x) - x) / x^3 in x^2, |x| <= 1
+_ATAN = (
+    -0.3333331938530865, 0.19999087987431502, -0.14269511273625216, 0.10978035797734664, -0.08475229780814764,
+    0.05913650098731013, -0.032312573531816643, 0.011506158018585394, -0.0019225583204108745,
+)  # fmt: skip
 
 _PI_2 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)
 _FAST_TRIGONOMETRY = 60000.0  # below: three-part reduction; above: all digits of 2/pi
@@ -134,9 +137,23 @@ def log10(x: Expr) -> Expr:
     return _log_base(x, (0.4342944920063019, -1.0103049952192578e-08), (0.301025390625, 4.605038981195214e-06))
 
 
+def _exp_below(x: Expr) -> Expr:
+    """exp(x) for x <= 0, keeping what the reduction rounds off: 0.6 ulp."""
+    x = between(x, -104.5, 0.0)
+    n = fn.round(x * LOG2E)
+    high, low = F32.ln2
+    first = fn.fma(-n, high, x)
+    r = fn.fma(-n, low, first)
+    lost = fn.fma(-n, low, first - r)
+    return fn.ldexp((r + fn.fma(r * r, fn.polynomial(r, _EXP), lost)) + 1.0, n)
+
+
 def sigmoid(x: Expr) -> Expr:
-    e = exp(-fn.abs(x))
-    return fn.where(x < 0.0, e, 1.0) / (e + 1.0)
+    e = _exp_below(-fn.abs(x))
+    divisor = e + 1.0
+    lost = e - (divisor - 1.0)
+    value = fn.where(x < 0.0, e, 1.0) / divisor
+    return fn.fma(-value, lost, value)
 
 
 def softplus(x: Expr) -> Expr:
@@ -150,18 +167,18 @@ def log_sigmoid(x: Expr) -> Expr:
 def tanh(x: Expr) -> Expr:
     size = fn.abs(x)
     z = x * x
-    small = fn.fma(x * z, fn.polynomial(z, _TANH), x)
+    small = fn.fma(size * z, fn.polynomial(z, _TANH), size)
     large = 1.0 - 2.0 / (exp(size + size) + 1.0)
-    return fn.where(size < 0.6, small, odd(x, large))
+    return odd(x, fn.where(size < 0.6, small, large))
 
 
 def erf(x: Expr) -> Expr:
     size = fn.abs(x)
     z = x * x
-    small = x * fn.polynomial(z, _ERF)
+    small = fn.fma(size, fn.polynomial(z, (_ERF[0] - 1.0, *_ERF[1:])), size)
     bounded = between(size, 1.0, 4.1)
     large = 1.0 - exp(-fn.polynomial(bounded, _ERF_LOG))
-    return fn.where(size < 1.0, small, odd(x, large))
+    return odd(x, fn.where(size < 1.0, small, large))
 
 
 def _quadrant_and_rest(x: Expr) -> tuple[Expr, Expr]:
@@ -229,31 +246,33 @@ def cos(x: Expr) -> Expr:
 def tan(x: Expr) -> Expr:
     quadrant, r = _quadrant_and_rest(x)
     z = r * r
-    value = fn.fma(r * z, fn.polynomial(z, _TAN), r)
-    return fn.where(x == 0.0, x, fn.where((quadrant & 1) == 0, value, -1.0 / value))
+    tail = r * z * fn.polynomial(z, _TAN)
+    value = r + tail
+    lost = tail - (value - r)
+    cotangent = -1.0 / value
+    cotangent = fn.fma(cotangent, fn.fma(cotangent, value, 1.0) + cotangent * lost, cotangent)
+    return fn.where(x == 0.0, x, fn.where((quadrant & 1) == 0, value, cotangent))
 
 
 def atan(x: Expr) -> Expr:
+    """pi/2 - atan(1/x) beyond 1."""
     size = fn.abs(x)
-    large, middle = size > 2.414213562373095, size > 0.41421356237309503
-    numerator = fn.where(large, -1.0, fn.where(middle, size - 1.0, size))
-    denominator = fn.where(large, size, fn.where(middle, size + 1.0, 1.0))
-    base = fn.where(large, math.pi / 2, fn.where(middle, const(math.pi / 4, "f32"), 0.0))
-    rest = fn.where(large, -4.371138828673793e-08, fn.where(middle, const(-2.1855694143368964e-08, "f32"), 0.0))
-    y = numerator / denominator
+    large = size > 1.0
+    y = fn.where(large, -1.0 / size, size)
     z = y * y
-    return odd(x, base + fn.fma(y * z, fn.polynomial(z, _ATAN), y + rest))
+    tail = fn.fma(y * z, fn.polynomial(z, _ATAN), fn.where(large, const(-4.371138828673793e-08, "f32"), 0.0))
+    return odd(x, fn.where(large, const(math.pi / 2, "f32"), 0.0) + (y + tail))
 
 
 def rsqrt(x: Expr) -> Expr:
     return 1.0 / fn.sqrt(x)
 
 
-def _by_f64(function: Callable) -> Callable:
+def by_f64(function: Callable) -> Callable:
     """The float64 form, rounded to float32."""
 
-    def expansion(*args: Expr) -> Expr:
-        return fn.cast(function(*(fn.cast(a, "f64") for a in args)), "f32")
+    def expansion(*args: Expr | int) -> Expr:
+        return fn.cast(function(*(fn.cast(a, "f64") if isinstance(a, Expr) else a for a in args)), "f32")
 
     return expansion
 
@@ -263,4 +282,4 @@ EXPANSIONS: dict[str, Callable] = {
     "sigmoid": sigmoid, "softplus": softplus, "log_sigmoid": log_sigmoid, "tanh": tanh, "erf": erf,
     "sin": sin, "cos": cos, "tan": tan, "atan": atan, "rsqrt": rsqrt, "pow": pow_f32,
 }  # fmt: skip
-EXPANSIONS.update({name: _by_f64(function) for name, function in math_f64.EXPANSIONS.items() if name not in EXPANSIONS})
+EXPANSIONS.update({name: by_f64(function) for name, function in math_f64.EXPANSIONS.items() if name not in EXPANSIONS})

@@ -83,7 +83,7 @@ def expm1(x: Expr) -> Expr:
 
 
 def _half_expm1(x: Expr) -> Expr:
-    n, r = power_of_two_and_rest(between(x, -60.0, 711.0), F64)
+    n, r = power_of_two_and_rest(between(x, -60.0, 709.9), F64)
     small = fn.fma(r * r, fn.polynomial(r, _EXPM1), r)
     half_power = fn.ldexp(const(0.5, "f64"), n)
     value = fn.fma(half_power, small, half_power - 0.5)

@@ -96,7 +96,24 @@ def _power_specials(x: Expr, y: Expr, magnitude: Expr) -> Expr:
     return fn.where((x == 1.0) | (y == 0.0), 1.0, value)
 
 
+def _short_power(x: Expr, y: Expr) -> Expr | None:
+    """The exponents that are written out, as in PyTorch."""
+    forms = {
+        2.0: lambda: x * x,
+        3.0: lambda: x * x * x,
+        0.5: lambda: fn.sqrt(x),
+        -0.5: lambda: 1.0 / fn.sqrt(x),
+        -1.0: lambda: 1.0 / x,
+        -2.0: lambda: 1.0 / (x * x),
+    }
+    form = forms.get(y.attr) if y.op == "const" else None
+    return form() if form else None
+
+
 def pow_f64(x: Expr, y: Expr) -> Expr:
+    short = _short_power(x, y)
+    if short is not None:
+        return short
     high, low = _log_pair(fn.abs(x))
     product, product_low = _two_product(high, y)
     return _power_specials(x, y, _exp_pair(product, fn.fma(low, y, product_low)))
@@ -104,6 +121,9 @@ def pow_f64(x: Expr, y: Expr) -> Expr:
 
 def pow_f32(x: Expr, y: Expr) -> Expr:
     """exp2(y * log2(x)) in float64, where short polynomials leave an error far below float32's last place."""
+    short = _short_power(x, y)
+    if short is not None:
+        return short
     e, m = exponent_and_mantissa(fn.cast(fn.abs(x), "f64"), F64)
     s = (m - 1.0) / (m + 1.0)
     z = s * s

@@ -35,6 +35,8 @@ def split_pairs(roots: Iterable[Expr]) -> list[Expr]:
 def _real_of(e: Expr, args: list) -> Expr:
     if e.op in ("real", "imag"):
         return args[0][0 if e.op == "real" else 1]
+    if e.op == "abs" and t.is_complex(e.args[0].dtype):
+        return fn.hypot(*args[0])
     return rebuild(e, tuple(args))
 
 
@@ -97,7 +99,8 @@ def _div(a: Pair, b: Pair) -> Pair:
     large, small = fn.where(real_larger, b[0], b[1]), fn.where(real_larger, b[1], b[0])
     first, second = fn.where(real_larger, a[0], a[1]), fn.where(real_larger, a[1], a[0])
     ratio = small / large
-    scale = 1.0 / (large + small * ratio)
+    first, second = first / large, second / large
+    scale = 1.0 / (ratio * ratio + 1.0)
     re = (first + second * ratio) * scale
     im = (second - first * ratio) * scale
     zero = large == 0.0
@@ -223,9 +226,10 @@ def _asinh(a: Pair) -> Pair:
 
 def _atanh(a: Pair) -> Pair:
     x, y = a
-    away = 1.0 - x
-    re = fn.log1p(x * 4.0 / (away * away + y * y)) * 0.25
-    return re, fn.atan2(y * 2.0, away * (x + 1.0) - y * y) * 0.5
+    size = fn.abs(x)
+    away = 1.0 - size
+    re = fn.log1p(size * 4.0 / (away * away + y * y)) * 0.25
+    return fn.copysign(re, x), fn.atan2(y * 2.0, away * (size + 1.0) - y * y) * 0.5
 
 
 def _atan(a: Pair) -> Pair:
@@ -238,7 +242,7 @@ def _sigmoid(a: Pair) -> Pair:
 
 
 _RULES: dict[str, Callable[..., Pair]] = {
-    "complex": lambda re, im: (re, im),
+    "complex": lambda re, im: (re, im), "detach": lambda a: (fn.detach(a[0]), fn.detach(a[1])),
     "conj": lambda a: (a[0], -a[1]),
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg,
     "exp": _exp, "exp2": lambda a: _exp(_scale(a, math.log(2))), "expm1": _expm1,

@@ -73,7 +73,7 @@ def unary(op: str, x: Expr) -> Expr:
         raise TypeError("- of an expression of dtype b1")
     if op == "abs":
         if t.is_complex(x.dtype):
-            return make("hypot", t.real_of(x.dtype), (real(x), imag(x)))
+            return make("abs", t.real_of(x.dtype), (x,))
         if x.dtype == "b1" or x.dtype in t.UNSIGNED:
             return x
     return make(op, x.dtype, (x,))
@@ -125,24 +125,20 @@ def rebuild(e: Expr, args: tuple[Expr, ...]) -> Expr:
     return e if all(a is b for a, b in zip(e.args, args, strict=True)) else make(e.op, e.dtype, args, e.attr)
 
 
-def substitute(roots: Iterable[Expr], table: dict[Expr, Expr]) -> list[Expr]:
+def rewrite_leaves(roots: Iterable[Expr], table: dict[Expr, Expr]) -> list[Expr]:
     """The roots with nodes replaced; what a replacement is made of is left as it is."""
     roots, memo = tuple(roots), dict(table)
-
-    def visit(root: Expr) -> Expr:
+    for root in roots:
         stack = [root]
         while stack:
             e = stack[-1]
             todo = [a for a in e.args if a not in memo] if e not in memo else []
-            if todo:
-                stack.extend(todo)
-                continue
-            stack.pop()
-            if e not in memo:
-                memo[e] = rebuild(e, tuple(memo[a] for a in e.args))
-        return memo[root]
-
-    return [visit(r) for r in roots]
+            stack.extend(todo)
+            if not todo:
+                stack.pop()
+                if e not in memo:
+                    memo[e] = rebuild(e, tuple(memo[a] for a in e.args))
+    return [memo[r] for r in roots]
 
 
 _OPERATORS = {

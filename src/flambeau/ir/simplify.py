@@ -251,6 +251,13 @@ def _shift(dtype: str, args: Args, _attr) -> Expr | None:
     return args[0] if is_const(args[1], 0) else None
 
 
+def _pow(dtype: str, args: Args, _attr) -> Expr | None:
+    a, b = args
+    if is_const(b, 0):
+        return const(1, dtype)
+    return a if is_const(b, 1) else None
+
+
 _COMPARE = {
     "eq": lambda a, b: a == b,
     "ne": lambda a, b: a != b,
@@ -268,6 +275,7 @@ _RULES: dict[str, Rule] = {
     "neg": _first(_fold(lambda a: -a), _neg),
     "abs": _first(_fold(abs), _abs),
     "select": _select,
+    "pow": _pow,
     "and": _first(_fold(lambda a, b: a & b), _and),
     "or": _first(_fold(lambda a, b: a | b), _or),
     "xor": _fold(lambda a, b: a ^ b),

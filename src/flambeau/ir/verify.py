@@ -56,6 +56,8 @@ def _dtype_fault(e: Expr) -> str | None:
         return None if dtypes[0] == dtypes[1] and e.dtype == "b1" and not t.is_complex(dtypes[0]) else "dtypes"
     if e.op in ("select", "unlikely"):
         return None if dtypes == ["b1", e.dtype, e.dtype] else "dtypes"
+    if e.op == "abs" and t.is_complex(dtypes[0]):
+        return None if e.dtype == t.real_of(dtypes[0]) else "dtypes"
     if e.op == "complex":
         return None if dtypes == [t.real_of(e.dtype)] * 2 and t.is_complex(e.dtype) else "dtypes"
     if e.op in ("real", "imag"):

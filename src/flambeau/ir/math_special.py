@@ -1,0 +1,149 @@
+"""Special functions of float64 in primitives: inverse error function, log-gamma and its derivatives.
+
+Measured bounds stand with the tests. Polynomials are minimax fits made by `tools/minimax.py`.
+"""
+
+import math
+
+from . import fn
+from .expr import Expr, const
+from .math_common import odd
+
+# lgamma_f64: lgamma(x) / ((x - 1)(x - 2)) in x - 3/2, 1 <= x <= 2
+_LGAMMA = (
+    0.4831289505409809, -0.14595989591430608, 0.06291140107456496, -0.03130848750100946, 0.016797098631183286,
+    -0.009425622448628972, 0.005446457844815174, -0.0032120740696148474, 0.0019229161302261645,
+    -0.0011644146742688165, 0.0007115224837273775, -0.000437991899933522, 0.0002712739009560487,
+    -0.00016892748115081944, 0.00010565337810894246, -6.609122388822004e-05, 4.159364502257987e-05,
+    -2.736118580580834e-05, 1.7466486677117218e-05, -8.071088833857233e-06, 4.920953795464054e-06,
+    -7.977312290758742e-06, 5.256716774188108e-06,
+)  # fmt: skip
+# B(2k) / (2k (2k - 1)): Stirling's series of lgamma in 1/x^2
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
+# B(2k): asymptotic series of digamma and its derivatives
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+_HALF_LOG_2PI = 0.9189385332046728
+_SQRT_PI_2 = 0.886226925452758  # sqrt(pi) / 2
+
+
+def erfinv(y: Expr) -> Expr:
+    """A closed form good to 2e-3 (Winitzki), then three steps of Halley's method on erf, in the tail on erfc."""
+    size = fn.abs(y)
+    inside = fn.where(size < 1.0, size, 0.0)
+    small = size <= 0.5
+    log_part = fn.log1p(-(inside * inside)) * 0.5
+    a = 0.147
+    middle = log_part + 2 / (math.pi * a)
+    far = fn.sqrt(fn.sqrt(middle * middle - log_part * (2 / a)) - middle)
+    near = inside * _SQRT_PI_2 * fn.fma(inside * inside, math.pi / 12, 1.0)
+    x = fn.where(inside < 0.01, near, far)
+    rest = 1.0 - inside
+    for _ in range(3):
+        error = fn.where(small, fn.erf(x) - inside, rest - fn.erfc(x))
+        step = error * fn.exp(x * x) * _SQRT_PI_2
+        x = x - step / fn.fma(x, step, 1.0)
+    value = fn.where(size < 1.0, x, fn.where(size == 1.0, const(math.inf, y.dtype), math.nan))
+    return fn.where(y == 0.0, y, odd(y, value))
+
+
+def _sine_of_pi(x: Expr) -> Expr:
+    """sin(pi * x), exactly 0 at integers."""
+    return fn.sin((x - fn.round(x)) * math.pi)
+
+
+def _lgamma_positive(x: Expr) -> Expr:
+    """Around 1 and 2 by a polynomial that vanishes there; up to 8 by recurrence; beyond by Stirling's series."""
+    below = x < 1.0
+    y, product = x, const(1.0, x.dtype)
+    for _ in range(6):
+        above = y > 2.0
+        y = fn.where(above, y - 1.0, y)
+        product = fn.where(above, product * y, product)
+    from_one, from_two = fn.where(below, x, y - 1.0), fn.where(below, x - 1.0, y - 2.0)
+    middle = from_one * from_two * fn.polynomial(from_one - 0.5, _LGAMMA)
+    log_factor = fn.log(fn.where(below, x, product))
+    near = fn.where(below, middle - log_factor, middle + log_factor)
+    inverse = 1.0 / x
+    series = inverse * fn.polynomial(inverse * inverse, _STIRLING)
+    log = fn.log(x)
+    stirling = (x - 0.5) * (log - 1.0) + (series + (_HALF_LOG_2PI - 0.5))
+    return fn.where(x < 8.0, near, fn.where(x == math.inf, x, stirling))
+
+
+def lgamma(x: Expr) -> Expr:
+    """Negative arguments by reflection: log(pi / |x sin(pi x)|) - lgamma(|x|)."""
+    size = fn.abs(x)
+    positive = _lgamma_positive(size)
+    tiny = -fn.log(size)
+    positive = fn.where(size < 1e-17, tiny, positive)
+    reflected = fn.log(math.pi / fn.abs(x * _sine_of_pi(x))) - positive
+    reflected = fn.where(fn.trunc(x) == x, math.inf, fn.where(size < 1e-17, tiny, reflected))
+    return fn.where(x > 0.0, positive, fn.where(x == -math.inf, math.inf, fn.where(fn.isnan(x), x, reflected)))
+
+
+def polygamma(n: int, x: Expr) -> Expr:
+    """The n-th derivative of digamma; of orders above 1 for x > 0, nan below."""
+    if n == 0:
+        return _digamma(x)
+    reflected = fn.where(fn.trunc(x) == x, const(math.inf, x.dtype), math.nan)
+    if n == 1:
+        sine = _sine_of_pi(x)
+        reflection = (math.pi * math.pi) / (sine * sine) - _polygamma_positive(1, 1.0 - x)
+        reflected = fn.where(fn.trunc(x) == x, math.inf, reflection)
+    return fn.where(x > 0.0, _polygamma_positive(n, x), fn.where(fn.isnan(x), x, reflected))
+
+
+def _digamma(x: Expr) -> Expr:
+    rest = x - fn.round(x)
+    cotangent = math.pi / fn.tan(rest * math.pi)
+    reflected = _digamma_positive(1.0 - x) - cotangent
+    integer = fn.where(x == 0.0, fn.copysign(const(math.inf, x.dtype), -x), math.nan)
+    reflected = fn.where(fn.trunc(x) == x, integer, reflected)
+    return fn.where(x > 0.0, _digamma_positive(x), fn.where(fn.isnan(x), x, reflected))
+
+
+_SHIFT = 10
+
+
+def _digamma_positive(x: Expr) -> Expr:
+    below = const(0.0, x.dtype)
+    y = x
+    for _ in range(_SHIFT):
+        small = y < _SHIFT
+        below = fn.where(small, below + 1.0 / y, below)
+        y = fn.where(small, y + 1.0, y)
+    inverse = 1.0 / y
+    z = inverse * inverse
+    series = z * fn.polynomial(z, [b / (2 * k + 2) for k, b in enumerate(_BERNOULLI)])
+    value = (fn.log(y) - inverse * 0.5) - series - below
+    return fn.where(x == math.inf, x, value)
+
+
+def _polygamma_positive(n: int, x: Expr) -> Expr:
+    """(-1)^(n+1) n! times: the terms of the Hurwitz zeta function below 10, and its asymptotic series beyond."""
+    below = const(0.0, x.dtype)
+    y = x
+    for _ in range(_SHIFT + n):
+        small = y < _SHIFT + n
+        below = fn.where(small, below + _power(1.0 / y, n + 1), below)
+        y = fn.where(small, y + 1.0, y)
+    inverse = 1.0 / y
+    z = inverse * inverse
+    factors = []
+    for k, b in enumerate(_BERNOULLI, 1):
+        factors.append(b * math.prod(range(n + 1, n + 2 * k)) / math.factorial(2 * k))
+    head = _power(inverse, n)
+    series = head * (1 / n) + head * inverse * 0.5 + head * z * fn.polynomial(z, factors)
+    value = (series + below) * (math.factorial(n) * (-1.0) ** (n + 1))
+    return fn.where(x == math.inf, 0.0, value)
+
+
+def _power(x: Expr, n: int) -> Expr:
+    """x**n for a small n > 0."""
+    result = x
+    for _ in range(n - 1):
+        result = result * x
+    return result
+
+
+EXPANSIONS = {"erfinv": erfinv, "lgamma": lgamma, "polygamma": polygamma}
