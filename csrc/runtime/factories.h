@@ -11,4 +11,19 @@ void resize_output(Tensor* t, IntSpan sizes);
 // Set by bind: a warning for the user.
 extern void (*warn_user)(const char* text);
 
+// dtype, device and requires_grad of a new tensor: four parameters in a row, of which any may be None.
+//   ScalarType? dtype, Layout? layout, Device? device, bool? pin_memory, bool requires_grad
+struct TensorOptions {
+  DType dtype;
+  Device device;
+  bool requires_grad;
+  // `at`: the first of these parameters. `like`: gives what is not said; null: the defaults.
+  TensorOptions(const Call& call, int at, DType otherwise, const Tensor* like = nullptr);
+  TensorRef empty(IntSpan sizes) const;
+  TensorRef finish(TensorRef t) const;  // sets requires_grad
+};
+
+// Fresh memory of zeros.
+void clear_tensor(Tensor* t);
+
 }  // namespace fl

@@ -1,0 +1,81 @@
+"""Where operators are reached: `flambeau.exp`, `Tensor.exp`, `nn.functional.gelu`, `special.expit`.
+
+Entries of several overloads share a name (`max`, `max.dim`): their functions are merged into one that tries them in the
+order of definition.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flambeau import _core
+
+_parts: dict[str, list[Any]] = {}  # public name -> the functions that share it
+_docs: dict[str, str] = {}
+_merged: dict[str, Any] = {}
+_open = False  # the namespaces were handed out: new names go there at once
+_modules: dict[str, dict[str, Any]] = {}  # prefix -> namespace that users see
+
+
+class Operators:
+    """The namespace `o` that composites and gradients receive: every operator by its base name."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = _parts.get(name)
+        if value is None:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            value = getattr(_core, name)
+        else:
+            value = function(name)
+        self.__dict__[name] = value
+        return value
+
+
+operators = Operators()
+
+
+def place(base: str, functions: Mapping[str, Any], names: tuple, inplace_names: tuple, doc: str) -> None:
+    """Gives the functions of one entry their names."""
+    for name, f in functions.items():
+        own = inplace_names if name == f"{base}_" else names
+        for public in {name: None, **dict.fromkeys(own)}:
+            _parts.setdefault(public, []).append(f)
+            _docs.setdefault(public, doc)
+            _merged.pop(public, None)
+        if _open:
+            operators.__dict__.pop(name, None)
+            for public in own:
+                _attach(public)
+        _visible.update(own)
+
+
+_visible: set[str] = set()
+
+
+def function(public: str) -> Any:
+    """The function of a public name."""
+    found = _merged.get(public)
+    if found is None:
+        parts = _parts[public]
+        found = parts[0] if len(parts) == 1 else _core.merge_functions(public.rsplit(".", 1)[-1], parts)
+        _merged[public] = found
+    return found
+
+
+def _attach(public: str) -> None:
+    prefix, _, name = public.rpartition(".")
+    if prefix == "Tensor":
+        setattr(_core.Tensor, name, function(public).method)
+    else:
+        _modules.setdefault(prefix, {})[name] = function(public)
+
+
+def namespace(prefix: str = "") -> dict[str, Any]:
+    """The functions under a prefix (`""`, `nn.functional`, `special`, ...), by name. Later operators are added to it."""
+    global _open
+    if not _open:
+        _open = True
+        for public in _visible:
+            _attach(public)
+        _core.set_operators(operators)
+    return _modules.setdefault(prefix, {})

@@ -1,0 +1,240 @@
+"""The table of operators: `op(...)` adds an entry, and everything else follows from it.
+
+An entry names its signatures (in the grammar of PyTorch's schemas), the names it is reached by, its dtype rule, its
+body, and what its tests need. Adding an entry evaluates no body and imports nothing heavy.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flambeau import _core
+
+from . import names as public_names
+
+
+def _dtypes(names: str) -> tuple[Any, ...]:
+    return tuple(getattr(_core, n) for n in names.split())
+
+
+BOOL = _dtypes("bool")
+INTEGERS = _dtypes("uint8 int8 int16 int32 int64")
+WIDE_UNSIGNED = _dtypes("uint16 uint32 uint64")
+REAL_FLOATS = _dtypes("float16 bfloat16 float32 float64")
+COMPLEX = _dtypes("complex64 complex128")
+#: Floating point, complex included.
+FLOATING = REAL_FLOATS + COMPLEX
+#: What has an order and is no bool.
+REAL = INTEGERS + REAL_FLOATS
+ORDERED = REAL + BOOL
+INTEGRAL = INTEGERS + BOOL
+#: All that arithmetic takes: wide unsigned integers have storage and casts only.
+NUMERIC = ORDERED + COMPLEX
+ANY = NUMERIC + WIDE_UNSIGNED
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """An expression over elements (`flambeau.ir.fn`): `fn(*arguments)` in the order of the signature.
+
+    Operands and run-time numbers come as expressions; static attributes, and parameters folded at their default, as
+    Python values. May return a tuple: one expression an output.
+    """
+
+    fn: Callable
+    kind = "scalar"
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Map, combine, finish over dimensions; `init` is the combination's neutral element."""
+
+    map: Callable
+    combine: Callable
+    finish: Callable | None = None
+    init: Any = 0
+    kind = "reduce"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An expression with reductions over some dimensions (`flambeau.ir.row`).
+
+    Attributes:
+        fn: the expression.
+        out: role of each output: F varies over row and batch, B over the batch, R over the row.
+        out_dtypes: one letter an output: c compute, s sum, i int64, b bool, r real, 0 as operand 0.
+        roles: role of each operand.
+        dims: which dimensions the row has: those of the parameter `dim`, or "all", "last <parameter>", "except <n>",
+            "class".
+        empty: the IndexError for a row without elements.
+    """
+
+    fn: Callable
+    out: str = "F"
+    out_dtypes: str = "c"
+    roles: str = "F"
+    dims: str = "dim"
+    empty: str = ""
+    kind = "row"
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A C++ function registered under `name`."""
+
+    name: str
+    kind = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop program: `plan(o, *arguments)` checks, makes the outputs and says what to launch (`ops.launch.Launch`)."""
+
+    plan: Callable
+    program: Callable | None = None
+    kind = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Plain Python over other operators: `fn(o, *arguments)`, `o` being the namespace of operators."""
+
+    fn: Callable
+    raw: bool = False
+    kind = "composite"
+
+
+Body = Scalar | Reduce | Row | Native | Loop | Composite
+
+
+@dataclass(slots=True)
+class Entry:
+    """One operator. See `op` for the fields."""
+
+    name: str
+    signatures: tuple[str, ...]
+    names: tuple[str, ...]
+    inplace_names: tuple[str, ...]
+    body: Any
+    dtypes: tuple[Any, ...]
+    dtype_error: str
+    result: str | tuple[str, ...]
+    numbers: tuple[str, ...]
+    roles: dict[str, str]
+    static: tuple[str, ...]
+    fold: tuple[str, ...]
+    grad: Callable | None
+    saves: tuple[str, ...]
+    differentiable: bool
+    ref: Callable | None
+    samples: Any
+    errors: Any
+    doc: str
+    user: bool = False
+
+    @property
+    def base_name(self) -> str:
+        """The name without that of the overload."""
+        return self.name.split(".")[0]
+
+
+#: Every operator by its unique name, in the order of definition.
+TABLE: dict[str, Entry] = {}
+
+
+def _public_names(base: str) -> tuple[str, ...]:
+    return (base, f"Tensor.{base}")
+
+
+def _in_place(signature: str, base: str) -> str:
+    """The signature of the in-place form: the first operand is written and returned."""
+    head, parameters = signature.split("(", 1)
+    parameters = parameters[: parameters.rindex("->")].removeprefix("Tensor")
+    return f"{base}_{head[len(base) :]}(Tensor(a!){parameters}-> Tensor(a!)"
+
+
+def _in_place_names(names: Sequence[str], signature: str) -> list[str]:
+    """Methods have an in-place form; functions where there is one operand, as in PyTorch."""
+    unary = signature.count("Tensor") == 2
+    return [f"{n}_" for n in names if n.startswith("Tensor.") or (unary and "." not in n)]
+
+
+def op(
+    signature: str | Sequence[str],
+    *,
+    body: Any,
+    names: Sequence[str] | None = None,
+    dtypes: tuple[Any, ...] = NUMERIC,
+    dtype_error: str = "",
+    result: str | tuple[str, ...] = "promote",
+    numbers: Sequence[str] = (),
+    roles: dict[str, str] | None = None,
+    static: Sequence[str] = (),
+    fold: Sequence[str] = (),
+    inplace: bool | Sequence[str] = False,
+    grad: Callable | None = None,
+    saves: Sequence[str] = (),
+    differentiable: bool = True,
+    ref: Callable | None = None,
+    samples: Any = None,
+    errors: Any = (),
+    doc: str = "",
+    user: bool = False,
+) -> Entry:
+    """Adds an operator.
+
+    Args:
+        signature: `name.overload(Tensor self, *, float eps=0.1) -> Tensor`; several for overloads of one body.
+        body: `Scalar`, `Reduce`, `Row`, `Native`, `Loop` or `Composite`.
+        names: where it is reached: `exp`, `Tensor.exp`, `nn.functional.gelu`, `special.expit`. Default: the function and
+            the method of its name.
+        dtypes: dtypes that operands may have after promotion.
+        dtype_error: the sentence for other dtypes (`{got}` is replaced), with the exception's class in front where it is
+            not NotImplementedError.
+        result: dtype of the result after promotion: promote, float (integers give the default dtype), bool, real,
+            complex, input, int32, int64; a tuple where outputs differ.
+        numbers: operands for which a Python number may stand.
+        roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart,
+            a (of a number) must not be of a higher kind than the operands.
+        static: int parameters that choose code. Strings, bools and dtypes always do.
+        fold: numbers that become constants of the body where they have their default.
+        inplace: makes the in-place form; a sequence gives names for it beside the method's.
+        grad: the gradient, written over operators: `grad(o, g, *arguments)`; default: derived from the body.
+        saves: outputs that a hand-written gradient reads.
+        differentiable: False: results never require a gradient.
+        ref: `ref(np, *arguments)`, an independent definition for tests.
+        samples: name of a family of test inputs, or a function making them.
+        errors: (arguments, exception, part of the sentence) of calls that must fail.
+        doc: one line, then more.
+        user: defined outside of the package.
+
+    Returns:
+        The entry.
+    """
+    signatures = (signature,) if isinstance(signature, str) else tuple(signature)
+    name = signatures[0].split("(", 1)[0]
+    base = name.split(".")[0]
+    public = tuple(names) if names is not None else (base, f"Tensor.{base}")
+    in_place = []
+    if inplace:
+        in_place = _in_place_names(public, signatures[0]) + ([] if inplace is True else list(inplace))
+        signatures += tuple(_in_place(s, base) for s in signatures)
+    entry = Entry(
+        name, signatures, public, tuple(in_place), body, dtypes, dtype_error, result, tuple(numbers), roles or {},
+        tuple(static), tuple(fold), grad, tuple(saves), differentiable, ref, samples, errors, doc, user,
+    )  # fmt: skip
+    register(entry)
+    return entry
+
+
+def register(entry: Entry) -> None:
+    """Hands an entry to C++ and gives its functions their names."""
+    native = entry.body.name if entry.body.kind == "native" else None
+    functions = _core.register_op(
+        entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
+        dtype_error=entry.dtype_error, static=entry.static, fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
+        has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, native=native, entry=entry,
+    )  # fmt: skip
+    TABLE[entry.name] = entry
+    public_names.place(entry.base_name, functions, entry.names, entry.inplace_names, entry.doc)
