@@ -16,7 +16,7 @@ from . import fn
 from . import types as t
 from .expr import Expr, const, node, walk
 from .program import ScalarProgram
-from .scalar import cast, make, rewrite_leaves
+from .scalar import cast, make, substitute
 from .verify import verify
 
 Gradient = Expr | None
@@ -338,7 +338,7 @@ def _choose_saved(
 ) -> tuple[list[Expr], Sequence[str]]:
     """Fewest saved operands, then the cheapest formula: from inputs alone, or from outputs where they occur."""
     table = {r: _leaf(f"o{k}", r.dtype) for k, r in enumerate(program.roots) if r.op not in ("input", "const", "param")}
-    by_outputs = rewrite_leaves(results, table)
+    by_outputs = substitute(results, table)
     if saved is not None:
         return (by_outputs if any(s[0] == "o" for s in saved) else results), saved
     choices = [(by_outputs, _operands(by_outputs)), (results, _operands(results))]
@@ -361,7 +361,7 @@ def _derived(program, grads, results, sources, outputs, saved) -> ScalarProgram 
         operands.append((k, program.inputs[k]) if name[0] == "i" else (name, program.outputs[k]))
     position = {name: p for p, (name, _) in enumerate(operands)}
     leaves = {e: node("input", e.dtype, (), (position[e.attr[0]], e.attr[1])) for e in walk(results) if e.op == "input"}
-    roots = tuple(rewrite_leaves(results, leaves))
+    roots = tuple(substitute(results, leaves))
     dtypes: dict[int, str] = {}
     for k, place in zip(sources, outputs, strict=True):
         if isinstance(place, int):

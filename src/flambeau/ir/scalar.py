@@ -125,7 +125,7 @@ def rebuild(e: Expr, args: tuple[Expr, ...]) -> Expr:
     return e if all(a is b for a, b in zip(e.args, args, strict=True)) else make(e.op, e.dtype, args, e.attr)
 
 
-def rewrite_leaves(roots: Iterable[Expr], table: dict[Expr, Expr]) -> list[Expr]:
+def substitute(roots: Iterable[Expr], table: dict[Expr, Expr]) -> list[Expr]:
     """The roots with nodes replaced; what a replacement is made of is left as it is."""
     roots, memo = tuple(roots), dict(table)
     for root in roots:
