@@ -1,0 +1,70 @@
+// Generated micro-kernels of contractions, as src/flambeau/codegen/contract.py makes them: the tables and their arguments.
+#pragma once
+#include <cstdint>
+
+#include "core/dtype.h"
+
+namespace fl {
+
+// Where a kernel in mode `make` finds a row of B: at `offset` bytes, lanes by mask, one mask a vector.
+struct Tap {
+  int64_t offset;
+  uint16_t mask[4];
+};
+
+// Where `pack_columns` finds one lane of the panel: at `offset` bytes, elements by mask, one mask a group of lanes.
+struct PackedRow {
+  int64_t offset;
+  const uint16_t* masks;
+};
+
+enum MicroFlag : int64_t { kAccumulate = 1, kColumnBias = 2, kRowBias = 4, kRelu = 8 };
+
+// The arguments of a micro-kernel; strides in bytes. The order is that of FIELDS in contract.py.
+struct MicroArgs {
+  int64_t k;  // at least 1
+  const char* a;
+  int64_t a_row, a_col;
+  const char* b;  // mode use: a packed panel; mode make: what the taps' offsets count from
+  char* c;
+  int64_t c_row;
+  int64_t mask;   // lanes of the last vector
+  int64_t flags;  // MicroFlag
+  const char* column_bias;
+  const char* row_bias;
+  char* panel;         // mode make writes the panel here, rows `panel_step` apart (0: the panel is not wanted)
+  int64_t panel_step;
+  const Tap* taps;     // mode make: row k of B is tap k % taps of channel k / taps
+  const Tap* taps_end;
+  int64_t channel_step;
+  int64_t prefetch;    // bytes from here to what the next panel will read
+};
+
+constexpr int kMaxVectors = 3;
+constexpr int kMaxHeight = 14;
+
+struct MicroKernels {
+  using Kernel = void (*)(const MicroArgs*);
+  using PackColumns = void (*)(int64_t groups, const char* source, const PackedRow* rows, char* panel, int64_t vectors);
+
+  int lanes;         // of a vector
+  int vector_bytes;
+  int element_bytes;
+  int max_height[kMaxVectors + 1];  // rows of a tile, by the number of vectors
+  bool masked;                      // kernels in mode make respect lane masks; if not, only height 0 (pack) does
+  int64_t l2_bytes;
+  Kernel make[kMaxVectors + 1][kMaxHeight + 1];
+  Kernel use[kMaxVectors + 1][kMaxHeight + 1];
+  PackColumns pack_columns;
+};
+
+// The kernels of float32 or float64; null where none can be had (other types, no executable memory).
+const MicroKernels* micro_kernels(DType dtype);
+
+// Called once per type, when its kernels are first wanted; it answers by install_micro_kernels, or not at all.
+void set_micro_kernel_source(void (*source)(DType dtype));
+
+// `layout` and `addresses` in the order of `layout` and `kernel_names` in contract.py.
+void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses);
+
+}  // namespace fl

@@ -1,0 +1,35 @@
+// Contractions without generated kernels (integers, complex numbers, machines that refuse executable memory), and 16-bit
+// floating point.
+#pragma once
+#include "runtime/contract/gemm.h"
+#include "runtime/pool.h"
+
+namespace fl {
+
+void plain_gemm(const Gemm& g, Threads threads);
+
+// float16 and bfloat16: blocks are converted to float32, summed in float32 and rounded once.
+void narrow_gemm(const Gemm& g, Threads threads);
+
+template <class F>
+void for_chunks(Threads threads, int64_t chunks, F&& fn) {
+  if (threads == Threads::Pool && chunks > 1) return parallel_for(chunks, fn);
+  for (int64_t i = 0; i < chunks; i++) fn(i);
+}
+
+// Bias and activation of row i of C.
+template <class T>
+void finish_row(const Gemm& g, int64_t i, T* c) {
+  if (g.bias) {
+    for (int64_t j = 0; j < g.n; j++) c[j] = c[j] + static_cast<const T*>(g.bias)[j];
+  }
+  if (g.row_bias) {
+    for (int64_t j = 0; j < g.n; j++) c[j] = c[j] + static_cast<const T*>(g.row_bias)[i];
+  }
+  if constexpr (requires(T x) { x > x; }) {
+    if (g.act != Activation::Relu) return;
+    for (int64_t j = 0; j < g.n; j++) c[j] = c[j] <= T(0) ? T(0) : c[j];  // keeps nan
+  }
+}
+
+}  // namespace fl

@@ -1,0 +1,128 @@
+// What the drivers of contractions share: scratch memory, a packed left operand, and the sweep of tiles over a panel.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+
+#include "core/allocator.h"
+#include "core/error.h"
+#include "runtime/contract/gemm.h"
+#include "runtime/contract/kernels.h"
+
+namespace fl {
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Part i of [0, n) cut into `parts` even parts.
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+constexpr Range even_part(int64_t n, int64_t parts, int64_t i) { return {n * i / parts, n * (i + 1) / parts}; }
+
+// Memory of one chunk, handed out in 64-byte aligned pieces: small sizes stand on the stack.
+class Workspace {
+ public:
+  explicit Workspace(size_t bytes) {
+    if (bytes > sizeof(small_)) large_.emplace(bytes);
+    next_ = large_ ? large_->as() : small_;
+    end_ = next_ + std::max(bytes, sizeof(small_));
+  }
+  static constexpr size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+  template <class T = char>
+  T* take(size_t bytes) {
+    char* p = next_;
+    next_ += padded(bytes);
+    FL_CHECK(next_ <= end_, ErrorKind::Runtime, "contraction: scratch memory of a chunk is too small");
+    return reinterpret_cast<T*>(p);
+  }
+
+ private:
+  alignas(64) char small_[16384];
+  std::optional<Scratch> large_;
+  char* next_;
+  char* end_;
+};
+
+// The left operand of a block: strides in bytes. Packed tile by tile where `tile` is not 0 (tiles `tile` bytes apart).
+struct Left {
+  const char* data;
+  int64_t row, col;
+  int64_t tile = 0;
+};
+
+// Tiles of a block of rows: as few as `height` allows, evened out instead of leaving a remainder.
+struct Tiles {
+  int64_t rows, count;
+  Tiles(int64_t rows_, int64_t height) : rows(rows_), count(ceil_div(rows_, height)) {}
+  int64_t begin(int64_t i) const { return rows * i / count; }
+};
+
+// Multiplies every tile of `left` by one panel of `vectors` vectors. With `make` the first tile packs the panel.
+// `args` holds what all tiles share; args.c and args.row_bias stand at the first row.
+inline void sweep(const MicroKernels& mk, int vectors, MicroArgs args, const Left& left, const Tiles& tiles, bool make) {
+  args.a_row = left.row;
+  args.a_col = left.col;
+  char* c = args.c;
+  const char* row_bias = args.row_bias;
+  for (int64_t t = 0; t < tiles.count; t++) {
+    int64_t first = tiles.begin(t), height = tiles.begin(t + 1) - first;
+    args.a = left.tile ? left.data + t * left.tile : left.data + first * left.row;
+    args.c = c + first * args.c_row;
+    if (row_bias) args.row_bias = row_bias + first * mk.element_bytes;
+    if (t == 0 && make) {
+      mk.make[vectors][height](&args);
+    } else {
+      args.b = args.panel;
+      mk.use[vectors][height](&args);
+    }
+  }
+}
+
+// Lane mask of the first n of `lanes` lanes.
+constexpr uint16_t lane_mask(int64_t n) { return static_cast<uint16_t>((1u << n) - 1); }
+
+// The tap of a matrix: whole vectors, the last one of `tail` lanes.
+inline Tap plain_tap(int lanes, int vectors, int64_t tail) {
+  uint16_t full = lane_mask(lanes);
+  Tap tap{0, {full, full, full, full}};
+  tap.mask[vectors - 1] = lane_mask(tail);
+  return tap;
+}
+
+// A panel [begin, begin + width) of n columns: its vectors and the lanes of the last one.
+struct PanelShape {
+  int64_t width;
+  int vectors;
+  int64_t tail;
+  PanelShape(int64_t width_, int lanes)
+      : width(width_), vectors(static_cast<int>(ceil_div(width_, lanes))), tail(width_ - (vectors - 1) * lanes) {}
+  bool full(int lanes) const { return tail == lanes; }
+};
+
+// Reads a block of rows so that tiles find it in order: copied only where that pays. `left.data` may stay as it is.
+struct LeftPacking {
+  enum Kind { None, Rows, Tile } kind = None;
+  size_t bytes = 0;
+  LeftPacking() = default;
+  LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, int64_t height, int64_t a_row, int64_t a_col,
+              int64_t panels);
+  Left pack(const MicroKernels& mk, const char* a, int64_t a_row, int64_t a_col, int64_t depth, const Tiles& tiles,
+            char* out) const;
+};
+
+// A panel from rows of a matrix: element (k, j) at source + k * row + j * col bytes, for strides that `make` cannot read.
+void pack_panel(const MicroKernels& mk, const char* source, int64_t row, int64_t col, int64_t depth,
+                const PanelShape& shape, uint16_t* masks, char* panel);
+
+// Bytes of a panel and of the masks that pack_panel needs.
+inline size_t panel_bytes(const MicroKernels& mk, int64_t depth, int vectors) {
+  return static_cast<size_t>(round_up(depth, mk.lanes) * vectors * mk.vector_bytes);
+}
+inline size_t mask_bytes(const MicroKernels& mk, int64_t depth) {
+  return static_cast<size_t>(ceil_div(depth, mk.lanes)) * sizeof(uint16_t);
+}
+
+}  // namespace fl
