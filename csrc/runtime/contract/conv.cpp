@@ -1,0 +1,171 @@
+#include "runtime/contract/conv.h"
+
+#include <cstring>
+
+#include "runtime/contract/conv_plain.h"
+#include "runtime/contract/conv_taps.h"
+#include "runtime/pool.h"
+
+namespace fl {
+namespace {
+
+// Weights that are reordered by one thread at a time.
+constexpr int64_t kReorderedElements = 1 << 15;
+
+bool is_flat(const Conv& conv) {
+  return conv.size[0] == 1 && conv.output[0] == 1 && conv.kernel[0] == 1 && conv.padding[0] == 0;
+}
+
+const MicroKernels* kernels_for(const Conv& conv) { return is_flat(conv) ? micro_kernels(conv.dtype) : nullptr; }
+
+TapConv forward_taps(const Conv& conv) {
+  TapConv taps;
+  taps.batch = conv.batch;
+  taps.groups = conv.groups;
+  taps.channels = conv.in_channels / conv.groups;
+  taps.outputs = conv.out_channels / conv.groups;
+  taps.height = conv.size[1];
+  taps.width = conv.size[2];
+  taps.stride_y = conv.stride[1];
+  taps.stride_x = conv.stride[2];
+  taps.grid_height = taps.out_height = conv.output[1];
+  taps.grid_width = taps.out_width = conv.output[2];
+  for (int64_t y = 0; y < conv.kernel[1]; y++) {
+    for (int64_t x = 0; x < conv.kernel[2]; x++) {
+      taps.taps.push_back({y * conv.dilation[1] - conv.padding[1], x * conv.dilation[2] - conv.padding[2]});
+    }
+  }
+  taps.weights_row = taps.depth() * static_cast<int64_t>(dtype_size(conv.dtype));
+  return taps;
+}
+
+// Kernel positions in one direction that reach inputs at phase (position % stride), and where they read the gradient.
+struct Reach {
+  int64_t kernel, tap;
+};
+std::vector<Reach> phase_reach(const Conv& conv, int axis, int64_t phase) {
+  std::vector<Reach> result;
+  for (int64_t k = 0; k < conv.kernel[axis]; k++) {
+    int64_t distance = phase + conv.padding[axis] - k * conv.dilation[axis];
+    if (distance % conv.stride[axis] == 0) result.push_back({k, distance / conv.stride[axis]});
+  }
+  return result;
+}
+
+// Weights of one phase, [groups * channels][outputs * taps]: what the gradient is convolved with.
+template <class T>
+void reorder_weights(const Conv& conv, const T* w, const std::vector<int64_t>& positions, T* out) {
+  int64_t channels = conv.in_channels / conv.groups, outputs = conv.out_channels / conv.groups;
+  int64_t kernel = conv.kernel[1] * conv.kernel[2], taps = static_cast<int64_t>(positions.size());
+  int64_t chunks = std::clamp<int64_t>(conv.in_channels * outputs * taps / kReorderedElements, 1, conv.in_channels);
+  parallel_for(chunks, [&](int64_t chunk) {
+    Range rows = even_part(conv.in_channels, chunks, chunk);
+    for (int64_t row = rows.begin; row < rows.end; row++) {
+      const T* from = w + (row / channels * outputs * channels + row % channels) * kernel;
+      T* to = out + row * outputs * taps;
+      for (int64_t o = 0; o < outputs; o++, from += channels * kernel) {
+        for (int64_t position : positions) *to++ = from[position];
+      }
+    }
+  });
+}
+
+// Planes that no tap reaches hold zeros, or the bias.
+void fill_planes(const Conv& conv, const void* bias, char* out) {
+  int64_t element = static_cast<int64_t>(dtype_size(conv.dtype)), plane = conv.size[1] * conv.size[2];
+  for (int64_t i = 0; i < conv.batch * conv.in_channels; i++) {
+    char* to = out + i * plane * element;
+    std::memset(to, 0, static_cast<size_t>(plane * element));
+    if (!bias) continue;
+    const char* value = static_cast<const char*>(bias) + i % conv.in_channels * element;
+    for (int64_t p = 0; p < plane; p++) std::memcpy(to + p * element, value, static_cast<size_t>(element));
+  }
+}
+
+void input_phase(const MicroKernels& mk, const Conv& conv, const void* dy, const void* w, const void* bias, void* dx,
+                 int64_t phase_y, int64_t phase_x) {
+  TapConv taps;
+  taps.batch = conv.batch;
+  taps.groups = conv.groups;
+  taps.channels = conv.out_channels / conv.groups;
+  taps.outputs = conv.in_channels / conv.groups;
+  taps.height = conv.output[1];
+  taps.width = conv.output[2];
+  taps.out_height = conv.size[1];
+  taps.out_width = conv.size[2];
+  taps.first_y = phase_y;
+  taps.first_x = phase_x;
+  taps.step_y = conv.stride[1];
+  taps.step_x = conv.stride[2];
+  taps.grid_height = ceil_div(conv.size[1] - phase_y, conv.stride[1]);
+  taps.grid_width = ceil_div(conv.size[2] - phase_x, conv.stride[2]);
+  std::vector<int64_t> positions;
+  for (Reach y : phase_reach(conv, 1, phase_y)) {
+    for (Reach x : phase_reach(conv, 2, phase_x)) {
+      taps.taps.push_back({y.tap, x.tap});
+      positions.push_back(y.kernel * conv.kernel[2] + x.kernel);
+    }
+  }
+  if (positions.empty()) return;
+  taps.weights_row = taps.depth() * mk.element_bytes;
+  Scratch weights(static_cast<size_t>(conv.in_channels * taps.weights_row));
+  if (conv.dtype == DType::F32) {
+    reorder_weights(conv, static_cast<const float*>(w), positions, weights.as<float>());
+  } else {
+    reorder_weights(conv, static_cast<const double*>(w), positions, weights.as<double>());
+  }
+  taps.x = static_cast<const char*>(dy);
+  taps.weights = weights.as();
+  taps.bias = static_cast<const char*>(bias);
+  taps.y = static_cast<char*>(dx);
+  run_taps(mk, taps);
+}
+
+bool every_phase_reached(const Conv& conv) {
+  for (int axis = 1; axis < 3; axis++) {
+    for (int64_t phase = 0; phase < std::min(conv.stride[axis], conv.size[axis]); phase++) {
+      if (phase_reach(conv, axis, phase).empty()) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+void conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
+  const MicroKernels* mk = kernels_for(conv);
+  if (!mk || conv.in_channels == 0) return plain_conv_forward(conv, x, w, bias, y, act);
+  TapConv taps = forward_taps(conv);
+  if (taps.batch * taps.groups * taps.outputs * taps.pixels() == 0) return;
+  taps.x = static_cast<const char*>(x);
+  taps.weights = static_cast<const char*>(w);
+  taps.bias = static_cast<const char*>(bias);
+  taps.y = static_cast<char*>(y);
+  taps.act = act;
+  run_taps(*mk, taps);
+}
+
+void conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
+  const MicroKernels* mk = kernels_for(conv);
+  bool empty = conv.out_channels == 0 || conv.output[1] * conv.output[2] == 0;
+  if (!mk || empty) return plain_conv_backward_input(conv, dy, w, bias, dx);
+  if (conv.batch * conv.in_channels * conv.size[1] * conv.size[2] == 0) return;
+  if (!every_phase_reached(conv)) fill_planes(conv, bias, static_cast<char*>(dx));
+  for (int64_t y = 0; y < std::min(conv.stride[1], conv.size[1]); y++) {
+    for (int64_t x = 0; x < std::min(conv.stride[2], conv.size[2]); x++) {
+      input_phase(*mk, conv, dy, w, bias, dx, y, x);
+    }
+  }
+}
+
+void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {
+  const MicroKernels* mk = kernels_for(conv);
+  int64_t pixels = conv.batch * conv.output[1] * conv.output[2];
+  if (!mk || pixels == 0) return plain_conv_backward_weight(conv, x, dy, dw);
+  if (conv.in_channels * conv.out_channels == 0) return;
+  TapConv taps = forward_taps(conv);
+  taps.x = static_cast<const char*>(x);
+  run_weight_gradient(*mk, taps, static_cast<const char*>(dy), static_cast<char*>(dw));
+}
+
+}  // namespace fl

@@ -1,0 +1,371 @@
+#include "runtime/contract/conv_taps.h"
+
+#include "runtime/pool.h"
+
+namespace fl {
+namespace {
+
+constexpr int64_t kWholeDepth = 800, kBlockDepth = 640;
+// Multiply-adds of a chunk, and how many chunks at most a convolution is cut into.
+constexpr int64_t kChunkWork = 1 << 19, kManyChunks = 256, kFewChunks = 24;
+// Panels that share one block of weights in the cache.
+constexpr int64_t kSharedPanels = 4;
+// Images of fewer pixels than this are computed several side by side.
+constexpr int64_t kSmallImage = 256;
+
+int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
+
+int64_t index_of(std::vector<int64_t>& values, int64_t value) {
+  auto it = std::find(values.begin(), values.end(), value);
+  if (it == values.end()) it = values.insert(values.end(), value);
+  return it - values.begin();
+}
+
+// Sets the lanes of pixels [begin, end) in every panel's entry of one tap.
+void set_lanes(Tap* entry, int64_t taps, int64_t panel_width, int64_t lanes, int64_t begin, int64_t end) {
+  while (begin < end) {
+    int64_t panel = begin / panel_width, inside = begin % panel_width, lane = inside % lanes;
+    int64_t count = std::min(lanes - lane, end - begin);
+    entry[panel * taps].mask[inside / lanes] |= static_cast<uint16_t>(lane_mask(count) << lane);
+    begin += count;
+  }
+}
+
+// Every other element: the shuffle works on four at a time. Reads elements 0 to 2 * n - 2.
+template <class T>
+void copy_strided(const T* from, int64_t stride, int64_t n, T* to) {
+  int64_t i = 0;
+  if constexpr (sizeof(T) == 4) {
+    if (stride == 2) {
+      using Four [[gnu::vector_size(16)]] = float;
+      for (; i + 4 < n; i += 4) {
+        Four low, high;
+        std::memcpy(&low, from + 2 * i, sizeof(low));
+        std::memcpy(&high, from + 2 * i + 4, sizeof(high));
+        Four even = __builtin_shufflevector(low, high, 0, 2, 4, 6);
+        std::memcpy(to + i, &even, sizeof(even));
+      }
+    }
+  }
+  for (; i < n; i++) to[i] = from[i * stride];
+}
+
+// What the units of a convolution have in common.
+struct Cut {
+  int vectors;
+  int64_t width;          // pixels of a panel
+  int64_t channels;       // of a block of depth
+  int64_t output_blocks;  // cut of the output channels
+};
+
+Cut make_cut(const MicroKernels& mk, const TapConv& conv, int64_t units) {
+  Cut cut;
+  cut.vectors = mk.max_height[3] >= 8 ? 3 : 2;
+  cut.width = cut.vectors * mk.lanes;
+  cut.channels = block_channels(conv.channels, conv.tap_count(), mk.element_bytes);
+  int64_t work = conv.batch * conv.groups * conv.outputs * conv.depth() * conv.pixels();
+  int64_t wanted = std::clamp<int64_t>(work / kChunkWork, 1, kFewChunks);
+  int64_t most = ceil_div(conv.outputs, 4 * mk.max_height[cut.vectors]);
+  cut.output_blocks = std::clamp<int64_t>(ceil_div(wanted, units), 1, most);
+  return cut;
+}
+
+// Units are claimed in chunks of about even work; their order never matters.
+template <class F>
+void for_units(const TapConv& conv, int64_t units, F&& run) {
+  int64_t work = conv.batch * conv.groups * conv.outputs * conv.depth() * conv.pixels();
+  int64_t chunks = std::clamp<int64_t>(work / kChunkWork, 1, std::min(units, kManyChunks));
+  parallel_for(chunks, [&](int64_t chunk) {
+    Range part = even_part(units, chunks, chunk);
+    for (int64_t u = part.begin; u < part.end; u++) run(u);
+  });
+}
+
+bool all_lanes(const Tap* taps, int64_t count, const PanelShape& shape, int lanes) {
+  return std::all_of(taps, taps + count, [&](const Tap& tap) {
+    return std::all_of(tap.mask, tap.mask + shape.vectors, [&](uint16_t m) { return m == lane_mask(lanes); });
+  });
+}
+
+// What one block of depth adds to all panels of a unit.
+struct Step {
+  const MicroKernels& mk;
+  const TapConv& conv;
+  MicroArgs args{};
+  Left left;
+  Tiles tiles;
+
+  Step(const MicroKernels& mk_, const TapConv& conv_, Range outputs, int64_t group, Range channels, int64_t height)
+      : mk(mk_), conv(conv_), left{}, tiles(outputs.size(), height) {
+    int64_t element = mk.element_bytes, first = group * conv.outputs + outputs.begin;
+    const char* weights = conv.weights + first * conv.weights_row + channels.begin * conv.tap_count() * element;
+    left = {weights, conv.weights_row, element};
+    args.k = channels.size() * conv.tap_count();
+    if (channels.begin > 0) args.flags |= kAccumulate;
+    if (channels.end < conv.channels) return;
+    if (conv.bias) {
+      args.flags |= kRowBias;
+      args.row_bias = conv.bias + first * element;
+    }
+    if (conv.act == Activation::Relu) args.flags |= kRelu;
+  }
+
+  void panel(const PanelShape& shape, const Tap* taps, const char* source, char* c, bool whole_lanes) {
+    args.mask = lane_mask(shape.tail);
+    args.taps = taps;
+    args.taps_end = taps + conv.tap_count();
+    args.b = source;
+    args.c = c;
+    bool make = mk.masked || whole_lanes;
+    args.panel_step = make && tiles.count == 1 ? 0 : shape.vectors * mk.vector_bytes;
+    if (!make) mk.make[shape.vectors][0](&args);
+    sweep(mk, shape.vectors, args, left, tiles, make);
+  }
+};
+
+// Stride 1 and rows of the same width: panels read the input itself, lane masks stand for the padding.
+class DirectRun {
+ public:
+  DirectRun(const MicroKernels& mk, const TapConv& conv)
+      : mk_(mk), conv_(conv), cut_(make_cut(mk, conv, conv.batch * conv.groups * panel_groups(mk, conv))),
+        panels_(ceil_div(conv.pixels(), cut_.width)), groups_(panel_groups(mk, conv)),
+        table_(static_cast<size_t>(panels_ * conv.tap_count()) * sizeof(Tap)) {
+    fill_tap_table(conv, mk, cut_.width, table_.as<Tap>());
+  }
+  void run() {
+    for_units(conv_, conv_.batch * conv_.groups * cut_.output_blocks * groups_, [&](int64_t u) { unit(u); });
+  }
+
+ private:
+  static int64_t panel_groups(const MicroKernels& mk, const TapConv& conv) {
+    int64_t width = (mk.max_height[3] >= 8 ? 3 : 2) * mk.lanes;
+    return ceil_div(ceil_div(conv.pixels(), width), kSharedPanels);
+  }
+
+  void unit(int64_t u) {
+    int64_t panel_group = u % groups_, block = u / groups_ % cut_.output_blocks;
+    int64_t image = u / (groups_ * cut_.output_blocks), group = image % conv_.groups;  // image and group together
+    Range panels = even_part(panels_, groups_, panel_group);
+    Range outputs = even_part(conv_.outputs, cut_.output_blocks, block);
+    int64_t element = mk_.element_bytes, plane = conv_.height * conv_.width * element, pixels = conv_.pixels();
+    Workspace work(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
+    char* panel_memory = work.take(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
+    for (int64_t c = 0; c < conv_.channels; c += cut_.channels) {
+      Range channels{c, std::min(c + cut_.channels, conv_.channels)};
+      Step step(mk_, conv_, outputs, group, channels, mk_.max_height[cut_.vectors]);
+      step.args.panel = panel_memory;
+      step.args.c_row = pixels * element;
+      step.args.channel_step = plane;
+      step.args.prefetch = cut_.width * element;
+      for (int64_t p = panels.begin; p < panels.end; p++) {
+        PanelShape shape(std::min(cut_.width, pixels - p * cut_.width), mk_.lanes);
+        const Tap* taps = table_.as<Tap>() + p * conv_.tap_count();
+        const char* source = conv_.x + (image * conv_.channels + c) * plane + p * cut_.width * element;
+        char* y = conv_.y + ((image * conv_.outputs + outputs.begin) * pixels + p * cut_.width) * element;
+        step.panel(shape, taps, source, y, mk_.masked || all_lanes(taps, conv_.tap_count(), shape, mk_.lanes));
+      }
+    }
+  }
+
+  const MicroKernels& mk_;
+  const TapConv& conv_;
+  Cut cut_;
+  int64_t panels_, groups_;
+  Scratch table_;
+};
+
+// Everything else: bands of rows, or several small images side by side, are expanded first.
+class ExpandedRun {
+ public:
+  ExpandedRun(const MicroKernels& mk, const TapConv& conv)
+      : mk_(mk), conv_(conv), images_(side_by_side(mk, conv)), bands_(band_count(mk, conv, images_)),
+        expansion_(conv, mk.element_bytes, images_, ceil_div(conv.grid_height, bands_)),
+        cut_(make_cut(mk, conv, ceil_div(conv.batch, images_) * conv.groups * bands_)),
+        in_place_(images_ == 1 && conv.dense_output()) {
+    cut_.channels = std::clamp<int64_t>(mk.l2_bytes * 3 / 8 / expansion_.channel_bytes(), 1, cut_.channels);
+    cut_.channels = ceil_div(conv.channels, ceil_div(conv.channels, cut_.channels));
+  }
+  void run() {
+    int64_t units = ceil_div(conv_.batch, images_) * conv_.groups * cut_.output_blocks * bands_;
+    for_units(conv_, units, [&](int64_t u) { unit(u); });
+  }
+
+ private:
+  static int64_t side_by_side(const MicroKernels& mk, const TapConv& conv) {
+    int64_t pixels = conv.pixels();
+    if (pixels > kSmallImage || pixels % mk.lanes == 0) return 1;
+    return std::clamp<int64_t>(ceil_div(conv.batch, 2), 1, pixels <= 64 ? 8 : 4);
+  }
+  // Few rows at a time keep the expansion in the cache; many avoid doing the rows above and below again.
+  static int64_t band_count(const MicroKernels& mk, const TapConv& conv, int64_t images) {
+    if (images > 1) return 1;
+    int64_t channels = block_channels(conv.channels, conv.tap_count(), mk.element_bytes);
+    Expansion one_row(conv, mk.element_bytes, 1, 1);
+    int64_t rows = std::max<int64_t>(8, mk.l2_bytes / 2 / (channels * one_row.channel_bytes()));
+    return ceil_div(conv.grid_height, rows);
+  }
+
+  void unit(int64_t u) {
+    int64_t block = u % cut_.output_blocks, band = u / cut_.output_blocks % bands_;
+    int64_t rest = u / (cut_.output_blocks * bands_), group = rest % conv_.groups;
+    Range outputs = even_part(conv_.outputs, cut_.output_blocks, block);
+    Range rows = even_part(conv_.grid_height, bands_, band);
+    int64_t image = rest / conv_.groups * images_, images = std::min(images_, conv_.batch - image);
+    if (rows.size() == 0) return;
+    int64_t element = mk_.element_bytes, pixels = rows.size() * expansion_.row_pixels();
+    size_t panel_size = panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors);
+    auto expanded = static_cast<size_t>(expansion_.bytes(cut_.channels, cut_.vectors * mk_.vector_bytes));
+    int64_t result_row = in_place_ ? conv_.pixels() : round_up(pixels, mk_.lanes) + mk_.lanes;
+    auto result_size = static_cast<size_t>(in_place_ ? 0 : outputs.size() * result_row * element);
+    auto taps_size = static_cast<size_t>(conv_.tap_count()) * sizeof(Tap);
+    Workspace work(Workspace::padded(panel_size) + Workspace::padded(expanded) + Workspace::padded(result_size) +
+                   Workspace::padded(taps_size));
+    char* panel = work.take(panel_size);
+    char* source = work.take(expanded);
+    auto* taps = work.take<Tap>(taps_size);
+    for (int64_t t = 0; t < conv_.tap_count(); t++) {
+      taps[t] = plain_tap(mk_.lanes, 1, mk_.lanes);
+      taps[t].offset = expansion_.tap_offset(t);
+    }
+    int64_t first_output = (image * conv_.groups + group) * conv_.outputs + outputs.begin;
+    char* y = conv_.y + (first_output * conv_.pixels() + rows.begin * conv_.grid_width) * element;
+    char* result = in_place_ ? y : work.take(result_size);
+    for (int64_t c = 0; c < conv_.channels; c += cut_.channels) {
+      Range channels{c, std::min(c + cut_.channels, conv_.channels)};
+      expansion_.fill(image, images, group, channels, rows, source);
+      Step step(mk_, conv_, outputs, group, channels, mk_.max_height[cut_.vectors]);
+      step.args.panel = panel;
+      step.args.c_row = result_row * element;
+      step.args.channel_step = expansion_.channel_bytes();
+      step.args.prefetch = cut_.width * element;
+      for (int64_t p = 0; p < pixels; p += cut_.width) {
+        PanelShape shape(std::min(cut_.width, pixels - p), mk_.lanes);
+        step.panel(shape, taps, source + p * element, result + p * element, true);
+      }
+    }
+    if (!in_place_) {
+      for (int64_t i = 0; i < images; i++) scatter(image + i, group, outputs, rows, result + i * conv_.grid_width * element, result_row);
+    }
+  }
+
+  // Rows of the computed grid to their places in y.
+  void scatter(int64_t image, int64_t group, Range outputs, Range rows, const char* from, int64_t from_row) const {
+    int64_t element = mk_.element_bytes, first = (image * conv_.groups + group) * conv_.outputs;
+    for (int64_t o = outputs.begin; o < outputs.end; o++) {
+      char* plane = conv_.y + (first + o) * conv_.out_height * conv_.out_width * element;
+      for (int64_t r = 0; r < rows.size(); r++) {
+        const char* source = from + ((o - outputs.begin) * from_row + r * expansion_.row_pixels()) * element;
+        int64_t y = conv_.first_y + (rows.begin + r) * conv_.step_y;
+        char* to = plane + (y * conv_.out_width + conv_.first_x) * element;
+        if (conv_.step_x == 1) {
+          std::memcpy(to, source, static_cast<size_t>(conv_.grid_width * element));
+        } else {
+          for (int64_t x = 0; x < conv_.grid_width; x++) std::memcpy(to + x * conv_.step_x * element, source + x * element, static_cast<size_t>(element));
+        }
+      }
+    }
+  }
+
+  const MicroKernels& mk_;
+  const TapConv& conv_;
+  int64_t images_, bands_;
+  Expansion expansion_;
+  Cut cut_;
+  bool in_place_;
+};
+
+}  // namespace
+
+int64_t block_channels(int64_t channels, int64_t taps, int64_t element) {
+  int64_t scale = element / 4, depth = channels * taps;
+  if (depth <= kWholeDepth / scale) return channels;
+  int64_t most = std::max<int64_t>(1, kBlockDepth / scale / taps);
+  return ceil_div(channels, ceil_div(channels, most));
+}
+
+void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_width, Tap* table) {
+  int64_t taps = conv.tap_count(), panels = ceil_div(conv.pixels(), panel_width);
+  for (int64_t t = 0; t < taps; t++) {
+    int64_t offset = tap_distance(conv, t) * mk.element_bytes;
+    for (int64_t p = 0; p < panels; p++) table[p * taps + t] = {offset, {}};
+    for_valid_pixels(conv, t, [&](int64_t begin, int64_t end) {
+      set_lanes(table + t, taps, panel_width, mk.lanes, begin, end);
+    });
+  }
+}
+
+Expansion::Expansion(const TapConv& conv, int64_t element, int64_t images, int64_t band)
+    : conv_(conv), element_(element), images_(images) {
+  std::vector<int64_t> remainders;
+  for (const TapPosition& tap : conv.taps) {
+    int64_t quotient = floor_div(tap.y, conv.stride_y), remainder = tap.y - quotient * conv.stride_y;
+    index_of(shifts_, tap.x);
+    auto i = static_cast<size_t>(index_of(remainders, remainder));
+    if (i == phases_.size()) phases_.push_back({remainder, quotient});
+    phases_[i].first = std::min(phases_[i].first, quotient);
+  }
+  for (const TapPosition& tap : conv.taps) {
+    int64_t quotient = floor_div(tap.y, conv.stride_y), remainder = tap.y - quotient * conv.stride_y;
+    rows_ = std::max(rows_, band + quotient - phases_[static_cast<size_t>(index_of(remainders, remainder))].first);
+  }
+  auto phases = static_cast<int64_t>(phases_.size());
+  planes_ = phases * static_cast<int64_t>(shifts_.size());
+  for (const TapPosition& tap : conv.taps) {
+    int64_t quotient = floor_div(tap.y, conv.stride_y), remainder = tap.y - quotient * conv.stride_y;
+    int64_t phase = index_of(remainders, remainder), plane = index_of(shifts_, tap.x) * phases + phase;
+    int64_t row = quotient - phases_[static_cast<size_t>(phase)].first;
+    offsets_.push_back((plane * rows_ + row) * row_pixels() * element);
+  }
+}
+
+void Expansion::fill(int64_t first_image, int64_t images, int64_t group, Range channels, Range rows, char* out) const {
+  int64_t plane_bytes = conv_.height * conv_.width * element_, copy_bytes = rows_ * row_pixels() * element_;
+  for (int64_t c = channels.begin; c < channels.end; c++) {
+    for (int64_t shift : shifts_) {
+      for (const Phase& phase : phases_) {
+        for (int64_t i = 0; i < images; i++) {
+          int64_t plane = ((first_image + i) * conv_.groups + group) * conv_.channels + c;
+          fill_plane(conv_.x + plane * plane_bytes, shift, phase, rows, out + i * conv_.grid_width * element_);
+        }
+        out += copy_bytes;
+      }
+    }
+  }
+}
+
+void Expansion::fill_plane(const char* plane, int64_t shift, const Phase& phase, Range rows, char* out) const {
+  for (int64_t r = 0; r < rows_; r++) {
+    int64_t y = (rows.begin + r + phase.first) * conv_.stride_y + phase.remainder;
+    char* to = out + r * row_pixels() * element_;
+    if (y < 0 || y >= conv_.height) {
+      std::memset(to, 0, static_cast<size_t>(conv_.grid_width * element_));
+    } else {
+      fill_row(plane + y * conv_.width * element_, shift, to);
+    }
+  }
+}
+
+void Expansion::fill_row(const char* row, int64_t shift, char* out) const {
+  int64_t stride = conv_.stride_x, width = conv_.grid_width;
+  int64_t begin = std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, -shift), stride), 0, width);
+  int64_t end = std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, conv_.width - shift), stride), begin, width);
+  std::memset(out, 0, static_cast<size_t>(begin * element_));
+  std::memset(out + end * element_, 0, static_cast<size_t>((width - end) * element_));
+  const char* from = row + (begin * stride + shift) * element_;
+  char* to = out + begin * element_;
+  if (stride == 1) {
+    std::memcpy(to, from, static_cast<size_t>((end - begin) * element_));
+  } else if (element_ == 4) {
+    copy_strided(reinterpret_cast<const float*>(from), stride, end - begin, reinterpret_cast<float*>(to));
+  } else {
+    copy_strided(reinterpret_cast<const double*>(from), stride, end - begin, reinterpret_cast<double*>(to));
+  }
+}
+
+void run_taps(const MicroKernels& mk, const TapConv& conv) {
+  bool small = conv.pixels() <= kSmallImage && conv.pixels() % mk.lanes != 0 && conv.batch > 1;
+  if (conv.direct() && conv.dense_output() && !small) return DirectRun(mk, conv).run();
+  ExpandedRun(mk, conv).run();
+}
+
+}  // namespace fl
