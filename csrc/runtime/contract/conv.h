@@ -6,9 +6,9 @@
 
 namespace fl {
 
-// The geometry of the forward convolution; the gradients are told the same. A convolution with fewer dimensions sets the
-// leading ones to 1 (size, kernel, stride, dilation, output) and 0 (padding). Positions outside the input count as 0, so
-// `output` alone says how far the padding at the end goes.
+// The geometry of the forward convolution; the gradients are told the same. A convolution with fewer dimensions sets
+// the leading ones to 1 (size, kernel, stride, dilation, output) and 0 (padding). Positions outside the input count as
+// 0, so `output` alone says how far the padding at the end goes.
 struct Conv {
   int64_t batch = 1, groups = 1, in_channels = 1, out_channels = 1;  // channels of all groups
   int64_t size[3] = {1, 1, 1}, output[3] = {1, 1, 1};

@@ -2,7 +2,7 @@
 
 #include <complex>
 
-#include "runtime/contract/half.h"
+#include "runtime/contract/plain.h"
 #include "runtime/contract/tiles.h"
 #include "runtime/pool.h"
 
@@ -13,8 +13,10 @@ namespace {
 struct Shape {
   int64_t channels, outputs, kernel, pixels, inputs;
   explicit Shape(const Conv& c)
-      : channels(c.in_channels / c.groups), outputs(c.out_channels / c.groups),
-        kernel(c.kernel[0] * c.kernel[1] * c.kernel[2]), pixels(c.output[0] * c.output[1] * c.output[2]),
+      : channels(c.in_channels / c.groups),
+        outputs(c.out_channels / c.groups),
+        kernel(c.kernel[0] * c.kernel[1] * c.kernel[2]),
+        pixels(c.output[0] * c.output[1] * c.output[2]),
         inputs(c.size[0] * c.size[1] * c.size[2]) {}
   int64_t depth() const { return channels * kernel; }
 };
@@ -23,7 +25,9 @@ struct Shape {
 template <class F>
 void for_positions(const Conv& c, int64_t tap, F&& visit) {
   int64_t k[3] = {tap / (c.kernel[1] * c.kernel[2]), tap / c.kernel[2] % c.kernel[1], tap % c.kernel[2]};
-  auto input = [&](int axis, int64_t out) { return out * c.stride[axis] + k[axis] * c.dilation[axis] - c.padding[axis]; };
+  auto input = [&](int axis, int64_t out) {
+    return out * c.stride[axis] + k[axis] * c.dilation[axis] - c.padding[axis];
+  };
   int64_t position = 0;
   for (int64_t z = 0; z < c.output[0]; z++) {
     for (int64_t y = 0; y < c.output[1]; y++) {
@@ -124,21 +128,14 @@ struct PlainConv {
 
 template <class F>
 void with_type(DType dtype, F&& run) {
-  switch (dtype) {
-    case DType::U8: return run(uint8_t{});
-    case DType::I8: return run(int8_t{});
-    case DType::I16: return run(int16_t{});
-    case DType::U16: return run(uint16_t{});
-    case DType::I32: return run(int32_t{});
-    case DType::U32: return run(uint32_t{});
-    case DType::I64: return run(int64_t{});
-    case DType::U64: return run(uint64_t{});
-    case DType::F32: return run(float{});
-    case DType::F64: return run(double{});
-    case DType::C64: return run(std::complex<float>{});
-    case DType::C128: return run(std::complex<double>{});
-    default: fail(ErrorKind::Runtime, "convolution of %s is not implemented", dtype_name(dtype));
-  }
+  with_element_type(dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    if constexpr (kPlainElement<T>) {
+      run(T{});
+    } else {
+      fail(ErrorKind::Runtime, "convolution of %s is not implemented", dtype_name(dtype));
+    }
+  });
 }
 
 // A 16-bit operand in float32, or a float32 result to be rounded into it once.
@@ -147,18 +144,21 @@ class Wide {
   Wide(DType dtype, const void* data, int64_t n)
       : dtype_(dtype), n_(data ? n : 0), values_(static_cast<size_t>(n_) * sizeof(float)) {
     auto* in = static_cast<const uint16_t*>(data);
-    for_blocks([&](int64_t i) { out()[i] = dtype_ == DType::BF16 ? widen(BFloat16{in[i]}) : widen(Float16{in[i]}); });
+    for_blocks([&](int64_t i) { out()[i] = widened(in[i]); });
   }
   Wide(DType dtype, int64_t n) : dtype_(dtype), n_(n), values_(static_cast<size_t>(n) * sizeof(float)) {}
   float* out() { return n_ ? values_.as<float>() : nullptr; }
   void round_into(void* data) {
     auto* to = static_cast<uint16_t*>(data);
     for_blocks([&](int64_t i) {
-      to[i] = dtype_ == DType::BF16 ? narrow<BFloat16>(out()[i]).bits : narrow<Float16>(out()[i]).bits;
+      to[i] = dtype_ == DType::BF16 ? float_to_bfloat16_bits(out()[i]) : float_to_half_bits(out()[i]);
     });
   }
 
  private:
+  float widened(uint16_t bits) const {
+    return dtype_ == DType::BF16 ? std::bit_cast<float>(static_cast<uint32_t>(bits) << 16) : half_bits_to_float(bits);
+  }
   template <class F>
   void for_blocks(F&& run) {
     int64_t blocks = ceil_div(n_, 1 << 14);
@@ -215,8 +215,8 @@ void plain_conv_backward_input(const Conv& conv, const void* dy, const void* w, 
     return wx.round_into(dx);
   }
   with_type(conv.dtype, [&]<class T>(T) {
-    PlainConv<T>{conv}.backward_input(static_cast<const T*>(dy), static_cast<const T*>(w),
-                                      static_cast<const T*>(bias), static_cast<T*>(dx));
+    PlainConv<T>{conv}.backward_input(static_cast<const T*>(dy), static_cast<const T*>(w), static_cast<const T*>(bias),
+                                      static_cast<T*>(dx));
   });
 }
 

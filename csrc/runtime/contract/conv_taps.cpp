@@ -127,8 +127,11 @@ struct Step {
 class DirectRun {
  public:
   DirectRun(const MicroKernels& mk, const TapConv& conv)
-      : mk_(mk), conv_(conv), cut_(make_cut(mk, conv, conv.batch * conv.groups * panel_groups(mk, conv))),
-        panels_(ceil_div(conv.pixels(), cut_.width)), groups_(panel_groups(mk, conv)),
+      : mk_(mk),
+        conv_(conv),
+        cut_(make_cut(mk, conv, conv.batch * conv.groups * panel_groups(mk, conv))),
+        panels_(ceil_div(conv.pixels(), cut_.width)),
+        groups_(panel_groups(mk, conv)),
         table_(static_cast<size_t>(panels_ * conv.tap_count()) * sizeof(Tap)) {
     fill_tap_table(conv, mk, cut_.width, table_.as<Tap>());
   }
@@ -178,7 +181,10 @@ class DirectRun {
 class ExpandedRun {
  public:
   ExpandedRun(const MicroKernels& mk, const TapConv& conv)
-      : mk_(mk), conv_(conv), images_(side_by_side(mk, conv)), bands_(band_count(mk, conv, images_)),
+      : mk_(mk),
+        conv_(conv),
+        images_(side_by_side(mk, conv)),
+        bands_(band_count(mk, conv, images_)),
         expansion_(conv, mk.element_bytes, images_, ceil_div(conv.grid_height, bands_)),
         cut_(make_cut(mk, conv, ceil_div(conv.batch, images_) * conv.groups * bands_)),
         in_place_(images_ == 1 && conv.dense_output()) {
@@ -244,7 +250,8 @@ class ExpandedRun {
       }
     }
     if (!in_place_) {
-      for (int64_t i = 0; i < images; i++) scatter(image + i, group, outputs, rows, result + i * conv_.grid_width * element, result_row);
+      for (int64_t i = 0; i < images; i++)
+        scatter(image + i, group, outputs, rows, result + i * conv_.grid_width * element, result_row);
     }
   }
 
@@ -260,7 +267,8 @@ class ExpandedRun {
         if (conv_.step_x == 1) {
           std::memcpy(to, source, static_cast<size_t>(conv_.grid_width * element));
         } else {
-          for (int64_t x = 0; x < conv_.grid_width; x++) std::memcpy(to + x * conv_.step_x * element, source + x * element, static_cast<size_t>(element));
+          for (int64_t x = 0; x < conv_.grid_width; x++)
+            std::memcpy(to + x * conv_.step_x * element, source + x * element, static_cast<size_t>(element));
         }
       }
     }
@@ -288,9 +296,8 @@ void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_w
   for (int64_t t = 0; t < taps; t++) {
     int64_t offset = tap_distance(conv, t) * mk.element_bytes;
     for (int64_t p = 0; p < panels; p++) table[p * taps + t] = {offset, {}};
-    for_valid_pixels(conv, t, [&](int64_t begin, int64_t end) {
-      set_lanes(table + t, taps, panel_width, mk.lanes, begin, end);
-    });
+    for_valid_pixels(
+        conv, t, [&](int64_t begin, int64_t end) { set_lanes(table + t, taps, panel_width, mk.lanes, begin, end); });
   }
 }
 

@@ -16,7 +16,7 @@ struct TapConv {
   int64_t batch, groups, channels, outputs;  // channels and outputs of one group
   int64_t height, width;                     // of the input
   int64_t stride_y = 1, stride_x = 1;
-  int64_t grid_height, grid_width;           // outputs that are computed
+  int64_t grid_height, grid_width;  // outputs that are computed
   std::vector<TapPosition> taps;
   const char* x;
   const char* weights;  // [groups * outputs][channels * taps]
@@ -58,8 +58,9 @@ void for_valid_pixels(const TapConv& conv, int64_t t, F&& run) {
 // Lane masks of a direct convolution: table[panel * taps + t] is tap t of a panel of `panel_width` pixels.
 void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_width, Tap* table);
 
-// Copies of input planes shifted by the taps' columns, without strides and with zeros for the padding, so that every tap
-// is an offset: planes [channel][shift][phase of the row], rows of `images * grid_width` pixels, image beside image.
+// Copies of input planes shifted by the taps' columns, without strides and with zeros for the padding, so that every
+// tap is an offset: planes [channel][shift][phase of the row], rows of `images * grid_width` pixels, image beside
+// image.
 class Expansion {
  public:
   // For bands of up to `band` rows of `images` images at a time.

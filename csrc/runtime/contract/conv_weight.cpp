@@ -59,11 +59,18 @@ int64_t block_pixels(const MicroKernels& mk, const TapConv& conv, bool direct) {
 }
 
 WeightRun::WeightRun(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw)
-    : mk_(mk), conv_(conv), dy_(dy), dw_(dw), direct_(conv.direct()),
+    : mk_(mk),
+      conv_(conv),
+      dy_(dy),
+      dw_(dw),
+      direct_(conv.direct()),
       vectors_(static_cast<int>(std::min<int64_t>(mk.max_height[3] >= 8 ? 3 : 2, ceil_div(conv.depth(), mk.lanes)))),
-      width_(vectors_ * mk.lanes), height_(mk.max_height[vectors_]), depth_(block_pixels(mk, conv, conv.direct())),
+      width_(vectors_ * mk.lanes),
+      height_(mk.max_height[vectors_]),
+      depth_(block_pixels(mk, conv, conv.direct())),
       expansion_(conv, mk.element_bytes, 1, depth_ / conv.grid_width + (direct_ ? 1 : 0)),
-      masks_(static_cast<size_t>(direct_ ? conv.tap_count() * mask_row() : ceil_div(depth_, mk.lanes)) * sizeof(uint16_t)) {
+      masks_(static_cast<size_t>(direct_ ? conv.tap_count() * mask_row() : ceil_div(depth_, mk.lanes)) *
+             sizeof(uint16_t)) {
   int64_t panels = ceil_div(columns(), width_);
   int64_t work = conv.batch * conv.groups * conv.outputs * columns() * conv.pixels();
   int64_t wanted = ceil_div(std::clamp<int64_t>(work / kChunkWork, 1, kChunks), conv.groups);
@@ -94,7 +101,7 @@ void WeightRun::fill_masks(uint16_t* masks) const {
 }
 
 WeightRun::Chunk WeightRun::chunk(int64_t i, char* partials) const {
-  int64_t part = i / (column_parts_ * conv_.groups) , column = i / conv_.groups % column_parts_;
+  int64_t part = i / (column_parts_ * conv_.groups), column = i / conv_.groups % column_parts_;
   Chunk c;
   c.group = i % conv_.groups;
   c.images = even_part(conv_.batch, image_parts_, part);
@@ -111,7 +118,8 @@ void WeightRun::run_chunk(const Chunk& c) const {
   int64_t element = mk_.element_bytes, pixels = conv_.pixels(), plane = conv_.height * conv_.width * element;
   Range channels{c.columns.begin / conv_.tap_count(), ceil_div(c.columns.end, conv_.tap_count())};
   Tiles tiles(conv_.outputs, height_);
-  LeftPacking packing(mk_, conv_.outputs, depth_, height_, pixels * element, element, ceil_div(c.columns.size(), width_));
+  LeftPacking packing(mk_, conv_.outputs, depth_, height_, pixels * element, element,
+                      ceil_div(c.columns.size(), width_));
   size_t panel_size = panel_bytes(mk_, depth_, vectors_);
   auto expanded = static_cast<size_t>(direct_ ? 0 : expansion_.bytes(channels.size(), mk_.vector_bytes));
   Workspace work(Workspace::padded(panel_size) + Workspace::padded(expanded) + Workspace::padded(packing.bytes));
@@ -155,7 +163,8 @@ void WeightRun::multiply(const Chunk& c, const char* source, const uint16_t* mas
       int64_t offset = direct_ ? tap_distance(conv_, t) * element : expansion_.tap_offset(t);
       rows[i] = {(column / taps - first_channel) * channel_step + offset, masks + t * mask_row};
     }
-    mk_.pack_columns(ceil_div(depth, mk_.lanes), source, rows, panel, shape.vectors);
+    mk_.pack_columns(ceil_div(depth, mk_.lanes), source, rows, panel, shape.vectors, shape.vectors * mk_.vector_bytes,
+                     0);
     args.mask = lane_mask(shape.tail);
     args.c = c.sums + (j - c.columns.begin) * element;
     sweep(mk_, shape.vectors, args, left, tiles, false);
@@ -177,8 +186,7 @@ void WeightRun::add_partials(const T* partials) const {
 
 void WeightRun::run() {
   Scratch partials(static_cast<size_t>((image_parts_ - 1) * conv_.groups * conv_.outputs * row_bytes()));
-  parallel_for(image_parts_ * column_parts_ * conv_.groups,
-               [&](int64_t i) { run_chunk(chunk(i, partials.as())); });
+  parallel_for(image_parts_ * column_parts_ * conv_.groups, [&](int64_t i) { run_chunk(chunk(i, partials.as())); });
   if (image_parts_ == 1) return;
   if (mk_.element_bytes == 4) {
     add_partials(partials.as<float>());

@@ -12,17 +12,17 @@ namespace {
 constexpr int64_t kWholeDepth = 800, kBlockDepth = 512;
 // Multiply-adds that one chunk should have before threads are worth waking.
 constexpr int64_t kChunkWork = 1 << 19;
-// Chunks of middling and of large products: numbers that most counts of threads divide; each chunk packs its own panels,
-// so not more.
+// Chunks of middling and of large products: numbers that most counts of threads divide; each chunk packs its own
+// panels, so not more.
 constexpr int64_t kChunks = 24, kManyChunks = 72, kLargeWork = int64_t{1} << 32;
 // Depth from which partial sums over parts of it are worth their memory, when tiles are too few for the threads.
 constexpr int64_t kPartDepth = 1024;
 
 // How a product is cut. It follows from the sizes and strides alone, never from the number of threads.
 struct Plan {
-  int vectors;           // of a panel
-  int64_t width, height; // of a tile
-  int64_t depth;         // of a block
+  int vectors;            // of a panel
+  int64_t width, height;  // of a tile
+  int64_t depth;          // of a block
   int64_t row_blocks = 1, column_blocks = 1, parts = 1;
   int64_t chunks() const { return row_blocks * column_blocks * parts; }
 };
@@ -41,7 +41,8 @@ int64_t wanted_chunks(int64_t work) {
   return std::clamp<int64_t>(work / kChunkWork, 1, kChunks);
 }
 
-// Every row block packs all of B, every column block reads all of A: of the grids that give enough chunks, the cheapest.
+// Every row block packs all of B, every column block reads all of A: of the grids that give enough chunks, the
+// cheapest.
 void choose_grid(const MicroKernels& mk, const Gemm& g, int64_t wanted, Plan& p) {
   int64_t panels = ceil_div(g.n, p.width), tiles = ceil_div(g.m, p.height);
   int64_t block_rows = std::max(p.height, mk.l2_bytes * 5 / 8 / (p.depth * mk.element_bytes));
@@ -129,8 +130,7 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
   // A panel that is read once and straight from B needs the room of one row only.
   bool kept = tiles.count > 1 || g.b_col != 1 || !mk.masked;
   size_t panel_size = panel_bytes(mk, kept ? p.depth : 1, p.vectors), masks_size = mask_bytes(mk, p.depth);
-  Workspace work(Workspace::padded(panel_size) + Workspace::padded(masks_size) +
-                 Workspace::padded(packing.bytes));
+  Workspace work(Workspace::padded(panel_size) + Workspace::padded(masks_size) + Workspace::padded(packing.bytes));
   char* panel = work.take(panel_size);
   auto* masks = work.take<uint16_t>(masks_size);
   char* packed_left = packing.bytes ? work.take(packing.bytes) : nullptr;
@@ -180,7 +180,6 @@ void add_partials(const Gemm& g, int64_t parts, const T* partials, Range rows) {
   }
 }
 
-
 void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
   Plan p = make_plan(mk, g);
   if (p.chunks() == 1) return run_chunk(mk, g, p, nullptr, 0);
@@ -223,7 +222,8 @@ void gemm_batched(const Gemm& g, int64_t batch, const BatchStrides& strides) {
     for (int64_t i = 0; i < batch; i++) one(i, Threads::Pool);
     return;
   }
-  int64_t chunks = std::clamp<int64_t>(batch * std::max<int64_t>(work, 1) / kChunkWork, 1, std::min(batch, kManyChunks));
+  int64_t chunks =
+      std::clamp<int64_t>(batch * std::max<int64_t>(work, 1) / kChunkWork, 1, std::min(batch, kManyChunks));
   for_chunks(Threads::Pool, chunks, [&](int64_t chunk) {
     Range items = even_part(batch, chunks, chunk);
     for (int64_t i = items.begin; i < items.end; i++) one(i, Threads::Caller);

@@ -5,14 +5,15 @@
 #include <mutex>
 
 namespace fl {
+
+void (*micro_kernel_source)(DType dtype) = nullptr;
+
 namespace {
 
 struct Entry {
   std::atomic<const MicroKernels*> kernels = nullptr;
   std::atomic<bool> asked = false;
 };
-
-std::atomic<void (*)(DType)> kernel_source = nullptr;
 
 Entry* entry_of(DType dtype) {
   static Entry entries[2];
@@ -22,11 +23,10 @@ Entry* entry_of(DType dtype) {
 }
 
 const MicroKernels* ask_source(DType dtype, Entry& entry) {
-  auto* source = kernel_source.load(std::memory_order_acquire);
-  if (!source || entry.asked.load(std::memory_order_acquire)) return entry.kernels.load(std::memory_order_acquire);
-  source(dtype);  // threads that ask at once wait for each other in the source
+  if (!micro_kernel_source || entry.asked.load(std::memory_order_acquire)) return entry.kernels.load();
+  micro_kernel_source(dtype);  // threads that ask at once wait for each other in the source
   entry.asked.store(true, std::memory_order_release);
-  return entry.kernels.load(std::memory_order_acquire);
+  return entry.kernels.load();
 }
 
 }  // namespace
@@ -38,8 +38,6 @@ const MicroKernels* micro_kernels(DType dtype) {
   return ask_source(dtype, *entry);
 }
 
-void set_micro_kernel_source(void (*source)(DType)) { kernel_source.store(source, std::memory_order_release); }
-
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses) {
   auto kernels = std::make_unique<MicroKernels>();
   kernels->element_bytes = static_cast<int>(dtype_size(dtype));
@@ -49,6 +47,7 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
   kernels->masked = layout[4] != 0;
   kernels->l2_bytes = layout[5];
   kernels->pack_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
+  kernels->scatter_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
   for (int v = 1; v <= kMaxVectors; v++) {
     int heights = kernels->max_height[v];
     for (int h = 0; h <= heights; h++) kernels->make[v][h] = reinterpret_cast<MicroKernels::Kernel>(*addresses++);

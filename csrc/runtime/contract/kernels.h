@@ -1,4 +1,5 @@
-// Generated micro-kernels of contractions, as src/flambeau/codegen/contract.py makes them: the tables and their arguments.
+// Generated micro-kernels of contractions, as src/flambeau/codegen/contract.py makes them: the tables and their
+// arguments.
 #pragma once
 #include <cstdint>
 
@@ -12,7 +13,7 @@ struct Tap {
   uint16_t mask[4];
 };
 
-// Where `pack_columns` finds one lane of the panel: at `offset` bytes, elements by mask, one mask a group of lanes.
+// Where pack_columns finds one lane of the panel: at `offset` bytes, elements by mask, one mask a group of lanes.
 struct PackedRow {
   int64_t offset;
   const uint16_t* masks;
@@ -32,12 +33,12 @@ struct MicroArgs {
   int64_t flags;  // MicroFlag
   const char* column_bias;
   const char* row_bias;
-  char* panel;         // mode make writes the panel here, rows `panel_step` apart (0: the panel is not wanted)
+  char* panel;  // mode make writes the panel here, rows `panel_step` apart (0: the panel is not wanted)
   int64_t panel_step;
-  const Tap* taps;     // mode make: row k of B is tap k % taps of channel k / taps
+  const Tap* taps;  // mode make: row k of B is tap k % taps of channel k / taps
   const Tap* taps_end;
   int64_t channel_step;
-  int64_t prefetch;    // bytes from here to what the next panel will read
+  int64_t prefetch;  // bytes from here to what the next panel will read
 };
 
 constexpr int kMaxVectors = 3;
@@ -45,9 +46,12 @@ constexpr int kMaxHeight = 14;
 
 struct MicroKernels {
   using Kernel = void (*)(const MicroArgs*);
-  using PackColumns = void (*)(int64_t groups, const char* source, const PackedRow* rows, char* panel, int64_t vectors);
+  // Element k of row j of the source becomes lane j of row k of `out`: rows in groups of as many as a vector has lanes,
+  // `step` bytes apart; scatter_columns writes of every vector only the lanes in `mask`.
+  using PackColumns = void (*)(int64_t groups, const char* source, const PackedRow* rows, char* out, int64_t vectors,
+                               int64_t step, int64_t mask);
 
-  int lanes;         // of a vector
+  int lanes;  // of a vector
   int vector_bytes;
   int element_bytes;
   int max_height[kMaxVectors + 1];  // rows of a tile, by the number of vectors
@@ -55,14 +59,14 @@ struct MicroKernels {
   int64_t l2_bytes;
   Kernel make[kMaxVectors + 1][kMaxHeight + 1];
   Kernel use[kMaxVectors + 1][kMaxHeight + 1];
-  PackColumns pack_columns;
+  PackColumns pack_columns, scatter_columns;
 };
 
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).
 const MicroKernels* micro_kernels(DType dtype);
 
-// Called once per type, when its kernels are first wanted; it answers by install_micro_kernels, or not at all.
-void set_micro_kernel_source(void (*source)(DType dtype));
+// Set by bind. Called when the kernels of a type are first wanted; it answers by install_micro_kernels, or not at all.
+extern void (*micro_kernel_source)(DType dtype);
 
 // `layout` and `addresses` in the order of `layout` and `kernel_names` in contract.py.
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses);

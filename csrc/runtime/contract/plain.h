@@ -1,6 +1,7 @@
-// Contractions without generated kernels (integers, complex numbers, machines that refuse executable memory), and 16-bit
-// floating point.
+// Contractions without generated kernels (integers, complex numbers, machines that refuse executable memory), and
+// 16-bit floating point.
 #pragma once
+#include "core/element.h"
 #include "runtime/contract/gemm.h"
 #include "runtime/pool.h"
 
@@ -10,6 +11,10 @@ void plain_gemm(const Gemm& g, Threads threads);
 
 // float16 and bfloat16: blocks are converted to float32, summed in float32 and rounded once.
 void narrow_gemm(const Gemm& g, Threads threads);
+
+// Types whose sums may be kept in the type itself.
+template <class T>
+constexpr bool kPlainElement = !std::is_same_v<T, bool> && !std::is_same_v<T, Half> && !std::is_same_v<T, BFloat16>;
 
 template <class F>
 void for_chunks(Threads threads, int64_t chunks, F&& fn) {

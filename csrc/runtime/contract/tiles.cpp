@@ -1,4 +1,5 @@
 #include "runtime/contract/tiles.h"
+
 #include <numeric>
 
 namespace fl {
@@ -93,7 +94,7 @@ void pack_panel(const MicroKernels& mk, const char* source, int64_t row, int64_t
     masks[groups - 1] = lane_mask(depth - (groups - 1) * lanes);
     PackedRow rows[kMaxVectors * 16];
     for (int64_t j = 0; j < width; j++) rows[j] = {std::min(j, shape.width - 1) * col, masks};
-    mk.pack_columns(groups, source, rows, panel, shape.vectors);
+    mk.pack_columns(groups, source, rows, panel, shape.vectors, width * element, 0);
     return;
   }
   for (int64_t k = 0; k < depth; k++) {

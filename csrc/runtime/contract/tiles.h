@@ -62,7 +62,8 @@ struct Tiles {
 
 // Multiplies every tile of `left` by one panel of `vectors` vectors. With `make` the first tile packs the panel.
 // `args` holds what all tiles share; args.c and args.row_bias stand at the first row.
-inline void sweep(const MicroKernels& mk, int vectors, MicroArgs args, const Left& left, const Tiles& tiles, bool make) {
+inline void sweep(const MicroKernels& mk, int vectors, MicroArgs args, const Left& left, const Tiles& tiles,
+                  bool make) {
   args.a_row = left.row;
   args.a_col = left.col;
   char* c = args.c;
@@ -113,7 +114,8 @@ struct LeftPacking {
             char* out) const;
 };
 
-// A panel from rows of a matrix: element (k, j) at source + k * row + j * col bytes, for strides that `make` cannot read.
+// A panel from rows of a matrix: element (k, j) at source + k * row + j * col bytes, for strides that `make` cannot
+// read.
 void pack_panel(const MicroKernels& mk, const char* source, int64_t row, int64_t col, int64_t depth,
                 const PanelShape& shape, uint16_t* masks, char* panel);
 

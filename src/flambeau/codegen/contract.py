@@ -12,58 +12,35 @@ the C++ struct `MicroArgs`), so nothing is compiled per shape. There are two mod
 The C++ drivers in csrc/runtime/contract cut a problem into such tiles.
 """
 
-from __future__ import annotations
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from dataclasses import dataclass
-
-from .contract_emit import Function
+from . import target as targets
+from .jit import compile_code
+from .link import Code
+from .module import Function, Module, llvm_type, suffix
+from .resolve import resolve_family
+from .target import Target
 
 # The fields of MicroArgs (csrc/runtime/contract/kernels.h), eight bytes each; strides are in bytes.
 FIELDS = (
     "k a a_row a_col b c c_row mask flags column_bias row_bias panel panel_step taps taps_end channel_step prefetch"
 ).split()
-POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
-ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU = 1, 2, 4, 8
-TAP_BYTES = 16  # int64 offset, four uint16 lane masks
+_POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
+_MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"}
+_PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
+_ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU = 1, 2, 4, 8
+_TAP_BYTES = 16  # int64 offset, four uint16 lane masks
+_CACHE_LINE = 64
+
+ELEMENT_BYTES = {"f32": 4, "f64": 8}
 MAX_VECTORS = 3
 MAX_HEIGHT = 14
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What the generator must know of a target."""
-
-    level: str
-    triple: str
-    cpu: str
-    features: str
-    vector_bytes: int
-    registers: int
-    masked: bool  # masked loads cost no more than plain ones
-    l2_bytes: int
-
-
-X86_64_V4 = Machine("x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "", 64, 32, True, 1 << 20)
-X86_64_V3 = Machine("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", 32, 16, False, 1 << 19)
-AARCH64 = Machine("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, False, 1 << 19)
-
-
-@dataclass(frozen=True)
-class Element:
-    """A type of element that micro-kernels compute in."""
-
-    code: str
-    llvm: str
-    bytes: int
-    suffix: str
-
-
-ELEMENTS = {"f32": Element("f32", "float", 4, "f32"), "f64": Element("f64", "double", 8, "f64")}
-
-
-def max_height(machine: Machine, vectors: int) -> int:
+def max_height(target: Target, vectors: int) -> int:
     """Rows of a tile: accumulators, the vectors of B and one broadcast of A fit the registers."""
-    return min(MAX_HEIGHT, (machine.registers - vectors - 1) // vectors)
+    return min(MAX_HEIGHT, (target.registers - vectors - 1) // vectors)
 
 
 # Row i of a tile lies at A + i * a_row. Addresses base + index * {1, 2, 4, 8} reach every row from two bases (A and
@@ -74,315 +51,350 @@ _ROW_ADDRESS = {
 }  # fmt: skip
 
 
+@contextmanager
+def _repeat(f: Function, count: str) -> Iterator[str]:
+    """A loop over 0 .. count - 1, count being at least 1: the test stands at the bottom."""
+    index = f.variable("i64", "0")
+    top, end = f.label("top"), f.label("end")
+    f.do(f"br label %{top}")
+    f.begin(top)
+    i = f.value(f"load i64, ptr {index}")
+    yield i
+    following = f.add(i, 1)
+    f.do(f"store i64 {following}, ptr {index}")
+    f.do(f"br i1 {f.value(f'icmp ult i64 {following}, {count}')}, label %{top}, label %{end}")
+    f.begin(end)
+
+
+def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
+    """variable = pointer + step. `freeze` hides the recurrence from loop strength reduction, which would replace the
+    addresses we chose by a chain of additions."""
+    f.do(f"store ptr {f.value(f'freeze ptr {f.offset(pointer, step)}')}, ptr {variable}")
+
+
 class Lanes:
-    """Vector instructions of one element type on one machine."""
+    """Vector instructions of one element type, written to one function."""
 
-    def __init__(self, machine: Machine, element: Element) -> None:
-        self.machine, self.element = machine, element
-        self.count = machine.vector_bytes // element.bytes
-        self.bytes = machine.vector_bytes
-        self.type = f"<{self.count} x {element.llvm}>"
+    def __init__(self, f: Function, dtype: str) -> None:
+        self.f = f
+        self.element_bytes = ELEMENT_BYTES[dtype]
+        self.bytes = f.target.vector_bytes
+        self.count = self.bytes // self.element_bytes
+        self.scalar = llvm_type(dtype)
+        self.type = llvm_type(dtype, self.count)
         self.mask_type = f"<{self.count} x i1>"
-        self.suffix = f"v{self.count}{element.suffix}"
+        self.suffix = suffix(dtype, self.count)
 
-    def declarations(self) -> str:
-        v, m, s = self.type, self.mask_type, self.suffix
-        return (
-            f"declare {v} @llvm.fma.{s}({v}, {v}, {v})\n"
-            f"declare {v} @llvm.masked.load.{s}.p0(ptr, {m}, {v})\n"
-            f"declare void @llvm.masked.store.{s}.p0({v}, ptr, {m})\n"
-            "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n"
-        )
-
-    def load(self, f: Function, pointer: str, mask: str | None = None, align: int | None = None) -> str:
-        align = align or self.element.bytes
+    def load(self, pointer: str, mask: str | None = None, aligned: bool = False) -> str:
+        align = self.bytes if aligned else self.element_bytes
         if mask is None:
-            return f.value(f"load {self.type}, ptr {pointer}, align {align}")
-        return f.value(
-            f"call {self.type} @llvm.masked.load.{self.suffix}.p0(ptr align {align} {pointer}, {self.mask_type} {mask}, "
-            f"{self.type} zeroinitializer)"
-        )
+            return self.f.value(f"load {self.type}, ptr {pointer}, align {align}")
+        address, lanes = f"ptr align {align} {pointer}", f"{self.mask_type} {mask}"
+        name = f"llvm.masked.load.{self.suffix}.p0"
+        return self.f.call(name, self.type, address, lanes, f"{self.type} zeroinitializer")
 
-    def store(self, f: Function, x: str, pointer: str, mask: str | None = None, align: int | None = None) -> None:
-        align = align or self.element.bytes
+    def store(self, x: str, pointer: str, mask: str | None = None, aligned: bool = False) -> None:
+        align = self.bytes if aligned else self.element_bytes
         if mask is None:
-            f.do(f"store {self.type} {x}, ptr {pointer}, align {align}")
-        else:
-            f.do(
-                f"call void @llvm.masked.store.{self.suffix}.p0({self.type} {x}, ptr align {align} {pointer}, "
-                f"{self.mask_type} {mask})"
-            )
+            self.f.do(f"store {self.type} {x}, ptr {pointer}, align {align}")
+            return
+        name = self.f.module.declare(f"llvm.masked.store.{self.suffix}.p0", "void", self.type, "ptr", self.mask_type)
+        self.f.do(f"call void {name}({self.type} {x}, ptr align {align} {pointer}, {self.mask_type} {mask})")
 
-    def broadcast(self, f: Function, pointer: str) -> str:
-        scalar = f.value(f"load {self.element.llvm}, ptr {pointer}, align {self.element.bytes}")
-        first = f.value(f"insertelement {self.type} poison, {self.element.llvm} {scalar}, i32 0")
-        return f.value(f"shufflevector {self.type} {first}, {self.type} poison, <{self.count} x i32> zeroinitializer")
+    def broadcast(self, pointer: str) -> str:
+        scalar = self.f.value(f"load {self.scalar}, ptr {pointer}, align {self.element_bytes}")
+        first = self.f.value(f"insertelement {self.type} poison, {self.scalar} {scalar}, i32 0")
+        return self.shuffle(first, "poison", [0] * self.count)
 
-    def fma(self, f: Function, a: str, b: str, c: str) -> str:
-        return f.value(f"call {self.type} @llvm.fma.{self.suffix}({self.type} {a}, {self.type} {b}, {self.type} {c})")
+    def shuffle(self, a: str, b: str, order: list[int]) -> str:
+        lanes = ", ".join(f"i32 {x}" for x in order)
+        return self.f.value(f"shufflevector {self.type} {a}, {self.type} {b}, <{self.count} x i32> <{lanes}>")
 
-    def add(self, f: Function, a: str, b: str) -> str:
-        return f.value(f"fadd {self.type} {a}, {b}")
+    def fma(self, a: str, b: str, c: str) -> str:
+        v = self.type
+        return self.f.call(f"llvm.fma.{self.suffix}", v, f"{v} {a}", f"{v} {b}", f"{v} {c}")
 
-    def relu(self, f: Function, x: str) -> str:
+    def add(self, a: str, b: str) -> str:
+        return self.f.value(f"fadd {self.type} {a}, {b}")
+
+    def relu(self, x: str) -> str:
         """max(x, 0) that keeps nan."""
-        keep = f.value(f"fcmp ugt {self.type} {x}, zeroinitializer")
-        return f.value(f"select {self.mask_type} {keep}, {self.type} {x}, {self.type} zeroinitializer")
+        keep = self.f.value(f"fcmp ugt {self.type} {x}, zeroinitializer")
+        return self.f.value(f"select {self.mask_type} {keep}, {self.type} {x}, {self.type} zeroinitializer")
 
-    def mask(self, f: Function, bits: str, kind: str) -> str:
+    def mask(self, bits: str, kind: str) -> str:
         """Lane mask from the low bits of an integer."""
-        n = self.count
-        if int(kind[1:]) > n:
-            bits = f.value(f"trunc {kind} {bits} to i{n}")
-        return f.value(f"bitcast i{n} {bits} to {self.mask_type}")
+        if int(kind[1:]) > self.count:
+            bits = self.f.value(f"trunc {kind} {bits} to i{self.count}")
+        return self.f.value(f"bitcast i{self.count} {bits} to {self.mask_type}")
 
-    def shuffle(self, f: Function, a: str, b: str, lanes: list[int]) -> str:
-        order = ", ".join(f"i32 {x}" for x in lanes)
-        return f.value(f"shufflevector {self.type} {a}, {self.type} {b}, <{self.count} x i32> <{order}>")
+    def variable(self, initial: str = "zeroinitializer") -> str:
+        return self.f.variable(self.type, initial)
+
+    def get(self, variable: str) -> str:
+        return self.f.value(f"load {self.type}, ptr {variable}")
+
+    def set(self, variable: str, x: str) -> None:
+        self.f.do(f"store {self.type} {x}, ptr {variable}")
 
 
-def prefetch(f: Function, pointer: str, locality: int) -> None:
-    f.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
-
-
-class MicroKernel:
+class _MicroKernel:
     """Writes `mk_<vectors>_<height>_<use|make>(MicroArgs*)`."""
 
-    def __init__(self, lanes: Lanes, vectors: int, height: int, make: bool) -> None:
-        self.lanes, self.vectors, self.height, self.make = lanes, vectors, height, make
-        self.name = kernel_name(vectors, height, make)
-        self.f = Function(self.name, "ptr %args")
-        # Packing alone is not hidden behind arithmetic, but reads rows of a convolution that need masks on any machine.
-        self.masked = make and (lanes.machine.masked or height == 0)
+    def __init__(self, module: Module, dtype: str, vectors: int, height: int, make: bool) -> None:
+        self.f = Function(module, kernel_name(vectors, height, make), [("ptr", "args")])
+        self.lanes = Lanes(self.f, dtype)
+        self.vectors, self.height, self.make = vectors, height, make
+        # Packing alone is not hidden behind arithmetic, but it reads what needs masks on every machine.
+        self.masked = make and (module.target.masks or height == 0)
 
-    def write(self) -> str:
+    def write(self) -> None:
         self._load_arguments()
-        v = self.lanes.type
-        self.acc = [[self.f.slot(v, "zeroinitializer") for _ in range(self.vectors)] for _ in range(self.height)]
+        self.accumulators = [[self.lanes.variable() for _ in range(self.vectors)] for _ in range(self.height)]
+        self.bases: list[str] = []
         if self.height:
             self._prefetch_output()
             self._row_strides()
         self._depth_loop()
         if self.height:
             self._epilogue()
-        return self.f.text()
+        self.f.finish()
 
     def _load_arguments(self) -> None:
-        f = self.f
-        unused = set() if self.make else {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"}
-        if not self.height:
-            unused |= {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
+        unused = (set() if self.make else _MAKE_ONLY) | (set() if self.height else _PACK_NEVER)
         self.arg = {}
         for i, name in enumerate(FIELDS):
             if name not in unused:
-                kind = "ptr" if name in POINTERS else "i64"
-                self.arg[name] = f.value(f"load {kind}, ptr {f.offset('%args', 8 * i)}")
+                kind = "ptr" if name in _POINTERS else "i64"
+                self.arg[name] = self.f.value(f"load {kind}, ptr {self.f.offset('%args', 8 * i)}")
+
+    def _prefetch(self, pointer: str, locality: int) -> None:
+        name = self.f.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        self.f.do(f"call void {name}(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
+
+    def _output_rows(self) -> list[str]:
+        rows = [self.arg["c"]]
+        for _ in range(1, self.height):
+            rows.append(self.f.offset(rows[-1], self.arg["c_row"]))
+        return rows
 
     def _prefetch_output(self) -> None:
-        row = self.arg["c"]
-        for i in range(self.height):
+        for row in self._output_rows():
             for j in range(self.vectors):
-                prefetch(self.f, self.f.offset(row, j * self.lanes.bytes), 3)
-            if i + 1 < self.height:
-                row = self.f.offset(row, self.arg["c_row"])
+                self._prefetch(self.f.offset(row, j * self.lanes.bytes), 3)
 
     def _row_strides(self) -> None:
         f, one = self.f, self.arg["a_row"]
         self.strides = {1: one}
         if self.height > 3:
-            self.strides[3] = f.multiply(one, 3)
+            self.strides[3] = f.mul(one, 3)
         if self.height > 5:
-            self.strides[5] = f.multiply(one, 5)
+            self.strides[5] = f.mul(one, 5)
         bases = [self.arg["a"]]
         if self.height > 7:
             bases.append(f.offset(self.arg["a"], self.strides[5]))
-        self.bases = [f.slot("ptr", b) for b in bases]
+        self.bases = [f.variable("ptr", base) for base in bases]
 
     def _depth_loop(self) -> None:
         f = self.f
-        b_slot = f.slot("ptr", self.arg["b"])
+        b_at = f.variable("ptr", self.arg["b"])
         if self.make:
-            panel_slot, tap_slot = f.slot("ptr", self.arg["panel"]), f.slot("ptr", self.arg["taps"])
-        with f.repeat(self.arg["k"]):
-            bases = [f.get("ptr", s) for s in self.bases] if self.height else []
-            if self.make:
-                b = self._make_row(b_slot, panel_slot, tap_slot)
-            else:
-                b = self._use_row(b_slot)
-            for i in range(self.height):
-                x = self.lanes.broadcast(f, self._row_address(bases, i))
-                for j, slot in enumerate(self.acc[i]):
-                    f.set(self.lanes.type, slot, self.lanes.fma(f, x, b[j], f.get(self.lanes.type, slot)))
-            for slot, base in zip(self.bases if self.height else [], bases, strict=True):
-                f.set("ptr", slot, f.hidden(f.offset(base, self.arg["a_col"])))
+            panel_at, tap_at = f.variable("ptr", self.arg["panel"]), f.variable("ptr", self.arg["taps"])
+        with _repeat(f, self.arg["k"]):
+            bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
+            b = self._make_row(b_at, panel_at, tap_at) if self.make else self._use_row(b_at)
+            for i, row in enumerate(self.accumulators):
+                x = self.lanes.broadcast(self._row_address(bases, i))
+                for j, sum_ in enumerate(row):
+                    self.lanes.set(sum_, self.lanes.fma(x, b[j], self.lanes.get(sum_)))
+            for variable, base in zip(self.bases, bases, strict=True):
+                _advance(f, variable, base, self.arg["a_col"])
 
     def _row_address(self, bases: list[str], row: int) -> str:
         which, stride, scale = _ROW_ADDRESS[row]
         if stride == 0:
             return bases[which]
-        return self.f.offset(bases[which], self.f.multiply(self.strides[stride], scale))
+        return self.f.offset(bases[which], self.f.mul(self.strides[stride], scale))
 
-    def _use_row(self, b_slot: str) -> list[str]:
-        f, lanes = self.f, self.lanes
-        b = f.get("ptr", b_slot)
-        row = [lanes.load(f, f.offset(b, j * lanes.bytes), align=lanes.bytes) for j in range(self.vectors)]
-        f.set("ptr", b_slot, f.hidden(f.offset(b, self.vectors * lanes.bytes)))
+    def _use_row(self, b_at: str) -> list[str]:
+        b = self.f.value(f"load ptr, ptr {b_at}")
+        row = [self.lanes.load(self.f.offset(b, j * self.lanes.bytes), aligned=True) for j in range(self.vectors)]
+        _advance(self.f, b_at, b, self.vectors * self.lanes.bytes)
         return row
 
-    def _make_row(self, b_slot: str, panel_slot: str, tap_slot: str) -> list[str]:
+    def _make_row(self, b_at: str, panel_at: str, tap_at: str) -> list[str]:
         """Read one row of B through the current tap, store it to the panel, step to the next tap (or channel)."""
         f, lanes, arg = self.f, self.lanes, self.arg
-        b, panel, tap = f.get("ptr", b_slot), f.get("ptr", panel_slot), f.get("ptr", tap_slot)
+        b, panel, tap = (f.value(f"load ptr, ptr {at}") for at in (b_at, panel_at, tap_at))
         source = f.offset(b, f.value(f"load i64, ptr {tap}"))
         row = []
         for j in range(self.vectors):
             mask = None
             if self.masked:
-                bits = f.value(f"load i16, ptr {f.offset(tap, 8 + 2 * j)}")
-                mask = lanes.mask(f, bits, "i16")
-            row.append(lanes.load(f, f.offset(source, j * lanes.bytes), mask))
+                mask = lanes.mask(f.value(f"load i16, ptr {f.offset(tap, 8 + 2 * j)}"), "i16")
+            row.append(lanes.load(f.offset(source, j * lanes.bytes), mask))
         for j, x in enumerate(row):
-            lanes.store(f, x, f.offset(panel, j * lanes.bytes), align=lanes.bytes)
+            lanes.store(x, f.offset(panel, j * lanes.bytes), aligned=True)
         ahead = f.offset(source, arg["prefetch"])
-        for byte in range(0, self.vectors * lanes.bytes, 64):
-            prefetch(f, f.offset(ahead, byte), 2)
-        following = f.offset(tap, TAP_BYTES)
+        for byte in range(0, self.vectors * lanes.bytes, _CACHE_LINE):
+            self._prefetch(f.offset(ahead, byte), 2)
+        following = f.offset(tap, _TAP_BYTES)
         last = f.value(f"icmp eq ptr {following}, {arg['taps_end']}")
-        f.set("ptr", tap_slot, f.value(f"select i1 {last}, ptr {arg['taps']}, ptr {following}"))
-        f.set("ptr", b_slot, f.offset(b, f.value(f"select i1 {last}, i64 {arg['channel_step']}, i64 0")))
-        f.set("ptr", panel_slot, f.hidden(f.offset(panel, arg["panel_step"])))
+        step = f.value(f"select i1 {last}, i64 {arg['channel_step']}, i64 0")
+        wrapped = f.value(f"select i1 {last}, ptr {arg['taps']}, ptr {following}")
+        f.do(f"store ptr {wrapped}, ptr {tap_at}")
+        f.do(f"store ptr {f.offset(b, step)}, ptr {b_at}")
+        _advance(f, panel_at, panel, arg["panel_step"])
         return row
+
+    @contextmanager
+    def _flagged(self, bit: int) -> Iterator[None]:
+        bits = self.f.value(f"and i64 {self.arg['flags']}, {bit}")
+        with self.f.when(self.f.value(f"icmp ne i64 {bits}, 0")):
+            yield
 
     def _epilogue(self) -> None:
         f, lanes, arg = self.f, self.lanes, self.arg
-        tail = lanes.mask(f, arg["mask"], "i64")
-        masks = [None] * (self.vectors - 1) + [tail]
+        masks = [None] * (self.vectors - 1) + [lanes.mask(arg["mask"], "i64")]
+        rows = self._output_rows()
 
-        def flag(bit: int) -> str:
-            bits = f.value(f"and i64 {arg['flags']}, {bit}")
-            return f.value(f"icmp ne i64 {bits}, 0")
+        def add_to(sum_: str, x: str) -> None:
+            lanes.set(sum_, lanes.add(x, lanes.get(sum_)))
 
-        def update(slot: str, other: str) -> None:
-            f.set(lanes.type, slot, lanes.add(f, other, f.get(lanes.type, slot)))
-
-        rows = [arg["c"]]
-        for _ in range(1, self.height):
-            rows.append(f.offset(rows[-1], arg["c_row"]))
-        with f.when(flag(ACCUMULATE)):
+        with self._flagged(_ACCUMULATE):
             for i, row in enumerate(rows):
-                for j, m in enumerate(masks):
-                    update(self.acc[i][j], lanes.load(f, f.offset(row, j * lanes.bytes), m))
-        with f.when(flag(COLUMN_BIAS)):
-            for j, m in enumerate(masks):
-                bias = lanes.load(f, f.offset(arg["column_bias"], j * lanes.bytes), m)
-                for row in self.acc:
-                    update(row[j], bias)
-        with f.when(flag(ROW_BIAS)):
-            for i, row in enumerate(self.acc):
-                bias = lanes.broadcast(f, f.offset(arg["row_bias"], i * lanes.element.bytes))
-                for slot in row:
-                    update(slot, bias)
-        with f.when(flag(RELU)):
-            for row in self.acc:
-                for slot in row:
-                    f.set(lanes.type, slot, lanes.relu(f, f.get(lanes.type, slot)))
+                for j, mask in enumerate(masks):
+                    add_to(self.accumulators[i][j], lanes.load(f.offset(row, j * lanes.bytes), mask))
+        with self._flagged(_COLUMN_BIAS):
+            for j, mask in enumerate(masks):
+                bias = lanes.load(f.offset(arg["column_bias"], j * lanes.bytes), mask)
+                for sums in self.accumulators:
+                    add_to(sums[j], bias)
+        with self._flagged(_ROW_BIAS):
+            for i, sums in enumerate(self.accumulators):
+                bias = lanes.broadcast(f.offset(arg["row_bias"], i * lanes.element_bytes))
+                for sum_ in sums:
+                    add_to(sum_, bias)
+        with self._flagged(_RELU):
+            for sums in self.accumulators:
+                for sum_ in sums:
+                    lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         for i, row in enumerate(rows):
-            for j, m in enumerate(masks):
-                lanes.store(f, f.get(lanes.type, self.acc[i][j]), f.offset(row, j * lanes.bytes), m)
+            for j, mask in enumerate(masks):
+                lanes.store(lanes.get(self.accumulators[i][j]), f.offset(row, j * lanes.bytes), mask)
 
 
-def transpose(f: Function, lanes: Lanes, rows: list[str]) -> list[str]:
+def _transpose(lanes: Lanes, rows: list[str]) -> list[str]:
     """The transpose of a square of lanes: first inside 128-bit pieces, then of the pieces as a matrix."""
-    piece = 16 // lanes.element.bytes
-    groups = [_transpose_pieces(f, lanes, rows[g : g + piece], piece) for g in range(0, lanes.count, piece)]
-    columns = [_gather_pieces(f, lanes, [group[c] for group in groups], piece) for c in range(piece)]
+    piece = 16 // lanes.element_bytes
+    groups = [_transpose_pieces(lanes, rows[g : g + piece], piece) for g in range(0, lanes.count, piece)]
+    columns = [_gather_pieces(lanes, [group[c] for group in groups], piece) for c in range(piece)]
     return [columns[c][p] for p in range(lanes.count // piece) for c in range(piece)]
 
 
-def _transpose_pieces(f: Function, lanes: Lanes, rows: list[str], piece: int) -> list[str]:
+def _transpose_pieces(lanes: Lanes, rows: list[str], piece: int) -> list[str]:
     """`piece` rows: transpose each 128-bit piece by perfect shuffles (interleave low halves, interleave high halves)."""
     half = piece // 2
 
     def interleave(a: str, b: str, first: int) -> str:
-        pairs = [(base + first + x, lanes.count + base + first + x) for base in range(0, lanes.count, piece) for x in range(half)]
-        return lanes.shuffle(f, a, b, [lane for pair in pairs for lane in pair])
+        left = [base + first + x for base in range(0, lanes.count, piece) for x in range(half)]
+        return lanes.shuffle(a, b, [lane for x in left for lane in (x, lanes.count + x)])
 
     for _ in range(piece.bit_length() - 1):
         rows = [interleave(rows[i], rows[i + half], first) for i in range(half) for first in (0, half)]
     return rows
 
 
-def _gather_pieces(f: Function, lanes: Lanes, rows: list[str], piece: int) -> list[str]:
+def _gather_pieces(lanes: Lanes, rows: list[str], piece: int) -> list[str]:
     """Result p is piece p of every row, in order: pairs of rows are split into even and odd pieces, again and again."""
     if len(rows) == 1:
         return rows
 
     def pick(parity: int) -> list[str]:
         chosen = [x for p in range(parity, 2 * lanes.count // piece, 2) for x in range(p * piece, (p + 1) * piece)]
-        return [lanes.shuffle(f, rows[i], rows[i + 1], chosen) for i in range(0, len(rows), 2)]
+        return [lanes.shuffle(rows[i], rows[i + 1], chosen) for i in range(0, len(rows), 2)]
 
-    even, odd = _gather_pieces(f, lanes, pick(0), piece), _gather_pieces(f, lanes, pick(1), piece)
+    even, odd = _gather_pieces(lanes, pick(0), piece), _gather_pieces(lanes, pick(1), piece)
     return [row for pair in zip(even, odd, strict=True) for row in pair]
 
 
-def pack_columns(lanes: Lanes) -> str:
-    """`pack_columns(groups, source, rows, panel, vectors)`: a panel from a source whose *columns* are the panel's rows.
+def _write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
+    """`pack_columns(groups, source, rows, out, vectors, step, mask)`: a matrix transposed on its way into a panel.
 
-    Lane j of the panel is row j of the source: `rows` holds (byte offset, pointer to uint16 lane masks) for each lane;
-    masks are indexed by group. Each of `groups` steps takes one vector of consecutive elements of every row.
+    Lane j of row k of the panel is element k of row j of the source: `rows` holds (byte offset, pointer to uint16 lane
+    masks) for each lane, masks indexed by group. Each of `groups` steps takes one vector of every row. Rows of the panel
+    are `step` bytes apart. `scatter_columns` writes only the lanes in `mask` of every vector.
     """
-    f = Function("pack_columns", "i64 %groups, ptr %source, ptr %rows, ptr %panel, i64 %vectors")
+    arguments = [("i64", "groups"), ("ptr", "source"), ("ptr", "rows"), ("ptr", "out")]
+    f = Function(module, name, [*arguments, ("i64", "vectors"), ("i64", "step"), ("i64", "mask")])
+    lanes = Lanes(f, dtype)
     n, width = lanes.count, lanes.bytes
-    panel_step = f.multiply("%vectors", width)
-    group_step = f.multiply(panel_step, n)
-    with f.repeat("%vectors") as j:
-        table = f.offset("%rows", f.multiply(j, 16 * n))
-        out = f.slot("ptr", f.offset("%panel", f.multiply(j, width)))
-        with f.repeat("%groups") as g:
-            source = f.offset("%source", f.multiply(g, width))
-            mask_offset = f.multiply(g, 2)
-            rows = []
+    group_step = f.mul("%step", n)
+    written = lanes.mask("%mask", "i64") if masked else None
+    with _repeat(f, "%vectors") as j:
+        table = f.offset("%rows", f.mul(j, 16 * n))
+        out_at = f.variable("ptr", f.offset("%out", f.mul(j, width)))
+        with _repeat(f, "%groups") as g:
+            source = f.offset("%source", f.mul(g, width))
+            mask_offset = f.mul(g, 2)
+            columns = []
             for i in range(n):
                 masks = f.value(f"load ptr, ptr {f.offset(table, 16 * i + 8)}")
-                bits = f.value(f"load i16, ptr {f.offset(masks, mask_offset)}")
-                row = f.value(f"load i64, ptr {f.offset(table, 16 * i)}")
-                rows.append(lanes.load(f, f.offset(source, row), lanes.mask(f, bits, "i16")))
-            to = f.get("ptr", out)
-            for i, x in enumerate(transpose(f, lanes, rows)):
-                lanes.store(f, x, f.offset(to, f.multiply(panel_step, i)), align=width)
-            f.set("ptr", out, f.offset(to, group_step))
-    return f.text()
+                read = lanes.mask(f.value(f"load i16, ptr {f.offset(masks, mask_offset)}"), "i16")
+                columns.append(lanes.load(f.offset(source, f.value(f"load i64, ptr {f.offset(table, 16 * i)}")), read))
+            out = f.value(f"load ptr, ptr {out_at}")
+            for i, x in enumerate(_transpose(lanes, columns)):
+                lanes.store(x, f.offset(out, f.mul("%step", i) if i else 0), written)
+            f.do(f"store ptr {f.offset(out, group_step)}, ptr {out_at}")
+    f.finish()
 
 
 def kernel_name(vectors: int, height: int, make: bool) -> str:
     return f"mk_{vectors}_{height}_{'make' if make else 'use'}"
 
 
-def kernel_names(machine: Machine) -> list[str]:
+def kernel_names(target: Target) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
-    names = ["pack_columns"]
+    names = ["pack_columns", "scatter_columns"]
     for vectors in range(1, MAX_VECTORS + 1):
-        heights = range(max_height(machine, vectors) + 1)
+        heights = range(max_height(target, vectors) + 1)
         names += [kernel_name(vectors, h, True) for h in heights]
         names += [kernel_name(vectors, h, False) for h in heights[1:]]
     return names
 
 
-def layout(machine: Machine, element: Element) -> list[int]:
+def layout(target: Target, dtype: str) -> list[int]:
     """The numbers that C++ needs beside the addresses."""
-    heights = [max_height(machine, v) for v in range(1, MAX_VECTORS + 1)]
-    return [machine.vector_bytes // element.bytes, *heights, int(machine.masked), machine.l2_bytes]
+    heights = [max_height(target, v) for v in range(1, MAX_VECTORS + 1)]
+    return [target.vector_bytes // ELEMENT_BYTES[dtype], *heights, int(target.masks), target.l2]
 
 
-def module(machine: Machine, element: Element) -> str:
-    """LLVM IR of every kernel of one element type."""
-    lanes = Lanes(machine, element)
-    parts = [f'target triple = "{machine.triple}"\n', lanes.declarations(), pack_columns(lanes)]
+def module(target: Target, dtype: str) -> Module:
+    """Every kernel of one element type."""
+    result = Module(target)
+    _write_columns(result, dtype, "pack_columns", masked=False)
+    _write_columns(result, dtype, "scatter_columns", masked=True)
     for vectors in range(1, MAX_VECTORS + 1):
-        for height in range(max_height(machine, vectors) + 1):
-            parts.append(MicroKernel(lanes, vectors, height, True).write())
+        for height in range(max_height(target, vectors) + 1):
+            _MicroKernel(result, dtype, vectors, height, True).write()
             if height:
-                parts.append(MicroKernel(lanes, vectors, height, False).write())
-    width = f'"prefer-vector-width"="{8 * machine.vector_bytes}"'
-    parts.append(f'attributes #0 = {{ nounwind {width} "target-cpu"="{machine.cpu}" "no-builtins" }}\n')
-    return "".join(parts)
+                _MicroKernel(result, dtype, vectors, height, False).write()
+    return result
+
+
+def compile_family(target: Target, dtype: str) -> Code:
+    """The kernels of one element type as flat code."""
+    return compile_code(module(target, dtype))
+
+
+def micro_kernels(dtype: str, target: Target | None = None) -> tuple[list[int], list[int]]:
+    """Layout and addresses for C++'s `install_micro_kernels`.
+
+    Args:
+        dtype: "f32" or "f64".
+        target: the host's own by default.
+    """
+    chosen = target or targets.host()
+    key = f"contract|micro||{dtype}|c|{chosen.level}"
+    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
+    return layout(chosen, dtype), [addresses[name] for name in kernel_names(chosen)]
