@@ -1,8 +1,8 @@
 """Micro-kernels of contractions (GEMM and convolution): one family for every shape.
 
-A micro-kernel multiplies a tile of `height` rows of A by a panel of `vectors` SIMD vectors of B over the depth K and adds
-it to a tile of C kept in registers. Depth, strides, lane masks, epilogue and addresses are run-time arguments (`FIELDS`,
-the C++ struct `MicroArgs`), so nothing is compiled per shape. There are two modes:
+A micro-kernel multiplies a tile of `height` rows of A by a panel of `vectors` SIMD vectors of B over the depth K; the
+tile of C stays in registers. Depth, strides, lane masks, epilogue and addresses are run-time arguments (`FIELDS`, the
+C++ struct `MicroArgs`), so nothing is compiled per shape. There are two modes:
 
 * `use`:  B is a packed panel, K rows of `vectors` aligned vectors.
 * `make`: B is read where it lies, through a table of taps (offset, lane masks), and stored to the panel for the tiles
@@ -24,8 +24,9 @@ from .target import Target
 
 # The fields of MicroArgs (csrc/runtime/contract/kernels.h), eight bytes each; strides are in bytes.
 FIELDS = (
-    "k a a_row a_col b c c_row mask flags column_bias row_bias panel panel_step taps taps_end channel_step prefetch"
-).split()
+    *("k", "a", "a_row", "a_col", "b", "c", "c_row", "mask", "flags", "column_bias", "row_bias"),
+    *("panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"),
+)
 _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
 _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"}
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
@@ -293,7 +294,7 @@ def _transpose(lanes: Lanes, rows: list[str]) -> list[str]:
 
 
 def _transpose_pieces(lanes: Lanes, rows: list[str], piece: int) -> list[str]:
-    """`piece` rows: transpose each 128-bit piece by perfect shuffles (interleave low halves, interleave high halves)."""
+    """`piece` rows: transpose each 128-bit piece by perfect shuffles (interleave low, then high halves)."""
     half = piece // 2
 
     def interleave(a: str, b: str, first: int) -> str:
@@ -322,8 +323,8 @@ def _write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     """`pack_columns(groups, source, rows, out, vectors, step, mask)`: a matrix transposed on its way into a panel.
 
     Lane j of row k of the panel is element k of row j of the source: `rows` holds (byte offset, pointer to uint16 lane
-    masks) for each lane, masks indexed by group. Each of `groups` steps takes one vector of every row. Rows of the panel
-    are `step` bytes apart. `scatter_columns` writes only the lanes in `mask` of every vector.
+    masks) for each lane, masks indexed by group. Each of `groups` steps takes one vector of every row. Rows of the
+    panel are `step` bytes apart. `scatter_columns` writes only the lanes in `mask` of every vector.
     """
     arguments = [("i64", "groups"), ("ptr", "source"), ("ptr", "rows"), ("ptr", "out")]
     f = Function(module, name, [*arguments, ("i64", "vectors"), ("i64", "step"), ("i64", "mask")])
