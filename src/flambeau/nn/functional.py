@@ -4,7 +4,10 @@ A name that the table defines comes from there; what is only composed here stand
 """
 
 from flambeau import functional_ns as o
+from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward, scaled_dot_product_attention
+from flambeau.nn._ctc import ctc_loss
 from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance
+from flambeau.nn._interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from flambeau.nn._losses import (
     LinearCrossEntropyOptions,
     binary_cross_entropy,
@@ -30,5 +33,42 @@ from flambeau.nn._losses import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from flambeau.nn._normalization import (
+    bilinear,
+    glu,
+    group_norm,
+    instance_norm,
+    local_response_norm,
+    rms_norm,
+    softmin,
+)
+from flambeau.nn._padding import pad
+from flambeau.nn._pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
+    embedding_bag,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
+from flambeau.nn._random import (
+    alpha_dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    feature_alpha_dropout,
+    gumbel_softmax,
+)
+from flambeau.nn._shapes import channel_shuffle, fold, one_hot, pixel_shuffle, pixel_unshuffle, unfold
 
 globals().update(o.functional())

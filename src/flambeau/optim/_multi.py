@@ -223,3 +223,57 @@ def _rprop(param: Tensor, grad: Tensor, state: State, s: dict[str, Any]) -> None
     grad = o.where(agreement < 0, 0, grad)  # after a change of sign the step is skipped
     param.addcmul_(grad.sign(), size, value=-1)
     previous.copy_(grad)
+
+
+@program("adafactor")
+def _adafactor(param: Tensor, grad: Tensor, state: State, s: dict[str, Any]) -> None:
+    step = counted(state)
+    eps1, eps2 = s["eps"]
+    eps1 = o.finfo(param.dtype).eps if eps1 is None else eps1
+    forget = step ** s["beta2_decay"]
+    rate = min(s["lr"], 1 / math.sqrt(step)) * max(eps2, param.norm(2).item() / math.sqrt(param.numel()))
+    if s["weight_decay"] != 0:
+        param.mul_(1 - s["lr"] * s["weight_decay"])
+    if grad.dim() > 1:
+        rows, columns = state["row_var"], state["col_var"]
+        rows.lerp_(grad.square().mean(-1, keepdim=True), forget)
+        columns.lerp_(grad.square().mean(-2, keepdim=True), forget)
+        estimate = rows @ columns
+        estimate.div_(rows.mean(-2, keepdim=True).clamp_(min=eps1))
+    else:
+        state["variance"].lerp_(grad.square(), forget)
+        estimate = state["variance"].clone()
+    update = estimate.clamp_(min=eps1 * eps1).rsqrt_().mul_(grad)
+    size = update.norm(2).item() / (math.sqrt(update.numel()) * s["d"])
+    param.add_(update, alpha=-rate / max(1.0, size))
+
+
+@program("muon")
+def _muon(param: Tensor, grad: Tensor, state: State, s: dict[str, Any]) -> None:
+    buffer = state["momentum_buffer"]
+    buffer.lerp_(grad, 1 - s["momentum"])
+    update = grad.lerp(buffer, s["momentum"]) if s["nesterov"] else buffer
+    update = _orthogonalized(update, s["ns_coefficients"], s["ns_steps"], s["eps"])
+    param.mul_(1 - s["lr"] * s["weight_decay"])
+    param.add_(update, alpha=-s["lr"] * _matrix_scale(s["adjust_lr_fn"], param.shape))
+
+
+def _orthogonalized(grad: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """Newton and Schulz's iteration towards the nearest orthogonal matrix, in bfloat16."""
+    a, b, c = coefficients
+    x = grad.bfloat16()
+    tall = grad.size(0) > grad.size(1)
+    x = x.T if tall else x
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return (x.T if tall else x).to(grad.dtype)
+
+
+def _matrix_scale(how: str | None, shape: Sequence[int]) -> float:
+    """By how much the rate of a matrix differs from that given."""
+    rows, columns = shape[:2]
+    if how == "match_rms_adamw":
+        return 0.2 * math.sqrt(max(rows, columns))
+    return math.sqrt(max(1, rows / columns))

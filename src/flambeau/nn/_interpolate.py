@@ -1,0 +1,225 @@
+"""Resampling of images as a composition of operators. `nn.functional` gives it out."""
+
+from __future__ import annotations
+
+import math
+import struct
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from flambeau import functional_ns as o
+from flambeau.nn._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+
+Tensor = o.Tensor
+Taps = tuple[list[list[int]], list[list[float]]]  # for every tap: the place it reads and its weight, by output
+
+_DIMS_OF_MODE = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
+
+
+def _float32(x: float) -> float:
+    """Rounded to float32, in which positions are computed."""
+    return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Makes images, signals or volumes larger or smaller.
+
+    Args:
+        size: the new spatial sizes.
+        scale_factor: what the spatial sizes are multiplied by, in place of `size`.
+        mode: "nearest", "nearest-exact", "linear" (3D input), "bilinear" or "bicubic" (4D), "trilinear" (5D), "area".
+        align_corners: centres of the corner elements stay where they are; otherwise outer edges do.
+        recompute_scale_factor: resample by the ratio of the sizes instead of by `scale_factor`.
+        antialias: average where the image becomes smaller; for bilinear and bicubic.
+    """
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
+                "trilinear"
+            )
+    elif align_corners is None:
+        align_corners = False
+    sizes, scales = _output(input, size, scale_factor, recompute_scale_factor)
+    _check_mode(input, mode, antialias)
+    if mode == "area":
+        pools = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}
+        return pools[input.dim()](input, sizes)
+    for i, (out, scale) in enumerate(zip(sizes, scales, strict=True)):
+        input = _resampled(input, i + 2, out, scale, mode, bool(align_corners), antialias)
+    return input
+
+
+def _output(input: Tensor, size: Any, scale_factor: Any, recompute: bool | None) -> tuple[list[int], list[Any]]:
+    """The spatial sizes to make, and for each the scale to resample by (None: the ratio of the sizes)."""
+    dims = input.dim() - 2
+    if size is not None and scale_factor is not None:
+        raise ValueError("only one of size or scale_factor should be defined")
+    if size is None and scale_factor is None:
+        raise ValueError("either size or scale_factor should be defined")
+    if size is not None:
+        sizes = [size] * dims if isinstance(size, int) else list(size)
+        if len(sizes) != dims:
+            raise ValueError(
+                "Input and output must have the same number of spatial dimensions, but got input with spatial "
+                f"dimensions of {list(input.shape[2:])} and output size of {size}. Please provide input tensor in (N, "
+                "C, d1, d2, ...,dK) format and output size in (o1, o2, ...,oK) format."
+            )
+        if recompute:
+            raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
+        return sizes, [None] * dims
+    factors = list(scale_factor) if isinstance(scale_factor, (list, tuple)) else [scale_factor] * dims
+    if len(factors) != dims:
+        raise ValueError(
+            "Input and scale_factor must have the same number of spatial dimensions, but got input with spatial "
+            f"dimensions of {list(input.shape[2:])} and scale_factor of shape {scale_factor}. Please provide input "
+            "tensor in (N, C, d1, d2, ...,dK) format and scale_factor in (s1, s2, ...,sK) format."
+        )
+    sizes = [math.floor(float(n) * factor) for n, factor in zip(input.shape[2:], factors, strict=True)]
+    return sizes, [None] * dims if recompute else factors
+
+
+def _check_mode(input: Tensor, mode: str, antialias: bool) -> None:
+    if antialias and not (mode in ("bilinear", "bicubic") and input.dim() == 4):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input"
+        )
+    dims = input.dim()
+    if mode in _DIMS_OF_MODE and dims in (3, 4, 5):
+        if dims != _DIMS_OF_MODE[mode]:
+            raise NotImplementedError(f"Got {dims}D input, but {mode} mode needs {_DIMS_OF_MODE[mode]}D input")
+    elif dims not in (3, 4, 5) or mode not in ("nearest", "nearest-exact", "area"):
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {dims}D) for the modes: nearest | linear | "
+            f"bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+        )
+
+
+def _resampled(
+    x: Tensor, dim: int, out: int, scale_factor: float | None, mode: str, align_corners: bool, antialias: bool
+) -> Tensor:
+    """The tensor with one dimension resampled; all modes are separable."""
+    size = x.size(dim)
+    if size < 1 or out < 1:
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input (size: {size}) output (size: {out})"
+        )
+    if mode in ("nearest", "nearest-exact"):
+        places = _nearest(size, out, scale_factor, mode == "nearest-exact")
+        return x if places == list(range(size)) else x.index_select(dim, o.tensor(places, device=x.device))
+    kernel = "cubic" if mode == "bicubic" else "linear"
+    if antialias:
+        places, weights = _smooth_taps(size, out, scale_factor, align_corners, kernel)
+    else:
+        places, weights = _taps(size, out, scale_factor, align_corners, kernel)
+    shape = [1] * x.dim()
+    shape[dim] = out
+    total = None
+    for where, weight in zip(places, weights, strict=True):
+        part = x.index_select(dim, o.tensor(where, device=x.device))
+        part = part * o.tensor(weight, dtype=x.dtype, device=x.device).view(shape)
+        total = part if total is None else total + part
+    return total
+
+
+@lru_cache(maxsize=256)
+def _nearest(size: int, out: int, scale_factor: float | None, exact: bool) -> list[int]:
+    scale = _float32(1.0 / scale_factor if scale_factor else size / out)
+    offset = 0.5 if exact else 0.0
+    return [min(math.floor(_float32((i + offset) * scale)), size - 1) for i in range(out)]
+
+
+def _scale(size: int, out: int, scale_factor: float | None, align_corners: bool) -> float:
+    if align_corners:
+        return (size - 1) / (out - 1) if out > 1 else 0.0
+    return 1.0 / scale_factor if scale_factor else size / out
+
+
+def _linear_weights(t: float) -> list[float]:
+    return [1 - t, t]
+
+
+def _cubic(x: float, a: float) -> float:
+    """Keys' cubic kernel."""
+    x = abs(x)
+    if x <= 1:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+    return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a if x < 2 else 0.0
+
+
+def _cubic_weights(t: float) -> list[float]:
+    return [_cubic(x, -0.75) for x in (t + 1, t, 1 - t, 2 - t)]
+
+
+@lru_cache(maxsize=256)
+def _taps(size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str) -> Taps:
+    weights_of: Callable[[float], list[float]] = _cubic_weights if kernel == "cubic" else _linear_weights
+    before = 1 if kernel == "cubic" else 0
+    scale = _scale(size, out, scale_factor, align_corners)
+    places, weights = [], []
+    for i in range(out):
+        at = i * scale if align_corners else (i + 0.5) * scale - 0.5
+        at = max(at, 0.0) if kernel == "linear" else at
+        first = math.floor(at)
+        row = weights_of(at - first)
+        places.append([min(max(first - before + k, 0), size - 1) for k in range(len(row))])
+        weights.append(row)
+    return [list(column) for column in zip(*places, strict=True)], [
+        list(column) for column in zip(*weights, strict=True)
+    ]
+
+
+@lru_cache(maxsize=256)
+def _smooth_taps(size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str) -> Taps:
+    """Taps of a kernel that is as wide as an output element is in the input."""
+    scale = _scale(size, out, scale_factor, align_corners)
+    radius = 2.0 if kernel == "cubic" else 1.0
+    support = radius * max(scale, 1.0)
+    narrow = 1.0 / max(scale, 1.0)
+    rows = []
+    for i in range(out):
+        centre = scale * (i + 0.5)
+        first = max(int(centre - support + 0.5), 0)
+        end = min(int(centre + support + 0.5), size)
+        xs = [(j - centre + 0.5) * narrow for j in range(first, end)]
+        row = [_cubic(x, -0.5) if kernel == "cubic" else max(0.0, 1.0 - abs(x)) for x in xs]
+        total = sum(row)
+        rows.append((first, [w / total for w in row]))
+    width = max(len(row) for _, row in rows)
+    places = [[min(first + k, size - 1) for first, _ in rows] for k in range(width)]
+    weights = [[row[k] if k < len(row) else 0.0 for _, row in rows] for k in range(width)]
+    return places, weights
+
+
+def upsample(
+    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
+) -> Tensor:
+    """The old name of `interpolate`."""
+    warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` with mode "nearest"."""
+    warnings.warn(
+        "`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
+    )
+    return interpolate(input, size, scale_factor, mode="nearest")
+
+
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` with mode "bilinear" and aligned corners."""
+    warnings.warn(
+        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
+    )
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)

@@ -1,0 +1,310 @@
+"""Pooling as compositions of operators. `nn.functional` gives it out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from flambeau import functional_ns as o
+
+Tensor = o.Tensor
+
+
+def _sizes(value: Any, n: int) -> tuple[Any, ...]:
+    return (value,) * n if value is None or isinstance(value, int) else tuple(value)
+
+
+def _lp_pool(input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool, n: int) -> Tensor:
+    """(sum of x^p over every window)^(1/p), as an average pool of powers."""
+    kernel = _sizes(kernel_size, n)
+    average = getattr(o, f"avg_pool{n}d")
+    steps = kernel if stride is None else _sizes(stride, n)
+    mean = average(input.pow(norm_type), kernel, steps, 0, ceil_mode)
+    return (mean.sign() * o.relu(mean.abs())).mul(math.prod(kernel)).pow(1.0 / norm_type)
+
+
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of every window of the last dimension."""
+    return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 1)
+
+
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of every window of the last two dimensions."""
+    return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 2)
+
+
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of every window of the last three dimensions."""
+    return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 3)
+
+
+def _output_sizes(input: Tensor, output_size: Any, n: int, name: str) -> tuple[int, ...]:
+    sizes = _sizes(output_size, n)
+    if len(sizes) != n:
+        raise RuntimeError(f"{name}: output_size must be {n}, but got {len(sizes)}")
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(input.shape)}")
+    if any(size is not None and size < 0 for size in sizes):
+        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but received {sizes}")
+    for dim in range(input.dim() - n, input.dim()):
+        if input.size(dim) == 0:
+            raise RuntimeError(
+                f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
+                f"{list(input.shape)} with dimension {dim} being empty"
+            )
+    return tuple(have if want is None else want for have, want in zip(input.shape[-n:], sizes, strict=True))
+
+
+def _window(i: int, size: int, out: int) -> tuple[int, int]:
+    """The part of a dimension that output i of an adaptive pool covers."""
+    return i * size // out, -(-(i + 1) * size // out)
+
+
+def _adaptive_average(input: Tensor, output_size: Any, n: int) -> Tensor:
+    sizes = _output_sizes(input, output_size, n, f"adaptive_avg_pool{n}d")
+    whole = input.shape[-n:]
+    if all(size == 1 for size in sizes):
+        return input.mean(tuple(range(-n, 0)), keepdim=True)
+    if all(size and have % size == 0 for have, size in zip(whole, sizes, strict=True)):
+        kernel = tuple(have // size for have, size in zip(whole, sizes, strict=True))
+        return getattr(o, f"avg_pool{n}d")(input, kernel, kernel)
+    for dim, size in zip(range(input.dim() - n, input.dim()), sizes, strict=True):
+        input = _averaged(input, dim, size)
+    return input
+
+
+def _averaged(input: Tensor, dim: int, out: int) -> Tensor:
+    """Means of windows along one dimension; the mean of a box is the mean of means."""
+    windows = [_window(i, input.size(dim), out) for i in range(out)]
+    parts = [input.narrow(dim, begin, end - begin).mean(dim, keepdim=True) for begin, end in windows]
+    return o.cat(parts, dim) if parts else input.narrow(dim, 0, 0)
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows that give the output size asked for."""
+    return _adaptive_average(input, output_size, 1)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows that give the output size asked for."""
+    return _adaptive_average(input, output_size, 2)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows that give the output size asked for."""
+    return _adaptive_average(input, output_size, 3)
+
+
+def _adaptive_max(input: Tensor, output_size: Any, n: int) -> tuple[Tensor, Tensor]:
+    """Largest elements of windows, and where in the input they stand."""
+    sizes = _output_sizes(input, output_size, n, f"adaptive_max_pool{n}d")
+    whole = input.shape[-n:]
+    places = o.zeros((1,) * (2 * n), dtype=o.int64, device=input.device)  # of (out1, window1, out2, window2, ...)
+    for d, (have, out) in enumerate(zip(whole, sizes, strict=True)):
+        windows = [_window(i, have, out) for i in range(out)]
+        width = max((end - begin for begin, end in windows), default=0)
+        # Shorter windows repeat their last element, which changes no maximum.
+        rows = [[min(begin + j, end - 1) for j in range(width)] for begin, end in windows]
+        shape = [1] * (2 * n)
+        shape[2 * d : 2 * d + 2] = [out, width]
+        step = math.prod(whole[d + 1 :])
+        places = places + o.tensor(rows, dtype=o.int64, device=input.device).view(shape) * step
+    order = [*range(0, 2 * n, 2), *range(1, 2 * n, 2)]
+    places = places.permute(order).reshape(math.prod(sizes), -1)
+    lead = input.shape[:-n]
+    windows_of = input.reshape(*lead, -1)[..., places]
+    values, which = windows_of.max(-1)
+    places = places.expand_as(windows_of).gather(-1, which.unsqueeze(-1)).squeeze(-1)
+    return values.reshape(*lead, *sizes), places.reshape(*lead, *sizes)
+
+
+def _adaptive_max_pool(n: int) -> tuple[Any, Any]:
+    def with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Tensor, Tensor]:
+        return _adaptive_max(input, output_size, n)
+
+    def pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        values, places = _adaptive_max(input, output_size, n)
+        return (values, places) if return_indices else values
+
+    pool.__name__ = f"adaptive_max_pool{n}d"
+    pool.__doc__ = "Largest elements of windows that give the output size asked for, and where they stand."
+    with_indices.__name__ = pool.__name__ + "_with_indices"
+    with_indices.__doc__ = pool.__doc__
+    return pool, with_indices
+
+
+adaptive_max_pool1d, adaptive_max_pool1d_with_indices = _adaptive_max_pool(1)
+adaptive_max_pool2d, adaptive_max_pool2d_with_indices = _adaptive_max_pool(2)
+adaptive_max_pool3d, adaptive_max_pool3d_with_indices = _adaptive_max_pool(3)
+
+
+def _unpooled_size(
+    input: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], output_size: Any, n: int
+) -> list[int]:
+    sizes = input.shape[-n:]
+    plain = [(s - 1) * step - 2 * p + k for s, step, p, k in zip(sizes, stride, padding, kernel, strict=True)]
+    if output_size is None:
+        return plain
+    wanted = list(output_size)
+    if len(wanted) == n + 2:
+        wanted = wanted[2:]
+    if len(wanted) != n:
+        raise ValueError(
+            f"output_size should be a sequence containing {n} or {n + 2} elements, but it has a length of "
+            f"'{len(wanted)}'"
+        )
+    for i, (size, default, step) in enumerate(zip(wanted, plain, stride, strict=True)):
+        if not default - step < size < default + step:
+            raise ValueError(
+                f'invalid output_size "{wanted}" (dim {i} must be between {default - step} and {default + step})'
+            )
+    return wanted
+
+
+def _max_unpool(
+    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any, n: int
+) -> Tensor:
+    kernel = _sizes(kernel_size, n)
+    steps = kernel if stride is None else _sizes(stride, n)
+    size = _unpooled_size(input, kernel, steps, _sizes(padding, n), output_size, n)
+    if indices.dtype != o.int64:
+        raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")
+    if indices.shape != input.shape:
+        raise RuntimeError(
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices "
+            f"tensor with shape: {list(indices.shape)}"
+        )
+    total = math.prod(size)
+    lead = input.shape[:-n]
+    if indices.numel() and (indices.min().item() < 0 or indices.max().item() >= total):
+        raise RuntimeError(
+            f"Found an invalid max index: {int(indices.max().item())} (output volumes are of size "
+            f"{'x'.join(str(s) for s in size)}"
+        )
+    flat = o.zeros((*lead, total), dtype=input.dtype, device=input.device)
+    flat = flat.scatter(-1, indices.reshape(*lead, -1), input.reshape(*lead, -1))
+    return flat.reshape(*lead, *size)
+
+
+def max_unpool1d(
+    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """Puts elements back where `max_pool1d` found them; zeros elsewhere."""
+    return _max_unpool(input, indices, kernel_size, stride, padding, output_size, 1)
+
+
+def max_unpool2d(
+    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """Puts elements back where `max_pool2d` found them; zeros elsewhere."""
+    return _max_unpool(input, indices, kernel_size, stride, padding, output_size, 2)
+
+
+def max_unpool3d(
+    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """Puts elements back where `max_pool3d` found them; zeros elsewhere."""
+    return _max_unpool(input, indices, kernel_size, stride, padding, output_size, 3)
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Sums, means or maxima of bags of embeddings.
+
+    Args:
+        input: (N, L): N bags of L; or all bags one after the other, with `offsets` where each begins.
+        per_sample_weights: factors of the embeddings, with mode "sum" only.
+        padding_idx: an entry that does not count.
+    """
+    if weight.dtype == o.int64 and input.is_floating_point():
+        warnings.warn(
+            "Argument order of nn.functional.embedding_bag was changed. Usage `embedding_bag(weight, input, ...)` is "
+            "deprecated, and should now be `embedding_bag(input, weight, ...)`.",
+            stacklevel=2,
+        )
+        weight, input = input, weight
+    if per_sample_weights is not None and input.size() != per_sample_weights.size():
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not None, then it must have "
+            f"the same shape as the input ({list(input.shape)})"
+        )
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got "
+            f"mode='{mode}'). Please open a feature request on GitHub."
+        )
+    if mode == "max" and (scale_grad_by_freq or sparse):
+        what = "scaling the gradient by the frequency" if scale_grad_by_freq else "sparse weights"
+        raise ValueError(f"max mode does not support {what}")
+    entries, bag, bags = _bags(input, offsets, include_last_offset)
+    vectors = o.embedding(entries, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    if per_sample_weights is not None:
+        vectors = vectors * per_sample_weights.reshape(-1, 1)
+    padding = None if padding_idx is None else padding_idx % weight.size(0)
+    counts = o.ones_like(entries) if padding is None else (entries != padding).to(o.int64)
+    if mode == "max":
+        return _bag_maxima(vectors, bag, bags, counts)
+    if padding is not None:
+        vectors = vectors * counts.to(vectors.dtype).unsqueeze(1)
+    total = o.zeros((bags, weight.size(1)), dtype=weight.dtype, device=weight.device).index_add(0, bag, vectors)
+    if mode == "sum":
+        return total
+    sizes = o.zeros((bags,), dtype=o.int64, device=weight.device).index_add(0, bag, counts)
+    return total / sizes.clamp(min=1).to(total.dtype).unsqueeze(1)
+
+
+def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor, int]:
+    """All entries, the bag of each, and how many bags there are."""
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                f"sequences. However, found offsets of type {type(offsets)}"
+            )
+        rows, length = input.shape
+        return input.reshape(-1), o.arange(rows, device=input.device).repeat_interleave(length), rows
+    if input.dim() != 1:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    if offsets is None:
+        raise ValueError("offsets has to be a 1D Tensor but got None")
+    if offsets.dim() != 1:
+        raise ValueError("offsets has to be a 1D Tensor")
+    begins = offsets.to(o.int64)
+    if begins.numel() and begins[0].item() != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, "
+            f"got {begins[0].item()}"
+        )
+    if begins.numel() and begins[-1].item() > input.numel():
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length({input.numel()}) but got offsets[-1] of "
+            f"{begins[-1].item()}"
+        )
+    if include_last_offset:
+        begins = begins[:-1]
+    ends = o.cat([begins[1:], o.tensor([input.numel()], dtype=o.int64, device=input.device)])
+    bags = begins.numel()
+    return input, o.arange(bags, device=input.device).repeat_interleave(ends - begins), bags
+
+
+def _bag_maxima(vectors: Tensor, bag: Tensor, bags: int, counts: Tensor) -> Tensor:
+    parts = []
+    for i in range(bags):
+        members = vectors[(bag == i) & (counts > 0)]
+        empty = o.zeros((vectors.size(1),), dtype=vectors.dtype, device=vectors.device)
+        parts.append(members.max(0)[0] if members.size(0) else empty)
+    return o.stack(parts) if parts else vectors[:0]
