@@ -8,6 +8,7 @@ vectors, and a tail under a mask, or element by element where the target has no 
 stores, so an output may be exactly one of the inputs.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from flambeau.ir import types as t
@@ -25,7 +26,7 @@ CONTIGUOUS, BROADCAST, STRIDED = "c", "b", "s"
 
 def emit(module: Module, program: ScalarProgram, classes: str, name: str) -> None:
     """Writes the kernel of a program for operands of these classes."""
-    _Kernel(module, program, classes, name).write()
+    Kernel(module, program, classes, name).write()
 
 
 def usual_nodes(roots: tuple[Expr, ...]) -> list[Expr]:
@@ -55,14 +56,16 @@ class _Operand:
     row: str = ""  # address of the row's first element
 
 
-class _Kernel:
+class Kernel:
+    """Writes the kernel of a program; `codegen.ptx` changes how rows and elements are gone through."""
+
     def __init__(self, module: Module, program: ScalarProgram, classes: str, name: str):
         dtypes = [*program.outputs, *program.inputs]
         if len(classes) != len(dtypes):
             raise ValueError(f"{len(classes)} classes for {len(dtypes)} operands of {program.name}")
         self.program = program
         self.roots = program.lowered
-        self.function = Function(module, name, ARGUMENTS)
+        self.function = self.begin(module, name)
         operands = [_Operand(d, c, k) for k, (d, c) in enumerate(zip(dtypes, classes, strict=True))]
         self.outputs = operands[: len(program.outputs)]
         self.inputs = operands[len(program.outputs) :]
@@ -74,6 +77,10 @@ class _Kernel:
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         self.masked = module.target.masks and not irregular and self.lanes >= 8
         self.unroll = 1 if irregular else self._unroll()
+
+    def begin(self, module: Module, name: str) -> Function:
+        """The function that is being written."""
+        return Function(module, name, ARGUMENTS)
 
     def _lanes(self, target: Target) -> int:
         storage = max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
@@ -94,29 +101,33 @@ class _Kernel:
         for o in self.operands:
             if o.kind == STRIDED:
                 o.step = self._stride(o.number)
-        with f.loop(0, "%m") as r:
+        with self.rows() as r:
             for o, base, row in zip(self.operands, bases, rows, strict=True):
                 o.row = f.offset(base, f.mul(r, row))
-            self._row()
+            self.outside = Outside(f, f.section(), self._row_leaf)
+            self.row()
         f.finish()
+
+    def rows(self) -> AbstractContextManager[str]:
+        """The loop over rows."""
+        return self.function.loop(0, "%m")
 
     def _stride(self, position: int) -> str:
         f = self.function
         return f.value(f"load i64, ptr {f.offset('%stride', position, 'i64')}, align 8")
 
-    def _row(self) -> None:
+    def row(self) -> None:
         """Vectors of falling width, each loop going on where the one before stopped."""
         f = self.function
-        self.outside = Outside(f, f.section(), self._row_leaf)
         done: str | int = 0
         for vectors in ([self.unroll] if self.unroll > 1 else []) + ([] if self.masked else [1]):
             done = self._vectors(vectors, done)
         if self.masked:
             with f.loop(done, "%n", self.lanes) as i:
-                self._step(i, [0], self.lanes, tail_mask(f, self.lanes, f.value(f"sub i64 %n, {i}")))
+                self.step(i, [0], self.lanes, tail_mask(f, self.lanes, f.value(f"sub i64 %n, {i}")))
         elif self.lanes > 1:
             with f.loop(done, "%n") as i:
-                self._step(i, [0], 1)
+                self.step(i, [0], 1)
 
     def _vectors(self, vectors: int, start: str | int) -> str:
         """Whole steps of some vectors from `start`; returns where they end."""
@@ -124,7 +135,7 @@ class _Kernel:
         step = vectors * self.lanes
         end = "%n" if step == 1 else f.value(f"and i64 %n, {-step}")
         with f.loop(start, end, step) as i:
-            self._step(i, [k * self.lanes for k in range(vectors)], self.lanes)
+            self.step(i, [k * self.lanes for k in range(vectors)], self.lanes)
         return end
 
     def _row_leaf(self, e: Expr) -> str:
@@ -134,7 +145,7 @@ class _Kernel:
         o = self.inputs[number]
         return Memory(self.function, Elements(self.function, 1, self._row_leaf)).load(o.dtype, o.row)[part]
 
-    def _step(self, i: str, offsets: list[int], lanes: int, mask: str | None = None) -> None:
+    def step(self, i: str, offsets: list[int], lanes: int, mask: str | None = None) -> None:
         """Elements i + offset .. i + offset + lanes for each offset: all loads, then results and stores."""
         f = self.function
         streams = [_Stream(self, f.add(i, offset), lanes, mask) for offset in offsets]
@@ -147,7 +158,7 @@ class _Kernel:
 class _Stream:
     """One vector of elements on its way through the program."""
 
-    def __init__(self, kernel: _Kernel, position: str, lanes: int, mask: str | None):
+    def __init__(self, kernel: Kernel, position: str, lanes: int, mask: str | None):
         self.kernel = kernel
         self.position = position
         self.mask = mask

@@ -1,5 +1,7 @@
 """Loop programs as LLVM: `void k(char** ptr, const int64_t* ints, int64_t begin, int64_t end, const Slot* params)`."""
 
+from contextlib import AbstractContextManager
+
 from flambeau.ir import loop as ir
 from flambeau.ir.expr import Expr
 from flambeau.ir.program import lower
@@ -13,23 +15,33 @@ ARGUMENTS = [("ptr", "ptr"), ("ptr", "ints"), ("i64", "begin"), ("i64", "end"), 
 
 def emit(module: Module, program: ir.LoopProgram, classes: str, name: str) -> None:
     """Writes the kernel of a loop program. Its buffers are contiguous: there are no classes."""
-    _Writer(module, program, name).write()
+    Writer(module, program, name).write()
 
 
-class _Writer:
+class Writer:
+    """Writes the kernel of a program; `codegen.ptx` gives every thread iterations of its own."""
+
     def __init__(self, module: Module, program: ir.LoopProgram, name: str):
-        self.function = Function(module, name, ARGUMENTS)
         self.program = program
+        self.function = self.begin(module, name)
         self.values: dict[Expr, str] = {}
         self.variables: dict[int, tuple[str, str]] = {}
         self.elements = Elements(self.function, 1, self._leaf)
         self.memory = Memory(self.function, self.elements)
 
+    def begin(self, module: Module, name: str) -> Function:
+        """The function that is being written."""
+        return Function(module, name, ARGUMENTS)
+
+    def iterations(self) -> AbstractContextManager[str]:
+        """The outermost loop."""
+        return self.function.loop("%begin", "%end")
+
     def write(self) -> None:
         f = self.function
         self.buffers = [f.value(f"load ptr, ptr {f.offset('%ptr', i, 'ptr')}") for i in range(len(self.program.dtypes))]
         self.entry = f.section()
-        with f.loop("%begin", "%end") as index:
+        with self.iterations() as index:
             self.values[self.program.index] = index
             self._block(self.program.body)
         f.finish()

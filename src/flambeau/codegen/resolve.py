@@ -19,7 +19,7 @@ from . import target as targets
 from .arena import Arena
 from .cache import Cache
 from .digest import sources_digest
-from .jit import compile_code
+from .jit import compile_assembly, compile_code
 from .link import Code
 from .module import Module
 from .pack import Pack
@@ -153,25 +153,49 @@ def _load(code: Code) -> dict[str, int]:
 
 
 def _compile(key: str) -> Code:
+    return compile_program(*_parts(key))
+
+
+def ptx(key: str) -> str:
+    """The PTX of a kernel: `resolve` for keys whose level is that of a GPU.
+
+    Raises:
+        LookupError: no provider, or no such operator.
+    """
+    return compile_ptx(*_parts(key))
+
+
+def _parts(key: str) -> tuple[Any, Target, str]:
+    """Program, target and classes of a key."""
     op, variant, attrs, dtypes, classes, level = key.split("|")
     if _state.provider is None:
         raise LookupError(f"no program for {key}: no provider of programs is registered")
     program = _state.provider(op, variant, attrs, tuple(dtypes.split(",")))
-    return compile_program(program, targets.by_level(level), classes)
+    return program, targets.by_level(level), classes
 
 
 def compile_program(program: Any, target: Target, classes: str, name: str = "k") -> Code:
     """The kernel of a program as flat code, its function called `name`."""
+    return compile_code(_module(program, target, classes, name))
+
+
+def compile_ptx(program: Any, target: Target, classes: str, name: str = "k") -> str:
+    """The kernel of a program as PTX."""
+    return compile_assembly(_module(program, target, classes, name))
+
+
+def _module(program: Any, target: Target, classes: str, name: str) -> Module:
     module = Module(target, optimize=type(program).__name__ == "LoopProgram")
     emit_program(module, program, classes, name)
-    return compile_code(module)
+    return module
 
 
 def emit_program(module: Module, program: Any, classes: str, name: str) -> None:
     """Writes the kernel of a program by its family's emitter."""
     for kind in type(program).__mro__:
         if kind.__name__ in FAMILIES:
-            importlib.import_module(FAMILIES[kind.__name__]).emit(module, program, classes, name)
+            emitter = "flambeau.codegen.ptx" if module.target.is_gpu else FAMILIES[kind.__name__]
+            importlib.import_module(emitter).emit(module, program, classes, name)
             return
     raise LookupError(f"no code generator for programs of type {type(program).__name__}")
 

@@ -15,6 +15,7 @@ The order of a sum depends on the program and the shape alone: lane i of accumul
 i + lanes * (k + accumulators * j), whatever the stride or alignment.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from flambeau.ir import row as ir
@@ -135,12 +136,15 @@ class RowKernel:
 def emit(module: Module, kernel: RowKernel, classes: str, name: str) -> None:
     """Writes one kernel of a step."""
     if kernel.mode.startswith("combine"):
-        _emit_combine(module, kernel.program, int(kernel.mode[len("combine") :]), name)
+        scalar = combine_program(kernel, name)
+        elementwise.emit(module, scalar, "c" * (3 * len(scalar.outputs)), name)
     else:
-        (_Columns if kernel.columns else _Rows)(module, kernel.program, kernel.mode, classes, name).write()
+        (Columns if kernel.columns else Rows)(module, kernel.program, kernel.mode, classes, name).write()
 
 
-def _emit_combine(module: Module, program: RowProgram, level: int, name: str) -> None:
+def combine_program(kernel: RowKernel, name: str) -> ScalarProgram:
+    """States of a `combineN` kernel's level, element by element."""
+    program, level = kernel.program, int(kernel.mode[len("combine") :])
     dtypes = program.states(level)
     roots, at = [], 0
     for e in program.levels[level]:
@@ -149,8 +153,7 @@ def _emit_combine(module: Module, program: RowProgram, level: int, name: str) ->
         b = [input_(len(dtypes) + at + k, d) for k, d in enumerate(parts)]
         roots += combine(e, a, b)
         at += len(parts)
-    scalar = ScalarProgram((*dtypes, *dtypes), tuple(dtypes), (), tuple(roots), name)
-    elementwise.emit(module, scalar, "c" * (3 * len(dtypes)), name)
+    return ScalarProgram((*dtypes, *dtypes), tuple(dtypes), (), tuple(roots), name)
 
 
 @dataclass
@@ -171,7 +174,6 @@ class _Kernel:
     def __init__(self, module: Module, program: RowProgram, mode: str, classes: str, name: str):
         self.program = program
         self.mode = mode
-        self.function = Function(module, name, ARGUMENTS)
         self.target = module.target
         level = int(mode[len("level") :]) if mode.startswith("level") else None
         outputs = [("B", d) for d in program.states(level)] if level is not None else list(program.outputs)
@@ -183,10 +185,15 @@ class _Kernel:
         self.inputs = operands[len(outputs) : len(outputs) + len(program.inputs)]
         self.states = operands[len(outputs) + len(program.inputs) :]
         self.operands = operands
+        self.function = self.begin(module, name)
         self.level = level
         self.levels = {None: range(len(program.levels)) if mode == "fused" else ()}.get(level, (level,))
         self.lanes = self._lanes()
         self.state_of = self._number_states(finished)
+
+    def begin(self, module: Module, name: str) -> Function:
+        """The function that is being written."""
+        return Function(module, name, ARGUMENTS)
 
     def _lanes(self) -> int:
         full = [t.compute_dtype(o.dtype) for o in (*self.inputs, *self.outputs) if o.role == "F"]
@@ -353,7 +360,7 @@ class _Scope:
         return self._load(self.kernel.operand(e), e.attr[1])
 
 
-class _Rows(_Kernel):
+class Rows(_Kernel):
     """Vectors along the inner dimension of the row."""
 
     accumulators = 4
@@ -371,7 +378,7 @@ class _Rows(_Kernel):
 
     def batch_loop(self) -> None:
         f = self.function
-        with f.loop(0, self.shape[0]) as b:
+        with self.batch() as b:
             for o in self.operands:
                 o.row = f.offset(o.base, f.mul(b, o.strides[0]))
             self.scope = _Scope(self, 1, True, self._load_scalar)
@@ -384,13 +391,17 @@ class _Rows(_Kernel):
             if self.level is None:
                 self._finish()
 
+    def batch(self) -> AbstractContextManager[str]:
+        """The loop over rows."""
+        return self.function.loop(0, self.shape[0])
+
     def _scalar_memory(self) -> Memory:
         return Memory(self.function, self.scope.elements)
 
     def _load_scalar(self, o: _Operand, part: int) -> str:
         return self._scalar_memory().load(o.dtype, o.row)[part]
 
-    def _passes(self, step) -> None:
+    def passes(self, step) -> None:
         """Runs `step(streams, number of accumulators)` over the elements of a row."""
         f, lanes = self.function, self.lanes
         self.scope.open()
@@ -400,16 +411,16 @@ class _Rows(_Kernel):
             wide = self.accumulators * lanes
             end = f.value(f"and i64 {self.shape[2]}, {-wide}")
             with f.loop(0, end, wide) as i:
-                step([self._stream(f.add(i, k * lanes), first) for k in range(self.accumulators)])
+                step([self.stream(f.add(i, k * lanes), first) for k in range(self.accumulators)])
             whole = f.value(f"and i64 {self.shape[2]}, {-lanes}")
             with f.loop(end, whole, lanes) as i:
-                step([self._stream(i, first)])
+                step([self.stream(i, first)])
             if lanes > 1:
                 self.rest = f.value(f"sub i64 {self.shape[2]}, {whole}")
                 with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
-                    step([self._stream(whole, first, tail_mask(f, lanes, self.rest))])
+                    step([self.stream(whole, first, tail_mask(f, lanes, self.rest))])
 
-    def _stream(self, i: str, first: str, mask: str | None = None) -> _Stream:
+    def stream(self, i: str, first: str, mask: str | None = None) -> _Stream:
         f = self.function
 
         def address(o: _Operand) -> str:
@@ -435,12 +446,12 @@ class _Rows(_Kernel):
                 for e, variables in zip(reductions, mine, strict=True):
                     self._accumulate(stream, e, variables)
 
-        self._passes(step)
+        self.passes(step)
         for k, e in enumerate(reductions):
             parts = [self._read(e, mine[k]) for mine in accumulators]
             while len(parts) > 1:
-                parts = [self._merge(e, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-            total = self._across_lanes(e, parts[0])
+                parts = [self.merge(e, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            total = self.across_lanes(e, parts[0])
             self.scope.define(e, total[-1])
             if self.level is not None:
                 at = sum(len(component_dtypes(x)) for x in reductions[:k])
@@ -459,7 +470,7 @@ class _Rows(_Kernel):
     def _read(self, e: Expr, variables) -> list[str]:
         return [self.function.value(f"load {kind}, ptr {address}") for kind, address in variables]
 
-    def _merge(self, e: Expr, a: list[str], b: list[str]) -> list[str]:
+    def merge(self, e: Expr, a: list[str], b: list[str]) -> list[str]:
         return merge(self.function, self.lanes, e, a, b)
 
     def _accumulate(self, stream: _Stream, e: Expr, variables) -> None:
@@ -472,11 +483,11 @@ class _Rows(_Kernel):
                 f.value(f"select <{self.lanes} x i1> {stream.mask}, {k} {v}, {k} {n}")
                 for k, v, n in zip(kinds, values, neutral, strict=True)
             ]
-        merged = self._merge(e, self._read(e, variables), values)
+        merged = self.merge(e, self._read(e, variables), values)
         for (kind, address), value in zip(variables, merged, strict=True):
             f.do(f"store {kind} {value}, ptr {address}")
 
-    def _across_lanes(self, e: Expr, parts: list[str]) -> list[str]:
+    def across_lanes(self, e: Expr, parts: list[str]) -> list[str]:
         """Folds upper lanes onto lower ones; lane 0 of the result."""
         f, width = self.function, self.lanes
         kinds = [llvm_type(d, self.lanes) for d in component_dtypes(e)]
@@ -488,10 +499,14 @@ class _Rows(_Kernel):
                 f.value(f"shufflevector {k} {v}, {k} poison, <{self.lanes} x i32> <{positions}>")
                 for k, v in zip(kinds, parts, strict=True)
             ]
-            parts = self._merge(e, parts, moved)
+            parts = self.merge(e, parts, moved)
         if self.lanes == 1:
             return parts
         return [f.value(f"extractelement {k} {v}, i32 0") for k, v in zip(kinds, parts, strict=True)]
+
+    def first(self) -> str:
+        """Whether outputs that do not vary over the row are written by this launch."""
+        return self.function.value(f"icmp eq i64 {self.shape[3]}, 0")
 
     def _finish(self) -> None:
         """Outputs: those over the row element by element, the others once."""
@@ -507,11 +522,11 @@ class _Rows(_Kernel):
                     for o, r in over_row:
                         s.store(o, tuple(next(values) for _ in r))
 
-            self._passes(step)
+            self.passes(step)
         once = [(o, r) for o, r in full if o.role in "BS"]
         if once:
             self.scope.open()
-            with self.function.when(self.function.value(f"icmp eq i64 {self.shape[3]}, 0")):
+            with self.function.when(self.first()):
                 self.scope.open()
                 for o, r in once:
                     values = tuple(self.scope.elements.emit(*r))
@@ -534,7 +549,7 @@ def _with_roots(kernel: _Kernel) -> list[tuple[_Operand, list[Expr]]]:
     return [(o, [next(roots) for _ in range(2 if t.is_complex(o.dtype) else 1)]) for o in kernel.outputs]
 
 
-class _Columns(_Rows):
+class Columns(Rows):
     """Vectors along the innermost batch dimension: every lane has a row of its own."""
 
     accumulators = 1
@@ -548,16 +563,16 @@ class _Columns(_Rows):
         wide = self.blocks * lanes
         end = f.value(f"and i64 {self.shape[0]}, {-wide}")
         with f.loop(0, end, wide) as b:
-            self._block([f.add(b, k * lanes) for k in range(self.blocks)])
+            self.block([f.add(b, k * lanes) for k in range(self.blocks)])
         whole = f.value(f"and i64 {self.shape[0]}, {-lanes}")
         with f.loop(end, whole, lanes) as b:
-            self._block([b])
+            self.block([b])
         if lanes > 1:
             self.rest = f.value(f"sub i64 {self.shape[0]}, {whole}")
             with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
-                self._block([whole], tail_mask(f, lanes, self.rest))
+                self.block([whole], tail_mask(f, lanes, self.rest))
 
-    def _block(self, starts: list[str], mask: str | None = None) -> None:
+    def block(self, starts: list[str], mask: str | None = None) -> None:
         self.columns = [_Column(self, start, mask) for start in starts]
         for level in self.levels:
             self._reduce_columns(level)
@@ -587,7 +602,7 @@ class _Columns(_Rows):
         def visit(column: "_Column", stream: _Stream) -> None:
             for e, variables in zip(reductions, column.accumulators, strict=True):
                 values = stream.emit(element_state(e))
-                merged = self._merge(e, self._read(e, variables), values)
+                merged = self.merge(e, self._read(e, variables), values)
                 for (kind, address), value in zip(variables, merged, strict=True):
                     self.function.do(f"store {kind} {value}, ptr {address}")
 
@@ -616,7 +631,7 @@ class _Columns(_Rows):
             self._elements_of_row(visit)
         once = [(o, r) for o, r in outputs if o.role in "BS"]
         if once:
-            with self.function.when(self.function.value(f"icmp eq i64 {self.shape[3]}, 0")):
+            with self.function.when(self.first()):
                 for c in self.columns:
                     c.scope.open()
                     stream = c.stream({}, "0")
@@ -627,7 +642,7 @@ class _Columns(_Rows):
 class _Column:
     """`lanes` neighbouring columns."""
 
-    def __init__(self, kernel: _Columns, start: str, mask: str | None):
+    def __init__(self, kernel: Columns, start: str, mask: str | None):
         self.kernel = kernel
         self.start = start
         self.mask = mask

@@ -13,7 +13,7 @@ Offsets are in elements. Scalar arithmetic is that of `ir.scalar`. Iterations of
 each other: they run on several threads.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -85,6 +85,23 @@ class LoopProgram:
     dtypes: tuple[str, ...]  # storage dtype of each buffer, outputs first
     index: Expr
     body: tuple[Statement, ...]
+
+
+def expressions(statements: Iterable[Statement]) -> Iterator[Expr]:
+    """What the statements, and those inside of them, compute."""
+    for s in statements:
+        if isinstance(s, For):
+            yield from (s.low, s.high)
+            yield from expressions(s.body)
+        elif isinstance(s, If):
+            yield s.condition
+            yield from expressions([*s.body, *s.otherwise])
+        elif isinstance(s, Load | Store):
+            yield s.offset
+        elif isinstance(s, Declare):
+            yield s.init
+        if isinstance(s, Store | Assign):
+            yield s.value
 
 
 class Variable:
