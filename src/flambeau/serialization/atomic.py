@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ def replacing(path: str | os.PathLike, size: int, doing: str) -> Iterator[Binary
             yield file
         return
     require_space(target.parent, size, doing, path)
-    draft = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.tmp")
+    draft = target.with_name(f".{target.name[:200]}.{os.urandom(6).hex()}.tmp")
     try:
         with open(draft, "xb") as file:
             if target.exists():

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import secrets
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -71,7 +70,7 @@ def write_archive(write: Callable[[Any], Any], folder: str, program: BytesIO, st
         for key, storage in enumerate(storages):
             writer.add(f"data/{key}", _tensor.bytes_of(_tensor.move(storage, "cpu")))
         writer.add("version", b"3\n")
-        writer.add(".data/serialization_id", f"{secrets.randbits(128):040d}".encode())
+        writer.add(".data/serialization_id", b"%040d" % int.from_bytes(os.urandom(16), "little"))
 
 
 class TorchName:
