@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
-from flambeau.ir.expr import Expr, const, input_
+from flambeau.ir.expr import Expr, const, input_, walk
 from flambeau.ir.program import ScalarProgram, lower
-from flambeau.ir.scalar import binary, make
+from flambeau.ir.scalar import binary, make, substitute
 
 from . import elementwise
 from .emit import Elements
@@ -30,6 +30,7 @@ from .memory import Memory, load_param, tail_mask
 from .module import Function, Module, llvm_type
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("ptr", "shape"), ("ptr", "params")]
+_COSTLY = 12  # nodes of an expression that is worth a store and a load
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class RowProgram:
 
 def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: str) -> RowProgram:
     """Lowers a step. Dtypes are storage dtypes of its outputs and inputs, in its own order."""
-    roots = tuple(lower(ir.without_stops(step.roots)))
+    roots = tuple(lower(step.roots))
     roles = {leaf.attr[0]: role for leaf, role in zip(step.leaves, step.roles, strict=True)}
     numbers = list(dict.fromkeys(leaf.attr[0] for leaf in step.leaves))
     return RowProgram(
@@ -190,6 +191,26 @@ class _Kernel:
         self.levels = {None: range(len(program.levels)) if mode == "fused" else ()}.get(level, (level,))
         self.lanes = self._lanes()
         self.state_of = self._number_states(finished)
+        self.parked = self._parked() if mode == "fused" else None
+
+    def _parked(self) -> Expr | None:
+        """A costly value that the last level computes and the output is made of (softmax's exp): kept in the output's
+        memory between the two, where nothing else that varies over both is read again."""
+        full = [(o, r) for o, r in zip(self.outputs, self.program.roots, strict=False) if o.role == "F"]
+        if len(full) != 1 or len(self.outputs) != 1 or not self.program.levels or len(self.program.roots) != 1:
+            return None
+        out, root = full[0]
+        if out.dtype not in ("f32", "f64"):
+            return None
+        inside = {id(e) for e in walk([r.args[0] for r in self.program.levels[-1]])}
+        shared = [e for e in walk([root]) if id(e) in inside and e.args and e.dtype == out.dtype and self.varies(e)]
+        for e in reversed(shared):  # the largest first
+            if len(walk([e])) < _COSTLY:
+                return None
+            (rest,) = substitute([root], {e: input_(ir.TEMP, e.dtype)})
+            if all(x.attr[0] == ir.TEMP or not self.varies(x) for x in walk([rest]) if x.op in ("input", "index")):
+                return e
+        return None
 
     def begin(self, module: Module, name: str) -> Function:
         """The function that is being written."""
@@ -234,6 +255,14 @@ class _Kernel:
     def varies(self, e: Expr) -> bool:
         """Over the row."""
         return bool(self.program.space[e] & ir.ROW) if e in self.program.space else True
+
+    def park(self, stream: "_Stream") -> None:
+        """Puts the parked value into the output."""
+        stream.store(self.outputs[0], tuple(stream.emit([self.parked])))
+
+    def unpark(self, stream: "_Stream") -> None:
+        """Takes the parked value from the output."""
+        stream.elements.define(self.parked, stream.load(self.outputs[0])[0])
 
     def outer_loop(self):
         """The outer dimension of the row; sets the run address of every operand."""
@@ -445,6 +474,8 @@ class Rows(_Kernel):
             for stream, mine in zip(streams, accumulators, strict=False):
                 for e, variables in zip(reductions, mine, strict=True):
                     self._accumulate(stream, e, variables)
+                if self.parked is not None and level == self.levels[-1]:
+                    self.park(stream)
 
         self.passes(step)
         for k, e in enumerate(reductions):
@@ -516,6 +547,8 @@ class Rows(_Kernel):
             roots = [e for _, r in over_row for e in r]
 
             def step(streams: list[_Stream]) -> None:
+                for s in streams if self.parked is not None else ():
+                    self.unpark(s)
                 results = [s.emit(roots) for s in streams]
                 for s, values in zip(streams, results, strict=True):
                     values = iter(values)
@@ -605,6 +638,8 @@ class Columns(Rows):
                 merged = self.merge(e, self._read(e, variables), values)
                 for (kind, address), value in zip(variables, merged, strict=True):
                     self.function.do(f"store {kind} {value}, ptr {address}")
+            if self.parked is not None and level == self.levels[-1]:
+                self.park(stream)
 
         self._elements_of_row(visit)
         for c in self.columns:
@@ -624,6 +659,8 @@ class Columns(Rows):
         if over_row:
 
             def visit(column: "_Column", stream: _Stream) -> None:
+                if self.parked is not None:
+                    self.unpark(stream)
                 values = iter(stream.emit([e for _, r in over_row for e in r]))
                 for o, r in over_row:
                     stream.store(o, tuple(next(values) for _ in r))

@@ -200,6 +200,9 @@ _RULES: dict[str, Rule] = {
     "imag": _imag,
     "conj": lambda e, g: (fn.conj(g),),
     "row_sum": lambda e, g: (g,),
+    "batch_sum": lambda e, g: (g,),
+    "row_argmax": _zero,
+    "row_argmin": _zero,
     "row_max": _row_extreme,
     "row_min": _row_extreme,
 }
@@ -220,7 +223,7 @@ def vjp(
     roots: Sequence[Expr],
     gradients: Sequence[Expr | None],
     wanted: Sequence[Expr],
-    varies: Callable[[Expr], bool] = lambda e: True,
+    fit: Callable[[Expr, Expr], Expr] = lambda e, g: g,
 ) -> list[Gradient]:
     """Gradients of the wanted nodes, given those of the roots.
 
@@ -228,7 +231,7 @@ def vjp(
         roots: the outputs of a program.
         gradients: one for each root; None is zero.
         wanted: nodes, usually inputs.
-        varies: of row programs: which nodes vary along the row. The gradient of one that does not is summed over it.
+        fit: of row programs: `(node, gradient) -> gradient`, summed over what the node does not vary over.
 
     Returns:
         One expression for each wanted node, in its dtype; None where the gradient is zero.
@@ -249,8 +252,7 @@ def vjp(
         g = sums.get(id(e))
         if g is None:
             continue
-        if not varies(e) and varies(g):
-            g = sums[id(e)] = fn.row_sum(g)
+        g = sums[id(e)] = fit(e, g)
         if e.op not in _RULES:
             raise NotImplementedError(f"the derivative of {e.op} is not known")
         for a, ga in zip(e.args, _RULES[e.op](e, g), strict=True):

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import types as t
-from .expr import Expr, const, node, rewrite, walk
-from .fn import where
-from .scalar import cast, make, rebuild, substitute
+from .expr import Expr, const, node, walk
+from .fn import detach, where
+from .scalar import cast, make, substitute
 
 ROW, BATCH = 1, 2
 SPACE = {"F": ROW | BATCH, "B": BATCH, "R": ROW, "S": 0}
@@ -97,7 +97,7 @@ def row_pick(x: Expr, position: Expr) -> Expr:
 
 def constant(x: Expr) -> Expr:
     """x, through which no gradient flows (the maximum that softmax subtracts)."""
-    return make("stop", x.dtype, (x,))
+    return detach(x)
 
 
 def batch_sum(x: Expr) -> Expr:
@@ -204,7 +204,6 @@ def _root_stage(stage: int, role: str) -> int:
 
 def _kept_for_later(roots, root_stage, stage, number) -> list[Expr]:
     """Reductions made in this step that a later step uses."""
-    later = [r for r, s in zip(roots, root_stage, strict=True) if s > number]
     kept: dict[Expr, None] = {}
 
     def visit(e: Expr, user_stage: int, seen: set) -> None:
@@ -223,7 +222,7 @@ def _kept_for_later(roots, root_stage, stage, number) -> list[Expr]:
 
     seen: set = set()
     for r, s in zip(roots, root_stage, strict=True):
-        if s > number or r in later:
+        if s > number:
             visit(r, s, seen)
     return list(kept)
 
@@ -263,7 +262,3 @@ def levels_of(exprs: Sequence[Expr]) -> tuple[tuple[Expr, ...], ...]:
         depth[e] = d
     return tuple(tuple(levels[k]) for k in sorted(levels))
 
-
-def without_stops(roots: Sequence[Expr]) -> list[Expr]:
-    """The roots without the marks that stop gradients."""
-    return rewrite(roots, lambda e, args: args[0] if e.op == "stop" else rebuild(e, args))

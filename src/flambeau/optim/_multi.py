@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.optim import _fused
 
 Tensor = o.Tensor
 State = dict[str, Any]
@@ -41,6 +42,8 @@ def apply(
         states: what is remembered of each parameter; entries are changed, and may be added.
         scalars: the options of the step, the same for all parameters.
     """
+    if _fused.run(name, params, grads, states, scalars):
+        return
     formula = _FORMULAS[name]
     for param, grad, state in zip(params, grads, states, strict=True):
         if scalars.get("maximize", False):

@@ -1,0 +1,233 @@
+// Convolutions as operators: shapes, checks and outputs around the drivers of conv.h.
+#include <string>
+
+#include "core/error.h"
+#include "runtime/contract/conv.h"
+#include "runtime/copy.h"
+#include "runtime/op.h"
+#include "runtime/shape_text.h"
+
+namespace fl {
+namespace {
+
+using Ints = std::vector<int64_t>;
+
+std::string by_text(IntSpan sizes) {
+  std::string text = "(";
+  for (size_t i = 0; i < sizes.size(); ++i) text += (i ? " x " : "") + std::to_string(sizes[i]);
+  return text + ")";
+}
+
+// stride, padding, dilation and groups as the caller gave them; `n` spatial dimensions.
+struct Window {
+  size_t n;
+  Ints stride, padding, dilation;
+  int64_t groups;
+
+  Window(const Call& call, int first, size_t dims, int groups_at) : n(dims), groups(call[groups_at].as_int()) {
+    stride = spread(call[first], "stride");
+    padding = spread(call[first + 1], "padding");
+    dilation = spread(call[first + 2], "dilation");
+    for (size_t i = 0; i < n; ++i) {
+      FL_CHECK(stride[i] > 0, ErrorKind::Runtime, "non-positive stride is not supported");
+      FL_CHECK(padding[i] >= 0, ErrorKind::Runtime, "negative padding is not supported");
+      FL_CHECK(dilation[i] > 0, ErrorKind::Runtime, "dilation should be greater than zero");
+    }
+    FL_CHECK(groups > 0, ErrorKind::Runtime, "non-positive groups is not supported");
+  }
+
+  Ints spread(const Value& v, const char* what) const {
+    Ints values = v.ints();
+    if (values.size() == 1) values.assign(n, values[0]);
+    FL_CHECK(values.size() == n, ErrorKind::Runtime,
+             "expected %s to be a single integer value or a list of %zu values to match the convolution dimensions, but "
+             "got %s=%s",
+             what, n, what, shape_text(v.ints()).c_str());
+    return values;
+  }
+};
+
+// The input with a batch dimension of its own.
+TensorRef batched(Tensor* t, size_t n) {
+  if (t->dim() != static_cast<int>(n) + 1) return TensorRef(t);
+  Dims sizes = t->sizes, strides = t->strides;
+  sizes.insert(0, 1);
+  strides.insert(0, t->numel());
+  return Tensor::make(t->storage, t->offset, sizes, strides, t->dtype);
+}
+
+void check_operands(const char* op, const Tensor* x, const Tensor* w, const Tensor* bias, size_t n) {
+  FL_CHECK(w->dim() == static_cast<int>(n) + 2, ErrorKind::Runtime,
+           "weight should have at least three dimensions [in %s: weight=%s]. It has %zu.", op,
+           shape_text(w->sizes).c_str(), n + 2);
+  FL_CHECK(x->dim() == static_cast<int>(n) + 2 || x->dim() == static_cast<int>(n) + 1, ErrorKind::Runtime,
+           "Expected %zuD (unbatched) or %zuD (batched) input to %s, but got input of size: %s", n + 1, n + 2, op,
+           shape_text(x->sizes).c_str());
+  FL_CHECK(x->dtype == w->dtype, ErrorKind::Runtime,
+           "Input type (%s) and weight type (%s) should be the same [in %s]. Convert one with .to(dtype).",
+           dtype_name(x->dtype), dtype_name(w->dtype), op);
+  FL_CHECK(!bias || bias->dtype == x->dtype, ErrorKind::Runtime,
+           "Input type (%s) and bias type (%s) should be the same [in %s]", dtype_name(x->dtype),
+           bias ? dtype_name(bias->dtype) : "", op);
+  FL_CHECK(x->device().type == w->device().type, ErrorKind::Runtime,
+           "Expected all tensors to be on the same device, but found at least two devices [in %s]", op);
+}
+
+// Geometry from the sizes of the convolution's input and weight.
+Conv geometry(const Window& window, IntSpan x, IntSpan w, DType dtype) {
+  Conv c;
+  c.batch = x[0], c.groups = window.groups, c.in_channels = x[1], c.out_channels = w[0], c.dtype = dtype;
+  for (size_t i = 0; i < window.n; ++i) {
+    size_t at = 3 - window.n + i;
+    c.size[at] = x[2 + i], c.kernel[at] = w[2 + i];
+    c.stride[at] = window.stride[i], c.padding[at] = window.padding[i], c.dilation[at] = window.dilation[i];
+    c.output[at] = (c.size[at] + 2 * c.padding[at] - c.dilation[at] * (c.kernel[at] - 1) - 1) / c.stride[at] + 1;
+  }
+  return c;
+}
+
+void check_forward(const char* op, const Window& window, const Tensor* x, const Tensor* w, const Tensor* bias) {
+  int64_t channels = x->sizes[1], per_group = w->sizes[1], out = w->sizes[0];
+  FL_CHECK(per_group * window.groups == channels, ErrorKind::Runtime,
+           "Given groups=%ld, weight of size %s, expected input%s to have %ld channels, but got %ld channels instead "
+           "[in %s]. input.shape[1] must be weight.shape[1] * groups.",
+           window.groups, shape_text(w->sizes).c_str(), shape_text(x->sizes).c_str(), per_group * window.groups, channels, op);
+  FL_CHECK(out % window.groups == 0 && out >= window.groups, ErrorKind::Runtime,
+           "Given groups=%ld, expected weight to be at least %ld at dimension 0, and divisible by it, but got weight of "
+           "size %s instead",
+           window.groups, window.groups, shape_text(w->sizes).c_str());
+  FL_CHECK(!bias || (bias->dim() == 1 && bias->sizes[0] == out), ErrorKind::Runtime,
+           "Given weight of size %s, expected bias to be 1-dimensional with %ld elements, but got bias of size %s instead",
+           shape_text(w->sizes).c_str(), out, bias ? shape_text(bias->sizes).c_str() : "");
+  Dims padded(static_cast<int>(window.n)), extent(static_cast<int>(window.n));
+  bool fits = true;
+  for (size_t i = 0; i < window.n; ++i) {
+    int d = static_cast<int>(i);
+    padded[d] = x->sizes[2 + d] + 2 * window.padding[i];
+    extent[d] = window.dilation[i] * (w->sizes[2 + d] - 1) + 1;
+    fits &= padded[d] >= extent[d];
+  }
+  FL_CHECK(fits, ErrorKind::Runtime,
+           "Calculated padded input size per channel: %s. Kernel size: %s. Kernel size can't be greater than actual input "
+           "size [in %s: input=%s]",
+           by_text(padded).c_str(), by_text(extent).c_str(), op, shape_text(x->sizes).c_str());
+}
+
+bool channels_last(const Tensor* t) { return t->dim() == 4 && !t->is_contiguous() && has_format(*t, MemoryFormat::ChannelsLast); }
+
+// The result as the caller sees it: without the batch dimension that was added, in the input's memory format.
+TensorRef finished(TensorRef y, const Tensor* x, size_t n) {
+  if (x->dim() == static_cast<int>(n) + 1) {
+    Dims sizes = y->sizes, strides = y->strides;
+    sizes.erase(0);
+    strides.erase(0);
+    return Tensor::make(y->storage, y->offset, sizes, strides, y->dtype);
+  }
+  return channels_last(x) ? contiguous_tensor(y.get(), MemoryFormat::ChannelsLast) : y;
+}
+
+const void* data_of(const TensorRef& t) { return t ? t->data() : nullptr; }
+
+template <size_t N>
+void convolution(const Call& call, Outputs& outputs) {
+  const char* op = N == 1 ? "conv1d" : N == 2 ? "conv2d" : "conv3d";
+  Tensor *x = call[0].tensor(), *w = call[1].tensor(), *bias = call[2].is_tensor() ? call[2].tensor() : nullptr;
+  check_operands(op, x, w, bias, N);
+  Window window(call, 3, N, 6);
+  TensorRef input = batched(x, N);
+  check_forward(op, window, input.get(), w, bias);
+  Conv c = geometry(window, input->sizes, w->sizes, x->dtype);
+  Dims sizes{c.batch, c.out_channels};
+  for (size_t i = 3 - N; i < 3; ++i) sizes.push_back(c.output[i]);
+  TensorRef y = Tensor::empty(sizes, x->dtype, x->device());
+  if (!y->is_meta() && y->numel()) {
+    TensorRef dense = contiguous_tensor(input.get()), weight = contiguous_tensor(w);
+    TensorRef b = bias ? contiguous_tensor(bias) : nullptr;
+    conv_forward(c, dense->data(), weight->data(), data_of(b), y->data());
+  }
+  outputs.emplace_back(finished(y, x, N));
+}
+
+// conv_input_grad(grad, weight, size, stride, padding, dilation, groups): the gradient of the input of that size.
+void input_grad(const Call& call, Outputs& outputs) {
+  Tensor *g = call[0].tensor(), *w = call[1].tensor();
+  Dims size(IntSpan(call[2].ints()));
+  auto n = static_cast<size_t>(w->dim() - 2);
+  Window window(call, 3, n, 6);
+  TensorRef dx = Tensor::empty(size, g->dtype, g->device());
+  TensorRef result = batched(dx.get(), n), grad = batched(g, n);
+  if (!dx->is_meta() && dx->numel()) {
+    TensorRef dense = contiguous_tensor(grad.get()), weight = contiguous_tensor(w);
+    conv_backward_input(geometry(window, result->sizes, w->sizes, g->dtype), dense->data(), weight->data(), nullptr,
+                        result->data());
+  }
+  outputs.emplace_back(channels_last(g) ? contiguous_tensor(dx.get(), MemoryFormat::ChannelsLast) : dx);
+}
+
+// conv_weight_grad(grad, input, size, stride, padding, dilation, groups): the gradient of the weight of that size.
+void weight_grad(const Call& call, Outputs& outputs) {
+  Tensor *g = call[0].tensor(), *x = call[1].tensor();
+  Dims size(IntSpan(call[2].ints()));
+  auto n = static_cast<size_t>(size.size() - 2);
+  Window window(call, 3, n, 6);
+  TensorRef input = batched(x, n), grad = batched(g, n);
+  TensorRef dw = Tensor::empty(size, g->dtype, g->device());
+  if (!dw->is_meta() && dw->numel()) {
+    TensorRef dense = contiguous_tensor(input.get()), dy = contiguous_tensor(grad.get());
+    conv_backward_weight(geometry(window, input->sizes, size, g->dtype), dense->data(), dy->data(), dw->data());
+  }
+  outputs.emplace_back(dw);
+}
+
+// conv_transposeNd(input, weight, bias, stride, padding, output_padding, groups, dilation)
+template <size_t N>
+void transposed(const Call& call, Outputs& outputs) {
+  const char* op = N == 1 ? "conv_transpose1d" : N == 2 ? "conv_transpose2d" : "conv_transpose3d";
+  Tensor *x = call[0].tensor(), *w = call[1].tensor(), *bias = call[2].is_tensor() ? call[2].tensor() : nullptr;
+  check_operands(op, x, w, bias, N);
+  Value rearranged[] = {call[3], call[4], call[7], call[6]};
+  Window window(Call{call.overload, rearranged}, 0, N, 3);
+  Ints extra = window.spread(call[5], "output_padding");
+  TensorRef input = batched(x, N);
+  FL_CHECK(input->sizes[1] == w->sizes[0], ErrorKind::Runtime,
+           "Given transposed=1, weight of size %s, expected input%s to have %ld channels, but got %ld channels instead",
+           shape_text(w->sizes).c_str(), shape_text(input->sizes).c_str(), w->sizes[0], input->sizes[1]);
+  FL_CHECK(input->sizes[1] % window.groups == 0, ErrorKind::Runtime,
+           "Given groups=%ld, expected input channels to be divisible by it, but got %ld [in %s]", window.groups,
+           input->sizes[1], op);
+  Dims sizes{input->sizes[0], w->sizes[1] * window.groups};
+  for (size_t i = 0; i < N; ++i) {
+    int d = static_cast<int>(i);
+    FL_CHECK(extra[i] < window.stride[i] || extra[i] < window.dilation[i], ErrorKind::Runtime,
+             "output padding must be smaller than either stride or dilation, but got output_padding: %ld stride: %ld "
+             "dilation: %ld [in %s]",
+             extra[i], window.stride[i], window.dilation[i], op);
+    int64_t out = (input->sizes[2 + d] - 1) * window.stride[i] - 2 * window.padding[i] +
+                  window.dilation[i] * (w->sizes[2 + d] - 1) + extra[i] + 1;
+    FL_CHECK(out > 0, ErrorKind::Runtime,
+             "Given input size per channel: %s. Calculated output size per channel is too small [in %s]",
+             by_text(IntSpan(input->sizes).subspan(2)).c_str(), op);
+    sizes.push_back(out);
+  }
+  FL_CHECK(!bias || (bias->dim() == 1 && bias->sizes[0] == sizes[1]), ErrorKind::Runtime,
+           "Given transposed=1, weight of size %s, expected bias to be 1-dimensional with %ld elements, but got bias of "
+           "size %s instead",
+           shape_text(w->sizes).c_str(), sizes[1], bias ? shape_text(bias->sizes).c_str() : "");
+  TensorRef y = Tensor::empty(sizes, x->dtype, x->device());
+  if (!y->is_meta() && y->numel()) {
+    TensorRef dense = contiguous_tensor(input.get()), weight = contiguous_tensor(w);
+    TensorRef b = bias ? contiguous_tensor(bias) : nullptr;
+    Conv c = geometry(window, sizes, w->sizes, x->dtype);
+    for (size_t i = 0; i < N; ++i) c.output[3 - N + i] = input->sizes[2 + static_cast<int>(i)];
+    conv_backward_input(c, dense->data(), weight->data(), data_of(b), y->data());
+  }
+  outputs.emplace_back(finished(y, x, N));
+}
+
+RegisterNative natives[] = {{"conv1d", convolution<1>},          {"conv2d", convolution<2>},
+                            {"conv3d", convolution<3>},          {"conv_transpose1d", transposed<1>},
+                            {"conv_transpose2d", transposed<2>}, {"conv_transpose3d", transposed<3>},
+                            {"conv_input_grad", input_grad},     {"conv_weight_grad", weight_grad}};
+
+}  // namespace
+}  // namespace fl

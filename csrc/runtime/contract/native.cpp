@@ -1,0 +1,270 @@
+// Matrix products as operators: shapes, checks and outputs around the drivers of gemm.h.
+#include <numeric>
+#include <string>
+
+#include "core/error.h"
+#include "runtime/contract/gemm.h"
+#include "runtime/copy.h"
+#include "runtime/op.h"
+
+namespace fl {
+namespace {
+
+std::string shape_text(IntSpan sizes, const char* separator) {
+  std::string out;
+  for (size_t i = 0; i < sizes.size(); ++i) out += (i ? separator : "") + std::to_string(sizes[i]);
+  return out;
+}
+
+std::string list_text(IntSpan sizes) { return "[" + shape_text(sizes, ", ") + "]"; }
+
+// "input=(2, 3) float32"
+std::string describe(const char* name, const Tensor* t) {
+  return std::string(name) + "=(" + shape_text(t->sizes, ", ") + (t->dim() == 1 ? ",) " : ") ") + dtype_name(t->dtype);
+}
+
+const char* scalar_type(DType d) {  // as PyTorch's messages spell it
+  constexpr const char* names[kDTypes] = {"bool",          "unsigned char", "signed char",  "short",
+                                          "int",           "long int",      "UInt16",       "UInt32",
+                                          "UInt64",        "c10::Half",     "c10::BFloat16", "float",
+                                          "double",        "c10::complex<float>", "c10::complex<double>"};
+  return names[static_cast<int>(d)];
+}
+
+void check_pair(const char* op, const Tensor* a, const Tensor* b) {
+  FL_CHECK(a->dtype == b->dtype, ErrorKind::Runtime,
+           "expected m1 and m2 to have the same dtype, but got: %s != %s [in %s: %s, %s]. Convert one with .to(dtype).",
+           scalar_type(a->dtype), scalar_type(b->dtype), op, describe("a", a).c_str(), describe("b", b).c_str());
+  FL_CHECK(a->device().type == b->device().type, ErrorKind::Runtime,
+           "Expected all tensors to be on the same device, but found at least two devices [in %s]", op);
+}
+
+// A matrix: rows, columns and their strides.
+struct Matrix {
+  const char* data;
+  int64_t rows, cols, row, col;
+};
+
+Matrix matrix(const Tensor* t) {
+  int n = t->dim();
+  return {t->is_meta() ? nullptr : t->data(), t->sizes[n - 2], t->sizes[n - 1], t->strides[n - 2], t->strides[n - 1]};
+}
+
+[[noreturn]] void fail_shapes(const char* op, const Tensor* a, const Tensor* b, int64_t rows, int64_t cols) {
+  fail(ErrorKind::Runtime,
+       "mat1 and mat2 shapes cannot be multiplied (%ldx%ld and %ldx%ld) [in %s: %s, %s]. "
+       "a.shape[-1] must equal b.shape[-2].",
+       rows, cols, b->sizes[b->dim() - 2], b->sizes[b->dim() - 1], op, describe("a", a).c_str(),
+       describe("b", b).c_str());
+}
+
+Gemm product(const Matrix& a, const Matrix& b, Tensor* c) {
+  Gemm g;
+  g.m = a.rows, g.n = b.cols, g.k = a.cols;
+  g.a = a.data, g.a_row = a.row, g.a_col = a.col;
+  g.b = b.data, g.b_row = b.row, g.b_col = b.col;
+  g.c = c->data(), g.c_row = b.cols;
+  g.dtype = c->dtype;
+  return g;
+}
+
+// Leading dimensions as one, where memory allows it: the stride between rows, or -1.
+int64_t folded_row_stride(const Tensor* t) {
+  int64_t expected = -1;
+  for (int d = t->dim() - 2; d >= 0; --d) {
+    if (t->sizes[d] == 1) continue;
+    if (expected >= 0 && t->strides[d] != expected) return -1;
+    expected = t->strides[d] * t->sizes[d];
+  }
+  for (int d = t->dim() - 2; d >= 0; --d)
+    if (t->sizes[d] != 1) return t->strides[d];
+  return t->sizes[t->dim() - 1];
+}
+
+// Batched product of a[..., m, k] and b[..., k, n] with broadcast batch dimensions, into contiguous c.
+void batched(const Tensor* a, const Tensor* b, Tensor* c) {
+  Matrix ma = matrix(a), mb = matrix(b);
+  int batch_dims = c->dim() - 2;
+  auto stride = [&](const Tensor* t, int d) {  // of batch dimension d of c
+    int at = d - (c->dim() - t->dim());
+    return at < 0 || t->sizes[at] == 1 ? int64_t{0} : t->strides[at];
+  };
+  int64_t inner = batch_dims ? c->sizes[batch_dims - 1] : 1, matrix_size = ma.rows * mb.cols;
+  int64_t outer = c->numel() / (matrix_size * inner);  // c is not empty
+  int64_t item = static_cast<int64_t>(c->itemsize());
+  BatchStrides strides{batch_dims ? stride(a, batch_dims - 1) : 0, batch_dims ? stride(b, batch_dims - 1) : 0, matrix_size};
+  for (int64_t o = 0; o < outer; ++o) {
+    int64_t rest = o, at_a = 0, at_b = 0;
+    for (int d = batch_dims - 2; d >= 0; --d) {
+      at_a += rest % c->sizes[d] * stride(a, d);
+      at_b += rest % c->sizes[d] * stride(b, d);
+      rest /= c->sizes[d];
+    }
+    Gemm g = product(ma, mb, c);
+    g.a = ma.data + at_a * item;
+    g.b = mb.data + at_b * item;
+    g.c = c->data() + o * inner * matrix_size * item;
+    if (inner == 1)
+      gemm(g);
+    else
+      gemm_batched(g, inner, strides);
+  }
+}
+
+// A 1-d operand seen as a matrix with one row (or column).
+TensorRef as_matrix(Tensor* t, bool row) {
+  if (t->dim() != 1) return TensorRef(t);
+  Dims sizes = row ? Dims{1, t->sizes[0]} : Dims{t->sizes[0], 1};
+  Dims strides = row ? Dims{t->sizes[0], t->strides[0]} : Dims{t->strides[0], 1};
+  return Tensor::make(t->storage, t->offset, sizes, strides, t->dtype);
+}
+
+TensorRef multiply(const char* op, Tensor* a, Tensor* b) {
+  check_pair(op, a, b);
+  FL_CHECK(a->dim() && b->dim(), ErrorKind::Runtime,
+           "both arguments to matmul need to be at least 1D, but they are %dD and %dD", a->dim(), b->dim());
+  if (a->dim() == 1 && b->dim() == 1)
+    FL_CHECK(a->sizes[0] == b->sizes[0], ErrorKind::Runtime,
+             "inconsistent tensor size, expected tensor [%ld] and src [%ld] to have the same number of elements, but got "
+             "%ld and %ld elements respectively",
+             a->sizes[0], b->sizes[0], a->sizes[0], b->sizes[0]);
+  if (b->dim() == 1 && a->dim() == 2 && a->sizes[1] != b->sizes[0])
+    fail(ErrorKind::Runtime, "size mismatch, got input (%ld), mat (%ldx%ld), vec (%ld) [in %s]", a->sizes[0], a->sizes[0],
+         a->sizes[1], b->sizes[0], op);
+  TensorRef am = as_matrix(a, true), bm = as_matrix(b, false);
+  Matrix ma = matrix(am.get()), mb = matrix(bm.get());
+  bool fold = am->dim() > 2 && bm->dim() == 2;
+  int64_t lead = fold ? std::accumulate(am->sizes.begin(), am->sizes.end() - 2, int64_t{1}, std::multiplies<>()) : 1;
+  if (ma.cols != mb.rows) {
+    if (am->dim() > 2 && bm->dim() > 2)
+      fail(ErrorKind::Runtime, "Expected size for first two dimensions of batch2 tensor to be: %s but got: %s. [in %s: %s, %s]",
+           list_text(Dims{am->sizes[0], ma.cols}).c_str(), list_text(Dims{bm->sizes[0], mb.rows}).c_str(), op,
+           describe("a", a).c_str(), describe("b", b).c_str());
+    fail_shapes(op, a, bm.get(), fold ? lead * ma.rows : ma.rows, ma.cols);
+  }
+  Dims batch = broadcast_sizes(IntSpan(am->sizes).first(static_cast<size_t>(am->dim() - 2)),
+                               IntSpan(bm->sizes).first(static_cast<size_t>(bm->dim() - 2)));
+  Dims sizes = batch;
+  if (a->dim() > 1) sizes.push_back(ma.rows);
+  if (b->dim() > 1) sizes.push_back(mb.cols);
+  TensorRef out = Tensor::empty(sizes, a->dtype, a->device());
+  if (out->is_meta() || out->numel() == 0) return out;
+  Dims full = batch;
+  full.push_back(ma.rows);
+  full.push_back(mb.cols);
+  TensorRef c = Tensor::make(out->storage, 0, full, contiguous_strides(full), out->dtype);
+  int64_t row = fold ? folded_row_stride(am.get()) : -1;
+  if (row >= 0) {
+    ma.rows *= lead;
+    ma.row = row;
+    gemm(product(ma, mb, c.get()));
+  } else if (full.size() == 2) {
+    gemm(product(ma, mb, c.get()));
+  } else {
+    batched(am.get(), bm.get(), c.get());
+  }
+  return out;
+}
+
+void matmul(const Call& call, Outputs& outputs) {
+  outputs.emplace_back(multiply("matmul", call[0].tensor(), call[1].tensor()));
+}
+
+void mm(const Call& call, Outputs& outputs) {
+  Tensor *a = call[0].tensor(), *b = call[1].tensor();
+  FL_CHECK(a->dim() == 2, ErrorKind::Runtime, "self must be a matrix [in mm: %s]", describe("self", a).c_str());
+  FL_CHECK(b->dim() == 2, ErrorKind::Runtime, "mat2 must be a matrix [in mm: %s]", describe("mat2", b).c_str());
+  outputs.emplace_back(multiply("mm", a, b));
+}
+
+void bmm(const Call& call, Outputs& outputs) {
+  Tensor *a = call[0].tensor(), *b = call[1].tensor();
+  FL_CHECK(a->dim() == 3, ErrorKind::Runtime, "batch1 must be a 3D tensor [in bmm: %s]", describe("self", a).c_str());
+  FL_CHECK(b->dim() == 3, ErrorKind::Runtime, "batch2 must be a 3D tensor [in bmm: %s]", describe("mat2", b).c_str());
+  FL_CHECK(a->sizes[0] == b->sizes[0] && a->sizes[2] == b->sizes[1], ErrorKind::Runtime,
+           "Expected size for first two dimensions of batch2 tensor to be: %s but got: %s. [in bmm: %s, %s]",
+           list_text(Dims{a->sizes[0], a->sizes[2]}).c_str(), list_text(Dims{b->sizes[0], b->sizes[1]}).c_str(),
+           describe("self", a).c_str(), describe("mat2", b).c_str());
+  outputs.emplace_back(multiply("bmm", a, b));
+}
+
+void mv(const Call& call, Outputs& outputs) {
+  Tensor *a = call[0].tensor(), *b = call[1].tensor();
+  FL_CHECK(a->dim() == 2 && b->dim() == 1, ErrorKind::Runtime,
+           "vector + matrix @ vector expected, got %d, %d, %d [in mv]", 1, a->dim(), b->dim());
+  outputs.emplace_back(multiply("mv", a, b));
+}
+
+void dot(const Call& call, Outputs& outputs) {
+  Tensor *a = call[0].tensor(), *b = call[1].tensor();
+  FL_CHECK(a->dim() == 1 && b->dim() == 1, ErrorKind::Runtime, "1D tensors expected, but got %dD and %dD tensors",
+           a->dim(), b->dim());
+  FL_CHECK(a->dtype == b->dtype, ErrorKind::Runtime,
+           "dot : expected both vectors to have same dtype, but found %s and %s", scalar_type(a->dtype), scalar_type(b->dtype));
+  outputs.emplace_back(multiply("dot", a, b));
+}
+
+TensorRef contiguous(Tensor* t) {
+  if (t->is_meta() || t->is_contiguous()) return TensorRef(t);
+  TensorRef copy = Tensor::empty(t->sizes, t->dtype, t->device());
+  copy_into(copy.get(), t);
+  return copy;
+}
+
+// The input's rows: all leading dimensions as one. `x` becomes a copy where memory does not allow that.
+Matrix rows_of(TensorRef& x) {
+  if (x->dim() == 1) return {x->is_meta() ? nullptr : x->data(), 1, x->sizes[0], x->sizes[0], x->strides[0]};
+  if (folded_row_stride(x.get()) < 0) x = contiguous(x.get());
+  int n = x->dim();
+  int64_t cols = x->sizes[n - 1];
+  int64_t rows = std::accumulate(x->sizes.begin(), x->sizes.end() - 1, int64_t{1}, std::multiplies<>());
+  return {x->is_meta() ? nullptr : x->data(), rows, cols, folded_row_stride(x.get()), x->strides[n - 1]};
+}
+
+// linear(input, weight, bias): input[..., k] weight[n, k]^T + bias[n].
+void linear(const Call& call, Outputs& outputs) {
+  Tensor *x = call[0].tensor(), *w = call[1].tensor(), *bias = call[2].is_tensor() ? call[2].tensor() : nullptr;
+  check_pair("linear", x, w);
+  FL_CHECK(w->dim() == 2 && x->dim() >= 1, ErrorKind::Runtime, "linear(): weight must be a matrix [%s, %s]",
+           describe("input", x).c_str(), describe("weight", w).c_str());
+  TensorRef rows(x), row_bias;
+  Matrix a = rows_of(rows);
+  FL_CHECK(a.cols == w->sizes[1], ErrorKind::Runtime,
+           "mat1 and mat2 shapes cannot be multiplied (%ldx%ld and %ldx%ld) [in linear: %s, %s]. "
+           "input.shape[-1] must equal weight.shape[-1].",
+           a.rows, a.cols, w->sizes[1], w->sizes[0], describe("input", x).c_str(), describe("weight", w).c_str());
+  if (bias) {
+    check_pair("linear", x, bias);
+    FL_CHECK(bias->dim() == 1 && bias->sizes[0] == w->sizes[0], ErrorKind::Runtime,
+             "The expanded size of the tensor (%ld) must match the existing size (%ld) at non-singleton dimension 0 "
+             "[in linear: %s, %s]. bias.shape must be (weight.shape[0],).",
+             w->sizes[0], bias->numel(), describe("weight", w).c_str(), describe("bias", bias).c_str());
+  }
+  Dims sizes = x->sizes;
+  sizes[x->dim() - 1] = w->sizes[0];
+  TensorRef out = Tensor::empty(sizes, x->dtype, x->device());
+  outputs.emplace_back(out);
+  if (out->is_meta() || out->numel() == 0) return;
+  Matrix b{w->data(), w->sizes[1], w->sizes[0], w->strides[1], w->strides[0]};
+  Gemm g = product(a, b, out.get());
+  if (bias) row_bias = contiguous(bias);
+  g.bias = bias ? row_bias->data() : nullptr;
+  gemm(g);
+}
+
+// linear_weight_grad(grad[..., n], input[..., k]) -> [n, k]: the sum over all leading dimensions of outer products.
+void linear_weight_grad(const Call& call, Outputs& outputs) {
+  TensorRef grad = call[0].tensor_ref(), x = call[1].tensor_ref();
+  Matrix g = rows_of(grad), a = rows_of(x);
+  TensorRef out = Tensor::empty(Dims{g.cols, a.cols}, x->dtype, x->device());
+  outputs.emplace_back(out);
+  if (out->is_meta() || out->numel() == 0) return;
+  Matrix gt{g.data, g.cols, g.rows, g.col, g.row};
+  gemm(product(gt, a, out.get()));
+}
+
+RegisterNative natives[] = {{"matmul", matmul}, {"mm", mm}, {"bmm", bmm}, {"mv", mv}, {"dot", dot}, {"linear", linear},
+                            {"linear_weight_grad", linear_weight_grad}};
+
+}  // namespace
+}  // namespace fl

@@ -1,0 +1,542 @@
+#include "runtime/row.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "core/allocator.h"
+#include "core/error.h"
+#include "runtime/copy.h"
+#include "runtime/pool.h"
+#include "runtime/promotion.h"
+
+namespace fl {
+
+const RowInfo* (*row_info)(const Overload&) = nullptr;
+RowPlan* (*row_planner)(const Call&, const std::vector<DType>&, const std::vector<DType>&) = nullptr;
+void* (*row_kernel)(RowPlan&, int, const std::string&) = nullptr;
+
+namespace {
+
+constexpr int64_t kGrain = 16384;      // elements of one task
+constexpr int64_t kColumnBlock = 64;   // columns that one task takes at least
+constexpr int64_t kLongColumn = 4096;  // a column longer than this is cut, for accuracy too
+
+struct Axis {  // one dimension of the iteration, with the stride in bytes of each operand
+  int64_t size;
+  std::vector<int64_t> strides;
+};
+
+struct Operand {
+  char* data;
+  char role;
+  DType dtype;
+  std::vector<int64_t> strides;  // one a dimension of the whole iteration, in bytes; 0 where it does not vary
+};
+
+// Reorders by decreasing stride of the first operand that varies (unless the order means something), then merges
+// neighbours that every operand walks as one.
+void collapse(std::vector<Axis>& axes, bool ordered) {
+  std::erase_if(axes, [](const Axis& a) { return a.size == 1; });
+  if (!ordered) {
+    auto weight = [](const Axis& a) {
+      for (int64_t s : a.strides)
+        if (s) return std::abs(s);
+      return int64_t{0};
+    };
+    std::stable_sort(axes.begin(), axes.end(), [&](const Axis& a, const Axis& b) { return weight(a) > weight(b); });
+  }
+  for (size_t i = axes.size(); i-- > 1;) {
+    Axis &outer = axes[i - 1], &inner = axes[i];
+    bool merge = true;
+    for (size_t k = 0; k < inner.strides.size() && merge; ++k)
+      merge = outer.strides[k] == inner.strides[k] * inner.size;
+    if (!merge) continue;
+    inner.size *= outer.size;
+    axes.erase(axes.begin() + static_cast<int64_t>(i) - 1);
+  }
+}
+
+// A step laid out over its operands: what to loop over, and how kernels are called.
+struct Layout {
+  std::vector<Axis> batch, row;  // innermost last; row has at most two
+  int64_t n_batch = 1, n_row = 1;
+  bool columns = false;  // vectors run along the innermost batch dimension, not along the row
+
+  int64_t row_size(int i) const {  // 1: inner, 0: outer
+    size_t at = row.size() - 1 - static_cast<size_t>(1 - i);
+    return row.size() > static_cast<size_t>(1 - i) ? row[at].size : 1;
+  }
+  int64_t row_stride(int i, size_t operand) const {
+    return row.size() > static_cast<size_t>(1 - i) ? row[row.size() - 1 - static_cast<size_t>(1 - i)].strides[operand] : 0;
+  }
+  int64_t inner_batch() const { return batch.empty() ? 1 : batch.back().size; }
+  int64_t batch_stride(size_t operand) const { return batch.empty() ? 0 : batch.back().strides[operand]; }
+  // Byte offset of an operand at outer batch index `outer` (all batch dimensions but the innermost).
+  int64_t outer_offset(int64_t outer, size_t operand) const {
+    int64_t offset = 0;
+    for (size_t i = batch.size(); i-- > 0;) {
+      if (i + 1 == batch.size()) continue;
+      offset += outer % batch[i].size * batch[i].strides[operand];
+      outer /= batch[i].size;
+    }
+    return offset;
+  }
+};
+
+Layout lay_out(const std::vector<Operand>& operands, const Dims& sizes, const std::vector<bool>& in_row,
+               bool ordered) {
+  Layout l;
+  for (int d = 0; d < sizes.size(); ++d) {
+    Axis axis{sizes[d], {}};
+    for (const Operand& o : operands) axis.strides.push_back(o.strides[static_cast<size_t>(d)]);
+    (in_row[static_cast<size_t>(d)] ? l.row : l.batch).push_back(std::move(axis));
+    (in_row[static_cast<size_t>(d)] ? l.n_row : l.n_batch) *= sizes[d];
+  }
+  collapse(l.batch, false);
+  collapse(l.row, ordered);
+  for (size_t k = 0; k < operands.size(); ++k) {
+    if (operands[k].role != 'F') continue;
+    int64_t item = static_cast<int64_t>(dtype_size(operands[k].dtype));
+    l.columns = l.inner_batch() > 1 && l.batch_stride(k) == item && (l.n_row == 1 || l.row_stride(1, k) != item);
+    break;
+  }
+  return l;
+}
+
+// A step that is being run.
+class StepRun {
+ public:
+  StepRun(RowPlan& plan, int index, std::vector<Operand> operands, Layout layout, const Slot* params)
+      : plan_(plan), step_(plan.steps[static_cast<size_t>(index)]), index_(index), operands_(std::move(operands)),
+        layout_(std::move(layout)), params_(params) {}
+
+  void run() {
+    if (layout_.n_batch == 0) return;
+    if (!use_split()) return fused();
+    cut_row();
+    for (size_t level = 0; level < step_.levels.size(); ++level) run_level(level);
+    finish();
+  }
+
+ private:
+  size_t n_outputs() const { return step_.outputs.size(); }
+
+  bool use_split() const {
+    if (step_.levels.empty() || layout_.n_row * layout_.n_batch < 4 * kGrain) return false;
+    if (layout_.columns)
+      return layout_.n_row > kLongColumn || (layout_.n_row >= 128 && layout_.n_batch < 16 * kColumnBlock);
+    return layout_.n_batch < 16 && layout_.n_row >= 2 * kGrain;
+  }
+
+  char class_of(const Operand& o, int64_t stride) const {
+    return stride == 0 ? 'b' : stride == static_cast<int64_t>(dtype_size(o.dtype)) ? 'c' : 's';
+  }
+
+  void* kernel(const std::string& mode, const std::vector<char>& classes) {
+    std::string key = mode + (layout_.columns ? "|c|" : "|r|") + std::string(classes.begin(), classes.end());
+    auto it = step_.kernels.find(key);
+    if (it == step_.kernels.end()) it = step_.kernels.emplace(key, row_kernel(plan_, index_, key)).first;
+    return it->second;
+  }
+
+  // Class of operand k along the vector axis.
+  char operand_class(size_t k) const {
+    const Operand& o = operands_[k];
+    return class_of(o, layout_.columns ? layout_.batch_stride(k) : layout_.row_stride(1, k));
+  }
+
+  void fused() {
+    std::vector<char> classes;
+    std::vector<int64_t> strides;
+    for (size_t k = 0; k < operands_.size(); ++k) {
+      classes.push_back(operand_class(k));
+      strides.insert(strides.end(), {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
+    }
+    auto fn = reinterpret_cast<RowKernel>(kernel("fused", classes));
+    int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
+    int64_t per_task = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout_.n_row));
+    if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
+    int64_t pieces = (inner + per_task - 1) / per_task;
+    auto task = [&](int64_t t) {
+      int64_t o = t / pieces, b0 = t % pieces * per_task, b1 = std::min(inner, b0 + per_task);
+      std::vector<char*> ptr(operands_.size());
+      for (size_t k = 0; k < operands_.size(); ++k)
+        ptr[k] = operands_[k].data + layout_.outer_offset(o, k) + b0 * layout_.batch_stride(k);
+      int64_t shape[5] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row};
+      fn(ptr.data(), strides.data(), shape, params_);
+    };
+    run_tasks(outer * pieces, task);
+  }
+
+  template <class F>
+  void run_tasks(int64_t n, F&& task) {
+    LongWork work(layout_.n_batch * layout_.n_row >= 2 * kGrain);
+    if (n == 1 || layout_.n_batch * layout_.n_row < 2 * kGrain) {
+      for (int64_t t = 0; t < n; ++t) task(t);
+    } else {
+      parallel_for(n, task);
+    }
+  }
+
+  // ---- split: chunks of the row
+  struct Chunk {
+    int64_t outer0, outers, inner0, inners;  // a box of the row's two dimensions
+  };
+
+  void cut_row() {
+    int64_t length = kGrain;
+    if (layout_.columns) length = std::max<int64_t>(64, kGrain / layout_.inner_batch());
+    int64_t n1 = layout_.row_size(0), n0 = layout_.row_size(1);
+    if (n0 >= length || n1 == 1) {
+      int64_t pieces = (n0 + length - 1) / length;
+      for (int64_t i = 0; i < n1; ++i)
+        for (int64_t p = 0; p < pieces; ++p)
+          chunks_.push_back({i, 1, n0 * p / pieces, n0 * (p + 1) / pieces - n0 * p / pieces});
+    } else {
+      int64_t rows = length / n0, pieces = (n1 + rows - 1) / rows;
+      for (int64_t p = 0; p < pieces; ++p)
+        chunks_.push_back({n1 * p / pieces, n1 * (p + 1) / pieces - n1 * p / pieces, 0, n0});
+    }
+  }
+
+  // Calls fn for one chunk of the row at one outer batch index. `extra` are arrays of [n_batch]: states or statistics.
+  void call_chunk(RowKernel fn, int64_t outer, const Chunk& c, size_t first, size_t last, bool states_first,
+                  const std::vector<std::pair<char*, DType>>& states,
+                  const std::vector<std::pair<char*, DType>>& stats) {
+    std::vector<char*> ptr;
+    std::vector<int64_t> strides;
+    int64_t inner = layout_.inner_batch();
+    auto push_array = [&](const std::pair<char*, DType>& a) {
+      auto item = static_cast<int64_t>(dtype_size(a.second));
+      ptr.push_back(a.first + outer * inner * item);
+      strides.insert(strides.end(), {item, 0, 0});
+    };
+    if (states_first)
+      for (auto& s : states) push_array(s);
+    for (size_t k = first; k < last; ++k) {
+      int64_t r1 = layout_.row_stride(0, k), r0 = layout_.row_stride(1, k);
+      ptr.push_back(operands_[k].data + layout_.outer_offset(outer, k) + c.outer0 * r1 + c.inner0 * r0);
+      strides.insert(strides.end(), {layout_.batch_stride(k), r1, r0});
+    }
+    for (auto& s : stats) push_array(s);
+    int64_t start = c.outer0 * layout_.row_size(1) + c.inner0;
+    int64_t shape[5] = {inner, c.outers, c.inners, start, layout_.n_row};
+    fn(ptr.data(), strides.data(), shape, params_);
+  }
+
+  std::vector<char> classes_for(size_t first, size_t last, size_t before, size_t after) const {
+    std::vector<char> classes(before, layout_.columns ? 'c' : 'b');
+    for (size_t k = first; k < last; ++k) classes.push_back(operand_class(k));
+    classes.insert(classes.end(), after, layout_.columns ? 'c' : 'b');
+    return classes;
+  }
+
+  void run_level(size_t level) {
+    const std::vector<DType>& dtypes = step_.levels[level];
+    auto n_chunks = static_cast<int64_t>(chunks_.size());
+    for (DType d : dtypes) memory_.emplace_back(static_cast<size_t>(n_chunks * layout_.n_batch) * dtype_size(d));
+    size_t base = memory_.size() - dtypes.size();
+    auto fn = reinterpret_cast<RowKernel>(
+        kernel("level" + std::to_string(level),
+               classes_for(n_outputs(), operands_.size(), dtypes.size(), stats_.size())));
+    int64_t outer = layout_.n_batch / layout_.inner_batch();
+    run_tasks(n_chunks * outer, [&](int64_t t) {
+      int64_t c = t / outer;
+      std::vector<std::pair<char*, DType>> states;
+      for (size_t s = 0; s < dtypes.size(); ++s)
+        states.emplace_back(state(base + s, dtypes[s], c), dtypes[s]);
+      call_chunk(fn, t % outer, chunks_[static_cast<size_t>(c)], n_outputs(), operands_.size(), true, states, stats_);
+    });
+    combine(level, base);
+    for (size_t s = 0; s < dtypes.size(); ++s) stats_.emplace_back(memory_[base + s].as<char>(), dtypes[s]);
+  }
+
+  char* state(size_t memory, DType d, int64_t chunk) {
+    return memory_[memory].as<char>() + chunk * layout_.n_batch * static_cast<int64_t>(dtype_size(d));
+  }
+
+  // Neighbours first, then pairs of pairs: the same tree whichever thread made the parts.
+  void combine(size_t level, size_t base) {
+    const std::vector<DType>& dtypes = step_.levels[level];
+    auto n = static_cast<int64_t>(chunks_.size());
+    if (n == 1) return;
+    auto fn = reinterpret_cast<ElementKernel>(kernel("combine" + std::to_string(level), {}));
+    for (int64_t gap = 1; gap < n; gap *= 2) {
+      int64_t pairs = (n - gap + 2 * gap - 1) / (2 * gap);
+      std::vector<char*> ptr;
+      std::vector<int64_t> inner, outer;
+      for (int part = 0; part < 3; ++part) {
+        for (size_t s = 0; s < dtypes.size(); ++s) {
+          auto item = static_cast<int64_t>(dtype_size(dtypes[s]));
+          ptr.push_back(state(base + s, dtypes[s], part == 2 ? gap : 0));
+          inner.push_back(item);
+          outer.push_back(2 * gap * layout_.n_batch * item);
+        }
+      }
+      inner.insert(inner.end(), outer.begin(), outer.end());
+      fn(ptr.data(), inner.data(), layout_.n_batch, pairs, params_);
+    }
+  }
+
+  // Outputs from the statistics: those of role B once a row, those of role F once an element.
+  void finish() {
+    bool full = step_.out_roles.find('F') != std::string::npos;
+    if (full) {
+      auto fn = reinterpret_cast<RowKernel>(kernel("write", classes_for(0, operands_.size(), 0, stats_.size())));
+      int64_t outer = layout_.n_batch / layout_.inner_batch();
+      run_tasks(static_cast<int64_t>(chunks_.size()) * outer, [&](int64_t t) {
+        call_chunk(fn, t % outer, chunks_[static_cast<size_t>(t / outer)], 0, operands_.size(), false, {}, stats_);
+      });
+    } else {
+      auto fn = reinterpret_cast<RowKernel>(kernel("finish", classes_for(0, operands_.size(), 0, stats_.size())));
+      int64_t outer = layout_.n_batch / layout_.inner_batch();
+      for (int64_t o = 0; o < outer; ++o) call_chunk(fn, o, {0, 1, 0, 1}, 0, operands_.size(), false, {}, stats_);
+    }
+  }
+
+  RowPlan& plan_;
+  RowStep& step_;
+  int index_;
+  std::vector<Operand> operands_;
+  Layout layout_;
+  const Slot* params_;
+  std::vector<Chunk> chunks_;
+  std::deque<Scratch> memory_;  // states of all chunks, one array a state
+  std::vector<std::pair<char*, DType>> stats_;
+};
+
+// One call: operands, shapes and the plan's steps.
+class RowCall {
+ public:
+  explicit RowCall(const Call& call) : call_(call), info_(*row_info(*call.overload)) {}
+
+  void run(Outputs& outputs) {
+    collect();
+    find_row();
+    for (size_t i = 0; i < operands_.size(); ++i)
+      if (operands_[i]) check_sizes(operands_[i], info_.in_roles[i]);
+    make_outputs();
+    for (TensorRef& t : results_) outputs.emplace_back(t);
+    if (operands_[0]->is_meta()) return;
+    plan_ = row_planner(call_, operand_dtypes_, result_dtypes_);
+    make_params();
+    for (const RowTemp& t : plan_->temps) temps_.push_back(Tensor::empty(role_sizes(t.role, false), t.dtype));
+    for (size_t i = 0; i < plan_->steps.size(); ++i) run_step(static_cast<int>(i));
+  }
+
+ private:
+  const char* name() const { return call_.op().name.c_str(); }
+
+  void collect() {
+    for (size_t i = 0; i < info_.operands.size(); ++i) {
+      Tensor* t = call_[info_.operands[i]].is_tensor() ? call_[info_.operands[i]].tensor() : nullptr;
+      operands_.push_back(t);
+      operand_dtypes_.push_back(t ? t->dtype : DType::Bool);
+      if (t && info_.in_roles[i] == 'F' && !full_) full_ = t;
+    }
+    FL_CHECK(full_, ErrorKind::Type, "%s() needs a tensor", name());
+    for (size_t i = 0; i < operands_.size(); ++i)
+      FL_CHECK(!operands_[i] || operands_[i]->device().type == full_->device().type, ErrorKind::Runtime,
+               "Expected all tensors to be on the same device, but got different devices in %s()", name());
+    compute_ = info_.dtype >= 0 && !call_[info_.dtype].is_none() ? call_[info_.dtype].dtype() : full_->dtype;
+    if (call_.op().result == ResultRule::Float && !is_differentiable(compute_)) compute_ = default_dtype();
+    check_dtype(call_.op(), compute_);
+  }
+
+  // Which dimensions are the row's.
+  void find_row() {
+    sizes_ = full_->sizes;
+    int n = sizes_.size();
+    in_row_.assign(static_cast<size_t>(n), false);
+    switch (info_.rule) {
+      case RowInfo::Rule::All: in_row_.assign(static_cast<size_t>(n), true); break;
+      case RowInfo::Rule::Except:
+        for (int d = 0; d < n; ++d) in_row_[static_cast<size_t>(d)] = d != info_.axis;
+        break;
+      case RowInfo::Rule::Last: {
+        auto count = static_cast<int>(call_[info_.param].ints().size());
+        for (int d = n - count; d < n; ++d) in_row_[static_cast<size_t>(d)] = true;
+        break;
+      }
+      case RowInfo::Rule::Class: in_row_[n > 1 ? 1 : 0] = true; break;
+      case RowInfo::Rule::Param: mark_param(call_[info_.param]); break;
+    }
+    if (info_.empty_error.empty()) return;
+    for (int d = 0; d < n; ++d)
+      FL_CHECK(!in_row_[static_cast<size_t>(d)] || sizes_[d] != 0, ErrorKind::Index, info_.empty_error.c_str(), name());
+  }
+
+  void mark_param(const Value& dims) {
+    int n = sizes_.size();
+    auto mark = [&](int64_t dim) {
+      int d = wrap_dim(dim, n);
+      if (n == 0) return;
+      FL_CHECK(!in_row_[static_cast<size_t>(d)], ErrorKind::Runtime, "dim %d appears multiple times in the list of dims",
+               d);
+      in_row_[static_cast<size_t>(d)] = true;
+    };
+    if (dims.tag() == Value::Tag::Int) return mark(dims.as_int());
+    if (dims.is_none() || dims.ints().empty()) {
+      in_row_.assign(static_cast<size_t>(n), true);
+      return;
+    }
+    for (int64_t d : dims.ints()) mark(d);
+  }
+
+  // The sizes of an operand of this role.
+  Dims role_sizes(char role, bool keepdim) const {
+    Dims out;
+    for (int d = 0; d < sizes_.size(); ++d) {
+      bool row = in_row_[static_cast<size_t>(d)];
+      if (role == 'F' || (role == 'R') == row)
+        role == 'S' ? void() : out.push_back(sizes_[d]);
+      else if (keepdim && role != 'R')
+        out.push_back(1);
+    }
+    return out;
+  }
+
+  DType result_dtype(char code) const {
+    switch (code) {
+      case 'i': return DType::I64;
+      case 'b': return DType::Bool;
+      case 'r': return to_real(compute_);
+      case 's': return !is_differentiable(compute_) && info_.dtype >= 0 && call_[info_.dtype].is_none() ? DType::I64 : compute_;
+      case 'c': return compute_;
+      default: return operand_dtypes_[static_cast<size_t>(code - '0')];
+    }
+  }
+
+  void make_outputs() {
+    bool keepdim = info_.keepdim >= 0 && call_[info_.keepdim].as_bool();
+    for (size_t i = 0; i < info_.out_roles.size(); ++i) {
+      DType dtype = result_dtype(info_.out_dtypes[i]);
+      Dims sizes = role_sizes(info_.out_roles[i], keepdim);
+      result_dtypes_.push_back(dtype);
+      Tensor* like = full_;
+      results_.push_back(info_.out_roles[i] == 'F'
+                             ? Tensor::empty_strided(sizes, result_strides(sizes, {&like, 1}), dtype, full_->device())
+                             : Tensor::empty(sizes, dtype, full_->device()));
+    }
+  }
+
+  // Run-time parameters in the order of the schema: numbers that are not static.
+  void make_params() {
+    for (size_t i = 0; i < call_.overload->params.size(); ++i) {
+      const Param& p = call_.overload->params[i];
+      bool number = p.type == ParamType::Scalar || p.type == ParamType::Float || p.type == ParamType::Int;
+      if (!number || p.is_static || static_cast<int>(i) == info_.param) continue;
+      Slot s{};
+      const Value& v = call_[static_cast<int>(i)];
+      if (p.type == ParamType::Int)
+        s.i = v.is_none() ? 0 : v.as_int();
+      else
+        s.c[0] = v.is_none() ? 0 : v.as_complex().real(), s.c[1] = v.is_none() ? 0 : v.as_complex().imag();
+      params_.push_back(s);
+    }
+  }
+
+  // Strides over the whole iteration, in bytes; sizes of 1 in B and R operands broadcast.
+  Operand place(Tensor* t, char role) const {
+    Operand o{t->data(), role, t->dtype, {}};
+    auto item = static_cast<int64_t>(t->itemsize());
+    bool whole = role == 'F' || t->dim() == sizes_.size();
+    int at = 0;
+    for (int d = 0; d < sizes_.size(); ++d) {
+      bool varies = role == 'F' || (role != 'S' && (role == 'R') == in_row_[static_cast<size_t>(d)]);
+      int dim = whole ? d : at;
+      o.strides.push_back(varies && t->sizes[dim] != 1 ? t->strides[dim] * item : 0);
+      if (varies) ++at;
+    }
+    return o;
+  }
+
+  // An operand of role B or R must fit its group of dimensions (with or without the others kept as 1).
+  void check_sizes(Tensor* t, char role) const {
+    FL_CHECK(role == 'S' || t->sizes == role_sizes(role, false) || t->sizes == role_sizes(role, true), ErrorKind::Runtime,
+             "%s(): an operand of %d dimensions does not fit the input of %d", name(), t->dim(), sizes_.size());
+  }
+
+  struct Part {  // an operand of a step: the tensor, its role in the call and its role as the step sees it
+    TensorRef tensor;
+    char role, step_role;
+    bool output;
+  };
+
+  std::vector<Part> parts_of(const RowStep& step) const {
+    auto exchange = [&](char role) { return !step.over_batch ? role : role == 'B' ? 'R' : role == 'R' ? 'B' : role; };
+    auto pick = [&](int k, const auto& tensors) {
+      return k >= 0 ? TensorRef(&*tensors[static_cast<size_t>(k)]) : temps_[static_cast<size_t>(~k)];
+    };
+    std::vector<Part> parts;
+    for (size_t i = 0; i < step.outputs.size(); ++i)
+      parts.push_back({pick(step.outputs[i], results_), exchange(step.out_roles[i]), step.out_roles[i], true});
+    for (size_t i = 0; i < step.inputs.size(); ++i)
+      parts.push_back({pick(step.inputs[i], operands_), exchange(step.roles[i]), step.roles[i], false});
+    return parts;
+  }
+
+  std::vector<Operand> place_all(const std::vector<Part>& parts) const {
+    std::vector<Operand> placed;
+    for (const Part& p : parts) {
+      placed.push_back(place(p.tensor.get(), p.role));
+      placed.back().role = p.step_role;
+    }
+    return placed;
+  }
+
+  void run_step(int index) {
+    const RowStep& step = plan_->steps[static_cast<size_t>(index)];
+    std::vector<Part> parts = parts_of(step);
+    std::vector<bool> in_row = in_row_;
+    if (step.over_batch) in_row.flip();
+    std::vector<Operand> placed = place_all(parts);
+    Layout layout = lay_out(placed, sizes_, in_row, step.ordered);
+    if (layout.row.size() <= 2) {
+      StepRun(*plan_, index, std::move(placed), std::move(layout), params_.data()).run();
+      return;
+    }
+    // Rare: a row of three runs or more. Copies in which the row is one run stand in for the operands.
+    std::vector<Part> dense = parts;
+    for (Part& p : dense)
+      if (p.role == 'F') p.tensor = dense_row(p, in_row);
+    placed = place_all(dense);
+    layout = lay_out(placed, sizes_, in_row, true);
+    FL_CHECK(layout.row.size() <= 2, ErrorKind::Runtime, "%s(): the rows of a weight are not dense", name());
+    StepRun(*plan_, index, std::move(placed), std::move(layout), params_.data()).run();
+    for (size_t i = 0; i < parts.size(); ++i)
+      if (parts[i].output && parts[i].role == 'F') copy_into(parts[i].tensor.get(), dense[i].tensor.get());
+  }
+
+  TensorRef dense_row(const Part& part, const std::vector<bool>& in_row) const {
+    Dims strides(sizes_.size());
+    int64_t step = 1;
+    for (bool row : {true, false})
+      for (int d = sizes_.size(); d-- > 0;)
+        if (in_row[static_cast<size_t>(d)] == row) {
+          strides[d] = step;
+          step *= sizes_[d];
+        }
+    TensorRef t = Tensor::empty_strided(sizes_, strides, part.tensor->dtype);
+    if (!part.output) copy_into(t.get(), part.tensor.get());
+    return t;
+  }
+
+  const Call& call_;
+  const RowInfo& info_;
+  RowPlan* plan_ = nullptr;
+  Tensor* full_ = nullptr;
+  DType compute_ = DType::F32;
+  Dims sizes_;
+  std::vector<bool> in_row_;
+  std::vector<Tensor*> operands_;
+  std::vector<DType> operand_dtypes_, result_dtypes_;
+  std::vector<TensorRef> results_, temps_;
+  std::vector<Slot> params_;
+};
+
+}  // namespace
+
+void row_forward(const Call& call, Outputs& outputs) { RowCall(call).run(outputs); }
+
+}  // namespace fl

@@ -1,0 +1,1 @@
+"""Where the table meets the code generator: kernels of row and loop operators. Imported when one first runs."""

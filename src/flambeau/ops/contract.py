@@ -1,0 +1,339 @@
+"""Matrix products and convolutions: native contractions, their gradients written as contractions."""
+
+from .table import NUMERIC, Composite, Native, op
+
+# ---- matrix products
+
+
+def _matmul_grad(o, g, self, other):
+    """Both operands as matrices; what was broadcast is summed."""
+    a = o.unsqueeze(self, 0) if self.ndim == 1 else self
+    b = o.unsqueeze(other, 1) if other.ndim == 1 else other
+    if self.ndim == 1:
+        g = o.unsqueeze(g, g.ndim if other.ndim == 1 else -2)
+    if other.ndim == 1:
+        g = o.unsqueeze(g, -1)
+    ga = gb = None
+    if o.needs[0]:
+        ga = o.sum_to_size(o.matmul(g, o.transpose(o.conj(b), -2, -1)), a.shape)
+        ga = o.squeeze(ga, 0) if self.ndim == 1 else ga
+    if o.needs[1]:
+        if b.ndim == 2 and a.ndim > 2:
+            gb = o.transpose(o.linear_weight_grad(g, o.conj(a)), 0, 1)
+        else:
+            gb = o.sum_to_size(o.matmul(o.transpose(o.conj(a), -2, -1), g), b.shape)
+        gb = o.squeeze(gb, 1) if other.ndim == 1 else gb
+    return ga, gb
+
+
+op(
+    "matmul(Tensor self, Tensor other) -> Tensor",
+    names=("matmul", "Tensor.matmul", "Tensor.__matmul__", "linalg.matmul"),
+    body=Native("matmul"),
+    grad=_matmul_grad,
+    ref=lambda np, a, b: np.matmul(a, b),
+    samples="matmul",
+    doc="""Matrix product of tensors of any dimensions.
+
+    The last two dimensions are matrices, the others are batch dimensions and broadcast; a 1-d operand is a row on the
+    left and a column on the right. float32 and float64 run on generated kernels; sums are in a fixed order.""",
+)
+
+
+def _mm_grad(o, g, self, mat2):
+    return (
+        o.mm(g, o.transpose(o.conj(mat2), 0, 1)) if o.needs[0] else None,
+        o.mm(o.transpose(o.conj(self), 0, 1), g) if o.needs[1] else None,
+    )
+
+
+op(
+    "mm(Tensor self, Tensor mat2) -> Tensor",
+    body=Native("mm"),
+    grad=_mm_grad,
+    ref=lambda np, a, b: a @ b,
+    samples="mm",
+    doc="Product of two matrices.",
+)
+
+
+def _bmm_grad(o, g, self, mat2):
+    return (
+        o.bmm(g, o.transpose(o.conj(mat2), 1, 2)) if o.needs[0] else None,
+        o.bmm(o.transpose(o.conj(self), 1, 2), g) if o.needs[1] else None,
+    )
+
+
+op(
+    "bmm(Tensor self, Tensor mat2) -> Tensor",
+    body=Native("bmm"),
+    grad=_bmm_grad,
+    ref=lambda np, a, b: a @ b,
+    samples="bmm",
+    doc="Products of matrices, one for each element of the first dimension.",
+)
+op(
+    "mv(Tensor self, Tensor vec) -> Tensor",
+    body=Native("mv"),
+    grad=lambda o, g, self, vec: (
+        o.mul(o.unsqueeze(g, 1), o.unsqueeze(o.conj(vec), 0)), o.matmul(o.transpose(o.conj(self), 0, 1), g),
+    ),
+    ref=lambda np, a, b: a @ b,
+    samples="mv",
+    doc="Product of a matrix and a vector.",
+)  # fmt: skip
+op(
+    "dot(Tensor self, Tensor tensor) -> Tensor",
+    body=Native("dot"),
+    grad=lambda o, g, self, tensor: (o.mul(g, o.conj(tensor)), o.mul(g, o.conj(self))),
+    ref=lambda np, a, b: np.dot(a, b),
+    samples="dot",
+    doc="Sum of products of two vectors.",
+)
+
+
+def _linear_grad(o, g, input, weight, bias):
+    return (
+        o.matmul(g, o.conj(weight)) if o.needs[0] else None,
+        o.linear_weight_grad(g, o.conj(input)) if o.needs[1] else None,
+        (o.sum(g, tuple(range(g.ndim - 1))) if g.ndim > 1 else g) if o.needs[2] else None,
+    )
+
+
+op(
+    "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
+    names=("nn.functional.linear",),
+    body=Native("linear"),
+    grad=_linear_grad,
+    ref=lambda np, x, w, b=None: x @ w.T + (0 if b is None else b),
+    samples="linear",
+    doc="input @ weight.T + bias over the last dimension of input; the bias is added as the product is stored.",
+)
+op(
+    "linear_weight_grad(Tensor grad, Tensor input) -> Tensor",
+    names=(),
+    body=Native("linear_weight_grad"),
+    grad=lambda o, g, grad, input: (
+        o.matmul(o.conj(input), o.transpose(g, 0, 1)) if o.needs[0] else None,
+        o.matmul(o.conj(grad), g) if o.needs[1] else None,
+    ),
+    doc="Sum over all leading dimensions of the outer products of grad and input.",
+)
+
+
+def _scaled_sum(o, self, product, beta, alpha):
+    """beta * self + alpha * product; self is not read where beta is 0."""
+    if alpha != 1:
+        product = product * alpha
+    if beta == 0:
+        return product
+    return product + (self if beta == 1 else self * beta)
+
+
+def _addmm(o, self, mat1, mat2, *, beta=1, alpha=1):
+    product = o.mm(mat1, mat2)
+    _check_expands(self, product, "addmm")
+    return _scaled_sum(o, self, product, beta, alpha)
+
+
+def _check_expands(self, product, name):
+    ok = self.dim() <= product.dim() and all(
+        s in (1, p) for s, p in zip(reversed(self.shape), reversed(product.shape), strict=False)
+    )
+    if not ok:
+        d = next(
+            (
+                d
+                for d in range(-1, -product.dim() - 1, -1)
+                if -d <= self.dim() and self.shape[d] not in (1, product.shape[d])
+            ),
+            -1,
+        )
+        raise RuntimeError(
+            f"The expanded size of the tensor ({product.shape[d]}) must match the existing size ({self.shape[d]}) at "
+            f"non-singleton dimension {product.dim() + d}.  Target sizes: {list(product.shape)}.  Tensor sizes: "
+            f"{list(self.shape)} [in {name}]"
+        )
+
+
+def _bias_form(name, multiply):
+    def body(o, self, a, b, *, beta=1, alpha=1):
+        product = multiply(o, a, b)
+        _check_expands(self, product, name)
+        return _scaled_sum(o, self, product, beta, alpha)
+
+    return body
+
+
+for _name, _args, _multiply, _what in (
+    ("addmm", "Tensor mat1, Tensor mat2", lambda o, a, b: o.mm(a, b), "mat1 @ mat2"),
+    ("addmv", "Tensor mat, Tensor vec", lambda o, a, b: o.mv(a, b), "mat @ vec"),
+    ("addr", "Tensor vec1, Tensor vec2", lambda o, a, b: o.outer(a, b), "the outer product of vec1 and vec2"),
+    ("baddbmm", "Tensor batch1, Tensor batch2", lambda o, a, b: o.bmm(a, b), "batch1 @ batch2"),
+    ("addbmm", "Tensor batch1, Tensor batch2", lambda o, a, b: o.sum(o.bmm(a, b), 0), "the sum of batch1 @ batch2"),
+):
+    op(
+        f"{_name}(Tensor self, {_args}, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+        dtypes=NUMERIC,
+        body=Composite(_bias_form(_name, _multiply)),
+        inplace=True,
+        doc=f"beta * self + alpha * ({_what}).",
+    )
+
+
+def _outer(o, self, vec2):
+    for name, t in (("self", self), ("vec2", vec2)):
+        if t.dim() != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {t.dim()}-D")
+    return self.unsqueeze(1) * vec2
+
+
+op(
+    "outer(Tensor self, Tensor vec2) -> Tensor",
+    body=Composite(_outer),
+    ref=lambda np, a, b: np.outer(a, b),
+    doc="All products of two vectors' elements.",
+)
+op("ger(Tensor self, Tensor vec2) -> Tensor", body=Composite(_outer), doc="Another name of outer.")
+
+
+def _bilinear(o, input1, input2, weight, bias=None):
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError("bilinear(): input batch dimensions do not match")
+    if input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
+        raise RuntimeError(
+            f"bilinear(): input1 size does not match weight size: got {input1.shape[-1]} but expected {weight.shape[1]}"
+        )
+    lead = input1.shape[:-1]
+    a, b = input1.reshape(-1, input1.shape[-1]), input2.reshape(-1, input2.shape[-1])
+    left = o.matmul(a, weight.permute(1, 0, 2).reshape(weight.shape[1], -1))
+    out = (left.view(a.shape[0], weight.shape[0], weight.shape[2]) * b.unsqueeze(1)).sum(-1)
+    out = out.view(*lead, weight.shape[0])
+    return out if bias is None else out + bias
+
+
+op(
+    "bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor",
+    names=("bilinear", "nn.functional.bilinear"),
+    body=Composite(_bilinear),
+    doc="input1 @ weight[k] @ input2 for each k, plus bias.",
+)
+
+# ---- convolutions
+
+_WINDOW = "int[{n}] stride=1, int[{n}] padding=0, int[{n}] dilation=1, int groups=1"
+_WINDOW_ARGS = "int[] stride, int[] padding, int[] dilation, int groups"
+
+
+def _bias_grad(o, g, n):
+    spatial = tuple(range(g.ndim - n, g.ndim))
+    return o.sum(g, (0, *spatial) if g.ndim == n + 2 else spatial)
+
+
+def _conv_grad(n):
+    def grad(o, g, input, weight, bias, stride, padding, dilation, groups):
+        window = (stride, padding, dilation, groups)
+        return (
+            o.conv_input_grad(g, weight, input.shape, *window) if o.needs[0] else None,
+            o.conv_weight_grad(g, input, weight.shape, *window) if o.needs[1] else None,
+            _bias_grad(o, g, n) if o.needs[2] else None,
+        )
+
+    return grad
+
+
+def _same_padding(n):
+    def body(o, input, weight, bias=None, stride=1, padding="valid", dilation=1, groups=1):
+        stride = tuple(stride) * n if len(stride) == 1 else tuple(stride)
+        dilation = tuple(dilation) * n if len(dilation) == 1 else tuple(dilation)
+        conv = getattr(o, f"conv{n}d")
+        if padding == "valid":
+            return conv(input, weight, bias, stride, (0,) * n, dilation, groups)
+        if padding != "same":
+            raise RuntimeError(f"Invalid padding string: '{padding}'. Valid values are 'valid' and 'same'.")
+        if any(s != 1 for s in stride):
+            raise RuntimeError("padding='same' is not supported for strided convolutions")
+        total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        odd = [p % 2 for p in total]
+        if any(odd):
+            around = [v for p in reversed(odd) for v in (0, p)]
+            input = o.pad(input, around)
+        return conv(input, weight, bias, stride, tuple(p // 2 for p in total), dilation, groups)
+
+    return body
+
+
+for _n in (1, 2, 3):
+    op(
+        f"conv{_n}d(Tensor input, Tensor weight, Tensor? bias=None, {_WINDOW.format(n=_n)}) -> Tensor",
+        names=(f"conv{_n}d", f"nn.functional.conv{_n}d"),
+        body=Native(f"conv{_n}d"),
+        grad=_conv_grad(_n),
+        doc=f"""Cross-correlation of a {_n}-d input with a weight of shape (out, in / groups, ...), plus bias.
+
+    The input has a batch dimension or not; the result has the input's memory format.""",
+    )
+    op(
+        f"conv{_n}d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[{_n}] stride=1, str padding='valid', "
+        f"int[{_n}] dilation=1, int groups=1) -> Tensor",
+        names=(f"conv{_n}d", f"nn.functional.conv{_n}d"),
+        body=Composite(_same_padding(_n)),
+        doc="The same with padding 'valid' (none) or 'same' (the result is as large as the input).",
+    )
+
+
+def _transposed_grad(n):
+    def grad(o, g, input, weight, bias, stride, padding, output_padding, groups, dilation):
+        window = (stride, padding, dilation, groups)
+        return (
+            getattr(o, f"conv{n}d")(g, weight, None, *window) if o.needs[0] else None,
+            o.conv_weight_grad(input, g, weight.shape, *window) if o.needs[1] else None,
+            _bias_grad(o, g, n) if o.needs[2] else None,
+        )
+
+    return grad
+
+
+for _n in (1, 2, 3):
+    op(
+        f"conv_transpose{_n}d(Tensor input, Tensor weight, Tensor? bias=None, int[{_n}] stride=1, int[{_n}] padding=0, "
+        f"int[{_n}] output_padding=0, int groups=1, int[{_n}] dilation=1) -> Tensor",
+        names=(f"conv_transpose{_n}d", f"nn.functional.conv_transpose{_n}d"),
+        body=Native(f"conv_transpose{_n}d"),
+        grad=_transposed_grad(_n),
+        doc=f"The gradient of conv{_n}d with respect to its input, as an operator; weight has shape (in, out / groups, ...).",
+    )
+
+
+def _input_grad_grad(o, g, grad, weight, size, stride, padding, dilation, groups):
+    conv = getattr(o, f"conv{weight.ndim - 2}d")
+    window = (stride, padding, dilation, groups)
+    return (
+        conv(g, weight, None, *window) if o.needs[0] else None,
+        o.conv_weight_grad(grad, g, weight.shape, *window) if o.needs[1] else None,
+    )
+
+
+def _weight_grad_grad(o, g, grad, input, size, stride, padding, dilation, groups):
+    conv = getattr(o, f"conv{g.ndim - 2}d")
+    window = (stride, padding, dilation, groups)
+    return (
+        conv(input, g, None, *window) if o.needs[0] else None,
+        o.conv_input_grad(grad, g, input.shape, *window) if o.needs[1] else None,
+    )
+
+
+op(
+    f"conv_input_grad(Tensor grad, Tensor weight, int[] size, {_WINDOW_ARGS}) -> Tensor",
+    names=(),
+    body=Native("conv_input_grad"),
+    grad=_input_grad_grad,
+    doc="Gradient of a convolution with respect to its input of the given size.",
+)
+op(
+    f"conv_weight_grad(Tensor grad, Tensor input, int[] size, {_WINDOW_ARGS}) -> Tensor",
+    names=(),
+    body=Native("conv_weight_grad"),
+    grad=_weight_grad_grad,
+    doc="Gradient of a convolution with respect to its weight of the given size.",
+)

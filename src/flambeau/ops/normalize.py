@@ -1,0 +1,253 @@
+"""Softmax and its kin, normalisations and cross entropy: row programs."""
+
+from ..ir import row as r
+from ..ir.fn import cast, const, exp, log, rsqrt, where
+from .reduce import finite_max
+from .table import FLOATING, Composite, Row, op
+
+
+def _softmax(x):
+    e = exp(x - r.constant(finite_max(x)))
+    return e / r.row_sum(e)
+
+
+def _log_softmax(x):
+    shifted = x - r.constant(finite_max(x))
+    return shifted - log(r.row_sum(exp(shifted)))
+
+
+def _softmax_backward(g, out):
+    return out * (g - r.row_sum(g * out))
+
+
+def _log_softmax_backward(g, out):
+    return g - exp(out) * r.row_sum(g)
+
+
+for _name, _body, _backward, _formula in (
+    ("softmax", _softmax, _softmax_backward, "exp(x) / sum(exp(x))"),
+    ("log_softmax", _log_softmax, _log_softmax_backward, "x - log(sum(exp(x)))"),
+):
+    op(
+        f"{_name}_backward(Tensor grad, Tensor output, int dim) -> Tensor",
+        names=(),
+        dtypes=FLOATING,
+        body=Row(_backward, roles="FF", out="F", out_dtypes="c"),
+        doc=f"Gradient of {_name}, from its output.",
+    )
+    op(
+        f"{_name}.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+        names=(_name, f"Tensor.{_name}", f"special.{_name}"),
+        dtypes=FLOATING,
+        body=Row(_body, out="F", out_dtypes="c"),
+        grad=(
+            lambda name: lambda o, g, self, dim, dtype: (getattr(o, name)(g, o.saved.output(0), dim).to(self.dtype),)
+        )(f"{_name}_backward"),
+        saves=("o0",),
+        ref=(lambda f: lambda np, x, dim: f(np, x, dim))(
+            (lambda np, x, d: np.exp(x) / np.exp(x).sum(d, keepdims=True))
+            if _name == "softmax"
+            else (lambda np, x, d: x - np.log(np.exp(x).sum(d, keepdims=True)))
+        ),
+        samples="reduce_dim",
+        doc=f"{_formula} over one dimension, without overflow.",
+    )
+
+
+def _layer_norm(x, weight, bias, eps):
+    mean = r.row_mean(x)
+    centred = x - mean
+    scale = rsqrt(r.row_mean(centred * centred) + eps)
+    y = centred * scale
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+op(
+    "layer_norm_rows(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> Tensor",
+    names=(),
+    dtypes=FLOATING,
+    body=Row(_layer_norm, roles="FRR", out="F", out_dtypes="c", dims="last normalized_shape"),
+    doc="(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions; checked by layer_norm.",
+)
+
+
+def _rms_norm(x, weight, eps):
+    y = x * rsqrt(r.row_mean(x * x) + eps)
+    return y if weight is None else y * weight
+
+
+op(
+    "rms_norm_rows(Tensor input, int[] normalized_shape, Tensor? weight=None, float eps=1e-05) -> Tensor",
+    names=(),
+    dtypes=FLOATING,
+    body=Row(_rms_norm, roles="FR", out="F", out_dtypes="c", dims="last normalized_shape"),
+    doc="x / sqrt(mean(x^2) + eps) * weight over the last dimensions; checked by rms_norm.",
+)
+
+
+def _batch_norm_train(x, weight, bias, eps):
+    mean = r.row_mean(x)
+    centred = x - mean
+    var = r.row_mean(centred * centred)
+    y = centred * rsqrt(var + eps)
+    y = y if weight is None else y * weight
+    return (y if bias is None else y + bias), mean, var
+
+
+op(
+    "batch_norm_train(Tensor input, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
+    names=(),
+    dtypes=FLOATING,
+    body=Row(_batch_norm_train, roles="FBB", out="FBB", out_dtypes="ccc", dims="except 1"),
+    doc="Normalises each channel over all other dimensions; also gives mean and (biased) variance.",
+)
+
+
+def _check_normalized_shape(name, input, normalized_shape, weight, bias):
+    shape = tuple(normalized_shape)
+    if not shape:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
+            "normalized_shape = []"
+        )
+    for what, t in (("weight", weight), ("bias", bias)):
+        if t is not None and tuple(t.shape) != shape:
+            raise RuntimeError(
+                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(t.shape)} and "
+                f"normalized_shape = {list(shape)} [in {name}: input={tuple(input.shape)}]."
+            )
+    if tuple(input.shape[-len(shape) :]) != shape or input.dim() < len(shape):
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but "
+            f"got input of size{list(input.shape)} [in {name}]. The last dimensions of input must be normalized_shape."
+        )
+
+
+def _layer_norm_public(o, input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    _check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
+    return o.layer_norm_rows(input, normalized_shape, weight, bias, eps)
+
+
+op(
+    "layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> Tensor",
+    names=("layer_norm", "nn.functional.layer_norm"),
+    body=Composite(_layer_norm_public),
+    doc="(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions.",
+)
+
+
+def _rms_norm_public(o, input, normalized_shape, weight=None, eps=None):
+    _check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
+    return o.rms_norm_rows(input, normalized_shape, weight, o.finfo(input.dtype).eps if eps is None else eps)
+
+
+op(
+    "rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
+    names=("rms_norm", "nn.functional.rms_norm"),
+    body=Composite(_rms_norm_public),
+    doc="x / sqrt(mean(x^2) + eps) * weight over the last dimensions.",
+)
+
+
+def _batch_norm_checks(input, tensors, training):
+    channels = input.shape[1] if input.dim() > 1 else 1
+    for what, t in tensors:
+        if t is not None and t.numel() != channels:
+            raise RuntimeError(f"{what} should contain {channels} elements not {t.numel()}")
+    if not training and (tensors[0][1] is None or tensors[1][1] is None):
+        raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
+    if training and input.numel() // max(channels, 1) == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+
+
+def _batch_norm(o, input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    named = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
+    _batch_norm_checks(input, named, training)
+    if training:
+        out, mean, var = o.batch_norm_train(input, weight, bias, eps)
+        if running_mean is not None:
+            count = input.numel() // input.shape[1]
+            with o.no_grad():
+                running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+                running_var.lerp_((var * (count / max(count - 1, 1))).to(running_var.dtype), momentum)
+        return out
+    shape = (1, -1) + (1,) * (input.dim() - 2)
+    scale = o.rsqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale
+    shift = shift if bias is None else shift + bias
+    return o.addcmul(shift.view(shape), input, scale.view(shape))
+
+
+op(
+    "batch_norm(Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None, "
+    "bool training=False, float momentum=0.1, float eps=1e-05) -> Tensor",
+    names=("nn.functional.batch_norm",),
+    body=Composite(_batch_norm),
+    doc="""Normalises each channel (dimension 1) over all other dimensions.
+
+    In training by the batch's own mean and variance, which also move the running ones (by `momentum`, the variance
+    unbiased); else by the running ones.""",
+)
+
+
+def _group_norm(o, input, num_groups, weight=None, bias=None, eps=1e-5):
+    n, c = input.shape[0], input.shape[1] if input.dim() > 1 else 0
+    if input.dim() < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    if num_groups <= 0 or c % num_groups:
+        raise RuntimeError(
+            f"Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(input.shape)} and num_groups={num_groups}"
+        )
+    for what, t in (("weight", weight), ("bias", bias)):
+        if t is not None and tuple(t.shape) != (c,):
+            raise RuntimeError(
+                f"Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of "
+                f"shape {list(t.shape)} and input of shape {list(input.shape)}"
+            )
+    rows = input.reshape(n, num_groups, -1)
+    y = o.layer_norm_rows(rows, (rows.shape[-1],), None, None, eps).view(input.shape)
+    shape = (1, c) + (1,) * (input.dim() - 2)
+    y = y if weight is None else y * weight.view(shape)
+    return y if bias is None else y + bias.view(shape)
+
+
+op(
+    "group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> Tensor",
+    names=("group_norm", "nn.functional.group_norm"),
+    body=Composite(_group_norm),
+    doc="Layer norm over groups of channels, with a weight and a bias a channel.",
+)
+
+
+def _nll_row(x, target, ignore_index):
+    picked = -r.row_pick(x, target)
+    return where(target == cast(ignore_index, "i64"), const(0, x.dtype), picked)
+
+
+op(
+    "nll_loss_rows(Tensor self, Tensor target, int ignore_index) -> Tensor",
+    names=(),
+    dtypes=FLOATING,
+    roles={"target": "k"},
+    body=Row(_nll_row, roles="FB", out="B", out_dtypes="c", dims="class"),
+    doc="-x[target] for each row of classes (dimension 1, or the only one); 0 where the target is ignored.",
+)
+
+
+def _cross_entropy_row(x, target, ignore_index):
+    shifted = x - r.constant(finite_max(x))
+    loss = log(r.row_sum(exp(shifted))) - r.row_pick(shifted, target)
+    return where(target == cast(ignore_index, "i64"), const(0, x.dtype), loss)
+
+
+op(
+    "cross_entropy_rows(Tensor self, Tensor target, int ignore_index) -> Tensor",
+    names=(),
+    dtypes=FLOATING,
+    roles={"target": "k"},
+    body=Row(_cross_entropy_row, roles="FB", out="B", out_dtypes="c", dims="class"),
+    doc="log(sum(exp(x))) - x[target] for each row of classes; 0 where the target is ignored.",
+)

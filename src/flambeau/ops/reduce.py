@@ -1,0 +1,221 @@
+"""Reductions over any dimensions: row programs whose results vary over the batch only."""
+
+from ..ir import row as r
+from ..ir.fn import abs, cast, const, exp, isnan, log, pow, sqrt, where
+from .table import FLOATING, NUMERIC, ORDERED, Row, op
+
+_DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
+_EMPTY = "{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+
+
+def restore(o, g, x, dim, keepdim):
+    """The gradient of a reduction, with the reduced dimensions back as 1."""
+    if keepdim or x.ndim == 0:
+        return g
+    dims = range(x.ndim) if dim is None or dim == () or dim == [] else [dim] if isinstance(dim, int) else dim
+    for d in sorted(d % x.ndim for d in dims):
+        g = o.unsqueeze(g, d)
+    return g
+
+
+def _sum_grad(o, g, self, dim, keepdim, dtype):
+    return (o.expand(restore(o, g, self, dim, keepdim), self.shape).to(self.dtype),)
+
+
+op(
+    f"sum({_DIMS}, *, ScalarType? dtype=None) -> Tensor",
+    body=Row(r.row_sum, out="B", out_dtypes="s"),
+    grad=_sum_grad,
+    ref=lambda np, x, dim=None, keepdim=False: np.sum(x, axis=dim, keepdims=keepdim),
+    samples="reduce",
+    doc="""Sum over dimensions (all by default).
+
+    Integers and bools are summed in int64. Partial sums are combined in a fixed tree: the result does not depend on the
+    number of threads.""",
+)
+
+
+def _mean_grad(o, g, self, dim, keepdim, dtype):
+    count = o.count_of(self, dim)
+    return (o.expand(o.div(restore(o, g, self, dim, keepdim), count), self.shape).to(self.dtype),)
+
+
+op(
+    f"mean({_DIMS}, *, ScalarType? dtype=None) -> Tensor",
+    dtypes=FLOATING,
+    dtype_error="RuntimeError: mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {got}",
+    body=Row(r.row_mean, out="B", out_dtypes="c"),
+    ref=lambda np, x, dim=None, keepdim=False: np.mean(x, axis=dim, keepdims=keepdim),
+    samples="reduce",
+    doc="Mean over dimensions (all by default).",
+)
+
+op(
+    "prod(Tensor self, int? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+    body=Row(r.row_prod, out="B", out_dtypes="s"),
+    grad=lambda o, g, self, dim, keepdim, dtype: (o.prod_backward(g, self, dim, keepdim),),
+    ref=lambda np, x, dim=None, keepdim=False: np.prod(x, axis=dim, keepdims=keepdim),
+    samples="reduce",
+    doc="Product over one dimension, or over all.",
+)
+
+for _name, _reduce, _what in (("amax", r.row_max, "Greatest"), ("amin", r.row_min, "Least")):
+    op(
+        f"{_name}(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
+        dtypes=ORDERED,
+        body=Row(_reduce, out="B", out_dtypes="c", empty=_EMPTY),
+        ref=(lambda f: lambda np, x, dim=(), keepdim=False: getattr(np, f)(x, axis=dim or None, keepdims=keepdim))(
+            _name
+        ),
+        samples="reduce",
+        doc=f"{_what} element over dimensions. nan wins; the gradient is shared by ties.",
+    )
+for _name, _reduce, _position, _what in (
+    ("max", r.row_max, r.row_argmax, "Greatest"),
+    ("min", r.row_min, r.row_argmin, "Least"),
+):
+    op(
+        f"{_name}(Tensor self) -> Tensor",
+        dtypes=ORDERED,
+        body=Row(_reduce, out="B", out_dtypes="c", dims="all", empty=_EMPTY),
+        ref=(lambda f: lambda np, x: getattr(np, f)(x))(_name),
+        samples="unary",
+        doc=f"{_what} element of all. nan wins; the gradient is shared by ties.",
+    )
+    op(
+        f"{_name}.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
+        dtypes=ORDERED,
+        body=Row((lambda f, p: lambda x: (f(x), p(x)))(_reduce, _position), out="BB", out_dtypes="ci", empty=_EMPTY),
+        grad=lambda o, g, self, dim, keepdim: (
+            o.value_selecting_reduction_backward(g[0], dim, o.saved.output(1), self.shape, keepdim),
+        ),
+        saves=("o1",),
+        ref=(lambda f: lambda np, x, dim, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(_name),
+        samples="reduce_dim",
+        doc=f"{_what} element over one dimension, and its position (of the first, where several are equal).",
+    )
+    op(
+        f"arg{_name}(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
+        dtypes=ORDERED,
+        body=Row(_position, out="B", out_dtypes="i", empty=_EMPTY),
+        differentiable=False,
+        ref=(lambda f: lambda np, x, dim=None, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(
+            f"arg{_name}"
+        ),
+        samples="reduce",
+        doc=f"Position of the {_what.lower()} element, of the first where several are equal.",
+    )
+
+for _name, _reduce in (("all", r.row_all), ("any", r.row_any)):
+    op(
+        f"{_name}({_DIMS}) -> Tensor",
+        body=Row(_reduce, out="B", out_dtypes="b"),
+        differentiable=False,
+        ref=(lambda f: lambda np, x, dim=None, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(_name),
+        samples="reduce",
+        doc=f"Whether {_name} elements are not zero.",
+    )
+
+op(
+    "logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
+    dtypes=NUMERIC,
+    result="float",
+    body=Row(lambda x: _logsumexp(x), out="B", out_dtypes="c"),
+    ref=lambda np, x, dim, keepdim=False: np.log(np.sum(np.exp(x), axis=dim, keepdims=keepdim)),
+    samples="reduce_dim",
+    doc="log(sum(exp(x))) over dimensions, without overflow.",
+)
+
+
+def _logsumexp(x):
+    top = r.constant(finite_max(x))
+    return log(r.row_sum(exp(x - top))) + top
+
+
+def finite_max(x):
+    """The maximum of the row, 0 where it is infinite: what can be subtracted without making nan of inf - inf."""
+    top = r.row_max(x)
+    return where(abs(top) < float("inf"), top, const(0, x.dtype))
+
+
+def _variance(x, correction):
+    mean = r.row_mean(x)
+    count = r.row_count(x.dtype)
+    spread = r.row_sum((x - mean) * (x - mean))
+    below = count - correction
+    return spread / where(below > 0, below, const(0, x.dtype)), mean
+
+
+_VAR = f"{_DIMS[: -len(', bool keepdim=False')]}, *, Scalar? correction=1, bool keepdim=False"
+op(
+    f"var.correction({_VAR}) -> Tensor",
+    names=("var", "Tensor.var"),
+    dtypes=FLOATING,
+    body=Row(lambda x, correction: _variance(x, correction)[0], out="B", out_dtypes="r"),
+    ref=lambda np, x, dim=None, correction=1, keepdim=False: np.var(x, axis=dim, ddof=correction, keepdims=keepdim),
+    samples="reduce",
+    doc="Variance over dimensions: sum((x - mean)^2) / (n - correction), in two passes.",
+)
+op(
+    f"std.correction({_VAR}) -> Tensor",
+    names=("std", "Tensor.std"),
+    dtypes=FLOATING,
+    body=Row(lambda x, correction: sqrt(_variance(x, correction)[0]), out="B", out_dtypes="r"),
+    ref=lambda np, x, dim=None, correction=1, keepdim=False: np.std(x, axis=dim, ddof=correction, keepdims=keepdim),
+    samples="reduce",
+    doc="Standard deviation over dimensions.",
+)
+op(
+    f"var_mean.correction({_VAR}) -> (Tensor, Tensor)",
+    names=("var_mean",),
+    dtypes=FLOATING,
+    body=Row(_variance, out="BB", out_dtypes="rc"),
+    doc="Variance and mean over dimensions.",
+)
+
+
+def _norm(x, p):
+    size = abs(x)
+    if p == 2:
+        return sqrt(r.row_sum(size * size))
+    if p == 1:
+        return r.row_sum(size)
+    if p == 0:
+        return r.row_sum(cast(size != 0, size.dtype))
+    if p == float("inf"):
+        return r.row_max(size)
+    if p == float("-inf"):
+        return r.row_min(size)
+    return pow(r.row_sum(pow(size, p)), 1 / p)
+
+
+op(
+    "linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+    names=("linalg.vector_norm",),
+    dtypes=FLOATING,
+    static=("ord",),
+    body=Row(_norm, out="B", out_dtypes="r"),
+    ref=lambda np, x, ord=2, dim=None, keepdim=False: np.sum(np.abs(x) ** ord, axis=dim, keepdims=keepdim) ** (1 / ord),
+    samples="reduce_norm",
+    doc="(sum |x|^p)^(1/p) over dimensions; p may be 0, inf or -inf.",
+)
+
+op(
+    f"nansum({_DIMS}, *, ScalarType? dtype=None) -> Tensor",
+    body=Row(
+        lambda x: r.row_sum(where(isnan(x), const(0, x.dtype), x) if x.dtype.startswith("f") else x),
+        out="B",
+        out_dtypes="s",
+    ),
+    ref=lambda np, x, dim=None, keepdim=False: np.nansum(x, axis=dim, keepdims=keepdim),
+    samples="reduce",
+    doc="Sum over dimensions, nan counted as zero.",
+)
+op(
+    "count_nonzero(Tensor self, int[1]? dim=None) -> Tensor",
+    body=Row(lambda x: r.row_sum(cast(x != 0, "i64")), out="B", out_dtypes="i"),
+    differentiable=False,
+    ref=lambda np, x, dim=None: np.count_nonzero(x, axis=dim),
+    samples="reduce",
+    doc="How many elements are not zero.",
+)
