@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "runtime/contract/conv_images.h"
 #include "runtime/contract/conv_plain.h"
 #include "runtime/contract/conv_taps.h"
 #include "runtime/pool.h"
@@ -9,8 +10,8 @@
 namespace fl {
 namespace {
 
-// Weights that are reordered by one thread at a time.
-constexpr int64_t kReorderedElements = 1 << 15;
+// Rows of weights that are reordered together.
+constexpr int64_t kReorderedRows = 16;
 
 bool is_flat(const Conv& conv) {
   return conv.size[0] == 1 && conv.output[0] == 1 && conv.kernel[0] == 1 && conv.padding[0] == 0;
@@ -58,13 +59,15 @@ template <class T>
 void reorder_weights(const Conv& conv, const T* w, const std::vector<int64_t>& positions, T* out) {
   int64_t channels = conv.in_channels / conv.groups, outputs = conv.out_channels / conv.groups;
   int64_t kernel = conv.kernel[1] * conv.kernel[2], taps = static_cast<int64_t>(positions.size());
-  int64_t chunks = std::clamp<int64_t>(conv.in_channels * outputs * taps / kReorderedElements, 1, conv.in_channels);
-  parallel_for(chunks, [&](int64_t chunk) {
-    Range rows = even_part(conv.in_channels, chunks, chunk);
-    for (int64_t row = rows.begin; row < rows.end; row++) {
-      const T* from = w + (row / channels * outputs * channels + row % channels) * kernel;
-      T* to = out + row * outputs * taps;
-      for (int64_t o = 0; o < outputs; o++, from += channels * kernel) {
+  // A few rows at a time, outputs outside: both sides then stay in the cache.
+  int64_t blocks = ceil_div(channels, kReorderedRows);
+  parallel_for(conv.groups * blocks, [&](int64_t chunk) {
+    int64_t group = chunk / blocks, begin = chunk % blocks * kReorderedRows;
+    int64_t end = std::min(begin + kReorderedRows, channels);
+    for (int64_t o = 0; o < outputs; o++) {
+      for (int64_t c = begin; c < end; c++) {
+        const T* from = w + ((group * outputs + o) * channels + c) * kernel;
+        T* to = out + ((group * channels + c) * outputs + o) * taps;
         for (int64_t position : positions) *to++ = from[position];
       }
     }
@@ -143,7 +146,13 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
   taps.bias = static_cast<const char*>(bias);
   taps.y = static_cast<char*>(y);
   taps.act = act;
-  run_taps(*mk, taps);
+  if (int64_t images = images_as_lanes(*mk, conv)) {
+    images_forward(*mk, conv, images, taps.x, taps.weights, taps.bias, taps.y, act);
+    taps.batch -= images;
+    taps.x += images * conv.in_channels * conv.size[1] * conv.size[2] * mk->element_bytes;
+    taps.y += images * conv.out_channels * conv.output[1] * conv.output[2] * mk->element_bytes;
+  }
+  if (taps.batch) run_taps(*mk, taps);
 }
 
 void conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
@@ -151,10 +160,20 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   bool empty = conv.out_channels == 0 || conv.output[1] * conv.output[2] == 0;
   if (!mk || empty) return plain_conv_backward_input(conv, dy, w, bias, dx);
   if (conv.batch * conv.in_channels * conv.size[1] * conv.size[2] == 0) return;
-  if (!every_phase_reached(conv)) fill_planes(conv, bias, static_cast<char*>(dx));
+  Conv rest = conv;
+  const char* from = static_cast<const char*>(dy);
+  char* to = static_cast<char*>(dx);
+  if (int64_t images = images_as_lanes(*mk, conv)) {
+    images_backward_input(*mk, conv, images, from, static_cast<const char*>(w), static_cast<const char*>(bias), to);
+    rest.batch -= images;
+    from += images * conv.out_channels * conv.output[1] * conv.output[2] * mk->element_bytes;
+    to += images * conv.in_channels * conv.size[1] * conv.size[2] * mk->element_bytes;
+  }
+  if (rest.batch == 0) return;
+  if (!every_phase_reached(rest)) fill_planes(rest, bias, to);
   for (int64_t y = 0; y < std::min(conv.stride[1], conv.size[1]); y++) {
     for (int64_t x = 0; x < std::min(conv.stride[2], conv.size[2]); x++) {
-      input_phase(*mk, conv, dy, w, bias, dx, y, x);
+      input_phase(*mk, rest, from, w, bias, to, y, x);
     }
   }
 }
