@@ -209,3 +209,19 @@ def test_other_targets_emit(level):
         for dtype in ("f32", "bf16", "f64"):
             code = compile_program(trace(body, [In(dtype), In(dtype)]), LEVELS[level], "ccs")
             assert code.symbols["k"] == 0
+
+
+@LEVEL
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "b1", "f64"])
+def test_streamed_outputs(level, dtype):
+    """Large outputs are written past the caches, from addresses that are multiples of 64 bytes."""
+    program = trace(lambda x: x > 0.0 if dtype == "b1" else x * x, [In("f32")], outputs=[dtype])
+    kernel = kernels.load(program, "nc", level)
+    kind = numpy_dtype(dtype)
+    for n in (1, 63, 64, 1000, 4096):
+        space = np.zeros(n * kind.itemsize + 128, np.uint8)
+        start = -space.ctypes.data % 64
+        out = space[start : start + n * kind.itemsize].view(kind).reshape(1, n)
+        x = values("f32", max(n, 100))[:n]
+        kernels.call(kernel, [out, x.reshape(1, n)])
+        assert kernels.same_bits(out[0], run(program, [x])[0])

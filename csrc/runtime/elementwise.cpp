@@ -27,6 +27,20 @@ void classify(const Iteration& it, std::span<const DType> dtypes, StrideClass* c
   if (strided) std::fill_n(classes, it.operands, StrideClass::Strided);
 }
 
+constexpr int64_t kStreamBytes = int64_t{16} << 20;  // an output of this size is gone from the caches before it is read
+
+// Large outputs, unless they are inputs as well: pieces of one dimension start at multiples of 64 bytes.
+void stream_large_outputs(const ElementKernelCall& call, const Iteration& it, StrideClass* classes) {
+  if (it.elements < kStreamBytes / 16 || it.dims != 1) return;
+  for (int k = 0; k < call.overload.op->n_outputs; ++k) {
+    auto bytes = it.elements * static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)]));
+    bool own = std::count(it.data, it.data + it.operands, it.data[k]) == 1;
+    if (classes[k] == StrideClass::Contiguous && bytes >= kStreamBytes && own &&
+        reinterpret_cast<uintptr_t>(it.data[k]) % 64 == 0)
+      classes[k] = StrideClass::Streamed;
+  }
+}
+
 ElementKernel kernel_for(const ElementKernelCall& call, std::span<const StrideClass> classes) {
   KernelKey key{op_key(call.overload.op->id, call.attributes, call.fold), 0};
   for (size_t k = 0; k < classes.size(); ++k)
@@ -46,6 +60,7 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
   it.collapse();
   StrideClass classes[kMaxOperands];
   classify(it, call.dtypes, classes);
+  stream_large_outputs(call, it, classes);
   ElementKernel kernel = kernel_for(call, {classes, static_cast<size_t>(it.operands)});
   int64_t stride[2 * kMaxOperands];
   for (int k = 0; k < it.operands; ++k) {
@@ -365,7 +380,9 @@ ElementKernel hot_kernel(Op& op, HotPattern pattern, DType d, DType& result) {
   return kernel;
 }
 
-bool is_plain_operand(const Tensor& t) { return t.is_contiguous() && !t.wrapped_number && !t.is_meta(); }
+bool is_plain_operand(const Tensor& t) {
+  return t.is_contiguous() && !t.wrapped_number && !t.is_meta() && t.numel() < kStreamBytes / 16;
+}
 
 // Contiguous operands: one dimension.
 void run_flat(ElementKernel kernel, char** ptr, const int64_t* stride, int operands, int64_t n) {

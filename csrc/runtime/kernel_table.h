@@ -17,7 +17,8 @@ union Slot {
 
 using ElementKernel = void (*)(char** ptr, const int64_t* stride, int64_t n, int64_t m, const Slot* params);
 
-enum class StrideClass : uint8_t { Contiguous, Broadcast, Strided };
+// Streamed: a contiguous output too large for the caches, written past them; it starts at a multiple of 64 bytes.
+enum class StrideClass : uint8_t { Contiguous, Broadcast, Strided, Streamed };
 
 struct KernelKey {
   uint64_t op = 0;        // operator, attributes, fold mask

@@ -21,7 +21,7 @@ from .module import Function, Module
 from .target import Target
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
-CONTIGUOUS, BROADCAST, STRIDED = "c", "b", "s"
+CONTIGUOUS, BROADCAST, STRIDED, STREAMED = "c", "b", "s", "n"
 
 
 def emit(module: Module, program: ScalarProgram, classes: str, name: str) -> None:
@@ -106,6 +106,8 @@ class Kernel:
                 o.row = f.offset(base, f.mul(r, row))
             self.outside = Outside(f, f.section(), self._row_leaf)
             self.row()
+        if any(o.kind == STREAMED for o in self.outputs):
+            f.fence()
         f.finish()
 
     def rows(self) -> AbstractContextManager[str]:
@@ -177,8 +179,9 @@ class _Stream:
         values = iter(self.elements.emit(*self.kernel.roots))
         for o in self.kernel.outputs:
             result = tuple(next(values) for _ in range(2 if t.is_complex(o.dtype) else 1))
-            if o.kind == CONTIGUOUS:
-                self.memory.store(o.dtype, result, self._address(o), self.mask)
+            if o.kind in (CONTIGUOUS, STREAMED):
+                stream = o.kind == STREAMED and self.memory.lanes > 1
+                self.memory.store(o.dtype, result, self._address(o), self.mask, stream)
             else:
                 self.memory.store_strided(o.dtype, result, self._address(o), o.step or "0")
 

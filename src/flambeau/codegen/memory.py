@@ -1,7 +1,8 @@
 """Loads and stores of vectors of elements, whatever their storage dtype and distance: what kernels touch memory with.
 
 A *class* says how the elements of an operand follow each other along the inner dimension: `c` contiguous, `b` the same
-one for all (stride 0), `s` strided. Complex elements lie interleaved and are loaded as two vectors.
+one for all (stride 0), `s` strided; `n`: a contiguous output that is larger than the caches, its rows starting at
+multiples of 64 bytes, so that vectors are written past them. Complex elements lie interleaved and are loaded as two vectors.
 """
 
 from flambeau.ir import types as t
@@ -96,8 +97,13 @@ class Memory:
             vector = f.value(f"insertelement {kind} {vector}, {scalar} {one}, i32 {k}")
         return vector
 
-    def store(self, dtype: str, values: tuple[str, ...], pointer: str, mask: str | None = None) -> None:
-        """Stores compute values as contiguous elements; lanes outside the mask are not touched."""
+    def store(
+        self, dtype: str, values: tuple[str, ...], pointer: str, mask: str | None = None, stream: bool = False
+    ) -> None:
+        """Stores compute values as contiguous elements; lanes outside the mask are not touched.
+
+        `stream` goes past the caches, to an address that is a multiple of the vector's size.
+        """
         if t.is_complex(dtype):
             self._store_pairs(t.real_of(dtype), values, pointer)
             return
@@ -105,7 +111,9 @@ class Memory:
         kind = llvm_type(memory, self.lanes)
         raw = self.elements.narrow(values[0], dtype)
         if mask is None:
-            self.function.do(f"store {kind} {raw}, ptr {pointer}, align {t.SIZE[dtype]}")
+            size = t.SIZE[dtype]
+            how = f"align {size * self.lanes}, !nontemporal !99" if stream else f"align {size}"
+            self.function.do(f"store {kind} {raw}, ptr {pointer}, {how}")
             return
         name = f"llvm.masked.store.{suffix(memory, self.lanes)}.p0"
         lanes = f"<{self.lanes} x i1>"

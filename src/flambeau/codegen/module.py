@@ -199,6 +199,13 @@ class Function:
         self.do(f"br label %{end}")
         self.begin(end)
 
+    def fence(self) -> None:
+        """Orders streaming stores before whatever tells other threads that they are done."""
+        if self.target.is_x86:
+            self.do(f"call void {self.module.declare('llvm.x86.sse.sfence', 'void')}()")
+        else:
+            self.do("fence release")
+
     def finish(self, result: str = "ret void") -> None:
         """Ends the function and gives it to the module."""
         self.do(result)
