@@ -105,11 +105,11 @@ def test_a_folder_of_others_is_not_used(tmp_path, monkeypatch):
 
 def test_old_digests_are_forgotten(tmp_path, monkeypatch):
     monkeypatch.setenv("FLAMBEAU_CACHE", str(tmp_path))
-    for k in range(12):
+    for k in range(30):
         folder = cache.Cache(f"digest{k}").folder
         os.utime(folder, (k, k))
-    assert {p.name for p in (tmp_path / "kernels").iterdir()} >= {"digest11", "digest10"}
-    assert len(list((tmp_path / "kernels").iterdir())) == 8
+    assert {p.name for p in (tmp_path / "kernels").iterdir()} >= {"digest29", "digest28"}
+    assert len(list((tmp_path / "kernels").iterdir())) == 24
 
 
 def test_an_operator_outside_the_package_is_told_apart_by_its_salt(fresh, monkeypatch):
@@ -140,7 +140,7 @@ def test_digest_follows_the_sources(fresh, monkeypatch, tmp_path):
     for folder in digest.FOLDERS:
         (package / folder).mkdir(parents=True)
         (package / folder / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(digest, "_PACKAGE", package)
+    monkeypatch.setattr(digest, "_PACKAGE", str(package))
     (fresh / "kernels").mkdir(parents=True)
     first = digest.sources_digest()
     assert digest.sources_digest() == first

@@ -9,16 +9,16 @@ cache answers "not here" and kernels are generated: it never raises.
 
 import hashlib
 import os
-import shutil
 import stat
 import struct
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from .link import Code
 
 _MAGIC = b"flambeau kernel 1\n"
-_KEPT_DIGESTS = 8
+_KEPT_STATES = 24  # states of the sources whose kernels are kept
 
 
 def encode(key: str, code: Code) -> bytes:
@@ -76,7 +76,7 @@ class Cache:
             _check_private(folder)
             self.folder = folder
             if fresh:
-                _forget_old(kernels, folder)
+                forget_oldest(p for p in kernels.iterdir() if p != folder and not p.name.startswith("."))
         except (OSError, RuntimeError) as error:
             self.problem = str(error)
 
@@ -127,9 +127,12 @@ def _write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def _forget_old(kernels: Path, current: Path) -> None:
-    """Keeps the folders of the latest states of the sources."""
-    others = [p for p in kernels.iterdir() if p != current and p.is_dir() and not p.is_symlink()]
-    others.sort(key=lambda p: p.stat().st_mtime, reverse=True)
-    for p in others[_KEPT_DIGESTS - 1 :]:
-        shutil.rmtree(p, ignore_errors=True)
+def forget_oldest(entries: Iterable[Path]) -> None:
+    """Removes all but the latest of some files, or folders of files."""
+    for old in sorted(entries, key=lambda p: p.lstat().st_mtime, reverse=True)[_KEPT_STATES - 1 :]:
+        if old.is_dir() and not old.is_symlink():
+            for file in old.iterdir():
+                file.unlink(missing_ok=True)
+            old.rmdir()
+        else:
+            old.unlink(missing_ok=True)

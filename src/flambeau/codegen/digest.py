@@ -7,25 +7,43 @@ that it was made of.
 import hashlib
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from . import cache
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = ("ops", "ir", "codegen")
 
 
-def _files() -> list[Path]:
-    files = []
-    for folder in FOLDERS:
-        for directory, _, names in os.walk(_PACKAGE / folder):
-            files.extend(Path(directory, name) for name in names if name.endswith(".py"))
+def _files() -> list[tuple[str, int, int]]:
+    """Path, size and time of every source, sorted."""
+    found = []
+    folders = [os.path.join(_PACKAGE, f) for f in FOLDERS]
+    while folders:
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                info = entry.stat()
+                found.append((entry.path, info.st_size, info.st_mtime_ns))
+            elif entry.name != "__pycache__" and entry.is_dir():
+                folders.append(entry.path)
     version = llvmlite_version_file()
-    return sorted(files) + ([version] if version else [])
+    if version is not None:
+        info = version.stat()
+        found.append((str(version), info.st_size, info.st_mtime_ns))
+    return sorted(found)
 
 
 def llvmlite_version_file() -> Path | None:
-    """The file in which llvmlite states its version; found without importing it."""
+    """The file in which llvmlite states its version; found without importing it, and without listing folders."""
+    for folder in sys.path:
+        path = os.path.join(folder, "llvmlite", "_version.py")
+        if os.path.exists(path):
+            return Path(path)
     spec = importlib.util.find_spec("llvmlite")
     if spec is None or spec.origin is None:
         return None
@@ -36,27 +54,24 @@ def llvmlite_version_file() -> Path | None:
 def sources_digest() -> str:
     """32 hexadecimal digits."""
     files = _files()
-    stamp = hashlib.blake2b(digest_size=16)
-    for f in files:
-        info = f.stat()
-        stamp.update(f"{f}|{info.st_size}|{info.st_mtime_ns}\n".encode())
-    remembered = cache.root() / "kernels" / f".digest-{stamp.hexdigest()}"
+    stamp = hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest()
+    remembered = cache.root() / "kernels" / f".digest-{stamp}"
     try:
         text = remembered.read_text()
         if len(text) == 32 and set(text) <= set("0123456789abcdef"):
             return text
     except (OSError, ValueError):
-        pass
-    digest = _hash_contents(files)
+        pass  # not remembered, or not readable: made anew
+    digest = _hash_contents([path for path, *_ in files])
     _remember(remembered, digest)
     return digest
 
 
-def _hash_contents(files: list[Path]) -> str:
+def _hash_contents(paths: list[str]) -> str:
     contents = hashlib.blake2b(digest_size=16)
-    for f in files:
-        data = f.read_bytes()
-        name = f.relative_to(_PACKAGE) if f.is_relative_to(_PACKAGE) else f.name
+    for path in paths:
+        data = Path(path).read_bytes()
+        name = os.path.relpath(path, _PACKAGE) if path.startswith(_PACKAGE + os.sep) else os.path.basename(path)
         contents.update(f"{name}|{len(data)}\n".encode())
         contents.update(data)
     return contents.hexdigest()
@@ -64,8 +79,7 @@ def _hash_contents(files: list[Path]) -> str:
 
 def _remember(path: Path, digest: str) -> None:
     try:
-        for old in path.parent.glob(".digest-*"):
-            old.unlink(missing_ok=True)
+        cache.forget_oldest(path.parent.glob(".digest-*"))
         temporary = path.with_name(f"{path.name}.{os.getpid()}")
         temporary.write_text(digest)
         os.replace(temporary, path)
