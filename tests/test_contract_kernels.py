@@ -1,0 +1,265 @@
+"""Micro-kernels of contractions, one by one, against NumPy: every operand ends, then starts, at a protected page.
+
+aarch64 kernels run in an emulator where `unicorn` is installed.
+"""
+
+import ctypes
+import mmap
+import struct
+
+import numpy as np
+import pytest
+
+from flambeau.codegen import contract
+from flambeau.codegen.arena import Arena
+from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.link import Code
+from flambeau.codegen.target import LEVELS, Target, host_level
+
+NUMPY = {"f32": np.float32, "f64": np.float64}
+HOST_LEVELS = {"x86-64-v4": ["x86-64-v3", "x86-64-v4"], "x86-64-v3": ["x86-64-v3"], "aarch64": ["aarch64"]}
+PAGE = mmap.PAGESIZE
+ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU = 1, 2, 4, 8
+
+
+class Native:
+    """This machine. Operands lie against a protected page: behind them (`end`) or before them."""
+
+    def __init__(self, code: Code, end: bool) -> None:
+        self.base = Arena().load(code.blob)
+        self.code, self.end = code, end
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.mmap.restype = ctypes.c_void_p
+        self.libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        self.libc.mprotect.argtypes = self.libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        self.blocks: list[tuple[int, int]] = []
+
+    def place(self, array: np.ndarray) -> int:
+        size = max(-(-array.nbytes // PAGE), 1) * PAGE
+        block = self.libc.mmap(None, size + 2 * PAGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        self.libc.mprotect(block + PAGE, size, mmap.PROT_READ | mmap.PROT_WRITE)
+        self.blocks.append((block, size + 2 * PAGE))
+        address = block + PAGE + (size - array.nbytes if self.end else 0)
+        ctypes.memmove(address, array.ctypes.data, array.nbytes)
+        return address
+
+    def fetch(self, address: int, like: np.ndarray) -> np.ndarray:
+        result = np.empty_like(like)
+        ctypes.memmove(result.ctypes.data, address, like.nbytes)
+        return result
+
+    def call(self, name: str, *arguments: int) -> None:
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(arguments))(self.base + self.code.symbols[name])
+        function(*arguments)
+
+    def close(self) -> None:
+        for block, size in self.blocks:
+            self.libc.munmap(block, size, 0)
+
+
+class Emulated:
+    """An aarch64 machine in software."""
+
+    CODE, DATA, STACK, RETURN = 0x10000000, 0x20000000, 0x40000000, 0x10100000
+
+    def __init__(self, code: Code) -> None:
+        unicorn = pytest.importorskip("unicorn")
+        from unicorn import arm64_const as registers
+
+        self.registers, self.code, self.next = registers, code, self.DATA
+        self.machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+        enabled = self.machine.reg_read(registers.UC_ARM64_REG_CPACR_EL1) | 0x300000
+        self.machine.reg_write(registers.UC_ARM64_REG_CPACR_EL1, enabled)
+        for base, size in ((self.CODE, 2 << 20), (self.DATA, 4 << 20), (self.STACK, 1 << 20)):
+            self.machine.mem_map(base, size)
+        self.machine.mem_write(self.CODE, code.blob)
+
+    def place(self, array: np.ndarray) -> int:
+        address = self.next
+        self.machine.mem_write(address, array.tobytes())
+        self.next += -(-array.nbytes // 64) * 64 + 64
+        return address
+
+    def fetch(self, address: int, like: np.ndarray) -> np.ndarray:
+        return np.frombuffer(self.machine.mem_read(address, like.nbytes), like.dtype).reshape(like.shape).copy()
+
+    def call(self, name: str, *arguments: int) -> None:
+        for i, value in enumerate(arguments):
+            self.machine.reg_write(self.registers.UC_ARM64_REG_X0 + i, value & (1 << 64) - 1)
+        self.machine.reg_write(self.registers.UC_ARM64_REG_SP, self.STACK + (1 << 19))
+        self.machine.reg_write(self.registers.UC_ARM64_REG_LR, self.RETURN)
+        self.machine.emu_start(self.CODE + self.code.symbols[name], self.RETURN)
+
+    def close(self) -> None:
+        pass
+
+
+MACHINES = [
+    *[(level, where) for level in HOST_LEVELS.get(host_level() or "", []) for where in ("end", "start")],
+    ("aarch64", "emulated"),
+]
+
+
+@pytest.fixture(scope="module", params=MACHINES, ids=lambda p: "-".join(p))
+def target_and_where(request: pytest.FixtureRequest) -> tuple[Target, str]:
+    level, where = request.param
+    return LEVELS[level], where
+
+
+@pytest.fixture(scope="module", params=["f32", "f64"])
+def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
+    target, where = target_and_where
+    return target, where, request.param, contract.compile_family(target, request.param)
+
+
+@pytest.fixture
+def machine(family: tuple[Target, str, str, Code]):
+    _, where, _, code = family
+    made = Emulated(code) if where == "emulated" else Native(code, where == "end")
+    yield made
+    made.close()
+
+
+def run_tile(machine, fields: dict[str, int], name: str) -> None:
+    """Calls a micro-kernel; fields that are not given are 0."""
+    assert set(fields) <= set(contract.FIELDS)
+    values = [fields.get(field, 0) for field in contract.FIELDS]
+    machine.call(name, machine.place(np.array(values, np.int64)))
+
+
+def expected(a, b, c, column_bias, row_bias, flags) -> np.ndarray:
+    """In the kernels' order: products are summed by fused multiply-adds, which float64 stands in for."""
+    result = a.astype(np.float64) @ b.astype(np.float64)
+    if flags & ACCUMULATE:
+        result = result + c
+    if flags & COLUMN_BIAS:
+        result = result + column_bias
+    if flags & ROW_BIAS:
+        result = result + row_bias[:, None]
+    return np.maximum(result, 0) if flags & RELU else result
+
+
+def cases(target: Target, dtype: str):
+    """Every kernel once, with depths, tails, strides and flags that vary together."""
+    lanes = target.vector_bytes // contract.ELEMENT_BYTES[dtype]
+    number = 0
+    for vectors in range(1, contract.MAX_VECTORS + 1):
+        for height in range(1, contract.max_height(target, vectors) + 1):
+            for make in (False, True):
+                number += 1
+                tail = lanes - number % lanes
+                yield vectors, height, make, 1 + number % 7, tail, number % 16, number % 3 == 0
+
+
+def test_every_kernel(family, machine) -> None:
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    rng = np.random.default_rng(0)
+    for vectors, height, make, depth, tail, flags, transposed in cases(target, dtype):
+        if make and not target.masks:
+            tail = lanes  # such kernels read whole vectors
+        width = (vectors - 1) * lanes + tail
+        a = rng.standard_normal((depth, height) if transposed else (height, depth)).astype(kind)
+        b = rng.standard_normal((depth, width)).astype(kind)
+        c = rng.standard_normal((height, width)).astype(kind)
+        column_bias, row_bias = rng.standard_normal(width).astype(kind), rng.standard_normal(height).astype(kind)
+        panel = np.zeros((depth, vectors * lanes), kind)
+        panel[:, :width] = b
+        # Panels are aligned, so a page boundary is exact only behind multiples of 64 bytes.
+        room = np.zeros(-(-panel.nbytes // 64) * 64, np.uint8)
+        if not make:
+            room[: panel.nbytes] = panel.view(np.uint8).ravel()
+        at = {"a": machine.place(a), "c": machine.place(c), "panel": machine.place(room)}
+        fields = {"k": depth, "a": at["a"], "c": at["c"], "c_row": c.strides[0], "flags": flags}
+        fields["a_row"], fields["a_col"] = a.strides[::-1] if transposed else a.strides
+        fields["mask"] = (1 << tail) - 1
+        fields["column_bias"], fields["row_bias"] = machine.place(column_bias), machine.place(row_bias)
+        if make:
+            masks = [(1 << lanes) - 1] * (vectors - 1) + [(1 << tail) - 1] + [0] * (4 - vectors)
+            taps = machine.place(np.frombuffer(struct.pack("<q4H", 0, *masks), np.uint8))
+            fields |= {"b": machine.place(b), "taps": taps, "taps_end": taps + 16, "channel_step": b.strides[0]}
+            fields |= {"panel": at["panel"], "panel_step": panel.strides[0]}
+        else:
+            fields["b"] = at["panel"]
+        run_tile(machine, fields, contract.kernel_name(vectors, height, make))
+        wanted = expected(a.T if transposed else a, b, c, column_bias, row_bias, flags)
+        got = machine.fetch(at["c"], c)
+        np.testing.assert_allclose(got, wanted, atol=1e-5 if dtype == "f32" else 1e-13)
+        if make:
+            stored = machine.fetch(at["panel"], room)[: panel.nbytes].view(kind).reshape(panel.shape)
+            np.testing.assert_array_equal(stored, panel)
+
+
+def test_relu_keeps_nan(family, machine) -> None:
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    b = np.zeros(64 // np.dtype(kind).itemsize, kind)
+    b[:2] = np.nan, -1
+    a, c = np.ones(1, kind), np.zeros(lanes, kind)
+    fields = {"k": 1, "a": machine.place(a), "b": machine.place(b), "c": machine.place(c), "flags": RELU}
+    run_tile(machine, {**fields, "mask": (1 << lanes) - 1}, contract.kernel_name(1, 1, False))
+    got = machine.fetch(fields["c"], c)
+    assert np.isnan(got[0]) and (got[1:] == 0).all()
+
+
+def test_taps_pack_a_convolution(family, machine) -> None:
+    """A panel of pixels through three taps with padding: row (channel, tap) holds the shifted pixels, 0 outside."""
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    pixels, channels, shifts = lanes - 1 if lanes > 2 else lanes, 3, (-1, 0, 1)
+    x = np.random.default_rng(1).standard_normal((channels, pixels)).astype(kind)
+    panel = np.zeros((channels * 3, lanes), kind)
+    table = b""
+    for t, shift in enumerate(shifts):
+        inside = [0 <= p + shift < pixels for p in range(pixels)]
+        table += struct.pack("<q4H", shift * x.itemsize, sum(1 << p for p, i in enumerate(inside) if i), 0, 0, 0)
+        for p in range(pixels):
+            panel[t::3, p] = x[:, p + shift] if inside[p] else 0
+    room = np.ones(-(-panel.nbytes // 64) * 64, np.uint8)
+    taps, out = machine.place(np.frombuffer(table, np.uint8)), machine.place(room)
+    fields = {"k": 3 * channels, "b": machine.place(x), "panel": out, "panel_step": panel.strides[0]}
+    fields |= {"taps": taps, "taps_end": taps + len(table), "channel_step": x.strides[0]}
+    run_tile(machine, fields, contract.kernel_name(1, 0, True))
+    got = machine.fetch(out, room)[: panel.nbytes].view(kind).reshape(panel.shape)
+    np.testing.assert_array_equal(got, panel)
+
+
+@pytest.mark.parametrize("name", ["pack_columns", "scatter_columns"])
+def test_columns(family, machine, name: str) -> None:
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    vectors, depth, groups = 2, lanes + 1, 2
+    source = np.random.default_rng(2).standard_normal((vectors * lanes, depth)).astype(kind)
+    masks = machine.place(np.array([(1 << lanes) - 1, 1], np.uint16))
+    rows = b"".join(struct.pack("<qQ", j * source.strides[0], masks) for j in range(vectors * lanes))
+    written = lanes - 1 if name == "scatter_columns" else lanes
+    out = np.full((groups * lanes, vectors * lanes), 7, kind)
+    wanted = out.copy()
+    wanted[:] = 0 if written == lanes else wanted
+    for v in range(vectors):
+        at = slice(v * lanes, v * lanes + written)
+        wanted[:, at] = 0
+        wanted[:depth, at] = source.T[:, at]
+    table = machine.place(np.frombuffer(rows, np.uint8))
+    to = machine.place(out)
+    step, mask = out.strides[0], (1 << written) - 1
+    machine.call(name, groups, machine.place(source), table, to, vectors, step, mask)
+    np.testing.assert_array_equal(machine.fetch(to, out), wanted)
+
+
+@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4", "aarch64"])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_compiles_for_every_cpu(level: str, dtype: str) -> None:
+    """Code for machines that this one is not: it links without relocations, and nothing but our functions is called."""
+    code = contract.compile_family(LEVELS[level], dtype)
+    assert set(code.symbols) == set(contract.kernel_names(LEVELS[level]))
+
+
+def test_no_register_is_spilled() -> None:
+    """Tiles are as large as the registers allow, and not larger: the loop over the depth leaves the stack alone."""
+    for level, register in (("x86-64-v3", "%ymm"), ("x86-64-v4", "%zmm")):
+        blocks = compile_assembly(contract.module(LEVELS[level], "f32")).split("\n.LBB")
+        loops = [block for block in blocks if "vfmadd" in block]
+        assert len(loops) >= 40
+        lines = [line for block in loops for line in block.split("\tj")[0].splitlines()]
+        assert not [line for line in lines if register in line and "(%rsp)" in line]
