@@ -74,8 +74,8 @@ class Node : public RefCounted {
 
 // Thread-local modes.
 struct GradMode {
-  static constinit thread_local bool enabled __attribute__((tls_model("initial-exec")));
-  static constinit thread_local bool inference __attribute__((tls_model("initial-exec")));
+  static constinit thread_local bool enabled;
+  static constinit thread_local bool inference;
 };
 
 class GradGuard {

@@ -43,6 +43,23 @@ PyTypeObject* make_type(PyType_Spec& spec, PyTypeObject* base) {
   return reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpecWithBases(&spec, bases.get())).release());
 }
 
+void add_methods(PyTypeObject* type, PyMethodDef* methods) {
+  for (; methods->ml_name; ++methods) {
+    PyObject* method = methods->ml_flags & METH_CLASS    ? PyDescr_NewClassMethod(type, methods)
+                       : methods->ml_flags & METH_STATIC ? PyStaticMethod_New(checked(PyCFunction_New(methods, nullptr)).get())
+                                                         : PyDescr_NewMethod(type, methods);
+    PyRef owned = checked(method);
+    check_status(PyObject_SetAttrString(reinterpret_cast<PyObject*>(type), methods->ml_name, owned.get()));
+  }
+}
+
+void add_properties(PyTypeObject* type, PyGetSetDef* properties) {
+  for (; properties->name; ++properties) {
+    PyRef property = checked(PyDescr_NewGetSet(type, properties));
+    check_status(PyObject_SetAttrString(reinterpret_cast<PyObject*>(type), properties->name, property.get()));
+  }
+}
+
 void add_object(PyObject* module, const char* name, PyObject* object) {
   check_status(PyModule_AddObjectRef(module, name, object));
 }

@@ -2,6 +2,7 @@
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 
 #include <utility>
 
@@ -86,8 +87,17 @@ class WithGil {
   PyGILState_STATE state_{};
 };
 
+// A function of any calling convention, for PyMethodDef.
+template <class F>
+PyCFunction py_function(F* f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(f));
+}
+
 // A heap type made from a spec, kept for the life of the process.
 PyTypeObject* make_type(PyType_Spec& spec, PyTypeObject* base = nullptr);
 void add_object(PyObject* module, const char* name, PyObject* object);
+// Adds methods to a type that exists; `methods` lives as long as the process.
+void add_methods(PyTypeObject* type, PyMethodDef* methods);
+void add_properties(PyTypeObject* type, PyGetSetDef* properties);
 
 }  // namespace fl

@@ -1,5 +1,6 @@
 // Memory of the small objects that every call makes and drops: a thread keeps the last few of a kind to itself.
 #pragma once
+#include <cstdint>
 #include <new>
 
 namespace fl {
@@ -9,13 +10,18 @@ class ObjectCache {
  public:
   static void* take() {
     Slots& s = slots;
-    return s.count > 0 ? s.items[--s.count] : ::operator new(sizeof(T));
+    if (!s.head) return ::operator new(sizeof(T));
+    Link* first = s.head;
+    s.head = first->next;
+    --s.count;
+    return first;
   }
 
   static void give(void* p) noexcept {
     Slots& s = slots;
     if (s.count < s.capacity) [[likely]] {
-      s.items[s.count++] = p;
+      s.head = new (p) Link{s.head};
+      ++s.count;
     } else {
       give_slowly(p);
     }
@@ -28,18 +34,27 @@ class ObjectCache {
   static constexpr int kKeep = 64;
 #endif
 
-  // Trivially destructible, so that objects which die after it, while the thread ends, still find a valid state.
+  struct Link {
+    Link* next;
+  };
+
+  // Trivially destructible, so that objects which die after it, while the thread ends, still find a valid state. Small:
+  // thread-local memory of a library that is loaded late is scarce.
   struct Slots {
-    int count = 0;
-    int capacity = 0;
+    Link* head = nullptr;
+    int16_t count = 0;
+    int16_t capacity = 0;
     bool opened = false;
-    void* items[kKeep + 1] = {};
   };
 
   struct Closer {
     ~Closer() {
       slots.capacity = 0;
-      while (slots.count > 0) ::operator delete(slots.items[--slots.count]);
+      while (Link* first = slots.head) {
+        slots.head = first->next;
+        ::operator delete(first);
+      }
+      slots.count = 0;
     }
   };
 
@@ -51,7 +66,7 @@ class ObjectCache {
       slots.capacity = kKeep;
     }
     if (slots.count < slots.capacity) {
-      slots.items[slots.count++] = p;
+      give(p);
     } else {
       ::operator delete(p);
     }

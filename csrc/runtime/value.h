@@ -74,7 +74,9 @@ class Value {
   const std::vector<int64_t>& ints() const { return u_.b->ints; }
   const std::vector<double>& floats() const { return u_.b->floats; }
   const std::vector<TensorRef>& tensors() const { return u_.b->tensors; }
+  // A Generator parameter holds a fl::Generator, an Any parameter a Python object.
   void* object() const { return u_.b->object.get(); }
+  const std::shared_ptr<void>& shared_object() const { return u_.b->object; }
 
  private:
   explicit Value(Tag boxed) : tag_(boxed) {

@@ -1,0 +1,54 @@
+// What C++ below asks of Python: kernels, gradient plans, warnings, and the GIL around long work.
+#include "bind/hooks.h"
+
+#include "bind/python.h"
+#include "runtime/factories.h"
+#include "runtime/kernel_table.h"
+#include "runtime/pool.h"
+
+namespace fl {
+namespace {
+
+PyObject* resolver = nullptr;
+
+// codegen.resolve(key) -> address, called with the GIL held: other threads may run Python meanwhile.
+void* resolve(const std::string& key) {
+  WithGil gil;
+  if (!resolver) raise(PyExc_RuntimeError, "no kernel resolver is set");
+  PyRef text = checked(PyUnicode_FromStringAndSize(key.data(), static_cast<Py_ssize_t>(key.size())));
+  PyRef address = checked(PyObject_CallOneArg(resolver, text.get()));
+  void* p = PyLong_AsVoidPtr(address.get());
+  if (!p && PyErr_Occurred()) throw PythonError{};
+  return p;
+}
+
+void warn(const char* text) {
+  WithGil gil;
+  check_status(PyErr_WarnEx(PyExc_UserWarning, text, 1));
+}
+
+void* give_gil_away() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
+void take_gil_back(void* state) {
+  if (state) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+}
+
+PyObject* set_kernel_resolver(PyObject*, PyObject* function) {
+  Py_XSETREF(resolver, Py_NewRef(function));
+  kernel_resolver = resolve;
+  Py_RETURN_NONE;
+}
+
+PyMethodDef functions[] = {
+    {"set_kernel_resolver", set_kernel_resolver, METH_O, "Sets resolve(key) -> address of a kernel."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void add_hooks(PyObject* module) {
+  check_status(PyModule_AddFunctions(module, functions));
+  warn_user = warn;
+  long_work_begin = give_gil_away;
+  long_work_end = take_gil_back;
+}
+
+}  // namespace fl

@@ -1,0 +1,9 @@
+// What C++ below asks of Python is set when the module is loaded.
+#pragma once
+#include "bind/python.h"
+
+namespace fl {
+
+void add_hooks(PyObject* module);
+
+}  // namespace fl

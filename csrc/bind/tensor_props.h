@@ -1,0 +1,10 @@
+// Properties and methods of Tensor that are no operators.
+#pragma once
+#include "bind/python.h"
+
+namespace fl {
+
+void add_tensor_properties(PyObject* module);
+void add_tensor_grad(PyObject* module);  // tensor_grad.cpp: what concerns gradients
+
+}  // namespace fl
