@@ -153,7 +153,8 @@ def at(body, *points):
 def test_kinks():
     assert at(fn.relu, 0) == [0] and at(fn.relu, -0.0) == [0] and at(fn.abs, 0) == [0]
     assert at(fn.maximum, 2, 2) == [0.5, 0.5] and at(fn.minimum, 2, 2) == [0.5, 0.5]
-    assert at(fn.maximum, 1, 2) == [0, 1]
+    assert at(fn.maximum, 1, 2) == [0, 1] and at(fn.fmax, 2, 2) == [1, 0] and at(fn.fmin, np.nan, 2) == [0, 1]
+    assert at(fn.atan2, 0, 0) == [0, 0]
     clamp = lambda x: fn.clamp(x, -1.0, 1.0)  # noqa: E731
     assert [at(clamp, p)[0] for p in (-1.5, -1, 0, 1, 1.5)] == [0, 1, 1, 1, 0]
     assert at(lambda x: x**2, 0) == [0] and at(lambda x: x**1, 0) == [1] and at(lambda x: x**0, 0) == [0]

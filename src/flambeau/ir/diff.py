@@ -103,7 +103,8 @@ def _pow(e: Expr, g: Expr):
 
 def _atan2(e: Expr, g: Expr):
     y, x = e.args
-    scale = g / (y * y + x * x)
+    square = y * y + x * x
+    scale = fn.where(square == 0, 0.0, g / square)
     return scale * x, -scale * y
 
 
@@ -119,7 +120,7 @@ def _fmod(e: Expr, g: Expr):
 
 def _remainder(e: Expr, g: Expr):
     a, b = e.args
-    return g, -g * fn.floor(a / b)
+    return g, -g * (a // b)
 
 
 def _complex(e: Expr, g: Expr):

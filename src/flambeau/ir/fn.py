@@ -242,13 +242,13 @@ def clamp(x: Expr, low: Operand | None = None, high: Operand | None = None) -> E
 def fmax(a: Operand, b: Operand) -> Expr:
     """The larger; the other one where one is nan."""
     a, b = together(a, b)
-    return where(isnan(a), b, where(isnan(b), a, maximum(a, b))) if t.is_float(a.dtype) else maximum(a, b)
+    return where(ge(a, b) | isnan(b), a, b)
 
 
 def fmin(a: Operand, b: Operand) -> Expr:
     """The smaller; the other one where one is nan."""
     a, b = together(a, b)
-    return where(isnan(a), b, where(isnan(b), a, minimum(a, b))) if t.is_float(a.dtype) else minimum(a, b)
+    return where(le(a, b) | isnan(b), a, b)
 
 
 def polynomial(x: Expr, coefficients) -> Expr:
