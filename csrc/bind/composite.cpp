@@ -3,6 +3,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "autograd/call.h"
 #include "bind/op_function.h"
 #include "bind/values.h"
 
@@ -70,6 +71,13 @@ PyRef run_raw_composite(Op& op, PyObject* const* args, Py_ssize_t n, PyObject* k
   return checked(PyObject_Vectorcall(body_of(op).function, stack.data(), static_cast<size_t>(n + 1), kwnames));
 }
 
+// The in-place form of a composite: what its body made is copied into the tensor.
+PyRef written_in_place(const Value& self, const PyRef& made) {
+  if (is_tensor(made.get()) && tensor_of(made.get()) == self.tensor()) return made;
+  static const OpRef copy{"copy_"};
+  return checked(wrap(copy({self, TensorRef(tensor_argument(made.get(), "copy_", "src")), false})));
+}
+
 PyRef run_composite(const Overload& overload, const Value* args) {
   const Body& body = body_of(*overload.op);
   std::vector<PyRef> values{PyRef::borrow(operator_namespace())}, by_keyword;
@@ -89,7 +97,9 @@ PyRef run_composite(const Overload& overload, const Value* args) {
     for (size_t i = 0; i < keywords.size(); ++i)
       PyTuple_SET_ITEM(names.get(), static_cast<Py_ssize_t>(i), keywords[i].release());
   }
-  return name_results(overload, checked(PyObject_Vectorcall(body.function, stack.data(), values.size(), names.get())));
+  PyRef result = checked(PyObject_Vectorcall(body.function, stack.data(), values.size(), names.get()));
+  if (overload.mutated >= 0) return written_in_place(args[overload.mutated], result);
+  return name_results(overload, std::move(result));
 }
 
 void composite_forward(const Call& call, Outputs& outputs) {

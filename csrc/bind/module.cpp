@@ -5,6 +5,7 @@
 #include "bind/generator.h"
 #include "bind/hooks.h"
 #include "bind/interop.h"
+#include "bind/kernels.h"
 #include "bind/modes.h"
 #include "bind/op_function.h"
 #include "bind/storage_object.h"
@@ -32,6 +33,7 @@ NB_MODULE(_core, m) {
     add_construction(module);
     add_numpy(module);
     add_hooks(module);
+    add_kernels(module);
   } catch (const PythonError&) {
     throw nanobind::python_error();
   }

@@ -32,8 +32,6 @@ PyObject* call_unary(OpFunction* f, PyObject* a);
 
 // Runs a parsed call and returns what the user gets.
 PyRef run_form(const Form& form, Arguments& args);
-// As run_form, for C++ that knows the operator by name.
-PyRef call_by_name(const char* name, std::initializer_list<Value> args);
 // The function registered under a public name ("add"), for slots and methods that C++ implements on top of operators.
 OpFunction* function_named(const char* name);
 

@@ -7,8 +7,14 @@ from flambeau.codegen.resolve import compile_program, resolve_family
 from flambeau.codegen.target import host
 from flambeau.ir.loop import record
 from flambeau.ops.launch import Launch
+from flambeau.ops.names import operators
 
 _addresses: dict[tuple, int] = {}
+
+
+def call(entry, *arguments) -> tuple:
+    """What a loop operator's call comes to."""
+    return run(entry.name, entry.body.plan(operators, *arguments))
 
 
 def run(name: str, launch: Launch) -> tuple:

@@ -265,7 +265,7 @@ op(
 
 
 def _slice_plan(name, reduce):
-    def plan(o, self, dim, index, source, *, alpha=1):
+    def plan(o, self, dim, index, source, alpha=1):
         dim = _wrap(dim, self.dim())
         if index.dim() > 1:
             raise IndexError(

@@ -1,0 +1,286 @@
+// What the row and loop drivers ask Python for, and the launches Python makes itself.
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "autograd/node.h"
+#include "bind/kernels.h"
+#include "bind/tensor_object.h"
+#include "bind/values.h"
+#include "runtime/copy.h"
+#include "runtime/loop.h"
+#include "runtime/row.h"
+
+namespace fl {
+namespace {
+
+PyObject* planner = nullptr;  // the module flambeau.kernels.row, imported when a row operator first runs
+
+PyObject* plan_module() {
+  if (!planner) planner = checked(PyImport_ImportModule("flambeau.kernels.row")).release();
+  return planner;
+}
+
+std::string text_of(PyObject* o) {
+  const char* text = PyUnicode_AsUTF8(o);
+  if (!text) throw PythonError{};
+  return text;
+}
+
+PyRef attribute(PyObject* o, const char* name) { return checked(PyObject_GetAttrString(o, name)); }
+
+int param_index(const Overload& overload, std::string_view name) {
+  for (size_t i = 0; i < overload.params.size(); ++i)
+    if (overload.params[i].name == name) return static_cast<int>(i);
+  return -1;
+}
+
+// dims: "dim", "all", "class", "last NAME" or "except N".
+void read_dims(RowInfo& info, const Overload& overload, const std::string& dims) {
+  if (dims == "all") {
+    info.rule = RowInfo::Rule::All;
+  } else if (dims == "class") {
+    info.rule = RowInfo::Rule::Class;
+  } else if (dims.starts_with("last ")) {
+    info.rule = RowInfo::Rule::Last;
+    info.param = param_index(overload, dims.substr(5));
+  } else if (dims.starts_with("except ")) {
+    info.rule = RowInfo::Rule::Except;
+    info.axis = std::stoi(dims.substr(7));
+  } else {
+    info.rule = RowInfo::Rule::Param;
+    info.param = param_index(overload, dims);
+  }
+}
+
+const RowInfo* make_info(const Overload& overload) {
+  static std::unordered_map<const Overload*, std::unique_ptr<RowInfo>> known;
+  std::unique_ptr<RowInfo>& info = known[&overload];
+  if (info) return info.get();
+  auto made = std::make_unique<RowInfo>();
+  PyRef described = checked(PyObject_CallMethod(plan_module(), "info", "s", overload.op->name.c_str()));
+  made->in_roles = text_of(attribute(described.get(), "roles").get());
+  made->out_roles = text_of(attribute(described.get(), "out").get());
+  made->out_dtypes = text_of(attribute(described.get(), "out_dtypes").get());
+  made->empty_error = text_of(attribute(described.get(), "empty").get());
+  read_dims(*made, overload, text_of(attribute(described.get(), "dims").get()));
+  made->keepdim = param_index(overload, "keepdim");
+  made->dtype = param_index(overload, "dtype");
+  for (size_t i = 0; i < overload.params.size(); ++i)
+    if (overload.params[i].type == ParamType::Tensor && !overload.params[i].written)
+      made->operands.push_back(static_cast<int>(i));
+  while (made->in_roles.size() < made->operands.size()) made->in_roles += 'F';
+  info = std::move(made);
+  return info.get();
+}
+
+PyRef codes(const std::vector<DType>& dtypes) {
+  PyRef list = checked(PyTuple_New(static_cast<Py_ssize_t>(dtypes.size())));
+  for (size_t i = 0; i < dtypes.size(); ++i)
+    PyTuple_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), checked(PyUnicode_FromString(dtype_code(dtypes[i]))).release());
+  return list;
+}
+
+DType dtype_from(PyObject* code) {
+  std::string text = text_of(code);
+  for (int d = 0; d < kDTypes; ++d)
+    if (text == dtype_code(static_cast<DType>(d))) return static_cast<DType>(d);
+  fail(ErrorKind::Runtime, "no dtype has the code %s", text.c_str());
+}
+
+std::vector<int> ints_from(PyObject* sequence) {
+  PyRef fast = checked(PySequence_Fast(sequence, "a plan's operands"));
+  std::vector<int> out;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.get()); ++i)
+    out.push_back(static_cast<int>(PyLong_AsLong(PySequence_Fast_GET_ITEM(fast.get(), i))));
+  return out;
+}
+
+template <class F>
+void each(PyObject* sequence, F&& fn) {
+  PyRef fast = checked(PySequence_Fast(sequence, "a plan's part"));
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.get()); ++i) fn(PySequence_Fast_GET_ITEM(fast.get(), i));
+}
+
+RowStep read_step(PyObject* o) {
+  RowStep step;
+  step.over_batch = PyObject_IsTrue(attribute(o, "over_batch").get()) == 1;
+  step.ordered = PyObject_IsTrue(attribute(o, "ordered").get()) == 1;
+  step.inputs = ints_from(attribute(o, "inputs").get());
+  step.outputs = ints_from(attribute(o, "outputs").get());
+  step.roles = text_of(attribute(o, "roles").get());
+  step.out_roles = text_of(attribute(o, "out_roles").get());
+  each(attribute(o, "state_dtypes").get(), [&](PyObject* level) {
+    std::vector<DType> dtypes;
+    each(level, [&](PyObject* code) { dtypes.push_back(dtype_from(code)); });
+    step.levels.push_back(std::move(dtypes));
+  });
+  return step;
+}
+
+// What the kernels of a call depend on: the overload, static attributes, which operands there are, and dtypes.
+std::string plan_key(const Call& call, const std::vector<DType>& in, const std::vector<DType>& out) {
+  std::string key(reinterpret_cast<const char*>(&call.overload), sizeof call.overload);
+  for (size_t i = 0; i < call.overload->params.size(); ++i) {
+    const Param& p = call.overload->params[i];
+    const Value& v = call[static_cast<int>(i)];
+    if (p.type == ParamType::Tensor) key += v.is_tensor() ? 'T' : 'N';
+    if (!p.is_static) continue;
+    key += static_cast<char>('0' + static_cast<int>(v.tag()));
+    if (v.tag() == Value::Tag::Str)
+      key += v.str() + '\0';
+    else if (v.is_number()) {
+      double number = v.as_double();
+      key.append(reinterpret_cast<const char*>(&number), sizeof number);
+    } else if (v.tag() == Value::Tag::Ints) {
+      key.append(reinterpret_cast<const char*>(v.ints().data()), v.ints().size() * sizeof(int64_t));
+    }
+  }
+  for (DType d : in) key += static_cast<char>(d);
+  for (DType d : out) key += static_cast<char>(d);
+  return key;
+}
+
+RowPlan* make_plan(const Call& call, const std::vector<DType>& in, const std::vector<DType>& out) {
+  static std::unordered_map<std::string, std::unique_ptr<RowPlan>> known;
+  std::string key = plan_key(call, in, out);
+  auto it = known.find(key);
+  if (it != known.end()) return it->second.get();
+  PyRef params = checked(PyList_New(0));
+  for (size_t i = 0; i < call.overload->params.size(); ++i) {
+    const Param& p = call.overload->params[i];
+    const Value& v = call[static_cast<int>(i)];
+    PyRef value = p.type == ParamType::Tensor ? PyRef::borrow(v.is_tensor() ? Py_True : Py_None)
+                  : p.is_static               ? checked(to_python(v))
+                                              : PyRef::borrow(Py_None);
+    PyRef row = checked(Py_BuildValue("(siOO)", p.name.c_str(), static_cast<int>(p.type),
+                                      p.is_static ? Py_True : Py_False, value.get()));
+    check_status(PyList_Append(params.get(), row.get()));
+  }
+  PyRef made = checked(PyObject_CallMethod(plan_module(), "plan", "sOOO", call.op().name.c_str(), params.get(),
+                                           codes(in).get(), codes(out).get()));
+  auto plan = std::make_unique<RowPlan>();
+  each(attribute(made.get(), "temps").get(), [&](PyObject* temp) {
+    PyRef role = checked(PySequence_GetItem(temp, 0)), dtype = checked(PySequence_GetItem(temp, 1));
+    plan->temps.push_back({text_of(role.get())[0], dtype_from(dtype.get())});
+  });
+  each(attribute(made.get(), "steps").get(), [&](PyObject* step) { plan->steps.push_back(read_step(step)); });
+  plan->python = made.release();
+  return (known[key] = std::move(plan)).get();
+}
+
+void* make_kernel(RowPlan& plan, int step, const std::string& key) {
+  PyRef address = checked(PyObject_CallMethod(static_cast<PyObject*>(plan.python), "kernel", "is", step, key.c_str()));
+  void* p = PyLong_AsVoidPtr(address.get());
+  if (PyErr_Occurred()) throw PythonError{};
+  return p;
+}
+
+// ---- loop operators: a plan in Python, whose results these are
+
+// In place: what the plan made is written to the tensor that the call changes.
+Value written_back(const Call& call, const Value& made) {
+  const Value& self = call[call.overload->mutated];
+  if (made.tensor() != self.tensor()) copy_into(self.tensor(), made.tensor());
+  return self;
+}
+
+void loop_forward(const Call& call, Outputs& outputs) {
+  static PyObject* module = nullptr;
+  if (!module) module = checked(PyImport_ImportModule("flambeau.kernels.loop")).release();
+  PyRef function = checked(PyObject_GetAttrString(module, "call"));
+  std::vector<PyRef> values{PyRef::borrow(static_cast<PyObject*>(call.op().python))};
+  for (size_t i = 0; i < call.overload->params.size(); ++i)
+    values.push_back(checked(to_python(call[static_cast<int>(i)])));
+  std::vector<PyObject*> stack;
+  for (const PyRef& v : values) stack.push_back(v.get());
+  bool grad = std::exchange(GradMode::enabled, false);
+  PyRef result = PyRef::steal(PyObject_Vectorcall(function.get(), stack.data(), stack.size(), nullptr));
+  GradMode::enabled = grad;
+  if (!result) throw PythonError{};
+  Return tensor{"", ParamType::Tensor};
+  each(result.get(), [&](PyObject* o) { outputs.push_back(result_from_python(o, tensor)); });
+  if (call.overload->mutated >= 0) outputs[0] = written_back(call, outputs[0]);
+}
+
+RegisterNative loop_native("loop body", loop_forward);
+
+// ---- launches made by Python
+
+std::vector<TensorRef> tensors_from(PyObject* sequence) {
+  std::vector<TensorRef> out;
+  each(sequence, [&](PyObject* o) { out.emplace_back(tensor_argument(o, "launch", "buffer")); });
+  return out;
+}
+
+std::vector<Slot> slots_from(PyObject* sequence) {
+  std::vector<Slot> out;
+  each(sequence, [&](PyObject* o) {
+    Slot s{};
+    if (PyLong_Check(o)) {
+      s.i = PyLong_AsLongLong(o);
+    } else {
+      s.f = PyFloat_AsDouble(o);
+    }
+    if (PyErr_Occurred()) throw PythonError{};
+    out.push_back(s);
+  });
+  return out;
+}
+
+std::vector<Tensor*> pointers(const std::vector<TensorRef>& tensors) {
+  std::vector<Tensor*> out;
+  for (const TensorRef& t : tensors) out.push_back(t.get());
+  return out;
+}
+
+// run_loop(address, buffers, ints, iterations, work, params)
+PyObject* py_run_loop(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 6) raise(PyExc_TypeError, "run_loop() takes 6 arguments, got %zd", n);
+    void* kernel = PyLong_AsVoidPtr(args[0]);
+    if (PyErr_Occurred()) throw PythonError{};
+    std::vector<TensorRef> buffers = tensors_from(args[1]);
+    std::vector<int64_t> ints;
+    each(args[2], [&](PyObject* o) { ints.push_back(PyLong_AsLongLong(o)); });
+    int64_t iterations = PyLong_AsLongLong(args[3]), work = PyLong_AsLongLong(args[4]);
+    std::vector<Slot> params = slots_from(args[5]);
+    if (PyErr_Occurred()) throw PythonError{};
+    for (const TensorRef& t : buffers)
+      if (t->is_meta()) Py_RETURN_NONE;
+    run_loop(reinterpret_cast<LoopKernel>(kernel), pointers(buffers), ints, iterations, work, params.data());
+    Py_RETURN_NONE;
+  });
+}
+
+// run_multi(address, tensors, width, params)
+PyObject* py_run_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 4) raise(PyExc_TypeError, "run_multi() takes 4 arguments, got %zd", n);
+    void* kernel = PyLong_AsVoidPtr(args[0]);
+    int width = static_cast<int>(PyLong_AsLong(args[2]));
+    if (PyErr_Occurred()) throw PythonError{};
+    std::vector<TensorRef> tensors = tensors_from(args[1]);
+    std::vector<Slot> params = slots_from(args[3]);
+    run_multi(reinterpret_cast<ElementKernel>(kernel), pointers(tensors), width, params.data());
+    Py_RETURN_NONE;
+  });
+}
+
+PyMethodDef methods[] = {
+    {"run_loop", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_loop)), METH_FASTCALL,
+     "run_loop(address, buffers, ints, iterations, work, params): runs a loop kernel."},
+    {"run_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_multi)), METH_FASTCALL,
+     "run_multi(address, tensors, width, params): runs an elementwise kernel over groups of tensors."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void add_kernels(PyObject* module) {
+  row_info = make_info;
+  row_planner = make_plan;
+  row_kernel = make_kernel;
+  check_status(PyModule_AddFunctions(module, methods));
+}
+
+}  // namespace fl
