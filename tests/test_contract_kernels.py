@@ -247,6 +247,23 @@ def test_columns(family, machine, name: str) -> None:
     np.testing.assert_array_equal(machine.fetch(to, out), wanted)
 
 
+def test_dot(family, machine) -> None:
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    rng = np.random.default_rng(3)
+    for depth in (1, lanes, 2 * lanes, 3 * lanes + 1, 4 * lanes - 1):
+        x, b = rng.standard_normal(depth).astype(kind), rng.standard_normal((4, depth)).astype(kind)
+        pairs, rest = divmod(depth, 2 * lanes)
+        masks = (1 << min(rest, lanes)) - 1 | ((1 << max(0, rest - lanes)) - 1) << 32
+        at_x, at_b, out = machine.place(x), machine.place(b), machine.place(np.zeros(4, kind))
+        machine.call("dot_4", pairs, at_x, at_b, b.strides[0], masks, out)
+        four = machine.fetch(out, np.zeros(4, kind))
+        np.testing.assert_allclose(four, b.astype(np.float64) @ x, atol=1e-5 if dtype == "f32" else 1e-13)
+        for i in range(4):  # one row at a time gives the same bits
+            machine.call("dot_1", pairs, at_x, at_b + i * b.strides[0], 0, masks, out + i * x.itemsize)
+        np.testing.assert_array_equal(machine.fetch(out, np.zeros(4, kind)), four)
+
+
 @pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4", "aarch64"])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_compiles_for_every_cpu(level: str, dtype: str) -> None:

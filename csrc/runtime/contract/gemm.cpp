@@ -1,6 +1,7 @@
 #include "runtime/contract/gemm.h"
 
 #include "core/error.h"
+#include "runtime/contract/gemv.h"
 #include "runtime/contract/plain.h"
 #include "runtime/contract/tiles.h"
 #include "runtime/pool.h"
@@ -181,6 +182,8 @@ void add_partials(const Gemm& g, int64_t parts, const T* partials, Range rows) {
 }
 
 void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
+  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_generated(mk, transposed_column(g), threads);
+  if (is_row_product(g)) return row_product(mk, g, threads);
   Plan p = make_plan(mk, g);
   if (p.chunks() == 1) return run_chunk(mk, g, p, nullptr, 0);
   Scratch partials(static_cast<size_t>((p.parts - 1) * g.m * g.n * mk.element_bytes));

@@ -48,6 +48,8 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
   kernels->l2_bytes = layout[5];
   kernels->pack_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
   kernels->scatter_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
+  kernels->dot_1 = reinterpret_cast<MicroKernels::Dot>(*addresses++);
+  kernels->dot_4 = reinterpret_cast<MicroKernels::Dot>(*addresses++);
   for (int v = 1; v <= kMaxVectors; v++) {
     int heights = kernels->max_height[v];
     for (int h = 0; h <= heights; h++) kernels->make[v][h] = reinterpret_cast<MicroKernels::Kernel>(*addresses++);

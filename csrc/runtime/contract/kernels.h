@@ -50,6 +50,9 @@ struct MicroKernels {
   // `step` bytes apart; scatter_columns writes of every vector only the lanes in `mask`.
   using PackColumns = void (*)(int64_t groups, const char* source, const PackedRow* rows, char* out, int64_t vectors,
                                int64_t step, int64_t mask);
+  // Products of the vector x with one or four rows of b: `pairs` pairs of vectors and a last pair with lanes by `masks`
+  // (low and high 32 bits).
+  using Dot = void (*)(int64_t pairs, const char* x, const char* b, int64_t row, int64_t masks, char* out);
 
   int lanes;  // of a vector
   int vector_bytes;
@@ -60,6 +63,7 @@ struct MicroKernels {
   Kernel make[kMaxVectors + 1][kMaxHeight + 1];
   Kernel use[kMaxVectors + 1][kMaxHeight + 1];
   PackColumns pack_columns, scatter_columns;
+  Dot dot_1, dot_4;
 };
 
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).

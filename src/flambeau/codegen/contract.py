@@ -37,6 +37,7 @@ _CACHE_LINE = 64
 ELEMENT_BYTES = {"f32": 4, "f64": 8}
 MAX_VECTORS = 3
 MAX_HEIGHT = 14
+DOT_ROWS = (1, 4)
 
 
 def max_height(target: Target, vectors: int) -> int:
@@ -350,13 +351,53 @@ def _write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     f.finish()
 
 
+def _write_dot(module: Module, dtype: str, rows: int) -> None:
+    """`dot_<rows>(pairs, x, b, row, masks, out)`: products of the vector x with rows of b, `row` bytes apart.
+
+    The depth is `pairs` pairs of vectors and a last pair of which `masks` (two times 32 bits) tells the lanes. Whatever
+    the number of rows, a sum is made in the same order: even and odd vectors apart, then halves upon halves.
+    """
+    arguments = [("i64", "pairs"), ("ptr", "x"), ("ptr", "b"), ("i64", "row"), ("i64", "masks"), ("ptr", "out")]
+    f = Function(module, f"dot_{rows}", arguments)
+    lanes = Lanes(f, dtype)
+    sums = [[lanes.variable(), lanes.variable()] for _ in range(rows)]
+    starts = ["%b"]
+    for _ in range(1, rows):
+        starts.append(f.offset(starts[-1], "%row"))
+
+    def add_pair(at: str, masks: list[str] | list[None]) -> None:
+        for half, mask in enumerate(masks):
+            here = f.add(at, half * lanes.bytes)
+            x = lanes.load(f.offset("%x", here), mask)
+            for start, row_sums in zip(starts, sums, strict=True):
+                b = lanes.load(f.offset(start, here), mask)
+                lanes.set(row_sums[half], lanes.fma(x, b, lanes.get(row_sums[half])))
+
+    end = f.mul("%pairs", 2 * lanes.bytes)
+    with f.loop(0, end, 2 * lanes.bytes) as at:
+        add_pair(at, [None, None])
+    add_pair(end, [lanes.mask("%masks", "i64"), lanes.mask(f.value("lshr i64 %masks, 32"), "i64")])
+    for i, (even, odd) in enumerate(sums):
+        total = lanes.add(lanes.get(even), lanes.get(odd))
+        half = lanes.count // 2
+        while half:
+            total = lanes.add(
+                total, lanes.shuffle(total, "poison", [(x + half) % lanes.count for x in range(lanes.count)])
+            )
+            half //= 2
+        first = f.value(f"extractelement {lanes.type} {total}, i32 0")
+        out = f.offset("%out", i * lanes.element_bytes)
+        f.do(f"store {lanes.scalar} {first}, ptr {out}, align {lanes.element_bytes}")
+    f.finish()
+
+
 def kernel_name(vectors: int, height: int, make: bool) -> str:
     return f"mk_{vectors}_{height}_{'make' if make else 'use'}"
 
 
 def kernel_names(target: Target) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
-    names = ["pack_columns", "scatter_columns"]
+    names = ["pack_columns", "scatter_columns", *(f"dot_{rows}" for rows in DOT_ROWS)]
     for vectors in range(1, MAX_VECTORS + 1):
         heights = range(max_height(target, vectors) + 1)
         names += [kernel_name(vectors, h, True) for h in heights]
@@ -375,6 +416,8 @@ def module(target: Target, dtype: str) -> Module:
     result = Module(target)
     _write_columns(result, dtype, "pack_columns", masked=False)
     _write_columns(result, dtype, "scatter_columns", masked=True)
+    for rows in DOT_ROWS:
+        _write_dot(result, dtype, rows)
     for vectors in range(1, MAX_VECTORS + 1):
         for height in range(max_height(target, vectors) + 1):
             _MicroKernel(result, dtype, vectors, height, True).write()

@@ -1,0 +1,15 @@
+// Products with a vector, or with few rows, of a matrix whose depth is contiguous: read once, straight from memory.
+#pragma once
+#include "runtime/contract/gemm.h"
+#include "runtime/contract/kernels.h"
+
+namespace fl {
+
+// Does `g` have this form (a is one to three rows, b is transposed)?
+bool is_row_product(const Gemm& g);
+void row_product(const MicroKernels& mk, const Gemm& g, Threads threads);
+
+// The same product transposed: a matrix times a column becomes a row times a matrix.
+Gemm transposed_column(const Gemm& g);
+
+}  // namespace fl
