@@ -336,6 +336,7 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
         if ((!strided || flags & (PyBUF_C_CONTIGUOUS & ~PyBUF_STRIDES)) && !t->is_contiguous())
           raise(PyExc_BufferError, "the tensor is not contiguous. Use tensor.contiguous()");
         if ((flags & PyBUF_WRITABLE) && !t->storage->writable()) raise(PyExc_BufferError, "the tensor's memory is read-only");
+        t->storage->lend();
         fill_buffer(self, t, view, flags);
         return 0;
       },

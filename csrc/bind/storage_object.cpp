@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "bind/tensor_object.h"
 #include "bind/types.h"
 
 namespace fl {
@@ -69,7 +70,12 @@ PyObject* storage_identity(PyObject* o, void*) { return PyLong_FromVoidPtr(self_
 PyObject* storage_resizable(PyObject* o, PyObject*) { return PyBool_FromLong(self_of(o)->resizable()); }
 PyObject* storage_resize(PyObject* o, PyObject* size) {
   return guarded([&]() -> PyObject* {
-    self_of(o)->resize(byte_count(size));
+    Storage* s = self_of(o);
+    const size_t bytes = byte_count(size);
+    FL_CHECK(bytes >= s->bytes() || s->ref_count() == 1, ErrorKind::Runtime,
+             "a storage that tensors look at cannot become smaller [in resize_: %zu bytes to %zu]. Clone what is needed.",
+             s->bytes(), bytes);
+    s->resize(bytes);
     return Py_NewRef(o);
   });
 }
@@ -125,6 +131,7 @@ int storage_buffer(PyObject* o, Py_buffer* view, int flags) {
         if (s->device().type != DeviceType::CPU) raise(PyExc_BufferError, "the bytes of this storage are not on the CPU");
         static char nothing;
         void* data = s->bytes() ? s->data() : &nothing;
+        s->lend();
         return PyBuffer_FillInfo(view, o, data, static_cast<Py_ssize_t>(s->bytes()), !s->writable(), flags);
       },
       -1);
@@ -157,7 +164,38 @@ PyObject* storage_object(Ref<Storage> storage) { return new_object(std::move(sto
 
 Storage* storage_of(PyObject* o) { return PyObject_TypeCheck(o, storage_type) ? self_of(o) : nullptr; }
 
+namespace {
+
+Dims dims_of(PyObject* sequence) {
+  PyRef items = checked(PySequence_Tuple(sequence));
+  Dims dims(static_cast<int>(PyTuple_GET_SIZE(items.get())));
+  for (int i = 0; i < dims.size(); ++i) {
+    dims[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(items.get(), i));
+    if (dims[i] == -1 && PyErr_Occurred()) throw PythonError{};
+  }
+  return dims;
+}
+
+PyObject* tensor_over(PyObject*, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    PyObject *source, *type, *sizes, *strides;
+    long long offset;
+    if (!PyArg_ParseTuple(args, "OOLOO:tensor_over", &source, &type, &offset, &sizes, &strides)) throw PythonError{};
+    Storage* storage = storage_of(source);
+    DType dtype;
+    if (!storage || !to_dtype(type, dtype)) raise(PyExc_TypeError, "tensor_over(): a storage and a dtype are needed");
+    return wrap(Tensor::make(Ref<Storage>(storage), offset, dims_of(sizes), dims_of(strides), dtype));
+  });
+}
+
+PyMethodDef functions[] = {
+    {"tensor_over", tensor_over, METH_VARARGS, "tensor_over(storage, dtype, offset, size, stride): a tensor without history."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
 void add_storage(PyObject* module) {
+  check_status(PyModule_AddFunctions(module, functions));
   PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(storage_new)},
                          {Py_tp_dealloc, reinterpret_cast<void*>(storage_dealloc)},
                          {Py_tp_repr, reinterpret_cast<void*>(storage_repr)},

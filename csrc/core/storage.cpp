@@ -50,7 +50,7 @@ Storage::~Storage() {
 }
 
 void Storage::resize(size_t bytes) {
-  FL_CHECK(owned_, ErrorKind::Runtime, "Trying to resize storage that is not resizable");
+  FL_CHECK(resizable(), ErrorKind::Runtime, "Trying to resize storage that is not resizable");
   if (bytes == bytes_) return;
   void* old = data();
   void* fresh = device_allocate(bytes, device_);

@@ -30,7 +30,9 @@ class Storage final : public RefCounted {
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
   bool writable() const { return writable_; }
-  bool resizable() const { return owned_; }
+  bool resizable() const { return owned_ && !lent_; }
+  // Somebody else keeps the address (NumPy, a memoryview): from now on the bytes stay where they are.
+  void lend() { lent_ = true; }
   void resize(size_t bytes);  // keeps the contents; raises for wrapped memory
 
   // In-place changes count here; views share it because they share the storage.
@@ -50,7 +52,7 @@ class Storage final : public RefCounted {
   void* data_ = nullptr;
   size_t bytes_ = 0;
   Device device_;
-  bool owned_ = true, writable_ = true;
+  bool owned_ = true, writable_ = true, lent_ = false;
   std::function<void()>* deleter_ = nullptr;
   std::function<void(Storage&)>* materialise_ = nullptr;
 };

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flambeau import _core
 from flambeau import functional_ns as o
 from flambeau.nn import modules
 from flambeau.nn.parameter import Parameter
@@ -64,7 +65,12 @@ def bytes_of(storage: Any) -> memoryview:
 
 def wrap(data: memoryview) -> Any:
     """A storage whose bytes are `data`, which it keeps alive."""
-    return o.frombuffer(data, dtype=o.uint8).untyped_storage() if len(data) else allocate(0)
+    return storage_of(o.frombuffer(data, dtype=o.uint8)) if len(data) else allocate(0)
+
+
+def storage_of(tensor: Any) -> Any:
+    """The bytes that a tensor looks at, which other tensors may share."""
+    return tensor.untyped_storage()
 
 
 def nbytes(storage: Any) -> int:
@@ -93,11 +99,11 @@ def move(storage: Any, target: str) -> Any:
             "running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
             f"storages to the CPU. [in load: {target}]"
         )
-    return view(storage, o.uint8, 0, (storage.nbytes(),), (1,)).to(place).untyped_storage()
+    return storage_of(view(storage, o.uint8, 0, (storage.nbytes(),), (1,)).to(place))
 
 
 def view(storage: Any, kind: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
-    return o.empty(0, dtype=kind, device=storage.device).set_(storage, offset, size, stride)
+    return _core.tensor_over(storage, kind, offset, size, stride)
 
 
 def meta(kind: Any, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:

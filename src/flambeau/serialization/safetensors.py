@@ -247,7 +247,7 @@ def tensor_bytes(tensor: Any) -> memoryview:
     tensor = tensor.detach().to("cpu").contiguous()
     itemsize = _tensor.itemsize(tensor.dtype)
     start = tensor.storage_offset() * itemsize
-    data = _tensor.bytes_of(tensor.untyped_storage())[start : start + tensor.numel() * itemsize]
+    data = _tensor.bytes_of(_tensor.storage_of(tensor))[start : start + tensor.numel() * itemsize]
     if sys.byteorder == "little":
         return data
     return host_order(data, Entry("", {"dtype": CODES[_tensor.dtype_name(tensor.dtype)], "shape": [tensor.numel()],
@@ -279,7 +279,7 @@ def overlapping(tensors: dict[str, Any]) -> Iterator[tuple[str, str]]:
             itemsize = _tensor.itemsize(tensor.dtype)
             first = tensor.storage_offset() * itemsize
             last = first + sum((n - 1) * s for n, s in zip(tensor.size(), tensor.stride(), strict=True)) * itemsize
-            spans.append((_tensor.identity(tensor.untyped_storage()), first, last, name))
+            spans.append((_tensor.identity(_tensor.storage_of(tensor)), first, last, name))
     spans.sort()
     for before, after in itertools.pairwise(spans):
         if before[0] == after[0] and after[1] <= before[2]:

@@ -187,7 +187,7 @@ def plain_form(tensor: Any) -> tuple[TorchName, tuple]:
             stride,
             tensor.requires_grad,
         )
-    storage = TypedStorage(tensor.untyped_storage(), dtype_name)
+    storage = TypedStorage(_tensor.storage_of(tensor), dtype_name)
     arguments: tuple = (storage, tensor.storage_offset(), size, stride, tensor.requires_grad, OrderedDict())
     if dtype_name in STORAGE_NAMES:
         return torch_name("torch._utils._rebuild_tensor_v2"), arguments
