@@ -15,7 +15,9 @@ from flambeau.nn._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adapt
 Tensor = o.Tensor
 Taps = tuple[list[list[int]], list[list[float]]]  # for every tap: the place it reads and its weight, by output
 
-_DIMS_OF_MODE = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
+_DIMS_OF_MODE = {"linear": 3, "bilinear": 4, "trilinear": 5}
+
+_ANY_DIMS = ("nearest", "nearest-exact", "area")
 
 
 def _float32(x: float) -> float:
@@ -37,10 +39,11 @@ def interpolate(
     Args:
         size: the new spatial sizes.
         scale_factor: what the spatial sizes are multiplied by, in place of `size`.
-        mode: "nearest", "nearest-exact", "linear" (3D input), "bilinear" or "bicubic" (4D), "trilinear" (5D), "area".
+        mode: "nearest", "nearest-exact", "linear" (3D input), "bilinear", "bicubic" or "lanczos" (4D), "trilinear" (5D),
+            "area".
         align_corners: centres of the corner elements stay where they are; otherwise outer edges do.
         recompute_scale_factor: resample by the ratio of the sizes instead of by `scale_factor`.
-        antialias: average where the image becomes smaller; for bilinear and bicubic.
+        antialias: average where the image becomes smaller; for bilinear, bicubic and lanczos.
     """
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
@@ -51,7 +54,7 @@ def interpolate(
     elif align_corners is None:
         align_corners = False
     sizes, scales = _output(input, size, scale_factor, recompute_scale_factor)
-    _check_mode(input, mode, antialias)
+    _check_mode(input, mode, bool(align_corners), antialias)
     if mode == "area":
         pools = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}
         return pools[input.dim()](input, sizes)
@@ -89,19 +92,23 @@ def _output(input: Tensor, size: Any, scale_factor: Any, recompute: bool | None)
     return sizes, [None] * dims if recompute else factors
 
 
-def _check_mode(input: Tensor, mode: str, antialias: bool) -> None:
-    if antialias and not (mode in ("bilinear", "bicubic") and input.dim() == 4):
+def _check_mode(input: Tensor, mode: str, align_corners: bool, antialias: bool) -> None:
+    if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and input.dim() == 4):
         raise ValueError(
-            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input"
+            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
         )
+    if mode == "lanczos" and not antialias:
+        raise ValueError("Lanczos mode requires antialias=True")
+    if mode == "lanczos" and align_corners:
+        raise ValueError("Lanczos mode does not support align_corners=True")
     dims = input.dim()
     if mode in _DIMS_OF_MODE and dims in (3, 4, 5):
         if dims != _DIMS_OF_MODE[mode]:
             raise NotImplementedError(f"Got {dims}D input, but {mode} mode needs {_DIMS_OF_MODE[mode]}D input")
-    elif dims not in (3, 4, 5) or mode not in ("nearest", "nearest-exact", "area"):
+    elif dims not in (3, 4, 5) or mode not in (_ANY_DIMS if dims != 4 else (*_ANY_DIMS, "bicubic", "lanczos")):
         raise NotImplementedError(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {dims}D) for the modes: nearest | linear | "
-            f"bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+            f"bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got {mode})"
         )
 
 
@@ -117,7 +124,7 @@ def _resampled(
     if mode in ("nearest", "nearest-exact"):
         places = _nearest(size, out, scale_factor, mode == "nearest-exact")
         return x if places == list(range(size)) else x.index_select(dim, o.tensor(places, device=x.device))
-    kernel = "cubic" if mode == "bicubic" else "linear"
+    kernel = {"bicubic": "cubic", "lanczos": "lanczos"}.get(mode, "linear")
     if antialias:
         places, weights = _smooth_taps(size, out, scale_factor, align_corners, kernel)
     else:
@@ -179,11 +186,27 @@ def _taps(size: int, out: int, scale_factor: float | None, align_corners: bool, 
     ]
 
 
+def _lanczos(x: float) -> float:
+    """sinc(x) sinc(x / 3) for |x| < 3."""
+    if abs(x) >= 3.0:
+        return 0.0
+    t = math.pi * x
+    return 1.0 if t == 0.0 else 3.0 * math.sin(t) * math.sin(t / 3.0) / (t * t)
+
+
+# Half the width, and the weight at a distance, of the kernels that average.
+_SMOOTH: dict[str, tuple[float, Callable[[float], float]]] = {
+    "linear": (1.0, lambda x: max(0.0, 1.0 - abs(x))),
+    "cubic": (2.0, lambda x: _cubic(x, -0.5)),
+    "lanczos": (3.0, _lanczos),
+}
+
+
 @lru_cache(maxsize=256)
 def _smooth_taps(size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str) -> Taps:
     """Taps of a kernel that is as wide as an output element is in the input."""
     scale = _scale(size, out, scale_factor, align_corners)
-    radius = 2.0 if kernel == "cubic" else 1.0
+    radius, weight_at = _SMOOTH[kernel]
     support = radius * max(scale, 1.0)
     narrow = 1.0 / max(scale, 1.0)
     rows = []
@@ -191,8 +214,7 @@ def _smooth_taps(size: int, out: int, scale_factor: float | None, align_corners:
         centre = scale * (i + 0.5)
         first = max(int(centre - support + 0.5), 0)
         end = min(int(centre + support + 0.5), size)
-        xs = [(j - centre + 0.5) * narrow for j in range(first, end)]
-        row = [_cubic(x, -0.5) if kernel == "cubic" else max(0.0, 1.0 - abs(x)) for x in xs]
+        row = [weight_at((j - centre + 0.5) * narrow) for j in range(first, end)]
         total = sum(row)
         rows.append((first, [w / total for w in row]))
     width = max(len(row) for _, row in rows)

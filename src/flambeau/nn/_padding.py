@@ -37,41 +37,50 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     indices = _INDICES.get(mode)
     if indices is None:
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
-    _check_rank(input, len(pairs), mode)
+    _check_rank(input, len(pairs))
     for i, (before, after) in enumerate(pairs):
         dim = input.dim() - 1 - i
+        if mode == "circular" and min(before, after) < 0:
+            input = _cropped(input, dim, before, after)
+            before, after = max(before, 0), max(after, 0)
         if before or after:
             places = indices(input, dim, before, after)
             input = input.index_select(dim, o.tensor(places, dtype=o.int64, device=input.device))
     return input
 
 
-def _check_rank(input: Tensor, padded: int, mode: str) -> None:
+def _check_rank(input: Tensor, padded: int) -> None:
     if padded not in (1, 2, 3) or input.dim() not in (padded + 1, padded + 2):
         raise NotImplementedError(
-            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now "
-            f"[in pad: mode={mode}, input={tuple(input.shape)}]. {padded} padded dimensions need an input of "
-            f"{padded + 1} or {padded + 2} dimensions."
+            f"Padding size {2 * padded} is not supported for {input.dim()}D input tensor.\n"
+            "Supported combinations for non-constant padding:\n"
+            "  - 2D or 3D input: padding size = 2 (pads last dimension)\n"
+            "  - 3D or 4D input: padding size = 4 (pads last 2 dimensions)\n"
+            "  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)"
         )
 
 
 def _constant(input: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
     for i, (before, after) in enumerate(pairs):
         dim = input.dim() - 1 - i
-        size = input.size(dim)
-        if size + before + after < 0:
-            raise RuntimeError(
-                f"The input size {size}, plus negative padding {before} and {after} resulted in a negative output "
-                f"size, which is invalid. Check dimension {dim} of your input."
-            )
-        kept = size + min(before, 0) + min(after, 0)
-        if kept != size:
-            input = input.narrow(dim, max(-before, 0), kept)
+        input = _cropped(input, dim, before, after)
         blocks = [_block(input, dim, before, value), input, _block(input, dim, after, value)]
         blocks = [block for block in blocks if block is not None]
         if len(blocks) > 1:
             input = o.cat(blocks, dim)
     return input if input.dim() and any(n > 0 for pair in pairs for n in pair) else input.clone()
+
+
+def _cropped(input: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """What negative sizes leave of a dimension."""
+    size = input.size(dim)
+    kept = size + min(before, 0) + min(after, 0)
+    if kept < 0 or size + before + after < 0:
+        raise RuntimeError(
+            f"The input size {size}, plus negative padding {before} and {after} resulted in a negative output size, "
+            f"which is invalid. Check dimension {dim} of your input."
+        )
+    return input if kept == size else input.narrow(dim, max(-before, 0), kept)
 
 
 def _block(input: Tensor, dim: int, length: int, value: float) -> Tensor | None:
@@ -101,8 +110,6 @@ def _wrapped(input: Tensor, dim: int, before: int, after: int) -> list[int]:
     size = input.size(dim)
     if before > size or after > size:
         raise RuntimeError("Padding value causes wrapping around more than once.")
-    if size + before + after < 0:
-        raise RuntimeError("Negative padding value is resulting in an empty dimension")
     return [i % size for i in range(-before, size + after)]
 
 

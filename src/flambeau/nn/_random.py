@@ -30,6 +30,8 @@ def _multiplied(input: Tensor, noise: Tensor, inplace: bool) -> Tensor:
 def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
     if p == 0 or not training or input.numel() == 0:
         return input
+    if input.dim() < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     if p == 1:
         return _multiplied(input, o.zeros((), dtype=input.dtype, device=input.device), inplace)
     return _multiplied(input, _noise(input, p, True).div_(1 - p), inplace)
@@ -86,7 +88,7 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
             "dimension, and an optional batch dimension (i.e. 4D or 5D inputs).",
             stacklevel=2,
         )
-    apply = _unbatched if input.dim() == 4 else _feature_dropout
+    apply = _feature_dropout if input.dim() == 5 else _unbatched
     return apply(input, p, training, inplace)
 
 

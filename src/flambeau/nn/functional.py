@@ -6,7 +6,14 @@ A name that the table defines comes from there; what is only composed here stand
 from flambeau import functional_ns as o
 from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward, scaled_dot_product_attention
 from flambeau.nn._ctc import ctc_loss
-from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance
+from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance, pdist
+from flambeau.nn._fractional import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
+from flambeau.nn._grid import affine_grid, grid_sample
 from flambeau.nn._interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from flambeau.nn._losses import (
     LinearCrossEntropyOptions,
@@ -71,4 +78,11 @@ from flambeau.nn._random import (
 )
 from flambeau.nn._shapes import channel_shuffle, fold, one_hot, pixel_shuffle, pixel_unshuffle, unfold
 
-globals().update(o.functional())
+_table = o.functional()
+globals().update(_table)
+
+
+def __getattr__(name: str) -> object:
+    if name in _table:  # an operator that was defined after this module was loaded
+        return _table[name]
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

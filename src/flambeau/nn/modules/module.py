@@ -135,13 +135,13 @@ class Module(StateDict, Conversion):
     def _call_hooked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         called: set[int] = set()
         try:
-            return self._call_impl(called, args, kwargs)
+            return self._run_hooked(called, args, kwargs)
         except Exception as error:
             _note_path(error, self)
             self._run_always_called(called, args, kwargs)
             raise
 
-    def _call_impl(self, called: set[int], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run_hooked(self, called: set[int], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = self._run_pre_hooks(args, kwargs)
         hooks = _hooks.full_backward_hooks(self)
         pre_hooks = [*_hooks.backward_pre_hooks.values(), *self._backward_pre_hooks.values()]
