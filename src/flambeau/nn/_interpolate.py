@@ -39,8 +39,8 @@ def interpolate(
     Args:
         size: the new spatial sizes.
         scale_factor: what the spatial sizes are multiplied by, in place of `size`.
-        mode: "nearest", "nearest-exact", "linear" (3D input), "bilinear", "bicubic" or "lanczos" (4D), "trilinear" (5D),
-            "area".
+        mode: "nearest", "nearest-exact", "linear" (3D input), "bilinear", "bicubic" or "lanczos" (4D), "trilinear"
+            (5D), "area".
         align_corners: centres of the corner elements stay where they are; otherwise outer edges do.
         recompute_scale_factor: resample by the ratio of the sizes instead of by `scale_factor`.
         antialias: average where the image becomes smaller; for bilinear, bicubic and lanczos.

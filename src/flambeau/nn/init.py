@@ -86,20 +86,41 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
-    """Fills with values of N(mean, std^2) restricted to [a, b], by inversion of the distribution function."""
+    """Fills with values of N(mean, std^2) restricted to [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
             "incorrect.",
             stacklevel=2,
         )
-    low, high = ((1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0 for x in (a, b))
+    if tensor.is_meta:
+        return tensor
+    below, above = ((1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0 for x in (a, b))
+    draw = _truncated_by_normal if above - below > 0.3 else _truncated_by_uniform
     with o.no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        return tensor.clamp_(min=a, max=b)
+        return tensor.copy_(draw(tensor, mean, std, a, b, generator))
+
+
+def _truncated_by_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any) -> Tensor:
+    """Draws of the normal distribution, again where they are outside."""
+    low, high = (tensor.new_tensor(bound, device="cpu").item() for bound in (a, b))
+    values = o.empty_like(tensor).normal_(mean, std, generator=generator)
+    while (outside := (values < low) | (values > high)).any():
+        values = o.where(outside, o.empty_like(values).normal_(mean, std, generator=generator), values)
+    return values
+
+
+def _truncated_by_uniform(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any) -> Tensor:
+    """Draws of U(a, b), each kept with a chance in proportion to the density there."""
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+    values = pending = None
+    while pending is None or pending.any():
+        proposed = o.empty_like(tensor).uniform_(a, b, generator=generator)
+        values = proposed if values is None else o.where(pending, proposed, values)
+        density = (proposed - mean).div_(std).pow_(2).mul_(-0.5).sub_(peak)
+        refused = o.empty_like(tensor).uniform_(generator=generator).log_() > density
+        pending = refused if pending is None else pending & refused
+    return values
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

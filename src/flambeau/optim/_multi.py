@@ -270,7 +270,7 @@ def _orthogonalized(grad: Tensor, coefficients: tuple[float, float, float], step
     x = x / x.norm().clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.T
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        x = o.addmm(x, o.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.T if tall else x).to(grad.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -73,12 +74,17 @@ class ProgramOptimizer(Optimizer):
         """The options that the program takes."""
         return {k: number(v) for k, v in group.items() if k not in ("params", "param_names", "betas")}
 
+    @property
+    def _options(self) -> Any:
+        """Names of the options that the class has."""
+        return inspect.signature(type(self).__init__).parameters
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         defaults = {"maximize": False, "foreach": None, "capturable": False, "differentiable": False, "fused": None}
         for group in self.param_groups:
             for name, default in {**defaults, **self._older_defaults}.items():
-                if name in self.defaults:
+                if name in self._options:
                     group.setdefault(name, default)
             for p in group["params"]:
                 remembered = self.state.get(p, {})
@@ -96,16 +102,17 @@ class ProgramOptimizer(Optimizer):
                 self._step_group(group)
         return loss
 
+    def _state_of(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        state = self.state[param]
+        if not state:
+            state.update(self._new_state(param, group))
+        return state
+
     def _step_group(self, group: dict[str, Any]) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         if not params:
             return
-        states = []
-        for p in params:
-            state = self.state[p]
-            if not state:
-                state.update(self._new_state(p, group))
-            states.append(state)
+        states = [self._state_of(p, group) for p in params]
         _multi.apply(self._program, params, [p.grad for p in params], states, self._scalars(group))
 
 

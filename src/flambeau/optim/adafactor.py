@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.optim._step import ProgramOptimizer, check_not_negative, check_rate, new_step, zeros_like
+from flambeau.optim._step import ProgramOptimizer, new_step, zeros_like
 from flambeau.optim.optimizer import ParamsT
 
 __all__ = ["Adafactor"]
@@ -39,7 +39,10 @@ class Adafactor(ProgramOptimizer):
         foreach: bool | None = None,
         maximize: bool = False,
     ) -> None:
-        check_rate(lr)
+        if isinstance(lr, o.Tensor) and lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        if not lr >= 0.0:
+            raise ValueError(f"Learning rate should be >= 0 but is: {lr}")
         if not beta2_decay <= 0.0:
             raise ValueError(f"beta2_decay should be <= 0 but is: {beta2_decay}")
         if eps[0] is not None and not eps[0] >= 0.0:
@@ -48,7 +51,8 @@ class Adafactor(ProgramOptimizer):
             raise ValueError(f"epsilon2 should be >= 0 but is: {eps[1]}")
         if not d >= 1.0:
             raise ValueError(f"Clipping threshold d should be >= 1 but is: {d}")
-        check_not_negative("weight_decay value", weight_decay)
+        if not weight_decay >= 0.0:
+            raise ValueError(f"weight_decay should be >= 0 but is: {weight_decay}")
         super().__init__(
             params,
             {

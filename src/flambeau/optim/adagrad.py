@@ -63,7 +63,9 @@ class Adagrad(ProgramOptimizer):
         )
 
     def _new_state(self, param: o.Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        start = o.full_like(param, group["initial_accumulator_value"], memory_format=o.preserve_format)
+        value = group["initial_accumulator_value"]
+        value = complex(value, value) if param.is_complex() else value
+        start = o.full_like(param, value, memory_format=o.preserve_format)
         return {"step": new_step(), "sum": start}
 
     def share_memory(self) -> None:

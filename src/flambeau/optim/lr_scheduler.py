@@ -18,7 +18,6 @@ from flambeau.optim._schedule import (
     LambdaState,
     LRScheduler,
     check_optimizer,
-    per_group,
     set_value,
 )
 from flambeau.optim.optimizer import Optimizer
@@ -300,6 +299,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             self._get_lr_called_within_step = False
         self._set(values)
 
+    def _advance(self, epoch: int | None = None) -> None:
+        self.step(epoch)
+
     def _place(self, epoch: float) -> None:
         """Where in which wave an epoch lies."""
         if epoch < self.T_0:
@@ -356,9 +358,7 @@ class SequentialLR(_Composed):
         self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1
     ) -> None:
         if len(schedulers) < 1:
-            raise ValueError(
-                f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler."
-            )
+            raise ValueError(f"{type(self).__name__} expects at least one scheduler, but got no scheduler.")
         self._check_schedulers(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
@@ -383,8 +383,8 @@ class SequentialLR(_Composed):
         self.last_epoch += 1
         i = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[i]
-        if i > 0 and self._milestones[i - 1] == self.last_epoch:
-            scheduler._advance(0) if not isinstance(scheduler, CosineAnnealingWarmRestarts) else scheduler.step(0)
+        if i > 0 and self._milestones[i - 1] == self.last_epoch and not isinstance(scheduler, _Composed):
+            scheduler._advance(0)
         else:
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
@@ -392,9 +392,11 @@ class SequentialLR(_Composed):
 
 def _undo(scheduler: Any) -> None:
     """Takes the first step of a schedule back, and of those inside it."""
-    for inner in getattr(scheduler, "_schedulers", ()):
-        _undo(inner)
-    scheduler.last_epoch -= 1
+    if isinstance(scheduler, _Composed):
+        for inner in scheduler._schedulers:
+            _undo(inner)
+    else:
+        scheduler.last_epoch -= 1
 
 
 class ChainedScheduler(_Composed):
@@ -453,7 +455,7 @@ class ReduceLROnPlateau(LRScheduler):
             raise ValueError("threshold mode " + threshold_mode + " is unknown!")
         self.optimizer = optimizer
         self.default_min_lr: float | None = None if isinstance(min_lr, (list, tuple)) else min_lr
-        self.min_lrs = per_group(optimizer, "min_lrs", min_lr)
+        self.min_lrs = _min_lrs(optimizer, min_lr)
         self.mode = mode
         self.factor = factor
         self.patience = patience
@@ -518,3 +520,11 @@ class ReduceLROnPlateau(LRScheduler):
         if self.mode == "min":
             return a < (best * (1.0 - self.threshold) if self.threshold_mode == "rel" else best - self.threshold)
         return a > (best * (self.threshold + 1.0) if self.threshold_mode == "rel" else best + self.threshold)
+
+
+def _min_lrs(optimizer: Optimizer, min_lr: Any) -> list[float]:
+    if not isinstance(min_lr, (list, tuple)):
+        return [min_lr] * len(optimizer.param_groups)
+    if len(min_lr) != len(optimizer.param_groups):
+        raise ValueError(f"expected {len(optimizer.param_groups)} min_lrs, got {len(min_lr)}")
+    return list(min_lr)

@@ -80,7 +80,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
 def typename(value: Any) -> str:
     """The name of a value's class as messages show it."""
-    if type(value) is Tensor:
+    if isinstance(value, Tensor):
         return str(value.type())
     cls = type(value)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
@@ -134,7 +134,6 @@ class Optimizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._make_hooks()
-        self.defaults.setdefault("differentiable", False)
 
     def __repr__(self) -> str:
         text = type(self).__name__ + " ("

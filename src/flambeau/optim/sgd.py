@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from flambeau import functional_ns as o
 from flambeau.optim._step import ProgramOptimizer, check_implementation, check_not_negative, check_rate
 from flambeau.optim.optimizer import ParamsT
 
@@ -65,3 +66,6 @@ class SGD(ProgramOptimizer):
                 "fused": fused,
             },
         )
+
+    def _state_of(self, param: o.Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return self.state[param] if group["momentum"] != 0 else {}

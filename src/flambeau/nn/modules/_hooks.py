@@ -130,6 +130,13 @@ class _Watch(o.Function):
         return (None, *ctx.seen(grads))
 
 
+_NO_INPUTS = (
+    "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs require "
+    "gradients. See https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module."
+    "register_full_backward_hook for more details."
+)
+
+
 class BackwardWatch:
     """Runs the full backward hooks of one call of a module."""
 
@@ -179,6 +186,8 @@ class BackwardWatch:
             grads = _changed(hook(self.module, grads), grads, "Backward pre hook", "grad_output")
         self.grad_outputs = grads
         if not self.watches_inputs:  # no gradient will come to the inputs: this is the end of the call
+            if self.hooks:
+                warnings.warn(_NO_INPUTS, stacklevel=2)
             for hook in self.hooks:
                 if hook(self.module, (None,) * self.n_inputs, grads) is not None:
                     raise RuntimeError(

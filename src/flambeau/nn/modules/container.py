@@ -322,7 +322,7 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(_described(str(i), value) for i, value in enumerate(self))
+        return "\n".join(_described(str(i), value, _dtype(value)) for i, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -452,7 +452,7 @@ class ParameterDict(Module):
             self[pair[0]] = pair[1]
 
     def extra_repr(self) -> str:
-        return "\n".join(_described(str(key), value) for key, value in self.items())
+        return "\n".join(_described(str(key), value, typename(value)) for key, value in self.items())
 
     def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")
@@ -462,10 +462,15 @@ def _as_parameter(value: Any) -> Any:
     return Parameter(value) if isinstance(value, o.Tensor) and not isinstance(value, Parameter) else value
 
 
-def _described(name: str, value: Any) -> str:
+def _described(name: str, value: Any, kind: str) -> str:
+    """A line of the repr. `kind` is what is shown as the type of a tensor."""
     if not isinstance(value, o.Tensor):
-        return f"({name}): Object of type: {type(value).__name__}"
+        return f"  ({name}): Object of type: {type(value).__name__}"
     size = "x".join(str(n) for n in value.size())
     device = f" (GPU {value.get_device()})" if value.is_cuda else ""
-    kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-    return f"({name}): {kind} containing: [{typename(value)} of size {size}{device}]"
+    what = "Parameter" if isinstance(value, Parameter) else "Tensor"
+    return f"  ({name}): {what} containing: [{kind} of size {size}{device}]"
+
+
+def _dtype(value: Any) -> str:
+    return str(value.dtype) if isinstance(value, o.Tensor) else ""

@@ -49,7 +49,7 @@ class Unflatten(Module):
     @staticmethod
     def _require_ints(sizes: Any) -> None:
         if not isinstance(sizes, (tuple, list)):
-            raise TypeError(f"unflattened_size must be tuple of ints, but found type {type(sizes).__name__}")
+            raise TypeError(f"unflattened_size must be a tuple of ints, but found type {type(sizes).__name__}")
         for i, size in enumerate(sizes):
             if not isinstance(size, int):
                 raise TypeError(

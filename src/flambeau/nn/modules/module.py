@@ -43,7 +43,7 @@ Tensor = o.Tensor
 
 def typename(value: Any) -> str:
     """The name of a value's class as messages show it."""
-    if isinstance(value, Tensor) and not isinstance(value, Parameter):
+    if isinstance(value, Tensor):
         return str(value.type())
     cls = value if isinstance(value, type) else type(value)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -226,7 +226,7 @@ class _DataLoaderIter:
         batch = self._fetch(next(self._indices))
         self._given += 1
         reported = self._loader._reported_length
-        if reported is not None and self._loader.batch_size is None and self._given > reported:
+        if reported is not None and self._given > reported:
             self._warn_length(reported)
         return pinned(batch) if self._pin else batch
 

@@ -62,10 +62,8 @@ class RandomSampler(Sampler[int]):
         self.generator = generator
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
-        if not isinstance(self.num_samples, int) or self.num_samples < 0:
-            raise ValueError(
-                f"num_samples should be a non-negative integer value, but got num_samples={self.num_samples}"
-            )
+        if not isinstance(self.num_samples, int) or self.num_samples <= 0:
+            raise ValueError(f"num_samples should be a positive integer value, but got num_samples={self.num_samples}")
 
     @property
     def num_samples(self) -> int:
@@ -83,8 +81,6 @@ class RandomSampler(Sampler[int]):
                 yield from o.randint(high=n, size=(32,), dtype=o.int64, generator=generator).tolist()
             rest = (self.num_samples % 32,)
             yield from o.randint(high=n, size=rest, dtype=o.int64, generator=generator).tolist()
-            return
-        if n == 0:
             return
         for _ in range(self.num_samples // n):
             yield from o.randperm(n, generator=generator).tolist()
