@@ -104,7 +104,8 @@ class _Uninitialized:
         "__class__", "__deepcopy__", "__dict__", "__hash__", "__reduce_ex__", "__repr__", "__setstate__", "_is_param",
         "_is_buffer", "cls_to_become", "copy_", "cpu", "cuda", "data", "detach", "device", "double", "dtype", "float",
         "grad", "grad_fn", "half", "bfloat16", "int", "is_cuda", "is_leaf", "is_meta", "is_floating_point",
-        "is_complex", "long", "materialize", "persistent", "requires_grad", "requires_grad_", "share_memory_", "short", "to", "type",
+        "is_complex", "long", "materialize", "persistent", "requires_grad", "requires_grad_", "share_memory_", "short",
+        "to", "type",
     })  # fmt: skip
 
     def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:

@@ -21,3 +21,6 @@ from flambeau.nn.modules.pooling import *
 from flambeau.nn.modules.rnn import *
 from flambeau.nn.modules.sparse import *
 from flambeau.nn.modules.transformer import *
+
+# The classes; not the files that they stand in, some of which have names that `nn` needs.
+__all__ = [name for name in globals() if name[:1].isupper()]

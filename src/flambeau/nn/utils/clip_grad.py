@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from types import GeneratorType
 from typing import Any
 
 from flambeau import functional_ns as o
@@ -70,7 +71,7 @@ def clip_grad_norm_(
         >>> torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     """
     if not isinstance(parameters, Tensor):
-        generator = iter(parameters) is parameters
+        generator = isinstance(parameters, GeneratorType)
         parameters = list(parameters)
         if generator and not parameters:
             warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
