@@ -39,14 +39,11 @@ bool fits(const Overload& o, std::initializer_list<Value> args) {
   return true;
 }
 
-const Overload& find_overload(const char* name, std::initializer_list<Value> args) {
-  std::string base(name);
-  Op* op = find_op(base);
-  if (!op && base.back() == '_') op = find_op(base.substr(0, base.size() - 1));
-  if (op)
-    for (const auto& o : op->overloads)
+const Overload& find_overload(std::string_view name, std::initializer_list<Value> args) {
+  for (uint32_t id = 0; id < op_count(); ++id)
+    for (const auto& o : op_by_id(id).overloads)
       if (o->name == name && fits(*o, args)) return *o;
-  fail(ErrorKind::NotImplemented, "the operator '%s', which a gradient needs, is not there", name);
+  fail(ErrorKind::NotImplemented, "the operator '%s', which a gradient needs, is not there", std::string(name).c_str());
 }
 
 }  // namespace

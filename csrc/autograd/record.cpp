@@ -8,19 +8,19 @@
 #include "autograd/program_node.h"
 #include "autograd/text.h"
 #include "core/error.h"
+#include "runtime/scalar_layout.h"
 
 namespace fl {
 
-BackwardPlan* (*backward_planner)(Op&, const Call&, bool, uint32_t) = nullptr;
+BackwardPlan* (*backward_planner)(Op&, const std::string&, bool, uint32_t) = nullptr;
 GradProgram* (*program_tracer)(const Call&, const Outputs&, const std::vector<bool>&, uint64_t&) = nullptr;
 
 namespace {
 
 struct PlanEntry {
   const Overload* overload;
-  uint32_t needs, present, folded;
+  uint32_t needs, attributes, fold;
   bool complex;
-  std::vector<Value> statics;
   DerivedPlan plan;
 };
 
@@ -49,39 +49,9 @@ OverloadTape study(const Overload& o) {
     bool list = p.type == ParamType::Tensors;
     if (p.type == ParamType::Tensor || list) t.operands.push_back({i, list});
     t.has_lists |= list;
-    if (p.is_static || p.type == ParamType::Str || p.type == ParamType::Bool || p.type == ParamType::DType)
-      t.statics.push_back(i);
-    if (p.fold) t.folds.push_back(i);
   }
   t.out_form = o.mutated >= 0 && o.params[static_cast<size_t>(o.mutated)].keyword_only;
   return t;
-}
-
-bool same_value(const Value& a, const Value& b) {
-  using Tag = Value::Tag;
-  if (a.tag() != b.tag()) return false;
-  switch (a.tag()) {
-    case Tag::None: case Tag::Layout: return true;
-    case Tag::Float: return a.as_double() == b.as_double();
-    case Tag::Complex: return a.as_complex() == b.as_complex();
-    case Tag::Str: return a.str() == b.str();
-    case Tag::Ints: return a.ints() == b.ints();
-    case Tag::Floats: return a.floats() == b.floats();
-    case Tag::Tensor: case Tag::Tensors: case Tag::Object: return false;
-    default: return a.as_int() == b.as_int();
-  }
-}
-
-bool same_statics(const PlanEntry& e, const Call& call, const OverloadTape& info) {
-  for (size_t i = 0; i < info.statics.size(); ++i)
-    if (!same_value(e.statics[i], call[info.statics[i]])) return false;
-  return true;
-}
-
-// A number that stands for a folded parameter may be an int where the default is a float.
-bool is_default(const Value& v, const Param& p) {
-  if (v.is_number() && p.default_value.is_number()) return v.as_complex() == p.default_value.as_complex();
-  return same_value(v, p.default_value);
 }
 
 std::vector<DerivedPlan::Arg> derived_args(const BackwardPlan& plan, const Overload& forward) {
@@ -109,25 +79,25 @@ std::vector<DerivedPlan::Arg> derived_args(const BackwardPlan& plan, const Overl
   return args;
 }
 
+bool any_complex(const Call& call, const OverloadTape& info) {
+  for (const auto& operand : info.operands) {
+    const Value& v = call[operand.param];
+    if (v.is_tensor() ? is_complex(v.tensor()->dtype) : v.tag() == Value::Tag::Complex) return true;
+  }
+  return false;
+}
+
 const DerivedPlan& find_plan(Tape& tape, const Call& call, const OverloadTape& info, uint32_t needs) {
   const Overload& o = *call.overload;
-  uint32_t present = 0, folded = 0;
-  bool complex = false;
-  for (size_t i = 0; i < info.operands.size(); ++i) {
-    const Value& v = call[info.operands[i].param];
-    present |= uint32_t{!v.is_none()} << i;
-    complex |= v.is_tensor() ? is_complex(v.tensor()->dtype) : v.tag() == Value::Tag::Complex;
-  }
-  for (size_t i = 0; i < info.folds.size(); ++i)
-    folded |= uint32_t{is_default(call[info.folds[i]], o.params[static_cast<size_t>(info.folds[i])])} << i;
+  const ScalarLayout& layout = scalar_layout(o);
+  const uint32_t attributes = attributes_of(layout, call), fold = fold_of(layout, call);
+  const bool complex = any_complex(call, info);
   for (const auto& e : tape.plans)
-    if (e->overload == &o && e->needs == needs && e->present == present && e->folded == folded &&
-        e->complex == complex && same_statics(*e, call, info))
+    if (e->overload == &o && e->needs == needs && e->fold == fold && e->attributes == attributes && e->complex == complex)
       return e->plan;
 
-  auto e = std::make_unique<PlanEntry>(PlanEntry{&o, needs, present, folded, complex, {}, {}});
-  for (int i : info.statics) e->statics.push_back(call[i]);
-  e->plan.plan = backward_planner(*o.op, call, complex, needs);
+  auto e = std::make_unique<PlanEntry>(PlanEntry{&o, needs, attributes, fold, complex, {}});
+  e->plan.plan = backward_planner(*o.op, full_attributes(o, attributes, fold), complex, needs);
   if (e->plan.plan && e->plan.plan->derived) e->plan.args = derived_args(*e->plan.plan, o);
   if (e->plan.plan && o.mutated >= 0)
     for (size_t i = 0; i < e->plan.plan->saved.size(); ++i) {

@@ -11,8 +11,7 @@ struct OverloadTape {
     int param;
     bool list;
   };
-  std::vector<Operand> operands;    // Tensor and Tensor[] parameters, in order
-  std::vector<int> statics, folds;  // parameters that choose a derived program
+  std::vector<Operand> operands;  // Tensor and Tensor[] parameters, in order
   bool has_lists = false, out_form = false;
   uint64_t by_value = 0;            // int and float parameters whose value is part of a traced program's key
 };

@@ -1,6 +1,7 @@
 // The extension module flambeau._core.
 #include <nanobind/nanobind.h>
 
+#include "bind/autograd_node.h"
 #include "bind/construct.h"
 #include "bind/generator.h"
 #include "bind/hooks.h"
@@ -34,6 +35,7 @@ NB_MODULE(_core, m) {
     add_numpy(module);
     add_hooks(module);
     add_kernels(module);
+    add_autograd(module);
   } catch (const PythonError&) {
     throw nanobind::python_error();
   }

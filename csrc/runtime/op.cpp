@@ -60,6 +60,8 @@ Op* find_op(std::string_view name) {
 
 Op& op_by_id(uint32_t id) { return ops().at(id); }
 
+uint32_t op_count() { return static_cast<uint32_t>(ops().size()); }
+
 RegisterNative::RegisterNative(const char* name, ForwardFn fn) { natives().emplace(name, fn); }
 
 ForwardFn find_native(std::string_view name) {
