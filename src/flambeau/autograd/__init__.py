@@ -19,7 +19,7 @@ from flambeau.autograd.grad_mode import (
     set_multithreading_enabled,
 )
 from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from flambeau.utils.hooks import RemovableHandle
+from flambeau.autograd.handles import RemovableHandle
 
 __all__ = [
     "Function",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from flambeau import _core
 from flambeau._core import Node, Tensor
-from flambeau.utils.hooks import RemovableHandle
+from flambeau.autograd.handles import RemovableHandle
 
 __all__ = [
     "GradientEdge",
