@@ -22,7 +22,7 @@ constexpr Named<ResultRule> kRules[] = {{"promote", ResultRule::Promote}, {"floa
                                         {"bool", ResultRule::Bool},       {"real", ResultRule::Real},
                                         {"input", ResultRule::Input},     {"int64", ResultRule::Int64},
                                         {"int32", ResultRule::Int32},     {"complex", ResultRule::Complex},
-                                        {"explicit", ResultRule::Explicit}};
+                                        {"explicit", ResultRule::Explicit},   {"real_float", ResultRule::RealFloat}};
 
 template <class T, size_t N>
 T lookup(const Named<T> (&known)[N], const char* name, const char* what) {
@@ -129,7 +129,7 @@ PyRef functions_of(Op& op) {
 }
 
 constexpr const char* kRegisterDoc =
-    "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', static=(), fold=(), numbers=(),\n"
+    "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', mask_error='', static=(), fold=(), numbers=(),\n"
     "            roles={}, has_gradient=True, hand_gradient=False, derived=False, native=None, entry=None) -> dict\n\n"
     "Adds an operator to the table and returns its functions by base name: {'add': ..., 'add_': ...}.\n\n"
     "name is unique in the table. Signatures with several base names are forms of the same operator and share kernels.\n"
@@ -139,14 +139,14 @@ constexpr const char* kRegisterDoc =
 
 PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
-    static const char* names[] = {"name",  "signatures",   "kind",          "result",  "dtypes", "dtype_error", "static", "fold",
+    static const char* names[] = {"name",  "signatures",   "kind",          "result",  "dtypes", "dtype_error", "mask_error", "static", "fold",
                                   "numbers", "roles", "has_gradient", "hand_gradient", "derived", "native", "entry", nullptr};
-    const char *name, *kind = "", *dtype_error = "";
+    const char *name, *kind = "", *dtype_error = "", *mask_error = "";
     PyObject *signatures, *result = nullptr, *dtypes = Py_None, *statics = nullptr, *fold = nullptr, *numbers = nullptr,
                           *roles = nullptr, *native = Py_None, *entry = Py_None;
     int has_gradient = 1, hand_gradient = 0, derived = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOsOOOOpppOO:register_op", const_cast<char**>(names), &name,
-                                     &signatures, &kind, &result, &dtypes, &dtype_error, &statics, &fold, &numbers, &roles,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOssOOOOpppOO:register_op", const_cast<char**>(names), &name,
+                                     &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &statics, &fold, &numbers, &roles,
                                      &has_gradient, &hand_gradient, &derived, &native, &entry))
       throw PythonError{};
     std::vector<std::string> texts;
@@ -158,6 +158,7 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     if (result) set_results(op, result);
     set_dtypes(op, dtypes);
     op.dtype_error = dtype_error;
+    op.mask_error = mask_error;
     each_string(statics, [&](const char* p) { each_param(op, p, [](Param& param) { param.is_static = true; }); });
     each_string(fold, [&](const char* p) { each_param(op, p, [](Param& param) { param.fold = true; }); });
     each_string(numbers, [&](const char* p) { each_param(op, p, [](Param& param) { param.number = true; }); });

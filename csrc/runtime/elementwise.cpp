@@ -76,6 +76,8 @@ namespace {
 // What a Python number is stored as beside operands of dtype d: halves compute in float32, and so do numbers.
 DType number_storage(DType d) { return d == DType::F16 || d == DType::BF16 ? DType::F32 : d; }
 
+bool gives_floats(const Op& op) { return op.result == ResultRule::Float || op.result == ResultRule::RealFloat; }
+
 class ScalarCall {
  public:
   explicit ScalarCall(const Call& call)
@@ -103,16 +105,23 @@ class ScalarCall {
     Promotion promotion;
     for (int at : layout_.operands) {
       const Value& v = call_[at];
-      if (v.is_none() || param(at).role == 'k') continue;
+      if (param(at).role == 'm') check_mask(v);
+      if (v.is_none() || param(at).role == 'k' || param(at).role == 'm') continue;
       v.is_tensor() ? promotion.add(*v.tensor()) : promotion.add(v);
     }
     for (int at : layout_.numbers)
       if (param(at).type == ParamType::Scalar && param(at).role == 'c' && !call_[at].is_none()) promotion.add(call_[at]);
     compute_ = promotion.result();
-    if (op_.result == ResultRule::Float && !is_differentiable(compute_)) compute_ = default_dtype();
+    if (gives_floats(op_) && !is_differentiable(compute_)) compute_ = default_dtype();
     check_dtype(op_, compute_);
     for (int at : layout_.numbers)
       if (param(at).role == 'a') check_factor(param(at), call_[at]);
+  }
+
+  void check_mask(const Value& v) const {
+    DType d = v.is_tensor() ? v.tensor()->dtype : number_dtype(v);
+    if (is_bool(d)) return;
+    fail(ErrorKind::Runtime, "%s", fill_in(op_.mask_error, d).c_str());
   }
 
   void check_factor(const Param& p, const Value& v) const {
@@ -163,7 +172,8 @@ class ScalarCall {
       case ResultRule::Bool: return DType::Bool;
       case ResultRule::Int64: return DType::I64;
       case ResultRule::Int32: return DType::I32;
-      case ResultRule::Real: return to_real(compute_);
+      case ResultRule::Real:
+      case ResultRule::RealFloat: return to_real(compute_);
       case ResultRule::Complex: return to_complex(compute_);
       case ResultRule::Input: return tensors_[0]->dtype;
       case ResultRule::Explicit: {
@@ -222,7 +232,8 @@ class ScalarCall {
 
   DType operand_dtype(int at, const Value& v) const {
     switch (param(at).role) {
-      case 'k': return v.is_tensor() ? v.tensor()->dtype : number_dtype(v);
+      case 'k':
+      case 'm': return v.is_tensor() ? v.tensor()->dtype : number_dtype(v);
       case 'r': return to_real(compute_);
       default: return compute_;
     }
@@ -244,11 +255,12 @@ class ScalarCall {
       add_operand(it, v, wanted);
     }
     Slot params[kMaxFolds];
-    make_params(params);
+    uint32_t fold = fold_of(layout_, call_);
+    make_params(params, fold);
     ElementKernelCall kernel{.overload = *call_.overload->op->overloads[0],
                              .dtypes = {dtypes, static_cast<size_t>(it.operands)},
                              .attributes = attributes_of(layout_, call_),
-                             .fold = fold_of(layout_, call_),
+                             .fold = fold,
                              .params = params};
     run_elements(kernel, it);
   }
@@ -267,10 +279,12 @@ class ScalarCall {
     it.add_number(element);
   }
 
-  void make_params(Slot* params) const {
+  // Those that are folded into the kernel have no slot.
+  void make_params(Slot* params, uint32_t fold) const {
     FL_CHECK(layout_.numbers.size() <= static_cast<size_t>(kMaxFolds), ErrorKind::Runtime, "%s has too many parameters",
              op_.name.c_str());
     for (int at : layout_.numbers) {
+      if (is_folded(layout_, fold, at)) continue;
       Slot& s = *params++;
       const Value& v = call_[at];
       ParamType type = param(at).type;
@@ -337,6 +351,7 @@ bool plain_result(const Op& op, DType d, DType& result) {
     case ResultRule::Float: result = d; return is_differentiable(d);
     case ResultRule::Bool: result = DType::Bool; return true;
     case ResultRule::Real: result = to_real(d); return true;
+    case ResultRule::RealFloat: result = to_real(d); return is_differentiable(d);
     default: return false;
   }
 }

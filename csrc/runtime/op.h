@@ -36,7 +36,7 @@ struct Param {
   bool is_static = false;     // a static attribute: part of the kernel's key
   bool fold = false;          // run-time parameter, constant in the body where it equals its default
   char role = 'c';            // operand of a Scalar body: c takes part in promotion and is seen in the compute dtype,
-                              // r is seen in its real counterpart, k keeps its own dtype.
+                              // r is seen in its real counterpart, k keeps its own dtype, m does and must be bool.
                               // Scalar parameter: c takes part in promotion, a must not be of a higher kind than it,
                               // k neither
 };
@@ -67,8 +67,9 @@ enum class BodyKind : uint8_t { Scalar, Reduce, Row, Native, Loop, Composite };
 // How the dtype of the result follows from the promoted dtype of the operands.
 // Promote: the same. Float: integers compute in the default dtype. Bool, Int64, Int32: that dtype. Real, Complex: the real
 // or complex counterpart. Input: the dtype of the first operand. Explicit: the last parameter, `int[] dtypes`, lists one
-// an output (derived operators; a number that is no dtype, -1, means the compute dtype).
-enum class ResultRule : uint8_t { Promote, Float, Bool, Real, Input, Int64, Explicit, Int32, Complex };
+// an output (-1: the compute dtype). RealFloat: Float, then Real.
+enum class ResultRule : uint8_t { Promote, Float, Bool, Real, Input, Int64, Explicit, Int32, Complex,
+                                  RealFloat };
 
 // One call that is being run: arguments in the order of the parameters, defaults filled in.
 struct Call {
@@ -100,6 +101,7 @@ struct Op {
   // The sentence for others: "{got}" stands for "Long". Raised as NotImplementedError, or as the class it begins with
   // ("RuntimeError: ..."). Empty: "<name>_cpu" not implemented for 'Long'.
   std::string dtype_error;
+  std::string mask_error;  // for operands of role m; "{got}" is "Float", "{name}" is "float"
   std::vector<std::unique_ptr<Overload>> overloads;
   ForwardFn forward = nullptr;    // set by the kind, or by register_native
   bool has_gradient = true;       // false: results never require a gradient (comparisons, argmax)

@@ -47,7 +47,16 @@ Range integer_range(DType d) {
   }
 }
 
+// What C++ calls the type in PyTorch's sentences.
 const char* c_name(DType d) {
+  static constexpr const char* names[kDTypes] = {
+      "bool",         "unsigned char", "signed char", "short int", "int",   "long int", "short unsigned int",
+      "unsigned int", "unsigned long", "c10::Half",   "c10::BFloat16", "float", "double",   "c10::complex<float>",
+      "c10::complex<double>"};
+  return names[static_cast<int>(d)];
+}
+
+const char* fixed_width_name(DType d) {
   switch (d) {
     case DType::U8: return "uint8_t";
     case DType::I8: return "int8_t";
@@ -128,9 +137,13 @@ void check_dtype(const Op& op, DType d) {
     kind = ErrorKind::Runtime;
     text.erase(0, 14);
   }
-  for (const auto& [mark, name] : {std::pair("{title}", dtype_title(d)), std::pair("{got}", dtype_title(d))})
-    if (size_t at = text.find(mark); at != std::string::npos) text.replace(at, std::strlen(mark), name);
-  fail(kind, "%s", text.c_str());
+  fail(kind, "%s", fill_in(std::move(text), d).c_str());
+}
+
+std::string fill_in(std::string sentence, DType d) {
+  for (const auto& [mark, name] : {std::pair("{got}", dtype_title(d)), std::pair("{name}", c_name(d))})
+    for (size_t at; (at = sentence.find(mark)) != std::string::npos;) sentence.replace(at, std::strlen(mark), name);
+  return sentence;
 }
 
 void check_number_fits(const Value& number, DType d) {
@@ -140,7 +153,7 @@ void check_number_fits(const Value& number, DType d) {
   if (range.low == 0) range.low = -range.high;
   int64_t v = to_integer(number);
   FL_CHECK(v >= range.low && v <= range.high, ErrorKind::Runtime,
-           "value cannot be converted to type %s without overflow", c_name(d));
+           "value cannot be converted to type %s without overflow", fixed_width_name(d));
 }
 
 void write_number(const Value& number, DType d, void* to) {

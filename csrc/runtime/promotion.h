@@ -34,6 +34,8 @@ bool can_cast(DType from, DType to);
 void check_can_cast(DType from, DType to);
 // Raises NotImplementedError where the operator's table entry does not list the dtype.
 void check_dtype(const Op& op, DType d);
+// A sentence with "{got}" replaced by "Long" and "{name}" by "long int".
+std::string fill_in(std::string sentence, DType d);
 // Raises RuntimeError where the number does not fit the integer type.
 void check_number_fits(const Value& number, DType d);
 // The number as one element of dtype d.

@@ -87,6 +87,12 @@ uint32_t fold_of(const ScalarLayout& layout, const Call& call) {
   return fold;
 }
 
+bool is_folded(const ScalarLayout& layout, uint32_t fold, int param) {
+  for (size_t bit = 0; fold >> bit; ++bit)
+    if (layout.folds[bit] == param) return fold >> bit & 1;
+  return false;
+}
+
 std::string full_attributes(const Overload& overload, uint32_t attributes, uint32_t fold) {
   std::string text = attributes_text(attributes);
   const ScalarLayout& layout = scalar_layout(overload);

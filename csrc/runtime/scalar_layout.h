@@ -28,6 +28,8 @@ const ScalarLayout& scalar_layout(const Overload& overload);
 uint32_t attributes_of(const ScalarLayout& layout, const Call& call);
 // Bits of `layout.folds`: parameters that equal their default or are absent.
 uint32_t fold_of(const ScalarLayout& layout, const Call& call);
+// Whether a parameter is folded in or absent.
+bool is_folded(const ScalarLayout& layout, uint32_t fold, int param);
 // "approximate=tanh,~alpha": the attributes of a kernel's key.
 std::string full_attributes(const Overload& overload, uint32_t attributes, uint32_t fold);
 

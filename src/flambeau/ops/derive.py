@@ -91,9 +91,13 @@ def _derived_entry(entry: Entry, attributes: str, is_complex: bool, needs: int, 
     word = re.sub(r"\W", "_", f"{entry.name}__b{needs:x}")
     register(
         Entry(
-            name, (f"{word}({listed}) -> {returned}",), (), (), Derived(entry, attributes, wanted, plan.saved), FLOATING,
-            "", "promote", tuple(o for o in operands if o[0] == "i"), roles, (), (), None, (), True, None, None, (), "",
-        )  # fmt: skip
+            name=name,
+            signatures=(f"{word}({listed}) -> {returned}",),
+            body=Derived(entry, attributes, wanted, plan.saved),
+            dtypes=FLOATING,
+            numbers=tuple(o for o in operands if o[0] == "i"),
+            roles=roles,
+        )
     )
     return name
 

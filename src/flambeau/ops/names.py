@@ -9,6 +9,18 @@ from typing import Any
 
 from flambeau import _core
 
+# What Python's operators call.
+_SLOTS = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
+    "neg": "neg", "abs": "abs", "invert": "bitwise_not", "positive": "positive",
+    "lt": "lt", "le": "le", "eq": "eq", "ne": "ne", "gt": "gt", "ge": "ge", "unbind": "unbind",
+}  # fmt: skip
+_IN_PLACE_SLOTS = (
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"
+)  # fmt: skip
+
 _parts: dict[str, list[Any]] = {}  # public name -> the functions that share it
 _docs: dict[str, str] = {}
 _merged: dict[str, Any] = {}
@@ -78,4 +90,13 @@ def namespace(prefix: str = "") -> dict[str, Any]:
         for public in _visible:
             _attach(public)
         _core.set_operators(operators)
+        _set_slots()
     return _modules.setdefault(prefix, {})
+
+
+def _set_slots() -> None:
+    for slot, name in _SLOTS.items():
+        if name in _parts:
+            _core.set_slot(slot, function(name))
+    for slot in _IN_PLACE_SLOTS:
+        _core.set_slot(f"i{slot}", function(f"{_SLOTS[slot]}_"))

@@ -35,7 +35,7 @@ def attribute_value(text: str, kind: str) -> Any:
 
 
 def role_of(entry: Entry, p: Param) -> str:
-    """c: in the compute dtype; r: its real counterpart; k: its own dtype."""
+    """c: in the compute dtype; r: its real counterpart; k, m: its own dtype."""
     return entry.roles.get(p.name, "c")[0]
 
 
@@ -63,7 +63,7 @@ def canonical_dtypes(entry: Entry, absent: frozenset[str], dtype: str) -> tuple[
 
 
 def _result_dtype(rule: str, dtype: str) -> str:
-    if rule == "real":
+    if rule in ("real", "real_float"):
         return t.real_of(dtype)
     return t.complex_of(dtype) if rule == "complex" else _RESULTS.get(rule, dtype)
 

@@ -5,7 +5,7 @@ body, and what its tests need. Adding an entry evaluates no body and imports not
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flambeau import _core
@@ -114,23 +114,24 @@ class Entry:
 
     name: str
     signatures: tuple[str, ...]
-    names: tuple[str, ...]
-    inplace_names: tuple[str, ...]
     body: Any
-    dtypes: tuple[Any, ...]
-    dtype_error: str
-    result: str | tuple[str, ...]
-    numbers: tuple[str, ...]
-    roles: dict[str, str]
-    static: tuple[str, ...]
-    fold: tuple[str, ...]
-    grad: Callable | None
-    saves: tuple[str, ...]
-    differentiable: bool
-    ref: Callable | None
-    samples: Any
-    errors: Any
-    doc: str
+    names: tuple[str, ...] = ()
+    inplace_names: tuple[str, ...] = ()
+    dtypes: tuple[Any, ...] = NUMERIC
+    dtype_error: str = ""
+    mask_error: str = ""
+    result: str | tuple[str, ...] = "promote"
+    numbers: tuple[str, ...] = ()
+    roles: dict[str, str] = field(default_factory=dict)
+    static: tuple[str, ...] = ()
+    fold: tuple[str, ...] = ()
+    grad: Callable | None = None
+    saves: tuple[str, ...] = ()
+    differentiable: bool = True
+    ref: Callable | None = None
+    samples: Any = None
+    errors: Any = ()
+    doc: str = ""
     user: bool = False
 
     @property
@@ -167,6 +168,7 @@ def op(
     names: Sequence[str] | None = None,
     dtypes: tuple[Any, ...] = NUMERIC,
     dtype_error: str = "",
+    mask_error: str = "",
     result: str | tuple[str, ...] = "promote",
     numbers: Sequence[str] = (),
     roles: dict[str, str] | None = None,
@@ -192,11 +194,12 @@ def op(
         dtypes: dtypes that operands may have after promotion.
         dtype_error: the sentence for other dtypes (`{got}` is replaced), with the exception's class in front where it is
             not NotImplementedError.
+        mask_error: the sentence for an operand of role m that is not bool.
         result: dtype of the result after promotion: promote, float (integers give the default dtype), bool, real,
-            complex, input, int32, int64; a tuple where outputs differ.
+            real_float, complex, input, int32, int64; a tuple where outputs differ.
         numbers: operands for which a Python number may stand.
-        roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart,
-            a (of a number) must not be of a higher kind than the operands.
+        roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart, m
+            must be bool; numbers take part in promotion (c), or not (k), or must not be of a higher kind (a).
         static: int parameters that choose code. Strings, bools and dtypes always do.
         fold: numbers that become constants of the body where they have their default.
         inplace: makes the in-place form; a sequence gives names for it beside the method's.
@@ -221,8 +224,10 @@ def op(
         in_place = _in_place_names(public, signatures[0]) + ([] if inplace is True else list(inplace))
         signatures += tuple(_in_place(s, base) for s in signatures)
     entry = Entry(
-        name, signatures, public, tuple(in_place), body, dtypes, dtype_error, result, tuple(numbers), roles or {},
-        tuple(static), tuple(fold), grad, tuple(saves), differentiable, ref, samples, errors, doc, user,
+        name=name, signatures=signatures, body=body, names=public, inplace_names=tuple(in_place), dtypes=dtypes,
+        dtype_error=dtype_error, mask_error=mask_error, result=result, numbers=tuple(numbers), roles=roles or {},
+        static=tuple(static), fold=tuple(fold), grad=grad, saves=tuple(saves), differentiable=differentiable, ref=ref,
+        samples=samples, errors=errors, doc=doc, user=user,
     )  # fmt: skip
     register(entry)
     return entry
@@ -233,7 +238,7 @@ def register(entry: Entry) -> None:
     native = entry.body.name if entry.body.kind == "native" else None
     functions = _core.register_op(
         entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
-        dtype_error=entry.dtype_error, static=entry.static, fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
+        dtype_error=entry.dtype_error, mask_error=entry.mask_error, static=entry.static, fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
         has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, native=native, entry=entry,
     )  # fmt: skip
     TABLE[entry.name] = entry

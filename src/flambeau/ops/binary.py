@@ -1,0 +1,526 @@
+"""Elementwise operators of two operands: arithmetic, comparison, logic, bits, extremes."""
+
+import math
+
+from flambeau.ir import fn
+from flambeau.ir import types as t
+
+from .table import ANY, COMPLEX, INTEGERS, INTEGRAL, ORDERED, REAL, REAL_FLOATS, Composite, Scalar, op
+
+_BOTH = ("self", "other")
+
+
+def _names(*names: str) -> tuple[str, ...]:
+    return tuple(n for name in names for n in (name, f"Tensor.{name}"))
+
+
+def _scaled(x, alpha):
+    return x if alpha == 1 else x * alpha
+
+
+op(
+    "add(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
+    numbers=_BOTH,
+    roles={"alpha": "a"},
+    fold=("alpha",),
+    body=Scalar(lambda x, y, alpha: x + _scaled(y, alpha)),
+    inplace=True,
+    ref=lambda np, x, y, alpha=1: x + alpha * y,
+    samples=("binary", -3, 3),
+    doc="self + alpha * other.\n\nExample:\n    >>> flambeau.tensor([1., 2.]) + 1\n    tensor([2., 3.])",
+)
+_NO_BOOL_SUB = (
+    "RuntimeError: Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+    "operator instead."
+)
+op(
+    "sub(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
+    names=_names("sub", "subtract"),
+    dtypes=REAL + COMPLEX,
+    dtype_error=_NO_BOOL_SUB,
+    numbers=_BOTH,
+    roles={"alpha": "a"},
+    fold=("alpha",),
+    body=Scalar(lambda x, y, alpha: x - _scaled(y, alpha)),
+    inplace=True,
+    ref=lambda np, x, y, alpha=1: x - alpha * y,
+    samples=("binary", -3, 3),
+    doc="self - alpha * other.",
+)
+op(
+    "rsub(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
+    names=("rsub",),
+    dtypes=REAL + COMPLEX,
+    dtype_error=_NO_BOOL_SUB,
+    numbers=_BOTH,
+    roles={"alpha": "a"},
+    fold=("alpha",),
+    body=Scalar(lambda x, y, alpha: y - _scaled(x, alpha)),
+    ref=lambda np, x, y, alpha=1: y - alpha * x,
+    samples=("binary", -3, 3),
+    doc="other - alpha * self.",
+)
+op(
+    "mul(Tensor self, Tensor other) -> Tensor",
+    names=_names("mul", "multiply"),
+    numbers=_BOTH,
+    body=Scalar(lambda x, y: x * y),
+    inplace=True,
+    ref=lambda np, x, y: x * y,
+    samples=("binary", -3, 3),
+    doc="self * other.",
+)
+op(
+    "div(Tensor self, Tensor other) -> Tensor",
+    names=_names("div", "divide", "true_divide"),
+    numbers=_BOTH,
+    result="float",
+    body=Scalar(lambda x, y: x / y),
+    inplace=True,
+    ref=lambda np, x, y: x / y,
+    samples=("binary", 0.5, 3),
+    doc="self / other; integers give floating-point results.",
+)
+
+
+def _div_mode(o, self, other, *, rounding_mode):
+    if rounding_mode is None:
+        return o.div(self, other)
+    return _rounded_quotient(o, rounding_mode, "")(self, other)
+
+
+def _div_mode_(o, self, other, *, rounding_mode):
+    if rounding_mode is None:
+        return o.div_(self, other)
+    return _rounded_quotient(o, rounding_mode, "_")(self, other)
+
+
+def _rounded_quotient(o, rounding_mode: str, suffix: str):
+    if rounding_mode not in ("trunc", "floor"):
+        raise RuntimeError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        )
+    return getattr(o, f"{'floor_divide' if rounding_mode == 'floor' else 'div_trunc'}{suffix}")
+
+
+op(
+    "div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
+    names=_names("div", "divide"),
+    numbers=_BOTH,
+    body=Composite(_div_mode),
+    doc="self / other, rounded towards zero ('trunc') or down ('floor').",
+)
+op(
+    "div_.Tensor_mode(Tensor(a!) self, Tensor other, *, str? rounding_mode) -> Tensor(a!)",
+    names=("Tensor.div_", "Tensor.divide_"),
+    numbers=("other",),
+    body=Composite(_div_mode_),
+    doc="self / other, rounded, written to self.",
+)
+op(
+    "floor_divide(Tensor self, Tensor other) -> Tensor",
+    dtypes=REAL,
+    dtype_error="\"div_floor_cpu\" not implemented for '{got}'",
+    numbers=_BOTH,
+    body=Scalar(fn.floor_divide),
+    inplace=True,
+    ref=lambda np, x, y: np.floor_divide(x, y),
+    samples=("binary", 0.5, 3),
+    doc="self / other rounded down, as // of Python.",
+)
+
+
+def _div_trunc(x, y):
+    return fn.idiv(x, y) if t.is_int(x.dtype) else fn.trunc(x / y)
+
+
+op(
+    "div_trunc(Tensor self, Tensor other) -> Tensor",
+    names=(),
+    dtypes=REAL,
+    dtype_error="\"div_trunc_cpu\" not implemented for '{got}'",
+    numbers=_BOTH,
+    body=Scalar(_div_trunc),
+    inplace=True,
+    ref=lambda np, x, y: np.trunc(x / y),
+    samples=("binary", 0.5, 3),
+    doc="self / other rounded towards zero.",
+)
+op(
+    "remainder(Tensor self, Tensor other) -> Tensor",
+    dtypes=REAL,
+    numbers=_BOTH,
+    body=Scalar(fn.remainder),
+    inplace=True,
+    ref=lambda np, x, y: np.remainder(x, y),
+    samples=("binary", 0.5, 3),
+    doc="The remainder of self / other rounded down; it has the sign of other, as % of Python.",
+)
+op(
+    "fmod(Tensor self, Tensor other) -> Tensor",
+    dtypes=REAL,
+    numbers=_BOTH,
+    body=Scalar(fn.fmod),
+    inplace=True,
+    ref=lambda np, x, y: np.fmod(x, y),
+    samples=("binary", 0.5, 3),
+    doc="The remainder of self / other rounded towards zero; it has the sign of self.",
+)
+
+# ---- powers: common exponents are cheaper than the general formula
+
+op(
+    "pow(Tensor self, Tensor exponent) -> Tensor",
+    names=_names("pow"),
+    numbers=("self",),
+    body=Scalar(fn.pow),
+    inplace=True,
+    ref=lambda np, x, y: np.power(x, y),
+    samples=("binary", 0.5, 3),
+    doc="self to the power exponent.",
+)
+op(
+    "pow_number(Tensor self, Tensor exponent) -> Tensor",
+    names=(),
+    numbers=("exponent",),
+    body=Scalar(fn.pow),
+    inplace=True,
+    doc="self to the power of a number; checked by pow.",
+)
+_SHORT_POWERS = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
+
+
+def _short_power(self, exponent) -> str | None:
+    short = _SHORT_POWERS.get(exponent)
+    if short is None or isinstance(exponent, bool) or not self.dtype.is_floating_point:
+        return None
+    return short
+
+
+def _check_exponent(self, exponent) -> None:
+    integers = not (self.dtype.is_floating_point or self.dtype.is_complex)
+    if integers and isinstance(exponent, int) and exponent < 0:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+
+
+def _pow_number(o, self, exponent):
+    _check_exponent(self, exponent)
+    short = _short_power(self, exponent)
+    return getattr(o, short)(self) if short else o.pow_number(self, exponent)
+
+
+def _pow_number_(o, self, exponent):
+    _check_exponent(self, exponent)
+    short = _short_power(self, exponent)
+    return getattr(o, f"{short}_")(self) if short else o.pow_number_(self, exponent)
+
+
+op(
+    "pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
+    names=_names("pow"),
+    body=Composite(_pow_number),
+    doc="self to the power exponent.",
+)
+op(
+    "pow_.Scalar(Tensor(a!) self, Scalar exponent) -> Tensor(a!)",
+    names=("Tensor.pow_",),
+    body=Composite(_pow_number_),
+    doc="self to the power exponent, written to self.",
+)
+
+
+def _as_float_power(o, x):
+    if not isinstance(x, o.Tensor):
+        return x
+    return x.to(o.complex128 if x.dtype.is_complex else o.float64)
+
+
+def _float_power(o, self, exponent):
+    return o.pow(_as_float_power(o, self), _as_float_power(o, exponent))
+
+
+op(
+    "float_power(Tensor self, Tensor exponent) -> Tensor",
+    numbers=("self", "exponent"),
+    body=Composite(_float_power),
+    ref=lambda np, x, y: np.power(x.astype(np.float64), y.astype(np.float64)),
+    doc="self to the power exponent, in float64 (complex numbers in complex128).",
+)
+
+# ---- comparison
+
+for _name, _body, _numpy, _aliases in (
+    ("eq", fn.eq, "equal", ()),
+    ("ne", fn.ne, "not_equal", ("not_equal",)),
+    ("lt", fn.lt, "less", ("less",)),
+    ("le", fn.le, "less_equal", ("less_equal",)),
+    ("gt", fn.gt, "greater", ("greater",)),
+    ("ge", fn.ge, "greater_equal", ("greater_equal",)),
+):
+    op(
+        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        names=_names(_name, *_aliases),
+        dtypes=ANY if _name in ("eq", "ne") else ORDERED,
+        result="bool",
+        numbers=_BOTH,
+        body=Scalar(_body),
+        inplace=True,
+        differentiable=False,
+        ref=(lambda f: lambda np, x, y: getattr(np, f)(x, y))(_numpy),
+        samples=("compare", -2, 2),
+        doc=f"Whether elements of self and other are {_numpy.replace('_', ' or ')}.",
+    )
+
+for _name, _body in (("logical_and", fn.logical_and), ("logical_or", fn.logical_or), ("logical_xor", fn.logical_xor)):
+    op(
+        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        result="bool",
+        body=Scalar(_body),
+        inplace=True,
+        differentiable=False,
+        ref=(lambda f: lambda np, x, y: getattr(np, f)(x, y))(_name),
+        samples=("compare", -1, 1),
+        doc=f"{_name.split('_')[1]} of elements being nonzero.",
+    )
+
+# ---- bits
+
+for _name, _body in (
+    ("bitwise_and", lambda x, y: x & y),
+    ("bitwise_or", lambda x, y: x | y),
+    ("bitwise_xor", lambda x, y: x ^ y),
+):
+    op(
+        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        dtypes=INTEGRAL,
+        numbers=_BOTH,
+        body=Scalar(_body),
+        inplace=True,
+        ref=(lambda f: lambda np, x, y: getattr(np, f)(x, y))(_name),
+        samples="integers",
+        doc=f"Bitwise {_name.split('_')[1]}; of bools the logical one.",
+    )
+for _name, _body, _kernel, _numpy in (
+    ("bitwise_left_shift", lambda x, y: x << y, "lshift_cpu", "left_shift"),
+    ("bitwise_right_shift", lambda x, y: x >> y, "rshift_cpu", "right_shift"),
+):
+    op(
+        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        dtypes=INTEGERS,
+        dtype_error=f"\"{_kernel}\" not implemented for '{{got}}'",
+        numbers=_BOTH,
+        body=Scalar(_body),
+        inplace=True,
+        ref=(lambda f: lambda np, x, y: getattr(np, f)(x, y))(_numpy),
+        samples="shifts",
+        doc="self * 2^other, in bits." if "left" in _name else "self / 2^other rounded down, in bits.",
+    )
+
+# ---- extremes
+
+for _name, _body, _numpy, _doc in (
+    ("maximum", fn.maximum, "maximum", "The larger of two elements; nan wins, ties share the gradient."),
+    ("minimum", fn.minimum, "minimum", "The smaller of two elements; nan wins, ties share the gradient."),
+    ("fmax", fn.fmax, "fmax", "The larger of two elements; a number wins over nan."),
+    ("fmin", fn.fmin, "fmin", "The smaller of two elements; a number wins over nan."),
+):
+    op(
+        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        dtypes=ORDERED,
+        dtype_error=f"RuntimeError: {_name} not implemented for complex tensors.",
+        body=Scalar(_body),
+        ref=(lambda f: lambda np, x, y: getattr(np, f)(x, y))(_numpy),
+        samples=("binary", -3, 3),
+        doc=_doc,
+    )
+
+# ---- functions of two floats
+
+op(
+    "atan2(Tensor self, Tensor other) -> Tensor",
+    names=_names("atan2", "arctan2"),
+    dtypes=ORDERED,
+    result="float",
+    body=Scalar(fn.atan2),
+    inplace=True,
+    ref=lambda np, x, y: np.arctan2(x, y),
+    samples=("binary", 0.5, 3),
+    doc="The angle of the point (other, self).",
+)
+op(
+    "hypot(Tensor self, Tensor other) -> Tensor",
+    dtypes=REAL_FLOATS,
+    body=Scalar(fn.hypot),
+    inplace=True,
+    ref=lambda np, x, y: np.hypot(x, y),
+    samples=("binary", 0.5, 3),
+    doc="sqrt(self^2 + other^2) without overflow.",
+)
+op(
+    "copysign(Tensor self, Tensor other) -> Tensor",
+    dtypes=ORDERED,
+    result="float",
+    numbers=("other",),
+    body=Scalar(fn.copysign),
+    inplace=True,
+    ref=lambda np, x, y: np.copysign(x, y),
+    samples=("binary", 0.5, 3),
+    doc="|self| with the sign of other.",
+)
+
+
+def _next_after(x, y):
+    ints = t.int_of(x.dtype)
+    bits = fn.bitcast(x, ints)
+    up = fn.eq(fn.gt(y, x), fn.gt(x, 0))
+    step = fn.where(up, bits + 1, bits - 1)
+    smallest = fn.where(fn.gt(y, 0), fn.const(1, ints), fn.const(1, ints) | fn.const(-(1 << (t.bits(ints) - 1)), ints))
+    moved = fn.bitcast(fn.where(fn.eq(x, 0), smallest, step), x.dtype)
+    return fn.where(fn.isnan(x) | fn.isnan(y), x + y, fn.where(fn.eq(x, y), y, moved))
+
+
+op(
+    "nextafter(Tensor self, Tensor other) -> Tensor",
+    dtypes=REAL_FLOATS[2:],
+    body=Scalar(_next_after),
+    inplace=True,
+    differentiable=False,
+    ref=lambda np, x, y: np.nextafter(x, y),
+    samples=("binary", -3, 3),
+    doc="The next number after self towards other.",
+)
+
+
+def _heaviside(x, values):
+    one, zero = fn.const(1, x.dtype), fn.const(0, x.dtype)
+    step = fn.where(x > 0, one, zero)
+    return fn.where(fn.isnan(x), x, fn.where(fn.eq(x, 0), values, step))
+
+
+op(
+    "heaviside(Tensor self, Tensor values) -> Tensor",
+    dtypes=ORDERED,
+    dtype_error="RuntimeError: heaviside is not yet implemented for complex tensors.",
+    body=Scalar(lambda x, v: _heaviside(x, v) if x.dtype != "b1" else x | v),
+    inplace=True,
+    differentiable=False,
+    ref=lambda np, x, y: np.heaviside(x, y),
+    samples=("compare", -2, 2),
+    doc="0 where self is negative, 1 where it is positive, `values` where it is 0.",
+)
+
+
+def _x_log(log):
+    def body(x, y):
+        safe = fn.where(fn.eq(x, 0), fn.const(1, y.dtype), y)
+        product = fn.where(fn.eq(x, 0), fn.const(0, x.dtype), x * log(safe))
+        return fn.where(fn.isnan(y), y, product)
+
+    return body
+
+
+for _name, _log, _more in (("xlogy", fn.log, _names("xlogy")), ("xlog1py", fn.log1p, ("special.xlog1py",))):
+    op(
+        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        names=(*_more, f"special.{_name}"),
+        dtypes=ORDERED,
+        result="float",
+        numbers=_BOTH,
+        body=Scalar(_x_log(_log)),
+        inplace=_name == "xlogy",
+        ref=(lambda f: lambda np, x, y: getattr(np.special, f)(x, y))(_name),
+        samples=("binary", 0.5, 3),
+        doc=f"self * {'log(other)' if _name == 'xlogy' else 'log(1 + other)'}, and 0 where self is 0.",
+    )
+
+
+def _log_add_exp(exp_log1p):
+    def body(x, y):
+        top = fn.maximum(x, y)
+        infinite = fn.isinf(x) & fn.eq(x, y)
+        gap = fn.where(infinite, fn.const(0, x.dtype), fn.abs(x - y))
+        return fn.where(infinite, x, top + exp_log1p(gap))
+
+    return body
+
+
+for _name, _tail, _numpy in (
+    ("logaddexp", lambda gap: fn.log1p(fn.exp(-gap)), "logaddexp"),
+    ("logaddexp2", lambda gap: fn.log1p(fn.exp2(-gap)) * (1 / math.log(2)), "logaddexp2"),
+):
+    op(
+        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        dtypes=REAL_FLOATS,
+        body=Scalar(_log_add_exp(_tail)),
+        ref=(lambda f: lambda np, x, y: getattr(np, f)(x, y))(_numpy),
+        samples=("binary", -3, 3),
+        doc="log(exp(self) + exp(other)) without overflow." if _name == "logaddexp" else "As logaddexp, to base 2.",
+    )
+
+
+def _ldexp(o, self, other):
+    return o.mul(self, o.pow(2.0, other))
+
+
+op(
+    "ldexp(Tensor self, Tensor other) -> Tensor",
+    body=Composite(_ldexp),
+    ref=lambda np, x, y: x * 2.0**y,
+    samples=("binary", -2, 2),
+    doc="self * 2^other.",
+)
+op(
+    "ldexp_(Tensor(a!) self, Tensor other) -> Tensor(a!)",
+    names=("ldexp_", "Tensor.ldexp_"),
+    body=Composite(lambda o, self, other: o.mul_(self, o.pow(2.0, other))),
+    doc="self * 2^other, written to self.",
+)
+
+
+def _frexp(x):
+    """Exponents by the bits; subnormal numbers are scaled into the normal range first."""
+    bits, mantissa, bias = (32, 23, 126) if x.dtype == "f32" else (64, 52, 1022)
+    ints = f"i{bits}"
+    tiny = fn.abs(x) < 2.0 ** (1 - bias)
+    scaled = fn.where(tiny, x * 2.0 ** (mantissa + 1), x)
+    raw = fn.bitcast(scaled, ints)
+    mask = ((1 << (bits - 1 - mantissa)) - 1) << mantissa
+    exponent = ((raw & mask) >> mantissa) - bias - fn.where(tiny, fn.const(mantissa + 1, ints), fn.const(0, ints))
+    fraction = fn.bitcast((raw & ~mask) | (bias << mantissa), x.dtype)
+    plain = fn.isfinite(x) & fn.ne(x, 0)
+    return fn.where(plain, fraction, x), fn.cast(fn.where(plain, exponent, fn.const(0, ints)), "i32")
+
+
+op(
+    "frexp(Tensor self) -> (Tensor mantissa, Tensor exponent)",
+    dtypes=REAL_FLOATS,
+    dtype_error="RuntimeError: torch.frexp() only supports floating-point dtypes",
+    result=("promote", "int32"),
+    body=Scalar(_frexp),
+    differentiable=False,
+    ref=lambda np, x: np.frexp(x),
+    samples=("unary", -3, 3),
+    doc="mantissa in [0.5, 1) and exponent with self = mantissa * 2^exponent.",
+)
+op(
+    "complex(Tensor real, Tensor imag) -> Tensor",
+    names=("complex",),
+    dtypes=REAL_FLOATS[2:],
+    dtype_error="RuntimeError: Expected both inputs to be Half, Float or Double tensors but got {got} and {got}",
+    result="complex",
+    body=Scalar(lambda re, im: fn.complex_(re, im)),
+    ref=lambda np, x, y: x + 1j * y,
+    samples=("binary", -2, 2),
+    doc="real + i * imag.",
+)
+op(
+    "polar(Tensor abs, Tensor angle) -> Tensor",
+    names=("polar",),
+    dtypes=REAL_FLOATS[2:],
+    dtype_error="RuntimeError: Expected both inputs to be Half, Float or Double tensors but got {got} and {got}",
+    result="complex",
+    body=Scalar(lambda size, angle: fn.complex_(size * fn.cos(angle), size * fn.sin(angle))),
+    ref=lambda np, x, y: x * np.exp(1j * y),
+    samples=("binary", 0.5, 2),
+    doc="The complex number of a size and an angle.",
+)

@@ -1,0 +1,139 @@
+"""New tensors: filled, counted, identity."""
+
+from .table import ANY, Composite, Native, op
+
+# What every factory takes last.
+OPTIONS = (
+    "ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool requires_grad=False"
+)
+_FORMAT = "MemoryFormat? memory_format=None"
+
+
+def factory(signature: str, native: str, doc: str, names: tuple[str, ...], ref=None) -> None:
+    """A native operator that makes a tensor and has no gradient."""
+    op(signature, names=names, dtypes=ANY, body=Native(native), differentiable=False, ref=ref, doc=doc)
+
+
+factory(f"empty(int[] size, *, {OPTIONS}, {_FORMAT}) -> Tensor", "empty", "A tensor whose elements are not set.", ("empty",))
+factory(f"empty_strided(int[] size, int[] stride, *, {OPTIONS}) -> Tensor", "empty_strided",
+        "A tensor of given strides whose elements are not set.", ("empty_strided",))  # fmt: skip
+factory(f"zeros(int[] size, *, {OPTIONS}) -> Tensor", "zeros", "Zeros.", ("zeros",), lambda np, size: np.zeros(size))
+factory(f"ones(int[] size, *, {OPTIONS}) -> Tensor", "ones", "Ones.", ("ones",), lambda np, size: np.ones(size))
+factory(f"full(int[] size, Scalar fill_value, *, {OPTIONS}) -> Tensor", "full", "One number everywhere.", ("full",),
+        lambda np, size, value: np.full(size, value))  # fmt: skip
+for _name, _what in (("empty_like", "Elements not set"), ("zeros_like", "Zeros"), ("ones_like", "Ones")):
+    factory(f"{_name}(Tensor self, *, {OPTIONS}, {_FORMAT}) -> Tensor", _name, f"{_what}, in the size and layout of self.",
+            (_name,))  # fmt: skip
+factory(f"full_like(Tensor self, Scalar fill_value, *, {OPTIONS}, {_FORMAT}) -> Tensor", "full_like",
+        "One number everywhere, in the size and layout of self.", ("full_like",))  # fmt: skip
+for _name, _what in (("new_empty", "Elements not set"), ("new_zeros", "Zeros"), ("new_ones", "Ones")):
+    factory(f"{_name}(Tensor self, int[] size, *, {OPTIONS}) -> Tensor", _name, f"{_what}, with the dtype and device of self.",
+            (f"Tensor.{_name}",))  # fmt: skip
+factory(f"new_full(Tensor self, int[] size, Scalar fill_value, *, {OPTIONS}) -> Tensor", "new_full",
+        "One number everywhere, with the dtype and device of self.", ("Tensor.new_full",))  # fmt: skip
+factory(f"scalar_tensor(Scalar s, *, {OPTIONS}) -> Tensor", "scalar_tensor", "A number as a tensor of no dimensions.",
+        ("scalar_tensor",))  # fmt: skip
+factory(f"arange.start_step(Scalar start, Scalar end, Scalar step=1, *, {OPTIONS}) -> Tensor", "arange",
+        "start, start + step, ... below end.", ("arange",),
+        lambda np, start, end, step=1: np.arange(start, end, step))  # fmt: skip
+factory(f"linspace(Scalar start, Scalar end, int steps, *, {OPTIONS}) -> Tensor", "linspace",
+        "`steps` numbers evenly spaced from start to end, both included.", ("linspace",),
+        lambda np, start, end, steps: np.linspace(start, end, steps))  # fmt: skip
+factory(f"logspace(Scalar start, Scalar end, int steps, float base=10.0, *, {OPTIONS}) -> Tensor", "logspace",
+        "base to the powers that linspace gives.", ("logspace",),
+        lambda np, start, end, steps, base=10.0: np.logspace(start, end, steps, base=base))  # fmt: skip
+factory(f"eye.m(int n, int? m=None, *, {OPTIONS}) -> Tensor", "eye", "Ones on the diagonal of a matrix of zeros.", ("eye",),
+        lambda np, n, m=None: np.eye(n, m))  # fmt: skip
+
+
+def _arange_to(o, end, dtype, layout, device, pin_memory, requires_grad):
+    # Written out: a single argument is the end.
+    return o.arange(0, end, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+op(
+    f"arange(Scalar end, *, {OPTIONS}) -> Tensor",
+    names=("arange",),
+    body=Composite(_arange_to),
+    differentiable=False,
+    doc="0, 1, 2, ... below end.",
+)
+
+
+def _range(o, start, end, step, dtype, layout, device, pin_memory, requires_grad):
+    if dtype is None:
+        dtype = o.get_default_dtype()
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    count = int((end - start) / step) + 1
+    line = o.arange(0, count, 1, dtype=o.float64)
+    return o.add(o.mul(line, step), start).to(dtype).requires_grad_(requires_grad)
+
+
+op(
+    f"range(Scalar start, Scalar end, Scalar step=1, *, {OPTIONS}) -> Tensor",
+    names=("range",),
+    body=Composite(_range),
+    differentiable=False,
+    doc="start, start + step, ... up to end, which is included (arange leaves it out).",
+)
+
+
+def _new_empty_strided(o, self, size, stride, dtype, layout, device, pin_memory, requires_grad):
+    return o.empty_strided(
+        size, stride, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+    )
+
+
+op(
+    f"new_empty_strided(Tensor self, int[] size, int[] stride, *, {OPTIONS}) -> Tensor",
+    names=("Tensor.new_empty_strided",),
+    body=Composite(_new_empty_strided),
+    differentiable=False,
+    doc="Elements not set, at given strides, with the dtype and device of self.",
+)
+
+
+def _empty_permuted(o, size, physical_layout, dtype, layout, device, pin_memory, requires_grad):
+    order = list(physical_layout)
+    if sorted(order) != list(range(len(size))):
+        raise RuntimeError(f"Duplicate dim or wrong number of dims in physical_layout {order} for size {list(size)}")
+    strides, step = [0] * len(order), 1
+    for d in reversed(order):
+        strides[d] = step
+        step *= max(size[d], 1)
+    return o.empty_strided(size, strides, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+op(
+    f"empty_permuted(int[] size, int[] physical_layout, *, {OPTIONS}) -> Tensor",
+    names=("empty_permuted",),
+    body=Composite(_empty_permuted),
+    differentiable=False,
+    doc="Elements not set, dense in memory with the dimensions in the order given.",
+)
+
+
+def _triangle_indices(name: str):
+    def run(o, row, col, offset, dtype, layout, device, pin_memory, requires_grad):
+        for what, size in (("row", row), ("col", col)):
+            if size < 0:
+                raise RuntimeError(f"{what} must be non-negative, got{size}")
+        r = o.arange(0, row, 1).unsqueeze(1)
+        c = o.arange(0, col, 1).unsqueeze(0)
+        inside = o.le(c, o.add(r, offset)) if name == "tril" else o.ge(c, o.add(r, offset))
+        return o.nonzero(inside).t().contiguous().to(dtype or o.int64)
+
+    return run
+
+
+for _name in ("tril", "triu"):
+    op(
+        f"{_name}_indices(int row, int col, int offset=0, *, {OPTIONS}) -> Tensor",
+        names=(f"{_name}_indices",),
+        body=Composite(_triangle_indices(_name)),
+        differentiable=False,
+        doc=f"Rows and columns of the {'lower' if _name == 'tril' else 'upper'} triangle of a matrix.",
+    )

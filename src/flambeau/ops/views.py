@@ -1,0 +1,380 @@
+"""Views: metadata only, no element is touched. Gradients are views of the incoming gradient where that is possible."""
+
+from .table import ANY, Composite, Native, op
+
+
+def _both(name: str) -> tuple[str, ...]:
+    return (name, f"Tensor.{name}")
+
+
+def _view(signature: str, native: str, grad, doc: str, names: tuple[str, ...] | None = None, ref=None) -> None:
+    op(signature, names=names, dtypes=ANY, body=Native(native), grad=grad, ref=ref, doc=doc)
+
+
+def _reshaped(o, g, self, *rest):
+    return (o.reshape(g, self.shape),)
+
+
+_view("view(Tensor(a) self, int[] size) -> Tensor(a)", "view", _reshaped,
+      "The same elements under another shape; one size may be -1. Raises where that needs a copy.",
+      ("Tensor.view",), ref=lambda np, x, size: np.reshape(x, size))  # fmt: skip
+_view("_unsafe_view(Tensor(a) self, int[] size) -> Tensor(a)", "view", _reshaped, "view, of a tensor nobody else sees.", ())
+_view("reshape(Tensor(a) self, int[] shape) -> Tensor(a)", "reshape", _reshaped,
+      "The elements under another shape: a view where that is possible, else a copy.",
+      ref=lambda np, x, shape: np.reshape(x, shape))  # fmt: skip
+_view("flatten(Tensor(a) self, int start_dim=0, int end_dim=-1) -> Tensor(a)", "flatten", _reshaped,
+      "Dimensions start_dim to end_dim as one.")  # fmt: skip
+_view("view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)", "view_dtype", None,
+      "The bytes of the elements read as another dtype.", ("Tensor.view",))  # fmt: skip
+_view("transpose(Tensor(a) self, int dim0, int dim1) -> Tensor(a)", "transpose",
+      lambda o, g, self, dim0, dim1: (o.transpose(g, dim0, dim1),), "Two dimensions exchanged.",
+      tuple(n for a in ("transpose", "swapaxes", "swapdims") for n in _both(a)),
+      ref=lambda np, x, dim0, dim1: np.swapaxes(x, dim0, dim1))  # fmt: skip
+_view("t(Tensor(a) self) -> Tensor(a)", "t", lambda o, g, self: (o.t(g),), "The transpose of a matrix.",
+      ref=lambda np, x: np.transpose(x))  # fmt: skip
+
+
+def _permute_grad(o, g, self, dims):
+    inverse = [0] * len(dims)
+    for i, d in enumerate(dims):
+        inverse[d % self.ndim] = i
+    return (o.permute(g, inverse),)
+
+
+_view("permute(Tensor(a) self, int[] dims) -> Tensor(a)", "permute", _permute_grad, "The dimensions in another order.",
+      ref=lambda np, x, dims: np.transpose(x, dims))  # fmt: skip
+_view("expand(Tensor(a) self, int[] size, *, bool implicit=False) -> Tensor(a)", "expand",
+      lambda o, g, self, size, implicit: (o.sum_to_size(g, self.shape),),
+      "Dimensions of one element repeated without a copy; -1 keeps a size.", ("Tensor.expand",),
+      ref=lambda np, x, size: np.broadcast_to(x, size))  # fmt: skip
+_view("broadcast_to(Tensor(a) self, int[] size) -> Tensor(a)", "expand",
+      lambda o, g, self, size: (o.sum_to_size(g, self.shape),), "expand, by another name.",
+      ref=lambda np, x, size: np.broadcast_to(x, size))  # fmt: skip
+_view("squeeze(Tensor(a) self) -> Tensor(a)", "squeeze", _reshaped, "Without the dimensions of one element.",
+      ref=lambda np, x: np.squeeze(x))  # fmt: skip
+_view("squeeze.dims(Tensor(a) self, int[1] dim) -> Tensor(a)", "squeeze_dims", _reshaped,
+      "Without those of the named dimensions that have one element.", _both("squeeze"))  # fmt: skip
+_view("unsqueeze(Tensor(a) self, int dim) -> Tensor(a)", "unsqueeze", _reshaped, "With a dimension of one element more.",
+      ref=lambda np, x, dim: np.expand_dims(x, dim))  # fmt: skip
+_view("alias(Tensor(a) self) -> Tensor(a)", "alias", lambda o, g, self: (g,), "The same elements.", ())
+
+
+# ---- parts
+
+
+_view("select.int(Tensor(a) self, int dim, int index) -> Tensor(a)", "select",
+      lambda o, g, self, dim, index: (o.select_backward(g, self.shape, dim, index),),
+      "The slice at one position of a dimension.", _both("select"))  # fmt: skip
+_view("slice.Tensor(Tensor(a) self, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor(a)", "slice",
+      lambda o, g, self, dim, start, end, step: (o.slice_backward(g, self.shape, dim, start, end, step),),
+      "Positions start, start + step, ... below end of a dimension.", ())  # fmt: skip
+_view("narrow(Tensor(a) self, int dim, int start, int length) -> Tensor(a)", "narrow",
+      lambda o, g, self, dim, start, length: (o.narrow_backward(g, self.shape, dim, start, length),),
+      "`length` positions of a dimension from `start` on.")  # fmt: skip
+_view("diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)", "diagonal",
+      lambda o, g, self, offset, dim1, dim2: (o.diagonal_backward(g, self.shape, offset, dim1, dim2),),
+      "The diagonal of matrices, as the last dimension.",
+      ref=lambda np, x, offset=0, dim1=0, dim2=1: np.diagonal(x, offset, dim1, dim2))  # fmt: skip
+
+# Zeros of the size of the input with g in the place of the part; the gradient of that takes the part again.
+for _signature, _native, _grad in (
+    ("select_backward(Tensor g, int[] sizes, int dim, int index) -> Tensor", "select_backward",
+     lambda o, g, grad, sizes, dim, index: (o.select(g, dim, index),)),
+    ("slice_backward(Tensor g, int[] sizes, int dim, int? start, int? end, int step) -> Tensor", "slice_backward",
+     lambda o, g, grad, sizes, dim, start, end, step: (o.slice(g, dim, start, end, step),)),
+    ("narrow_backward(Tensor g, int[] sizes, int dim, int start, int length) -> Tensor", "narrow_backward",
+     lambda o, g, grad, sizes, dim, start, length: (o.narrow(g, dim, start, length),)),
+    ("diagonal_backward(Tensor g, int[] sizes, int offset, int dim1, int dim2) -> Tensor", "diagonal_backward",
+     lambda o, g, grad, sizes, offset, dim1, dim2: (o.diagonal(g, offset, dim1, dim2),)),
+    ("as_strided_backward(Tensor g, Tensor self, int[] size, int[] stride, int? storage_offset) -> Tensor",
+     "as_strided_backward",
+     lambda o, g, grad, self, size, stride, storage_offset: (o.as_strided(g, size, stride, storage_offset), None)),
+):  # fmt: skip
+    op(_signature, names=(), dtypes=ANY, body=Native(_native), grad=_grad, doc="The gradient of a view that shows a part.")
+
+_view("as_strided(Tensor(a) self, int[] size, int[] stride, int? storage_offset=None) -> Tensor(a)", "as_strided",
+      lambda o, g, self, size, stride, storage_offset: (o.as_strided_backward(g, self, size, stride, storage_offset),),
+      "Elements of the storage at any strides, counted in elements.")  # fmt: skip
+
+
+def _unfold_grad(o, g, self, dimension, size, step):
+    total = o.zeros_like(self)
+    for k in range(size):
+        part = o.slice_backward(
+            o.select(g, -1, k), self.shape, dimension, k, k + (g.shape[dimension] - 1) * step + 1, step
+        )
+        total = o.add(total, part)
+    return (total,)
+
+
+_view("unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)", "unfold", _unfold_grad,
+      "Windows of `size` positions of a dimension, `step` apart, as a last dimension.", ("Tensor.unfold",))  # fmt: skip
+
+# ---- several views at once
+
+
+_view("unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]", "unbind", lambda o, g, self, dim: (o.stack(g, dim),),
+      "The slices of a dimension.", _both("unbind"))  # fmt: skip
+_view("split.Tensor(Tensor(a) self, int split_size, int dim=0) -> Tensor(a)[]", "split",
+      lambda o, g, self, split_size, dim: (o.cat(g, dim),), "Parts of split_size positions; the last may be shorter.",
+      _both("split"))  # fmt: skip
+_view("split_with_sizes(Tensor(a) self, int[] split_sizes, int dim=0) -> Tensor(a)[]", "split_with_sizes",
+      lambda o, g, self, split_sizes, dim: (o.cat(g, dim),), "Parts of the sizes given.",
+      (*_both("split_with_sizes"), *_both("split")))  # fmt: skip
+
+
+def _wrap(dim: int, ndim: int) -> int:
+    n = max(ndim, 1)
+    if not -n <= dim < n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+    return dim % n
+
+
+def _chunk(o, self, chunks, dim):
+    if self.dim() == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    size = self.shape[_wrap(dim, self.dim())]
+    length = -(-size // chunks)
+    if length == 0:  # an empty dimension still gives that many parts
+        return o.split_with_sizes(self, [0] * chunks, dim)
+    return o.split(self, length, dim)
+
+
+op(
+    "chunk(Tensor(a) self, int chunks, int dim=0) -> Tensor(a)[]",
+    names=(*_both("chunk"), *_both("unsafe_chunk")),
+    body=Composite(_chunk),
+    doc="Up to `chunks` parts of equal size (the last may be smaller).",
+)
+op(
+    "unsafe_split(Tensor self, int split_size, int dim=0) -> Tensor[]",
+    body=Composite(lambda o, self, split_size, dim: o.split(self, split_size, dim)),
+    doc="split, by another name.",
+)
+op(
+    "unsafe_split_with_sizes(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]",
+    body=Composite(lambda o, self, split_sizes, dim: o.split_with_sizes(self, split_sizes, dim)),
+    doc="split_with_sizes, by another name.",
+)
+
+
+def _cuts(o, self, at, dim):
+    """Parts between the positions of a list."""
+    size = self.shape[_wrap(dim, self.dim())]
+    edges = [0, *(max(0, min(size, i + size if i < 0 else i)) for i in at), size]
+    return [o.slice(self, dim, a, max(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def _tensor_split(o, self, sections, dim):
+    if self.dim() == 0:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    if sections <= 0:
+        raise RuntimeError(f"number of sections must be larger than 0, got {sections}")
+    size = self.shape[_wrap(dim, self.dim())]
+    short, long = divmod(size, sections)
+    return _cuts(o, self, [i * short + min(i, long) for i in range(1, sections)], dim)
+
+
+def _tensor_split_at(o, self, indices, dim):
+    if self.dim() == 0:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    return _cuts(o, self, indices, dim)
+
+
+op(
+    "tensor_split.sections(Tensor(a) self, int sections, int dim=0) -> Tensor(a)[]",
+    names=_both("tensor_split"),
+    body=Composite(_tensor_split),
+    doc="That many parts, the first ones longer by one where it does not divide.",
+)
+op(
+    "tensor_split.indices(Tensor(a) self, int[] indices, int dim=0) -> Tensor(a)[]",
+    names=_both("tensor_split"),
+    body=Composite(_tensor_split_at),
+    doc="The parts between the positions given.",
+)
+op(
+    "tensor_split.tensor_indices_or_sections(Tensor(a) self, Tensor tensor_indices_or_sections, int dim=0) -> Tensor(a)[]",
+    names=_both("tensor_split"),
+    body=Composite(lambda o, self, at, dim: o.tensor_split(self, at.tolist(), dim)),
+    doc="As tensor_split, by the values of a tensor.",
+)
+
+
+def _split_along(name: str, dim: int, least: int) -> None:
+    def check(o, self):
+        if self.dim() < least:
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a "
+                f"tensor with {self.dim()} dimensions!"
+            )
+        return 0 if name == "hsplit" and self.dim() == 1 else dim
+
+    def by_sections(o, self, sections):
+        at = check(o, self)
+        if sections <= 0 or self.shape[at] % sections:
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {at}, but the size of the dimension {self.shape[at]} is "
+                f"not divisible by the split_size {sections}!"
+            )
+        return o.tensor_split(self, sections, at)
+
+    for kind, body in (
+        ("int sections", by_sections),
+        ("int[] indices", lambda o, self, at: o.tensor_split(self, at, check(o, self))),
+    ):
+        op(
+            f"{name}.{kind.split()[1]}(Tensor(a) self, {kind}) -> Tensor(a)[]",
+            names=_both(name),
+            body=Composite(body),
+            doc=f"tensor_split along dimension {dim}.",
+        )
+
+
+_split_along("hsplit", 1, 1)
+_split_along("vsplit", 0, 2)
+_split_along("dsplit", 2, 3)
+
+# ---- by other views
+
+
+def _movedim(o, self, source, destination):
+    source, destination = ([d] if isinstance(d, int) else list(d) for d in (source, destination))
+    if len(source) != len(destination):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of dims as "
+            f"destination ({destination} dims)"
+        )
+    moved, places = ([_wrap(d, self.dim()) for d in dims] for dims in (source, destination))
+    for dims, given, what in ((moved, source, "source"), (places, destination, "destination")):
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{what}` ({given})")
+    if self.dim() == 0:
+        return o.alias(self)
+    order = [d for d in range(self.dim()) if d not in moved]
+    for place, d in sorted(zip(places, moved, strict=True)):
+        order.insert(place, d)
+    return o.permute(self, order)
+
+
+op(
+    "movedim(Tensor(a) self, int[1] source, int[1] destination) -> Tensor(a)",
+    names=(*_both("movedim"), *_both("moveaxis")),
+    body=Composite(_movedim),
+    ref=lambda np, x, source, destination: np.moveaxis(x, source, destination),
+    doc="Dimensions moved to other places; the others keep their order.",
+)
+
+
+def _unflatten(o, self, dim, sizes):
+    dim = _wrap(dim, self.dim())
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    have, known = self.shape[dim], 1
+    for s in sizes:
+        known *= s if s != -1 else 1
+    fits = known == have if -1 not in sizes else known > 0 and have % known == 0
+    if not fits:
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({have}) in the input tensor"
+        )
+    return o.view(self, [*self.shape[:dim], *sizes, *self.shape[dim + 1 :]])
+
+
+op(
+    "unflatten(Tensor(a) self, int dim, int[] sizes) -> Tensor(a)",
+    body=Composite(_unflatten),
+    doc="One dimension as several.",
+)
+for _signature, _body, _names, _doc in (
+    ("view_as(Tensor(a) self, Tensor other) -> Tensor(a)", lambda o, self, other: o.view(self, other.shape),
+     ("Tensor.view_as",), "self under the shape of other."),
+    ("reshape_as(Tensor(a) self, Tensor other) -> Tensor(a)", lambda o, self, other: o.reshape(self, other.shape),
+     ("Tensor.reshape_as",), "self under the shape of other, copied where it must be."),
+    ("expand_as(Tensor(a) self, Tensor other) -> Tensor(a)", lambda o, self, other: o.expand(self, other.shape),
+     ("Tensor.expand_as",), "self expanded to the size of other."),
+    ("ravel(Tensor(a) self) -> Tensor(a)", lambda o, self: o.reshape(self, [-1]), _both("ravel"), "All elements in a row."),
+    ("mT(Tensor(a) self) -> Tensor(a)", lambda o, self: o.transpose(self, -2, -1), (), "Matrices transposed."),
+    ("adjoint(Tensor(a) self) -> Tensor(a)", lambda o, self: o.conj(o.transpose(self, -2, -1)), _both("adjoint"),
+     "Matrices transposed and conjugated."),
+):  # fmt: skip
+    op(_signature, names=_names, body=Composite(_body), doc=_doc)
+
+
+def _sum_to_size(o, self, size):
+    shape = list(size)
+    lead = self.dim() - len(shape)
+    ok = lead >= 0 and all(s in (1, have) for s, have in zip(shape, self.shape[lead:], strict=False))
+    if not ok:
+        raise RuntimeError(f"size {{{shape}}} is not expandable to size {{{list(self.shape)}}}.")
+    dims = [*range(lead), *(d + lead for d, s in enumerate(shape) if s == 1 and self.shape[d + lead] != 1)]
+    if dims:
+        self = o.sum(self, dims, True)
+    return o.view(self, shape) if lead else self
+
+
+op(
+    "sum_to_size(Tensor self, int[] size) -> Tensor",
+    names=("Tensor.sum_to_size",),
+    body=Composite(_sum_to_size),
+    doc="self summed down to a size that expands to its own.",
+)
+
+
+def _broadcast_tensors(o, tensors):
+    shape = broadcast_shape([t.shape for t in tensors])
+    return [t if tuple(t.shape) == shape else o.expand(t, shape) for t in tensors]
+
+
+def broadcast_shape(shapes) -> tuple[int, ...]:
+    """The shape that all shapes broadcast to."""
+    result: list[int] = []
+    for shape in shapes:
+        shape = list(shape)
+        n = max(len(result), len(shape))
+        a, b = [1] * (n - len(result)) + result, [1] * (n - len(shape)) + shape
+        for d, (x, y) in enumerate(zip(a, b, strict=True)):
+            if x != y and 1 not in (x, y):
+                raise RuntimeError(
+                    f"The size of tensor a ({x}) must match the size of tensor b ({y}) at non-singleton dimension {d}"
+                )
+        result = [y if x == 1 else x for x, y in zip(a, b, strict=True)]
+    return tuple(result)
+
+
+op(
+    "broadcast_tensors.list(Tensor[] tensors) -> Tensor[]",
+    names=(),
+    body=Composite(_broadcast_tensors),
+    doc="Tensors expanded to the one size that they broadcast to.",
+)
+
+# ---- complex numbers
+
+_view("view_as_real(Tensor(a) self) -> Tensor(a)", "view_as_real", lambda o, g, self: (o.view_as_complex(o.contiguous(g)),),
+      "Complex numbers as pairs: a last dimension of real and imaginary part.", ("view_as_real",))  # fmt: skip
+_view("view_as_complex(Tensor(a) self) -> Tensor(a)", "view_as_complex", lambda o, g, self: (o.view_as_real(g),),
+      "Pairs of the last dimension as complex numbers.", ("view_as_complex",))  # fmt: skip
+
+
+def _real(o, self):
+    return o.select(o.view_as_real(self), -1, 0) if self.dtype.is_complex else self
+
+
+def _imag(o, self):
+    if not self.dtype.is_complex:
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return o.select(o.view_as_real(self), -1, 1)
+
+
+def _conj(o, self):
+    return o.conj_physical(self) if self.dtype.is_complex else self
+
+
+op("real(Tensor(a) self) -> Tensor(a)", names=("real",), body=Composite(_real), doc="The real parts: a view.")
+op("imag(Tensor(a) self) -> Tensor(a)", names=("imag",), body=Composite(_imag), doc="The imaginary parts: a view.")
+op("conj(Tensor self) -> Tensor", body=Composite(_conj), doc="The conjugates of complex numbers; real tensors as they are.")
+for _name, _doc in (("resolve_conj", "self: conjugates are never lazy here."), ("resolve_neg", "self: signs are never lazy here.")):
+    op(f"{_name}(Tensor(a) self) -> Tensor(a)", body=Composite(lambda o, self: self), doc=_doc)
