@@ -11,10 +11,13 @@ namespace {
 
 PyObject* resolver = nullptr;
 
-// codegen.resolve(key) -> address, called with the GIL held: other threads may run Python meanwhile.
+// kernels.scalar.resolve(key) -> address, called with the GIL held: other threads may run Python meanwhile.
 void* resolve(const std::string& key) {
   WithGil gil;
-  if (!resolver) raise(PyExc_RuntimeError, "no kernel resolver is set");
+  if (!resolver) {
+    PyRef module = checked(PyImport_ImportModule("flambeau.kernels.scalar"));
+    resolver = checked(PyObject_GetAttrString(module.get(), "resolve")).release();
+  }
   PyRef text = checked(PyUnicode_FromStringAndSize(key.data(), static_cast<Py_ssize_t>(key.size())));
   PyRef address = checked(PyObject_CallOneArg(resolver, text.get()));
   void* p = PyLong_AsVoidPtr(address.get());
@@ -32,20 +35,10 @@ void take_gil_back(void* state) {
   if (state) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
 }
 
-PyObject* set_kernel_resolver(PyObject*, PyObject* function) {
-  Py_XSETREF(resolver, Py_NewRef(function));
-  kernel_resolver = resolve;
-  Py_RETURN_NONE;
-}
-
-PyMethodDef functions[] = {
-    {"set_kernel_resolver", set_kernel_resolver, METH_O, "Sets resolve(key) -> address of a kernel."},
-    {nullptr, nullptr, 0, nullptr}};
-
 }  // namespace
 
-void add_hooks(PyObject* module) {
-  check_status(PyModule_AddFunctions(module, functions));
+void add_hooks() {
+  kernel_resolver = resolve;
   warn_user = warn;
   long_work_begin = give_gil_away;
   long_work_end = take_gil_back;

@@ -4,6 +4,6 @@
 
 namespace fl {
 
-void add_hooks(PyObject* module);
+void add_hooks();
 
 }  // namespace fl
