@@ -1,4 +1,4 @@
-"""PTX of kernels of every family: one text without calls, and `ptxas` assembles it. No GPU is needed; nothing is run."""
+"""PTX of kernels of every family: one text without calls, which `ptxas` assembles. Nothing is run: no GPU is needed."""
 
 import re
 import shutil
@@ -100,7 +100,8 @@ def row_kernel(name: str, mode: str, columns: bool) -> tuple[code.RowKernel, str
     program = code.prepare(step, [outputs[k] for k in step.outputs], [inputs[k] for k in step.inputs], name)
     kinds = {"F": "c", "B": "c" if columns else "b", "R": "b" if columns else "c", "S": "b"}
     results = step.out_roles if not mode.startswith("level") else "B" * len(program.states(int(mode[5:])))
-    states = "" if mode in ("fused", "level0") else "B" * sum(len(program.states(k)) for k in range(len(program.levels)))
+    finished = [] if mode in ("fused", "level0") else range(len(program.levels))
+    states = "B" * sum(len(program.states(k)) for k in finished)
     return code.RowKernel(program, mode, columns), "".join(kinds[r] for r in results + step.roles + states)
 
 

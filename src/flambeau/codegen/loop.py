@@ -1,13 +1,15 @@
 """Loop programs as LLVM: `void k(char** ptr, const int64_t* ints, int64_t begin, int64_t end, const Slot* params)`."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from flambeau.ir import loop as ir
+from flambeau.ir import types as t
 from flambeau.ir.expr import Expr
 from flambeau.ir.program import lower
 
 from .emit import Elements
-from .memory import Memory, byte_type, load_param
+from .memory import Memory, load_param
 from .module import NO_UNROLL, Function, Module, llvm_type
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "ints"), ("i64", "begin"), ("i64", "end"), ("ptr", "params")]
@@ -25,7 +27,7 @@ class Writer:
         self.program = program
         self.function = self.begin(module, name)
         self.values: dict[Expr, str] = {}
-        self.variables: dict[int, tuple[str, str]] = {}
+        self.variables: dict[int, tuple[str, list[str]]] = {}
         self.elements = Elements(self.function, 1, self._leaf)
         self.memory = Memory(self.function, self.elements)
 
@@ -58,9 +60,16 @@ class Writer:
         return self.values[e]
 
     def _value(self, e: Expr) -> str:
-        (lowered,) = lower([e])
-        (value,) = self.elements.emit(lowered)
+        (value,) = self._parts(e)
         return value
+
+    def _parts(self, e: Expr) -> tuple[str, ...]:
+        """The value of an expression: two where it is complex."""
+        return tuple(self.elements.emit(*lower([e])))
+
+    def _define(self, target: Expr, values: Iterable[str]) -> None:
+        leaves = ir.parts(target) if t.is_complex(target.dtype) else (target,)
+        self.values.update(zip(leaves, values, strict=True))
 
     def _block(self, statements) -> None:
         with self.elements.scope():
@@ -68,28 +77,30 @@ class Writer:
                 getattr(self, "_" + type(s).__name__.lower())(s)
 
     def _address(self, buffer: int, offset: Expr) -> str:
-        kind = llvm_type(byte_type(self.program.dtypes[buffer]))
-        return self.function.offset(self.buffers[buffer], self._value(offset), kind)
+        size = t.SIZE[self.program.dtypes[buffer]]
+        return self.function.offset(self.buffers[buffer], self._value(offset), f"[{size} x i8]")
 
     def _load(self, s: ir.Load) -> None:
-        (self.values[s.target],) = self.memory.load(self.program.dtypes[s.buffer], self._address(s.buffer, s.offset))
+        self._define(s.target, self.memory.load(self.program.dtypes[s.buffer], self._address(s.buffer, s.offset)))
 
     def _store(self, s: ir.Store) -> None:
-        value = self._value(s.value)
-        self.memory.store(self.program.dtypes[s.buffer], (value,), self._address(s.buffer, s.offset))
+        values = self._parts(s.value)
+        self.memory.store(self.program.dtypes[s.buffer], values, self._address(s.buffer, s.offset))
 
     def _declare(self, s: ir.Declare) -> None:
-        kind = llvm_type(s.dtype)
-        self.variables[s.variable] = (kind, self.function.variable(kind))
+        kind = llvm_type(t.real_of(s.dtype))
+        count = 2 if t.is_complex(s.dtype) else 1
+        self.variables[s.variable] = (kind, [self.function.variable(kind) for _ in range(count)])
         self._assign(ir.Assign(s.variable, s.init))
 
     def _read(self, s: ir.Read) -> None:
-        kind, address = self.variables[s.variable]
-        self.values[s.target] = self.function.value(f"load {kind}, ptr {address}")
+        kind, addresses = self.variables[s.variable]
+        self._define(s.target, [self.function.value(f"load {kind}, ptr {a}") for a in addresses])
 
     def _assign(self, s: ir.Assign) -> None:
-        kind, address = self.variables[s.variable]
-        self.function.do(f"store {kind} {self._value(s.value)}, ptr {address}")
+        kind, addresses = self.variables[s.variable]
+        for value, address in zip(self._parts(s.value), addresses, strict=True):
+            self.function.do(f"store {kind} {value}, ptr {address}")
 
     def _for(self, s: ir.For) -> None:
         low, high = self._value(s.low), self._value(s.high)

@@ -1,14 +1,13 @@
-"""Kernels for NVIDIA GPUs (PTX), from the programs that the CPU's kernels are made of. Assembled by `ptxas` in the tests;
-not run so far.
+"""Kernels for NVIDIA GPUs (PTX), from the programs that the CPU's kernels are made of. Assembled by `ptxas`, not run.
 
 Arguments are those of the CPU's kernels, but arrays are passed by value: for `cuLaunchKernel` the host points at the
-same `ptr`, `stride`, `shape`, `ints` and `params` that it would hand to the CPU's kernel. No kernel calls anything that is
-not in its own text. Products are not contracted with sums: `ptxas` keeps them apart, for every operation names its
-rounding.
+same `ptr`, `stride`, `shape`, `ints` and `params` that it would hand to the CPU's kernel. No kernel calls anything
+outside of its own text. Products are not contracted with sums: every operation names its rounding, so `ptxas` keeps
+them apart.
 
 - Elementwise: x of grid and block go along the row, y over rows, both in strides of the grid.
-- Row programs along rows: one block of `THREADS` threads a row. A thread takes elements thread + THREADS * j; the states
-  of the threads are combined in a fixed tree in shared memory.
+- Row programs along rows: one block of `THREADS` threads a row. A thread takes elements thread + THREADS * j; the
+  states of the threads are combined in a fixed tree in shared memory.
 - Row programs along columns: one thread a column.
 - Loop programs: one thread an iteration of the outermost loop.
 """

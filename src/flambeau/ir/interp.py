@@ -55,7 +55,7 @@ def run(program: ScalarProgram, inputs: Sequence[Any], params: Sequence[Any] = (
 
     def leaf(e: Expr) -> Any:
         number, part = e.attr
-        value = operands[number] if e.op == "input" else _param(params[number], program.params[number])
+        value = operands[number] if e.op == "input" else param_value(params[number], program.params[number])
         if np.iscomplexobj(value):
             return value.imag if part else value.real
         return value
@@ -72,18 +72,30 @@ def run(program: ScalarProgram, inputs: Sequence[Any], params: Sequence[Any] = (
     return results
 
 
-def _param(value: Any, dtype: str) -> Any:
+def param_value(value: Any, dtype: str, part: int = 0) -> Any:
+    """A run-time number (or, in a real dtype, a part of it) as programs see it: a double or an int64, then cast."""
     np = _numpy()
     if t.is_complex(dtype):
         return np.asarray(complex(value), numpy_dtype(dtype))
+    if part or isinstance(value, complex):
+        value = complex(value).imag if part else value.real
     held = "f64" if t.is_float(dtype) else "i64"
     with np.errstate(all="ignore"):
         return cast(np.asarray(value, numpy_dtype(held)), held, dtype)
 
 
-def evaluate(roots: Sequence[Expr], leaf: Callable[[Expr], Any]) -> list[Any]:
-    """Values of primitive expressions; `leaf` gives those of inputs, parameters and positions."""
+def evaluate(
+    roots: Sequence[Expr], leaf: Callable[[Expr], Any], reductions: dict[str, Callable] | None = None
+) -> list[Any]:
+    """Values of primitive expressions.
+
+    Args:
+        roots: what to evaluate.
+        leaf: gives the values of inputs, parameters and positions.
+        reductions: `(node, argument) -> value` for operations over rows.
+    """
     np = _numpy()
+    rules = {**_PRIMITIVES, **reductions} if reductions else _PRIMITIVES
     values: dict[int, Any] = {}
     with np.errstate(all="ignore"):
         for e in walk(roots):
@@ -92,7 +104,7 @@ def evaluate(roots: Sequence[Expr], leaf: Callable[[Expr], Any]) -> list[Any]:
             elif not e.args:
                 values[id(e)] = leaf(e)
             else:
-                values[id(e)] = _PRIMITIVES[e.op](e, *(values[id(a)] for a in e.args))
+                values[id(e)] = rules[e.op](e, *(values[id(a)] for a in e.args))
     return [values[id(r)] for r in roots]
 
 
@@ -298,8 +310,4 @@ _PRIMITIVES: dict[str, Callable] = {
     "bitcast": lambda e, a: _numpy().asarray(a).view(numpy_dtype(e.dtype)),
     "round_to": lambda e, a: widen(narrow(a, e.attr), e.attr),
     "lookup": _lookup,
-    "row_sum": lambda e, a: _numpy().sum(a, axis=-1, keepdims=True, dtype=a.dtype),
-    "row_prod": lambda e, a: _numpy().prod(a, axis=-1, keepdims=True, dtype=a.dtype),
-    "row_max": lambda e, a: _numpy().max(a, axis=-1, keepdims=True),
-    "row_min": lambda e, a: _numpy().min(a, axis=-1, keepdims=True),
 }

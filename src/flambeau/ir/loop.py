@@ -87,6 +87,12 @@ class LoopProgram:
     body: tuple[Statement, ...]
 
 
+def parts(leaf: Expr) -> tuple[Expr, Expr]:
+    """The real leaves that stand for a complex one in primitive expressions."""
+    dtype, (number, _) = t.real_of(leaf.dtype), leaf.attr
+    return node("input", dtype, (), (number, 0)), node("input", dtype, (), (number, 1))
+
+
 def expressions(statements: Iterable[Statement]) -> Iterator[Expr]:
     """What the statements, and those inside of them, compute."""
     for s in statements:

@@ -1,0 +1,206 @@
+"""Generated row and loop kernels against the interpreters that define them: tails, zero sizes, strides, every dtype."""
+
+import ctypes
+import itertools
+
+import numpy as np
+import pytest
+
+import kernels
+from flambeau.codegen import row as code
+from flambeau.codegen.arena import Arena
+from flambeau.codegen.resolve import compile_program
+from flambeau.codegen.target import LEVELS
+from flambeau.ir import fn, loop, loop_interp, row_interp
+from flambeau.ir import row as ir
+from flambeau.ir import types as t
+from flambeau.ir.expr import input_, param
+from flambeau.ir.interp import numpy_dtype
+
+LEVEL = pytest.mark.parametrize("level", kernels.host_levels())
+_arena = Arena()
+
+
+def address(program, classes: str, level: str) -> int:
+    made = compile_program(program, LEVELS[level], classes)
+    return _arena.load(made.blob) + made.symbols["k"]
+
+
+def elements(random, dtype: str, shape) -> np.ndarray:
+    """Small numbers as they lie in memory: sums of them are exact in every dtype but f16 and bf16."""
+    whole = random.integers(0, 2, shape) if dtype == "b1" else random.integers(-4 if dtype[0] != "u" else 0, 5, shape)
+    if dtype == "bf16":
+        return (whole.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    made = np.asarray(whole).astype(numpy_dtype(dtype))
+    return made + made[..., ::-1] * made.dtype.type(1j) if t.is_complex(dtype) and made.ndim else made
+
+
+# ---- loop programs
+
+
+def run_both(program, buffers, ints, begin, end, params, level) -> None:
+    """Runs kernel and interpreter on copies and compares all buffers."""
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+    mine, theirs = ([a.copy() for a in buffers] for _ in range(2))
+    pointers = (ctypes.c_void_p * len(mine))(*(a.ctypes.data for a in mine))
+    sizes = np.array(ints, np.int64)
+    slots = kernels.pack_params([d for d, _ in params], [v for _, v in params])
+    call = function(address(program, "", level))
+    call(ctypes.addressof(pointers), sizes.ctypes.data, begin, end, slots.ctypes.data)
+    loop_interp.run(program, theirs, ints, begin, end, [v for _, v in params])
+    for k, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+        assert kernels.same_bits(a, b), k
+
+
+def gather_sums(b):
+    """Picks elements by position, keeps running sums, and treats every third element in its own way."""
+    row = b.int(0)
+    with b.parallel() as i:
+        at = b.load(2, i)
+        at = fn.where(at < 0, at + b.int(1), at)
+        total = b.variable(0, b.compute_dtype(1))
+        with b.loop(0, row) as j:
+            value = b.load(1, at * row + j)
+            total.value = total.value + value
+            with b.when(j % 3 != 1):
+                b.store(0, i * row + j, value * b.param(0, b.compute_dtype(1)))
+            with b.otherwise():
+                with b.when(at > 2):
+                    b.store(0, i * row + j, total.value)
+                with b.otherwise(), b.loop(j, row, 2) as k:
+                    b.store(0, i * row + j, b.load(1, at * row + k))
+
+
+@LEVEL
+@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "i64", "c64", "c128"])
+def test_loop_programs(dtype, level):
+    random = np.random.default_rng(0)
+    program = loop.record(gather_sums, (dtype, dtype, "i64"))
+    real = t.real_of(t.compute_dtype(dtype))
+    factor = 2 if t.is_int(dtype) else 0.5 + 1j if t.is_complex(dtype) else 0.5
+    for rows, width, picks in itertools.product((1, 7), (0, 1, 5, 33), (0, 1, 6)):
+        index = random.integers(-rows, rows, picks)
+        buffers = [elements(random, dtype, picks * width), elements(random, dtype, rows * width), index]
+        kind = real if not t.is_complex(dtype) else dtype
+        run_both(program, buffers, [width, rows], picks // 3, picks, [(kind, factor)], level)
+
+
+@LEVEL
+def test_loop_programs_of_bools_and_two_results(level):
+    def running_any(b):
+        with b.parallel() as i:
+            seen = b.variable(False, "b1")
+            last = b.variable(-1, "i64")
+            with b.loop(0, b.int(0)) as j:
+                x = b.load(2, i * b.int(0) + j)
+                seen.value = seen.value | x
+                last.value = fn.where(x, j, last.value)
+                b.store(0, i * b.int(0) + j, seen.value)
+            b.store(1, i, last.value)
+
+    program = loop.record(running_any, ("b1", "i64", "b1"))
+    random = np.random.default_rng(1)
+    for n in (1, 4, 19):
+        x = random.random(5 * n) < 0.2
+        run_both(program, [np.zeros(5 * n, bool), np.zeros(5, np.int64), x], [n], 0, 5, [], level)
+
+
+def test_the_interpreter_of_loops_reports_what_lies_outside():
+    def past_the_end(b):
+        with b.parallel() as i:
+            b.store(0, i + 1, b.load(1, i))
+
+    program = loop.record(past_the_end, ("f32", "f32"))
+    with pytest.raises(IndexError, match="element 4 of buffer 0, which has 4"):
+        loop_interp.run(program, [np.zeros(4, "f4"), np.zeros(4, "f4")], [], 0, 4)
+
+
+# ---- row programs
+
+X, Y = input_(0, "f32"), input_(1, "f32")
+E = fn.exp(X - fn.detach(ir.row_max(X)))
+CENTRED = X - ir.row_mean(X)
+
+# roots, results (role, dtype), operands (role, dtype), relative tolerance
+ROWS = {
+    "sum and maximum": ([ir.row_sum(X), ir.row_max(X)], "B f32 B f32", "F f32", 0),
+    "sum of bf16": ([ir.row_sum(X)], "B bf16", "F bf16", 0),
+    "sum of i8": ([ir.row_sum(input_(0, "i8"))], "B i64", "F i8", 0),
+    "sum of c64": ([ir.row_sum(input_(0, "c64"))], "B c64", "F c64", 0),
+    "product of f64": ([ir.row_prod(input_(0, "f64"))], "B f64", "F f64", 0),
+    "minimum of u8": ([ir.row_min(input_(0, "u8"))], "B u8", "F u8", 0),
+    "any and all": ([ir.row_any(X), ir.row_all(X)], "B b1 B b1", "F f32", 0),
+    "positions": ([ir.row_argmax(X), ir.row_argmin(X)], "B i64 B i64", "F f32", 0),
+    "sum of what does not vary": ([ir.row_sum(Y) + ir.row_sum(X)], "B f32", "F f32 B f32", 0),
+    "positions in use": ([X + fn.cast(ir.row_index(), "f32")], "F f32", "F f32", 0),
+    "element by position": ([ir.row_pick(X, input_(1, "i64"))], "B f32", "F f32 B i64", 0),
+    "softmax": ([E / ir.row_sum(E)], "F f32", "F f32", 2e-6),
+    "softmax of f16": ([E / ir.row_sum(E)], "F f16", "F f16", 2e-3),
+    "layer norm": (
+        [CENTRED * fn.rsqrt(ir.row_mean(CENTRED * CENTRED) + param(0, "f32")) * Y, ir.row_mean(X)],
+        "F f32 B f32",
+        "F f32 R f32",
+        1e-4,
+    ),
+}
+PARAMS = (1e-5,)
+LENGTHS = (0, 1, 3, 15, 16, 17, 65, 130)
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    words = text.split()
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+def operand(random, role: str, dtype: str, batch: int, length: int, kind: str, columns: bool):
+    """An array of its role with the strides of its class along the vector axis; gives (array, strides in bytes)."""
+    b, n = (batch if role in "FB" else 1), (length if role in "FR" else 1)
+    step = 3 if kind == "s" else 1
+    order = (n, b * step) if columns else (b, n * step)
+    wide = elements(random, dtype, order)
+    x = wide[:, ::step].T if columns else wide[:, ::step]
+    strides = (x.strides[0] if role in "FB" else 0, 0, x.strides[1] if role in "FR" else 0)
+    return x, strides
+
+
+def classes_of(roles: str, columns: bool, kind: str) -> str:
+    """Operands that vary along the vector axis are of the given class, others are broadcast."""
+    return "".join(kind if r in ("FB" if columns else "FR") else "b" for r in roles)
+
+
+@LEVEL
+@pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
+@pytest.mark.parametrize("name", ROWS)
+def test_row_programs(name, columns, level):
+    roots, outputs, inputs, tolerance = ROWS[name]
+    outputs, inputs = pairs(outputs), pairs(inputs)
+    roles = "".join(r for r, _ in outputs), "".join(r for r, _ in inputs)
+    (step,) = ir.plan(roots, roles[1], roles[0]).steps
+    program = code.prepare(step, [outputs[k][1] for k in step.outputs], [inputs[k][1] for k in step.inputs], name)
+    random = np.random.default_rng(2)
+    for kind in "cs":
+        classes = classes_of(roles[0] + "".join(roles[1][k] for k in step.inputs), columns, kind)
+        where = address(code.RowKernel(program, "fused", columns), classes, level)
+        for batch, length in [*itertools.product((1, 5), LENGTHS), *((n, 3) for n in LENGTHS)]:
+            check_rows(where, step, roots, outputs, inputs, (batch, length), columns, kind, tolerance, random)
+
+
+def check_rows(where, step, roots, outputs, inputs, shape, columns, kind, tolerance, random) -> None:
+    made = [operand(random, role, dtype, *shape, kind, columns) for role, dtype in (*outputs, *inputs)]
+    results, operands = made[: len(outputs)], made[len(outputs) :]
+    described = [(r, d, x) for (r, d), (x, _) in zip(inputs, operands, strict=True)]
+    with np.errstate(invalid="ignore"):
+        want = row_interp.run(roots, outputs, described, shape, PARAMS)
+    passed = [results[k] for k in step.outputs] + [operands[k] for k in step.inputs]
+    pointers = (ctypes.c_void_p * len(passed))(*(x.ctypes.data for x, _ in passed))
+    strides = np.array([s for _, s in passed], np.int64).ravel()
+    sizes = np.array([shape[0], 1, shape[1], 0, shape[1]], np.int64)
+    slots = kernels.pack_params(["f32"], PARAMS)
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(where)
+    function(ctypes.addressof(pointers), strides.ctypes.data, sizes.ctypes.data, slots.ctypes.data)
+    for (x, _), w in zip(results, want, strict=True):
+        got = x.reshape(w.shape)
+        if tolerance:
+            np.testing.assert_allclose(got, w, rtol=tolerance, atol=tolerance)
+        else:
+            assert kernels.same_bits(got, w), (shape, kind)
