@@ -39,6 +39,7 @@ void take_gil_back(void* state) {
 
 void add_hooks() {
   kernel_resolver = resolve;
+  add_contractions();
   warn_user = warn;
   long_work_begin = give_gil_away;
   long_work_end = take_gil_back;

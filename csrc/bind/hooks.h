@@ -5,5 +5,6 @@
 namespace fl {
 
 void add_hooks();
+void add_contractions();
 
 }  // namespace fl

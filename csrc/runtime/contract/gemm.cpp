@@ -204,13 +204,15 @@ void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
 
 void gemm(const Gemm& g, Threads threads) {
   if (g.m <= 0 || g.n <= 0) return;
-  if (g.dtype == DType::F16 || g.dtype == DType::BF16) return narrow_gemm(g, threads);
+  if (compute_type(g.dtype) != g.dtype) return narrow_gemm(g, threads);
   const MicroKernels* mk = g.k > 0 ? micro_kernels(g.dtype) : nullptr;
   if (mk) return run_generated(*mk, g, threads);
   plain_gemm(g, threads);
 }
 
 void gemm_batched(const Gemm& g, int64_t batch, const BatchStrides& strides) {
+  // Asked for here, so that no thread of the pool has to wait for Python.
+  micro_kernels(compute_type(g.dtype));
   const auto element = static_cast<int64_t>(dtype_size(g.dtype));
   auto one = [&](int64_t i, Threads threads) {
     Gemm item = g;

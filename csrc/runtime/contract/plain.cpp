@@ -112,6 +112,7 @@ void plain_gemm(const Gemm& g, Threads threads) {
 }
 
 void narrow_gemm(const Gemm& g, Threads threads) {
+  micro_kernels(DType::F32);  // asked for here, so that no thread of the pool has to wait for Python
   int64_t rows = ceil_div(g.m, kNarrowRows), columns = ceil_div(g.n, kNarrowColumns);
   for_chunks(threads, rows * columns, [&](int64_t i) {
     Range row = even_part(g.m, rows, i / columns), column = even_part(g.n, columns, i % columns);

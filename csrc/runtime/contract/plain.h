@@ -9,6 +9,8 @@ namespace fl {
 
 void plain_gemm(const Gemm& g, Threads threads);
 
+constexpr DType compute_type(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16 ? DType::F32 : dtype; }
+
 // float16 and bfloat16: blocks are converted to float32, summed in float32 and rounded once.
 void narrow_gemm(const Gemm& g, Threads threads);
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import target as targets
+from .arena import ExecutableMemoryError
 from .jit import compile_code
 from .link import Code
 from .module import Function, Module, llvm_type, suffix
@@ -442,3 +443,11 @@ def micro_kernels(dtype: str, target: Target | None = None) -> tuple[list[int], 
     key = f"contract|micro||{dtype}|c|{chosen.level}"
     addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
     return layout(chosen, dtype), [addresses[name] for name in kernel_names(chosen)]
+
+
+def provide(dtype: str) -> tuple[list[int], list[int]] | None:
+    """`micro_kernels` for the driver in C++; None where the system refuses executable memory, so that loops serve."""
+    try:
+        return micro_kernels(dtype)
+    except ExecutableMemoryError:
+        return None
