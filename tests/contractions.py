@@ -1,0 +1,187 @@
+"""Cases of matrix products and convolutions for the tests of one process or several: prints a digest of the results.
+
+Operands are flambeau's own memory, so that guard mode sees every access; references are NumPy's in float64.
+"""
+
+import hashlib
+import itertools
+import sys
+
+import numpy as np
+
+import flambeau.ops
+from flambeau import _core
+from flambeau.ops.names import namespace
+from flambeau.ops.names import operators as o
+
+namespace()  # methods of Tensor are there from now on
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
+HALVES = {"float16": 2**-11, "bfloat16": 2**-8}
+
+
+def tensor(array: np.ndarray, dtype: str | None = None):
+    """A tensor of flambeau's own memory; bfloat16 from the high halves of float32."""
+    if dtype == "bfloat16":
+        return _core.tensor((array.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.int16)).view(
+            _core.bfloat16
+        )
+    return _core.tensor(array.astype(dtype) if dtype else array)
+
+
+def numpy(t) -> np.ndarray:
+    """The values; halves as float32."""
+    if t.dtype == _core.bfloat16:
+        return (t.view(_core.int16).numpy().view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    array = t.numpy()
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def layout(array: np.ndarray, kind: str, dtype: str):
+    """A tensor with the values of a matrix and memory laid out in a certain way."""
+    rows, columns = array.shape
+    if kind == "transposed":
+        return o.transpose(tensor(np.ascontiguousarray(array.T), dtype), 0, 1)
+    if kind == "plain":
+        return tensor(array, dtype)
+    step, first = (3, 1) if kind == "strided" else (1, 2)
+    parent = np.zeros((rows, columns * step + 5), array.dtype)
+    where = slice(first, first + columns * step, step)
+    parent[:, where] = array
+    return tensor(parent, dtype)[:, where]
+
+
+def values(rng: np.random.Generator, shape: tuple, dtype: str) -> np.ndarray:
+    """Random numbers that the dtype holds exactly; halves as float32."""
+    if dtype.startswith(("int", "uint")):
+        return rng.integers(0, 1 << 15, shape).astype(dtype)
+    x = rng.standard_normal(shape)
+    if dtype.startswith("complex"):
+        return (x + 1j * rng.standard_normal(shape)).astype(dtype)
+    return (np.round(x * 32) / 32).astype(np.float32) if dtype in HALVES else x.astype(dtype)
+
+
+def check(got: np.ndarray, wanted: np.ndarray, dtype: str, what: object) -> None:
+    assert got.shape == wanted.shape, what
+    if dtype.startswith(("int", "uint")):
+        np.testing.assert_array_equal(got, wanted, err_msg=str(what))
+        return
+    scale = max(1.0, np.abs(wanted).max(initial=0.0))
+    tolerance = HALVES[dtype] if dtype in HALVES else TOLERANCE[dtype]
+    assert np.abs(got - wanted).max(initial=0.0) <= tolerance * scale, what
+
+
+def convolve(x, w, dy, window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Result and both gradients of a convolution, one kernel position after the other."""
+    stride, padding, dilation, groups = window
+    size, kernel, out = x.shape[2:], w.shape[2:], dy.shape[2:]
+    need = [
+        max(s + 2 * p, (n - 1) * st + d * (k - 1) + 1)
+        for s, p, n, st, d, k in zip(size, padding, out, stride, dilation, kernel, strict=True)
+    ]
+    inner = (..., *(slice(p, p + s) for p, s in zip(padding, size, strict=True)))
+    padded = np.zeros((*x.shape[:2], *need), x.dtype)
+    padded[inner] = x
+    y, dw, dpadded = np.zeros_like(dy), np.zeros_like(w), np.zeros_like(padded)
+    channels, outputs = w.shape[1], w.shape[0] // groups
+    for k in itertools.product(*map(range, kernel)):
+        seen = tuple(
+            slice(d * i, d * i + st * (n - 1) + 1, st) for d, i, st, n in zip(dilation, k, stride, out, strict=True)
+        )
+        for g in range(groups):
+            c = slice(g * channels, (g + 1) * channels)
+            n = slice(g * outputs, (g + 1) * outputs)
+            part = padded[(slice(None), c, *seen)]
+            y[:, n] += np.einsum("oc,nc...->no...", w[(n, slice(None), *k)], part)
+            dpadded[(slice(None), c, *seen)] += np.einsum("oc,no...->nc...", w[(n, slice(None), *k)], dy[:, n])
+            flat = dy[:, n].reshape(len(dy), outputs, -1), part.reshape(len(dy), channels, -1)
+            dw[(n, slice(None), *k)] += np.einsum("nop,ncp->oc", *flat)
+    return y, dpadded[inner], dw
+
+
+def output_size(size, kernel, window) -> tuple[int, ...]:
+    stride, padding, dilation, _ = window
+    return tuple(
+        (s + 2 * p - d * (k - 1) - 1) // st + 1
+        for s, k, st, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
+    )
+
+
+def run_conv(rng, batch, groups, channels, outputs, size, kernel, window, dtype="float32") -> list[np.ndarray]:
+    """Checks one geometry; channels and outputs are those of a group. Returns the three results."""
+    window = (*window, groups)
+    out = output_size(size, kernel, window)
+    x, w, dy = (
+        values(rng, shape, dtype)
+        for shape in (
+            (batch, channels * groups, *size),
+            (outputs * groups, channels, *kernel),
+            (batch, outputs * groups, *out),
+        )
+    )
+    bias = values(rng, (outputs * groups,), dtype)
+    tx, tw, tdy, tbias = (tensor(a, dtype) for a in (x, w, dy, bias))
+    wide = x.dtype if dtype.startswith(("int", "complex")) else np.float64
+    wanted = convolve(x.astype(wide), w.astype(wide), dy.astype(wide), window)
+    results = (
+        getattr(o, f"conv{len(size)}d")(tx, tw, tbias, *window),
+        o.conv_input_grad(tdy, tw, x.shape, *window),
+        o.conv_weight_grad(tdy, tx, w.shape, *window),
+    )
+    arrays = [numpy(r) for r in results]
+    shaped_bias = bias.astype(wide).reshape(-1, *[1] * len(size))
+    for got, want in zip(arrays, (wanted[0] + shaped_bias, *wanted[1:]), strict=True):
+        check(got, want.astype(got.dtype) if dtype.startswith("int") else want, dtype, (batch, size, kernel, window))
+    return arrays
+
+
+def run_gemm(rng, m, n, k, left="plain", right="plain", dtype="float32") -> np.ndarray:
+    a, b = values(rng, (m, k), dtype), values(rng, (k, n), dtype)
+    got = numpy(o.mm(layout(a, left, dtype), layout(b, right, dtype)))
+    wide = a.dtype if dtype.startswith(("int", "uint", "complex")) else np.float64
+    check(got, a.astype(wide) @ b.astype(wide), dtype, (m, n, k, left, right, dtype))
+    return got
+
+
+LAYOUTS = ("plain", "transposed", "strided", "sliced")
+EDGES = (1, 2, 3, 5, 8, 13, 15, 16, 17, 31, 33, 47, 49, 64, 100, 129, 257)
+DEPTHS = (*EDGES, 513, 800, 1100)
+# batch, groups, channels, outputs, size, kernel, (stride, padding, dilation)
+CONVOLUTIONS = [
+    (2, 1, 20, 33, (14, 14), (3, 3), ((1, 1), (1, 1), (1, 1))),
+    (35, 1, 9, 20, (7, 7), (3, 3), ((1, 1), (1, 1), (1, 1))),
+    (17, 2, 8, 6, (9, 8), (3, 2), ((2, 1), (1, 0), (1, 2))),
+    (2, 1, 3, 16, (33, 31), (7, 7), ((2, 2), (3, 3), (1, 1))),
+    (3, 1, 1, 6, (28, 28), (5, 5), ((1, 1), (2, 2), (1, 1))),
+    (16, 1, 6, 16, (14, 14), (5, 5), ((1, 1), (0, 0), (1, 1))),
+    (1, 1, 130, 70, (20, 20), (1, 1), ((1, 1), (0, 0), (1, 1))),
+    (2, 1, 5, 7, (13, 11), (1, 1), ((2, 2), (0, 0), (1, 1))),
+    (2, 6, 1, 1, (30, 17), (3, 3), ((1, 1), (1, 1), (1, 1))),
+    (1, 1, 100, 40, (30, 33), (3, 3), ((1, 1), (2, 2), (2, 2))),
+    (2, 1, 4, 5, (1, 50), (1, 9), ((1, 3), (0, 4), (1, 1))),
+    (2, 1, 4, 5, (6, 6), (3, 3), ((3, 3), (4, 4), (1, 1))),
+    (2, 1, 3, 4, (5, 6, 7), (3, 2, 3), ((1, 2, 1), (1, 0, 2), (1, 1, 2))),
+    (2, 2, 3, 4, (40,), (5,), ((2,), (2,), (1,))),
+]
+
+
+def main(count: int) -> str:
+    """Products and convolutions of many forms; the digest of their bits."""
+    assert flambeau.ops
+    rng = np.random.default_rng(7)
+    digest = hashlib.sha256()
+    for _ in range(count):
+        m, n, k = (int(rng.choice(c)) for c in (EDGES, EDGES, DEPTHS))
+        left, right = (str(x) for x in rng.choice(LAYOUTS, 2))
+        digest.update(run_gemm(rng, m, n, k, left, right).tobytes())
+    for m, n, k in ((300, 500, 900), (20, 24, 30000), (1, 3000, 700)):
+        for right in ("plain", "transposed"):
+            digest.update(run_gemm(rng, m, n, k, "plain", right).tobytes())
+    for case in CONVOLUTIONS:
+        for array in run_conv(rng, *case):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    print(main(int(sys.argv[1])))

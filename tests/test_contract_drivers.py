@@ -1,0 +1,129 @@
+"""Matrix products and convolutions against NumPy: every layout, dtype and edge; the same bits for any thread count."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import contractions as c
+from flambeau.codegen.target import host_level
+from flambeau.ops.names import operators as o
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("left", c.LAYOUTS)
+@pytest.mark.parametrize("right", c.LAYOUTS)
+def test_layouts(rng: np.random.Generator, left: str, right: str) -> None:
+    for m, n, k in ((1, 1, 1), (1, 40, 70), (70, 1, 40), (2, 3, 4), (15, 33, 17), (64, 64, 64), (130, 300, 850)):
+        for dtype in ("float32", "float64"):
+            c.run_gemm(rng, m, n, k, left, right, dtype)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["float16", "bfloat16", "uint8", "int8", "int16", "int32", "int64", "complex64", "complex128"],
+)
+def test_other_dtypes(rng: np.random.Generator, dtype: str) -> None:
+    for m, n, k in ((1, 1, 1), (1, 40, 30), (40, 1, 30), (17, 33, 9), (250, 300, 20)):
+        for right in ("plain", "transposed"):
+            c.run_gemm(rng, m, n, k, "plain", right, dtype)
+
+
+def test_half_is_summed_in_float32() -> None:
+    """4,096 ones: a sum in float16 stays at 2,048, one in bfloat16 at 256."""
+    for dtype in ("float16", "bfloat16"):
+        ones = c.tensor(np.ones((2, 4096), np.float32), dtype)
+        assert (c.numpy(o.mm(ones, o.transpose(ones, 0, 1))) == 4096).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "complex64"])
+def test_empty(shape: tuple[int, int, int], dtype: str) -> None:
+    m, n, k = shape
+    a, b = (c.tensor(np.zeros(s, np.float32), dtype) for s in ((m, k), (k, n)))
+    got = c.numpy(o.mm(a, b))
+    assert got.shape == (m, n) and (got == 0).all()
+
+
+@pytest.mark.parametrize("rows", [1, 3, 17, 200])
+def test_linear(rng: np.random.Generator, rows: int) -> None:
+    x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((rows, 70), (45, 70), (45,)))
+    got = o.linear(c.tensor(x), c.tensor(w), c.tensor(b)).numpy()
+    c.check(got, x.astype(np.float64) @ w.T + b, "float32", rows)
+
+
+def test_batches(rng: np.random.Generator) -> None:
+    for shape_a, shape_b in (
+        ((5, 7, 9), (5, 9, 4)),
+        ((1, 7, 9), (5, 9, 4)),
+        ((3, 1, 7, 9), (4, 9, 2)),
+        ((9,), (3, 9, 2)),
+    ):
+        a, b = rng.standard_normal(shape_a).astype(np.float32), rng.standard_normal(shape_b).astype(np.float32)
+        got = o.matmul(c.tensor(a), c.tensor(b)).numpy()
+        c.check(got, np.matmul(a.astype(np.float64), b), "float32", (shape_a, shape_b))
+
+
+def test_nan_and_infinity_travel() -> None:
+    a = np.zeros((20, 30), np.float32)
+    a[3, 4], a[5, 6] = np.nan, np.inf
+    b = np.ones((30, 50), np.float32)
+    got = o.mm(c.tensor(a), c.tensor(b)).numpy()
+    assert np.isnan(got[3]).all() and np.isposinf(got[5]).all()
+    assert (np.delete(got, [3, 5], 0) == 0).all()
+
+
+@pytest.mark.parametrize("case", c.CONVOLUTIONS, ids=lambda case: f"{case[4]}-{case[5]}")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_convolutions(rng: np.random.Generator, case: tuple, dtype: str) -> None:
+    c.run_conv(rng, *case, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32", "complex64"])
+def test_convolutions_of_other_dtypes(rng: np.random.Generator, dtype: str) -> None:
+    c.run_conv(rng, 2, 2, 3, 4, (9, 8), (3, 3), ((2, 1), (1, 1), (1, 2)), dtype=dtype)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5, 5), (2, 0, 5, 5)])
+def test_empty_convolutions(shape: tuple[int, ...]) -> None:
+    x, w = np.zeros(shape, np.float32), np.ones((4, shape[1], 3, 3), np.float32)
+    window = ((1, 1), (1, 1), (1, 1), 1)
+    y = o.conv2d(c.tensor(x), c.tensor(w), None, *window)
+    assert tuple(y.shape) == (shape[0], 4, 5, 5) and (y.numpy() == 0).all()
+    dw = o.conv_weight_grad(y, c.tensor(x), w.shape, *window)
+    assert tuple(dw.shape) == w.shape and (dw.numpy() == 0).all()
+
+
+def digest(count: int, **environment: str) -> str:
+    """What contractions.py prints in a process of its own."""
+    script = Path(c.__file__)
+    done = subprocess.run(
+        [sys.executable, str(script), str(count)], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+def test_same_bits_for_any_number_of_threads() -> None:
+    first = digest(30, FLAMBEAU_NUM_THREADS="1")
+    for threads in ("2", "3", "7"):
+        assert digest(30, FLAMBEAU_NUM_THREADS=threads) == first
+
+
+@pytest.mark.parametrize("guard", ["start", "end"])
+def test_nothing_outside_the_operands_is_touched(guard: str) -> None:
+    """Guard mode puts every block against a protected page."""
+    assert digest(60, FLAMBEAU_GUARD=guard, FLAMBEAU_NUM_THREADS="1")
+
+
+@pytest.mark.skipif(host_level() != "x86-64-v4", reason="the description of a lesser machine than this one")
+@pytest.mark.parametrize("guard", ["0", "start", "end"])
+def test_avx2_description(guard: str) -> None:
+    assert digest(60, FLAMBEAU_TARGET="x86-64-v3", FLAMBEAU_GUARD=guard)
