@@ -11,8 +11,7 @@ namespace fl {
 
 namespace {
 
-const OpRef op_as_strided{"as_strided"}, op_copy_in_place{"copy_"}, op_clone{"clone"},
-    op_sum_to{"sum_to_size"}, op_index_add{"index_add"}, op_reshape{"reshape"};
+const OpRef op_copy_in_place{"copy_"}, op_clone{"clone"}, op_sum_to{"sum_to_size"}, op_index_add{"index_add"}, op_reshape{"reshape"};
 
 std::vector<int64_t> list_of(IntSpan v) {
   return {v.begin(), v.end()};
@@ -27,9 +26,13 @@ int64_t extent_of(IntSpan sizes, IntSpan strides) {
   return last + 1;
 }
 
+// Part of `t`, `offset` elements on. Recorded without as_strided itself, which keeps what it views.
 TensorRef as_strided(const TensorRef& t, const Geometry& at, int64_t offset) {
-  if (!GradMode::enabled) return Tensor::make(t->storage, t->offset + offset, at.sizes, at.strides, t->dtype);
-  return op_as_strided({t, Value(list_of(at.sizes)), Value(list_of(at.strides)), Value(offset)});
+  TensorRef view = Tensor::make(t->storage, t->offset + offset, at.sizes, at.strides, t->dtype);
+  if (!GradMode::enabled) return view;
+  make_view(view.get(), t.get(), ViewOrigin::Plain);
+  if (requires_grad(t.get())) set_history(view.get(), make_ref<AsStridedNode>(t.get(), *view), 0);
+  return view;
 }
 
 // A flat tensor of zeros in which both geometries can be laid out, counted from the base's offset.
@@ -179,8 +182,10 @@ void check_in_place(Tensor* t, bool records, const char* what) {
   FL_CHECK(!t->inference || GradMode::inference, ErrorKind::Runtime,
            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
            "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.");
+  GradMeta* meta = find_meta(t);
+  const bool is_view = meta && meta->view;
+  if (is_view && (records || (GradMode::enabled && meta->view->base->requires_grad))) check_view_in_place(t, *meta, what);
   if (!records) return;
-  if (GradMeta* meta = find_meta(t); meta && meta->view) check_view_in_place(t, *meta, what);
   FL_CHECK(!requires_grad(t) || !is_leaf(t), ErrorKind::Runtime,
            "a leaf Variable that requires grad is being used in an in-place operation. [in %s: self=%s]. Use "
            "torch.no_grad() around it, or an operation that is not in-place.", what, describe(*t).c_str());

@@ -22,9 +22,20 @@ std::array<Change, 64> changes;
 uint32_t next_change = 0;
 
 const Overload* last_change(const Tensor& t) {
-  for (const Change& c : changes)
-    if (c.storage == t.storage.get() && c.version == t.version()) return c.by;
+  // The latest first: storages are made anew at the same address.
+  for (uint32_t back = 1; back <= changes.size(); ++back) {
+    const Change& c = changes[(next_change - back) % changes.size()];
+    if (c.storage == t.storage.get()) return c.version == t.version() ? c.by : nullptr;
+  }
   return nullptr;
+}
+
+// Of all tensors of a list together.
+uint32_t versions_of(const Value& v) {
+  uint32_t sum = 0;
+  if (v.tag() == Value::Tag::Tensors)
+    for (const TensorRef& t : v.tensors()) sum += t ? t->version() : 0;
+  return sum;
 }
 
 [[noreturn]] void fail_stale(Tensor* t, Node* owner, uint32_t output_nr, uint32_t expected) {
@@ -62,6 +73,7 @@ Saved::Saved(const Value& value, bool is_output, uint32_t output_nr)
     : output_nr_(static_cast<uint16_t>(output_nr)), is_output_(is_output) {
   if (!value.is_tensor()) {
     value_ = value;
+    version_ = versions_of(value);
     return;
   }
   Tensor* t = value.tensor();
@@ -89,7 +101,12 @@ Value Saved::unpack(Node* owner) const {
     }
     return t;
   }
-  if (!value_.is_tensor()) return value_;
+  if (!value_.is_tensor()) {
+    FL_CHECK(versions_of(value_) == version_, ErrorKind::Runtime,
+             "one of the variables needed for gradient computation has been modified by an inplace operation: it is one of "
+             "a list that %s saved", owner ? owner->name().c_str() : "a function");
+    return value_;
+  }
   Tensor* t = value_.tensor();
   if (t->version() != version_) fail_stale(t, is_output_ ? owner : nullptr, output_nr_, version_);
   return restore(owner);
