@@ -6,6 +6,7 @@
 #include "autograd/node.h"
 #include "bind/kernels.h"
 #include "bind/tensor_object.h"
+#include "bind/types.h"
 #include "bind/values.h"
 #include "runtime/copy.h"
 #include "runtime/loop.h"
@@ -267,7 +268,16 @@ PyObject* py_run_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
   });
 }
 
+PyObject* py_dtype_code(PyObject*, PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    DType d;
+    if (!to_dtype(o, d)) raise(PyExc_TypeError, "dtype_code() takes a dtype, not %s", Py_TYPE(o)->tp_name);
+    return PyUnicode_FromString(dtype_code(d));
+  });
+}
+
 PyMethodDef methods[] = {
+    {"dtype_code", py_dtype_code, METH_O, "dtype_code(dtype): its name in kernel keys."},
     {"run_loop", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_loop)), METH_FASTCALL,
      "run_loop(address, buffers, ints, iterations, work, params): runs a loop kernel."},
     {"run_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_multi)), METH_FASTCALL,

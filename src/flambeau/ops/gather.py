@@ -1,7 +1,7 @@
 """Reading and writing by index along a dimension: gather, scatter, index_select, embedding and their gradients."""
 
 from .launch import Launch, dims_of
-from .table import Composite, Loop, op
+from .table import ANY, Composite, Loop, Native, op
 
 
 def check_index(o, name: str, index, size: int, dim: int) -> None:
@@ -32,6 +32,15 @@ def _strides(sizes) -> list[int]:
         out.append(step)
         step *= s
     return out[::-1]
+
+
+op(
+    "first_outside(Tensor self, int size, bool signed=False) -> Any",
+    names=(),
+    body=Native("first_outside"),
+    differentiable=False,
+    doc="The first index outside [0, size) (signed: outside [-size, size)), or None.",
+)
 
 
 # ---- gather and scatter: a line runs along `dim`; lines are independent of each other.

@@ -35,7 +35,7 @@ def _prepare(o, x, indices):
         if indices[d].dtype not in (o.int64, o.int32, o.int16, o.int8):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     try:
-        tensors = o.broadcast_tensors(*[indices[d] for d in used])
+        tensors = o.broadcast_tensors([indices[d] for d in used])
     except RuntimeError as error:
         shapes = ", ".join(str(list(indices[d].shape)) for d in used)
         raise IndexError(
@@ -43,7 +43,7 @@ def _prepare(o, x, indices):
         ) from error
     tensors = [t.to(o.int64) for t in tensors]
     for d, t in zip(used, tensors, strict=True):
-        low = o.first_outside_signed(t, x.shape[d])
+        low = o.first_outside(t, x.shape[d], True)
         if low is not None:
             raise IndexError(f"index {low} is out of bounds for dimension {d} with size {x.shape[d]}")
     adjacent = used == list(range(used[0], used[-1] + 1))
@@ -194,7 +194,7 @@ op(
 def _masked_select(o, self, mask):
     if mask.dtype is not o.bool:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    self, mask = o.broadcast_tensors(self, mask)
+    self, mask = o.broadcast_tensors([self, mask])
     return o.index(self, [mask]) if self.dim() else o.index(self.reshape(1), [mask.reshape(1)])
 
 
@@ -278,7 +278,7 @@ def _take(o, self, index):
 
 def check_index_wrapped(o, name, index, size):
     """Like check_index for indices that may count from the end."""
-    bad = o.first_outside_signed(index, size)
+    bad = o.first_outside(index, size, True)
     if bad is not None:
         raise IndexError(f"{name}(): index {bad} is out of range for a tensor of {size} elements")
 

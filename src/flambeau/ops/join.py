@@ -1,7 +1,7 @@
 """Joining, repeating and rearranging tensors: composites over views and copies, with the gradient of cat by hand."""
 
 from .gather import _wrap
-from .table import Composite, op
+from .table import ANY, Composite, Native, op
 
 
 def _promoted(o, tensors):
@@ -36,6 +36,22 @@ def _cat(o, tensors, dim=0):
     return o.cat_parts(shaped or tensors[:1], dim, _promoted(o, tensors))
 
 
+def _cat_grad(o, g, tensors, dim, dtype):
+    parts, start = [], 0
+    for t in tensors:
+        parts.append(o.narrow(g, dim, start, t.shape[dim]).to(t.dtype))
+        start = start + t.shape[dim]
+    return (parts,)
+
+
+op(
+    "cat_parts(Tensor[] tensors, int dim, ScalarType dtype) -> Tensor",
+    names=(),
+    dtypes=ANY,
+    body=Native("cat_parts"),
+    grad=_cat_grad,
+    doc="The copying part of cat: shapes were checked.",
+)
 op(
     ["cat(Tensor[] tensors, int dim=0) -> Tensor"],
     names=("cat", "concat", "concatenate"),

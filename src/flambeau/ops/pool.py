@@ -1,7 +1,7 @@
 """Pooling over one, two or three dimensions: loop programs over planes."""
 
 from .launch import Launch, product
-from .table import Loop, op
+from .table import Composite, Loop, op
 
 
 def _tuple(value, n: int) -> tuple[int, ...]:
@@ -386,3 +386,207 @@ op(
     ),
     doc="Gradient of average pooling: each window's share goes back to its elements.",
 )
+
+
+# ---- adaptive pooling: windows [floor(i * in / out), ceil((i + 1) * in / out))
+
+
+def _span(b, axis: int, position):
+    size, out = b.int(axis), b.int(3 + axis)
+    return position * size // out, ((position + 1) * size + out - 1) // out
+
+
+def _each_adaptive(b, plane, visit):
+    """Calls visit(offset of the output, bounds along each axis) for the outputs of a plane."""
+    base = plane * b.int(3) * b.int(4) * b.int(5)
+    with b.loop(0, b.int(3)) as z, b.loop(0, b.int(4)) as y, b.loop(0, b.int(5)) as x:
+        at = base + (z * b.int(4) + y) * b.int(5) + x
+        visit(at, [_span(b, k, p) for k, p in enumerate((z, y, x))])
+
+
+def _each_inside(b, bounds, visit):
+    (z0, z1), (y0, y1), (x0, x1) = bounds
+    with b.loop(z0, z1) as z, b.loop(y0, y1) as y, b.loop(x0, x1, simd=False) as x:
+        visit((z * b.int(1) + y) * b.int(2) + x)
+
+
+def _adaptive_mean(b, back: bool):
+    """Buffers: output, input; of the gradient: gradient of the input, gradient."""
+    from ..ir.fn import cast, const
+
+    dtype = b.compute_dtype(1)
+    with b.parallel() as plane:
+        in_size = b.int(0) * b.int(1) * b.int(2)
+        if back:
+            with b.loop(0, in_size) as i:
+                b.store(0, plane * in_size + i, const(0, dtype))
+
+        def window(at, bounds):
+            (z0, z1), (y0, y1), (x0, x1) = bounds
+            count = cast((z1 - z0) * (y1 - y0) * (x1 - x0), dtype)
+            if back:
+                share = b.load(1, at) / count
+
+                def give(offset):
+                    place = plane * in_size + offset
+                    b.store(0, place, b.load(0, place) + share)
+
+                _each_inside(b, bounds, give)
+                return
+            total = b.variable(const(0, dtype), dtype)
+
+            def take(offset):
+                total.value = total.value + b.load(1, plane * in_size + offset)
+
+            _each_inside(b, bounds, take)
+            b.store(0, at, total.value / count)
+
+        _each_adaptive(b, plane, window)
+
+
+def _adaptive_max(b):
+    """Buffers: values, positions, input."""
+    from ..ir.fn import const, where
+
+    dtype = b.compute_dtype(2)
+    with b.parallel() as plane:
+        in_size = b.int(0) * b.int(1) * b.int(2)
+
+        def window(at, bounds):
+            (z0, _), (y0, _), (x0, _) = bounds
+            best = b.variable(const(_lowest(dtype), dtype), dtype)
+            position = b.variable((z0 * b.int(1) + y0) * b.int(2) + x0, "i64")
+
+            def tap(offset):
+                v, old = b.load(2, plane * in_size + offset), best.value
+                better = (v > old) | (v != v)
+                position.value = where(better, offset, position.value)
+                best.value = where(better, v, old)
+
+            _each_inside(b, bounds, tap)
+            b.store(0, at, best.value)
+            b.store(1, at, position.value)
+
+        _each_adaptive(b, plane, window)
+
+
+def _adaptive_sizes(name, x, n, output_size):
+    if x.dim() not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(x.shape)} [in {name}: input={tuple(x.shape)}]"
+        )
+    wanted = tuple(output_size)
+    wanted = wanted * n if len(wanted) == 1 else wanted
+    if len(wanted) != n:
+        raise RuntimeError(f"{name}: output_size must be {n}")
+    sizes = tuple(x.shape[-n:])
+    out = tuple(s if w is None or w < 0 else w for s, w in zip(sizes, wanted, strict=True))
+    return sizes, out, [*_three(sizes, 1), *_three(out, 1)]
+
+
+def _adaptive_mean_plan(n):
+    def plan(o, x, output_size):
+        _, out, ints = _adaptive_sizes(f"adaptive_avg_pool{n}d", x, n, output_size)
+        x = x.contiguous()
+        lead = tuple(x.shape[:-n])
+        result = o.empty(lead + out, dtype=x.dtype, device=x.device)
+        work = product(x.shape[-n:]) + product(out)
+        return Launch((result,), (result, x), ints, product(lead), work, _adaptive_mean, (False,))
+
+    return plan
+
+
+def _adaptive_mean_back_plan(o, grad, x, n, output_size):
+    _, out, ints = _adaptive_sizes(f"adaptive_avg_pool{n}d", x, n, output_size)
+    grad = grad.contiguous()
+    result = o.empty(tuple(x.shape), dtype=grad.dtype, device=grad.device)
+    work = product(x.shape[-n:]) + product(out)
+    return Launch((result,), (result, grad), ints, product(x.shape[:-n]), work, _adaptive_mean, (True,))
+
+
+def _adaptive_max_plan(n):
+    def plan(o, x, output_size):
+        _, out, ints = _adaptive_sizes(f"adaptive_max_pool{n}d", x, n, output_size)
+        x = x.contiguous()
+        lead = tuple(x.shape[:-n])
+        values = o.empty(lead + out, dtype=x.dtype, device=x.device)
+        where_ = o.empty(lead + out, dtype=o.int64, device=x.device)
+        work = product(x.shape[-n:]) + product(out)
+        return Launch((values, where_), (values, where_, x), ints, product(lead), work, _adaptive_max)
+
+    return plan
+
+
+op(
+    "adaptive_avg_pool_backward(Tensor grad, Tensor self, int n, int[] output_size) -> Tensor",
+    names=(),
+    body=Loop(_adaptive_mean_back_plan),
+    grad=lambda o, g, grad, self, n, output_size: (getattr(o, f"adaptive_avg_pool{n}d_sized")(g, output_size), None),
+    doc="Gradient of adaptive average pooling.",
+)
+
+
+def _public_pools(n: int) -> None:
+    window = f"int[{n}] kernel_size, int[{n}]? stride=None, int[{n}] padding=0, int[{n}] dilation=1, bool ceil_mode=False"
+
+    def max_pool(o, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+        pool = getattr(o, f"max_pool{n}d_with_indices")
+        values, where_ = pool(input, kernel_size, () if stride is None else stride, padding, dilation, ceil_mode)
+        return (values, where_) if return_indices else values
+
+    op(
+        f"max_pool{n}d(Tensor input, {window}, bool return_indices=False) -> Any",
+        names=(f"max_pool{n}d", f"nn.functional.max_pool{n}d"),
+        body=Composite(max_pool),
+        doc=f"Greatest element of each window of a {n}-d input; with return_indices also its position in the plane.",
+    )
+
+    def adaptive_max(o, input, output_size, return_indices=False):
+        values, where_ = getattr(o, f"adaptive_max_pool{n}d_with_indices")(input, _output_size(input, output_size, n))
+        return (values, where_) if return_indices else values
+
+    op(
+        f"adaptive_max_pool{n}d(Tensor input, Any output_size, bool return_indices=False) -> Any",
+        names=(f"nn.functional.adaptive_max_pool{n}d",),
+        body=Composite(adaptive_max),
+        doc=f"Greatest element of windows chosen so that the result has the given size ({n}-d).",
+    )
+
+    def adaptive_mean(o, input, output_size):
+        return getattr(o, f"adaptive_avg_pool{n}d_sized")(input, _output_size(input, output_size, n))
+
+    op(
+        f"adaptive_avg_pool{n}d(Tensor input, Any output_size) -> Tensor",
+        names=(f"adaptive_avg_pool{n}d", f"nn.functional.adaptive_avg_pool{n}d"),
+        body=Composite(adaptive_mean),
+        doc=f"Mean of windows chosen so that the result has the given size ({n}-d).",
+    )
+
+
+def _output_size(input, output_size, n: int) -> tuple[int, ...]:
+    """None keeps the input's size."""
+    wanted = (output_size,) * n if output_size is None or isinstance(output_size, int) else tuple(output_size)
+    return tuple(input.shape[k - n] if w is None else int(w) for k, w in enumerate(wanted))
+
+
+for _n in (1, 2, 3):
+    op(
+        f"adaptive_avg_pool{_n}d_sized(Tensor self, int[] output_size) -> Tensor",
+        names=(),
+        body=Loop(_adaptive_mean_plan(_n)),
+        grad=(
+            lambda n: lambda o, g, self, output_size: (o.adaptive_avg_pool_backward(g, self, n, output_size),)
+        )(_n),
+        doc="Adaptive average pooling to sizes that are all given.",
+    )
+    op(
+        f"adaptive_max_pool{_n}d_with_indices(Tensor self, int[] output_size) -> (Tensor, Tensor)",
+        names=(f"nn.functional.adaptive_max_pool{_n}d_with_indices",),
+        body=Loop(_adaptive_max_plan(_n)),
+        grad=(lambda n: lambda o, g, self, output_size: (
+            o.max_pool_backward(g[0], o.saved.output(1), self.shape, n),
+        ))(_n),
+        saves=("o1",),
+        doc="Adaptive max pooling, and the positions of the maxima in their planes.",
+    )  # fmt: skip
+    _public_pools(_n)

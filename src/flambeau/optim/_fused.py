@@ -106,7 +106,7 @@ def _launch(name, flags, groups, n_outputs, numbers) -> None:
     _core.run_multi(address, [t for g in groups for t in g], width, numbers)
     for g in groups:
         for t in g[:n_outputs]:
-            _core.bump_version(t)
+            _core.increment_version(t)
 
 
 def _sgd(params, grads, states, s) -> bool:
