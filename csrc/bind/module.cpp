@@ -35,6 +35,7 @@ NB_MODULE(_core, m) {
     add_numpy(module);
     add_hooks();
     add_kernels(module);
+    add_system(module);
     add_autograd(module);
   } catch (const PythonError&) {
     throw nanobind::python_error();

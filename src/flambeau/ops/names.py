@@ -33,7 +33,7 @@ class Operators:
 
     def __getattr__(self, name: str) -> Any:
         value = _parts.get(name)
-        if value is None:
+        if value is None or isinstance(getattr(_core, name, None), _core.dtype):  # float is a dtype and a method
             if name.startswith("__"):
                 raise AttributeError(name)
             value = getattr(_core, name)
