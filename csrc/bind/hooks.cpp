@@ -35,9 +35,26 @@ void take_gil_back(void* state) {
   if (state) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
 }
 
+// launch(launch): runs a loop program that a composite made; see flambeau.ops.launch.
+PyObject* launch(PyObject*, PyObject* what) {
+  return guarded([&]() -> PyObject* {
+    static PyObject* run = nullptr;
+    if (!run) {
+      PyRef module = checked(PyImport_ImportModule("flambeau.kernels.loop"));
+      run = checked(PyObject_GetAttrString(module.get(), "run")).release();
+    }
+    PyRef name = checked(PyUnicode_FromString("launch"));
+    return PyObject_CallFunctionObjArgs(run, name.get(), what, nullptr);
+  });
+}
+
+PyMethodDef functions[] = {{"launch", launch, METH_O, "launch(launch): runs a loop program that a composite made."},
+                           {nullptr, nullptr, 0, nullptr}};
+
 }  // namespace
 
-void add_hooks() {
+void add_hooks(PyObject* module) {
+  check_status(PyModule_AddFunctions(module, functions));
   kernel_resolver = resolve;
   add_contractions();
   warn_user = warn;

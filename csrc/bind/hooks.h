@@ -4,7 +4,7 @@
 
 namespace fl {
 
-void add_hooks();
 void add_contractions();
+void add_hooks(PyObject* module);
 
 }  // namespace fl

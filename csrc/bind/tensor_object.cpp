@@ -205,6 +205,7 @@ PyTypeObject* make_tensor_type(PyType_Slot* more) {
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots.data()};
   tensor_type = make_type(spec);
   Py_SET_TYPE(reinterpret_cast<PyObject*>(tensor_type), reinterpret_cast<PyTypeObject*>(Py_NewRef(meta_type)));
+  tensor_type->tp_name = "Tensor";  // as Python's own messages name it
   py_release = release_object;
   return tensor_type;
 }

@@ -1,5 +1,6 @@
 #include "bind/tensor_props.h"
 
+#include "autograd/call.h"
 #include "autograd/meta.h"
 #include "bind/storage_object.h"
 #include "bind/tensor_object.h"
@@ -31,7 +32,6 @@ PyObject* get_is_cuda(PyObject* o, void*) { return PyBool_FromLong(tensor_of(o)-
 PyObject* get_is_cpu(PyObject* o, void*) { return PyBool_FromLong(tensor_of(o)->device().type == DeviceType::CPU); }
 PyObject* get_is_meta(PyObject* o, void*) { return PyBool_FromLong(tensor_of(o)->is_meta()); }
 PyObject* get_never(PyObject*, void*) { Py_RETURN_FALSE; }
-PyObject* get_version(PyObject* o, void*) { return PyLong_FromUnsignedLong(tensor_of(o)->version()); }
 PyObject* get_priority(PyObject*, void*) { return PyLong_FromLong(1000); }
 
 PyGetSetDef properties[] = {
@@ -52,7 +52,6 @@ PyGetSetDef properties[] = {
     {"is_nested", get_never, nullptr, "False.", nullptr},
     {"is_mps", get_never, nullptr, "False.", nullptr},
     {"is_xpu", get_never, nullptr, "False.", nullptr},
-    {"_version", get_version, nullptr, "Counts changes in place of this tensor and its views.", nullptr},
     {"__array_priority__", get_priority, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
@@ -210,6 +209,15 @@ PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
   });
 }
 
+// as_subclass(cls): the same elements as another object; gradients flow through.
+PyObject* as_subclass(PyObject* o, PyObject* cls) {
+  return guarded([&]() -> PyObject* {
+    static const OpRef alias("alias");
+    PyTypeObject* type = subclass_of(cls);
+    return wrap_as(alias({TensorRef(tensor_of(o))}), type);
+  });
+}
+
 PyMethodDef methods[] = {
     {"size", py_function(size), METH_FASTCALL | METH_KEYWORDS, "size(dim=None): all sizes, or one."},
     {"stride", py_function(stride), METH_FASTCALL | METH_KEYWORDS, "stride(dim=None): steps between elements, in elements."},
@@ -234,6 +242,7 @@ PyMethodDef methods[] = {
     {"is_set_to", is_set_to, METH_O, "Whether both are the same view of the same storage."},
     {"is_same_size", is_same_size, METH_O, "Whether both have the same sizes."},
     {"set_", py_function(set_source), METH_VARARGS | METH_KEYWORDS, "set_(source, storage_offset, size, stride): becomes a view of it."},
+    {"as_subclass", as_subclass, METH_O, "as_subclass(cls): the same elements as an object of a subclass."},
     {"_make_subclass", py_function(make_subclass), METH_VARARGS | METH_KEYWORDS | METH_STATIC,
      "_make_subclass(cls, data, require_grad=False): the elements of data as a new object of cls."},
     {nullptr, nullptr, 0, nullptr}};

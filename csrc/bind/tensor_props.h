@@ -5,6 +5,5 @@
 namespace fl {
 
 void add_tensor_properties(PyObject* module);
-void add_tensor_grad(PyObject* module);  // tensor_grad.cpp: what concerns gradients
 
 }  // namespace fl
