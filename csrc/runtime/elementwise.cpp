@@ -107,7 +107,10 @@ class ScalarCall {
       const Value& v = call_[at];
       if (param(at).role == 'm') check_mask(v);
       if (v.is_none() || param(at).role == 'k' || param(at).role == 'm') continue;
-      v.is_tensor() ? promotion.add(*v.tensor()) : promotion.add(v);
+      if (!v.is_tensor())
+        promotion.add(v);
+      else
+        promotion.add(*v.tensor(), param(at).role == 'z' ? to_real(v.tensor()->dtype) : v.tensor()->dtype);
     }
     for (int at : layout_.numbers)
       if (param(at).type == ParamType::Scalar && param(at).role == 'c' && !call_[at].is_none()) promotion.add(call_[at]);
@@ -235,6 +238,7 @@ class ScalarCall {
       case 'k':
       case 'm': return v.is_tensor() ? v.tensor()->dtype : number_dtype(v);
       case 'r': return to_real(compute_);
+      case 'z': return to_complex(compute_);
       default: return compute_;
     }
   }

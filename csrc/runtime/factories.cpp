@@ -218,15 +218,31 @@ void arange(const Call& c, Outputs& outputs) {
   give(outputs, std::move(t));
 }
 
+template <class T>
+constexpr bool is_complex_type = std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
+
+// What the steps between elements of T are computed in.
+template <class T>
+using StepType = std::conditional_t<is_complex_type<T>, T, std::conditional_t<std::is_same_v<T, double> || std::is_integral_v<T>, double, float>>;
+
+template <class T>
+T end_of_line(const Value& v) {
+  if constexpr (is_complex_type<T>)
+    return static_cast<T>(v.as_complex());
+  else
+    return static_cast<T>(v.as_double());
+}
+
 // The first half counts from the start, the second from the end, so that both ends are exact.
 template <class T, class F>
-void write_line(const TensorRef& t, double from, double to, F&& map) {
-  using Step = std::conditional_t<std::is_same_v<T, double> || std::is_integral_v<T>, double, float>;
+void write_line(const TensorRef& t, const Value& from, const Value& to, F&& map) {
+  using Step = StepType<T>;
   int64_t n = t->numel();
-  auto start = static_cast<Step>(from), end = static_cast<Step>(to);
-  Step step = n > 1 ? (end - start) / static_cast<Step>(n - 1) : Step{0};
+  auto start = static_cast<Step>(end_of_line<T>(from)), end = static_cast<Step>(end_of_line<T>(to));
+  auto number = [](int64_t i) { return static_cast<Step>(static_cast<double>(i)); };
+  Step step = n > 1 ? (end - start) / number(n - 1) : Step{0};
   write_elements<T>(t, [&](int64_t i) {
-    Step at = i < n / 2 ? start + step * static_cast<Step>(i) : end - step * static_cast<Step>(n - 1 - i);
+    Step at = i < n / 2 ? start + step * number(i) : end - step * number(n - 1 - i);
     return static_cast<T>(map(n == 1 ? start : at));
   });
 }
@@ -237,14 +253,10 @@ void line(const Call& c, Outputs& outputs, int options_at, F&& map) {
   FL_CHECK(steps >= 0, ErrorKind::Runtime, "number of steps must be non-negative");
   bool complex = c[0].tag() == Value::Tag::Complex || c[1].tag() == Value::Tag::Complex;
   TensorOptions options(c, options_at, complex ? to_complex(default_dtype()) : default_dtype());
-  FL_CHECK(!complex && !is_complex(options.dtype), ErrorKind::NotImplemented,
-           "linspace and logspace of complex numbers are not available");
   TensorRef t = options.empty(IntSpan(&steps, 1));
   if (!t->is_meta())
-    with_element_type(options.dtype, [&]<class T>(std::type_identity<T>) {
-      if constexpr (!std::is_same_v<T, std::complex<float>> && !std::is_same_v<T, std::complex<double>>)
-        write_line<T>(t, c[0].as_double(), c[1].as_double(), map);
-    });
+    with_element_type(options.dtype,
+                      [&]<class T>(std::type_identity<T>) { write_line<T>(t, c[0], c[1], map); });
   give(outputs, std::move(t));
 }
 
@@ -256,7 +268,12 @@ void linspace(const Call& c, Outputs& outputs) {
 // logspace(start, end, steps, base, <options>)
 void logspace(const Call& c, Outputs& outputs) {
   double base = c[3].as_double();
-  line(c, outputs, 4, [base](auto x) { return std::pow(base, static_cast<double>(x)); });
+  line(c, outputs, 4, [base]<class T>(T x) {
+    if constexpr (is_complex_type<T>)
+      return std::pow(static_cast<T>(base), x);
+    else
+      return std::pow(base, static_cast<double>(x));
+  });
 }
 
 // eye(n, m, <options>)

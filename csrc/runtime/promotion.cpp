@@ -90,8 +90,7 @@ void Promotion::Category::add(DType d) {
   set = true;
 }
 
-void Promotion::add(const Tensor& t) {
-  DType d = t.dtype;
+void Promotion::add(const Tensor& t, DType d) {
   if (t.wrapped_number) {
     if (is_complex(d)) d = to_complex(default_dtype());
     if (is_float(d)) d = default_dtype();

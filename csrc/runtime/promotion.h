@@ -14,7 +14,8 @@ DType number_dtype(const Value& number);
 // (bool < integer < float < complex).
 class Promotion {
  public:
-  void add(const Tensor& t);
+  void add(const Tensor& t) { add(t, t.dtype); }
+  void add(const Tensor& t, DType d);  // as if its dtype were d
   void add(const Value& number);
   bool empty() const { return !tensors_.set && !scalars_.set && !numbers_.set; }
   DType result() const;

@@ -1,4 +1,6 @@
 // Operators that draw random numbers. Dense tensors are filled in the order of their memory, as PyTorch does.
+#include <cmath>
+
 #include "core/element.h"
 #include "core/error.h"
 #include "runtime/copy.h"
@@ -30,15 +32,19 @@ void draw_into(Tensor* t, F&& fill) {
 }
 
 void check_floating(const Tensor& t, const char* what) {
-  FL_CHECK(is_float(t.dtype), ErrorKind::NotImplemented, "\"%s\" not implemented for '%s'", what, dtype_title(t.dtype));
+  FL_CHECK(is_differentiable(t.dtype), ErrorKind::NotImplemented, "\"%s\" not implemented for '%s'", what, dtype_title(t.dtype));
 }
 
+// Complex numbers are drawn as pairs.
+int64_t real_numbers(const Tensor& t) { return is_complex(t.dtype) ? 2 * t.numel() : t.numel(); }
+
 void fill_uniform_into(Tensor* t, double from, double to, Generator& g) {
-  draw_into(t, [&](void* p) { fill_uniform(g, p, t->numel(), t->dtype, from, to); });
+  draw_into(t, [&](void* p) { fill_uniform(g, p, real_numbers(*t), to_real(t->dtype), from, to); });
 }
 void fill_normal_into(Tensor* t, double mean, double std, Generator& g) {
   bool contiguous = t->is_contiguous();
-  draw_into(t, [&](void* p) { fill_normal(g, p, t->numel(), t->dtype, mean, std, contiguous); });
+  if (is_complex(t->dtype)) std /= std::sqrt(2.0);  // the variance is shared by both parts
+  draw_into(t, [&](void* p) { fill_normal(g, p, real_numbers(*t), to_real(t->dtype), mean, std, contiguous); });
 }
 
 // uniform_(self, from, to, generator)
@@ -67,7 +73,7 @@ void exponential(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double lambda = c[1].as_double();
   FL_CHECK(lambda > 0, ErrorKind::Runtime, "exponential_ expects lambda > 0.0, but found lambda=%g", lambda);
-  check_floating(*t, "exponential_cpu");
+  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"exponential_cpu\" not implemented for '%s'", dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_exponential(generator(c[2]), p, t->numel(), t->dtype, lambda); });
   give(outputs, TensorRef(t));
 }
@@ -95,7 +101,7 @@ void log_normal(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double std = c[2].as_double();
   FL_CHECK(std > 0, ErrorKind::Runtime, "log_normal_ expects std > 0.0, but found std=%g", std);
-  check_floating(*t, "log_normal_cpu");
+  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"log_normal_cpu\" not implemented for '%s'", dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_log_normal(generator(c[3]), p, t->numel(), t->dtype, c[1].as_double(), std); });
   give(outputs, TensorRef(t));
 }

@@ -474,7 +474,27 @@ void view_dtype(const Call& c, Outputs& outputs) {
                             : view_wider(t, d, static_cast<int64_t>(want / have)));
 }
 
-const RegisterNative natives[] = {{"view", view},
+// The tensor itself takes the layout of the view.
+template <ForwardFn fn>
+void in_place(const Call& c, Outputs& outputs) {
+  Tensor* self = c[0].tensor();
+  Outputs view;
+  fn(c, view);
+  Tensor& v = *view[0].tensor();
+  self->sizes = v.sizes;
+  self->strides = v.strides;
+  self->offset = v.offset;
+  self->refresh();
+  give(outputs, TensorRef(self));
+}
+
+const RegisterNative natives[] = {{"transpose_", in_place<transpose>},
+                                  {"t_", in_place<t_of_matrix>},
+                                  {"squeeze_", in_place<squeeze>},
+                                  {"squeeze_dims_", in_place<squeeze_dims>},
+                                  {"unsqueeze_", in_place<unsqueeze>},
+                                  {"as_strided_", in_place<as_strided>},
+                                  {"view", view},
                                   {"reshape", reshape},
                                   {"flatten", flatten},
                                   {"transpose", transpose},

@@ -4,14 +4,17 @@ import math
 
 from flambeau.ir import fn
 
-from .table import FLOATING, ORDERED, REAL, REAL_FLOATS, Composite, Scalar, op
+from .formula import is_one, times, title_of
+from .table import FLOATING, REAL, REAL_FLOATS, Composite, Scalar, op
 
 
-def _functional(name: str, parameters: str = "", in_place: bool = True) -> None:
+def _functional(name: str, parameters: str = "", check=None) -> None:
     """`nn.functional.<name>(input, ..., inplace=False)` over the operators `<name>` and `<name>_`."""
 
     def run(o, input, *args):
         *args, inplace = args
+        if check is not None:
+            check(*args)
         return getattr(o, f"{name}_" if inplace else name)(input, *args)
 
     flag = ", bool inplace=False"
@@ -34,6 +37,7 @@ def _activation(
     names: tuple[str, ...] = (),
     dtypes=REAL_FLOATS,
     error: str = "",
+    check=None,
 ) -> None:
     op(
         f"{name}(Tensor self{parameters}) -> Tensor",
@@ -48,7 +52,7 @@ def _activation(
         samples=("unary", -4, 4),
         doc=doc,
     )
-    _functional(name, parameters)
+    _functional(name, parameters, check)
 
 
 op(
@@ -80,6 +84,11 @@ def _hardtanh(x, low, high):
     return _between(x, low, high)
 
 
+def _check_bounds(low, high) -> None:
+    if low > high:
+        raise ValueError("min_val cannot be greater than max_val")
+
+
 _activation(
     "hardtanh",
     _hardtanh,
@@ -89,6 +98,7 @@ _activation(
     fold=("min_val", "max_val"),
     dtypes=REAL,
     error="hardtanh_cpu",
+    check=_check_bounds,
 )
 _activation("relu6", lambda x: _bounded(x, 0, 6), lambda np, x: np.clip(x, 0, 6), "min(max(x, 0), 6).", dtypes=REAL)
 _activation(
@@ -109,8 +119,7 @@ _activation(
 
 def _elu(x, alpha, scale, input_scale):
     negative = fn.expm1(x * input_scale) * alpha
-    negative = negative if scale == 1 else negative * scale
-    return fn.where(x <= 0, negative, x if scale == 1 else x * scale)
+    return fn.where(x <= 0, times(negative, scale), times(x, scale))
 
 
 _activation(
@@ -223,9 +232,9 @@ op(
 
 
 def _softplus(x, beta, threshold):
-    scaled = x if beta == 1 else x * beta
+    scaled = times(x, beta)
     smooth = fn.softplus(scaled)
-    return fn.where(scaled > threshold, x, smooth if beta == 1 else smooth / beta)
+    return fn.where(scaled > threshold, x, smooth if is_one(beta) else smooth / beta)
 
 
 op(
@@ -263,7 +272,7 @@ op(
 )
 op(
     "softshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
-    names=("nn.functional.softshrink",),
+    names=(),
     dtypes=REAL_FLOATS,
     dtype_error="\"softshrink_check\" not implemented for '{got}'",
     fold=("lambd",),
@@ -271,6 +280,22 @@ op(
     body=Scalar(_softshrink),
     ref=lambda np, x, lambd=0.5: np.sign(x) * np.maximum(np.abs(x) - lambd, 0),
     samples=("unary", -2, 2),
+    doc="x moved towards 0 by lambd.",
+)
+
+
+def _softshrink_functional(o, input, lambd):
+    if not 0 <= lambd:
+        raise RuntimeError(
+            f"lambda must be in range [0, 3.40282e+38] for input dtype {title_of(input.dtype)}, but found {lambd:g}"
+        )
+    return o.softshrink(input, lambd)
+
+
+op(
+    "softshrink.functional(Tensor input, float lambd=0.5) -> Tensor",
+    names=("nn.functional.softshrink",),
+    body=Composite(_softshrink_functional),
     doc="x moved towards 0 by lambd.",
 )
 op(
@@ -285,7 +310,6 @@ op(
 op(
     "softsign(Tensor self) -> Tensor",
     names=("nn.functional.softsign",),
-    dtypes=ORDERED,
     result="float",
     body=Scalar(lambda x: x / (fn.abs(x) + 1)),
     ref=lambda np, x: x / (1 + np.abs(x)),
@@ -332,6 +356,8 @@ op(
 
 
 def _rrelu(o, self, lower, upper, training, generator=None):
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     if not training:
         return o.leaky_relu(self, (lower + upper) / 2)
     noise = o.uniform_(o.empty_like(self), lower, upper, generator=generator)

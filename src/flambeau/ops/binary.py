@@ -5,7 +5,8 @@ import math
 from flambeau.ir import fn
 from flambeau.ir import types as t
 
-from .table import ANY, COMPLEX, INTEGERS, INTEGRAL, ORDERED, REAL, REAL_FLOATS, Composite, Scalar, op
+from .formula import times
+from .table import ANY, COMPLEX, FLOATING, INTEGERS, INTEGRAL, ORDERED, REAL, REAL_FLOATS, Composite, Scalar, op
 
 _BOTH = ("self", "other")
 
@@ -14,16 +15,12 @@ def _names(*names: str) -> tuple[str, ...]:
     return tuple(n for name in names for n in (name, f"Tensor.{name}"))
 
 
-def _scaled(x, alpha):
-    return x if alpha == 1 else x * alpha
-
-
 op(
     "add(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
     numbers=_BOTH,
     roles={"alpha": "a"},
     fold=("alpha",),
-    body=Scalar(lambda x, y, alpha: x + _scaled(y, alpha)),
+    body=Scalar(lambda x, y, alpha: x + times(y, alpha)),
     inplace=True,
     ref=lambda np, x, y, alpha=1: x + alpha * y,
     samples=("binary", -3, 3),
@@ -41,7 +38,7 @@ op(
     numbers=_BOTH,
     roles={"alpha": "a"},
     fold=("alpha",),
-    body=Scalar(lambda x, y, alpha: x - _scaled(y, alpha)),
+    body=Scalar(lambda x, y, alpha: x - times(y, alpha)),
     inplace=True,
     ref=lambda np, x, y, alpha=1: x - alpha * y,
     samples=("binary", -3, 3),
@@ -52,10 +49,10 @@ op(
     names=("rsub",),
     dtypes=REAL + COMPLEX,
     dtype_error=_NO_BOOL_SUB,
-    numbers=_BOTH,
+    numbers=("other",),
     roles={"alpha": "a"},
     fold=("alpha",),
-    body=Scalar(lambda x, y, alpha: y - _scaled(x, alpha)),
+    body=Scalar(lambda x, y, alpha: y - times(x, alpha)),
     ref=lambda np, x, y, alpha=1: y - alpha * x,
     samples=("binary", -3, 3),
     doc="other - alpha * self.",
@@ -159,7 +156,7 @@ op(
 op(
     "fmod(Tensor self, Tensor other) -> Tensor",
     dtypes=REAL,
-    numbers=_BOTH,
+    numbers=("other",),
     body=Scalar(fn.fmod),
     inplace=True,
     ref=lambda np, x, y: np.fmod(x, y),
@@ -241,7 +238,7 @@ def _float_power(o, self, exponent):
 
 op(
     "float_power(Tensor self, Tensor exponent) -> Tensor",
-    numbers=("self", "exponent"),
+    numbers=("exponent",),
     body=Composite(_float_power),
     ref=lambda np, x, y: np.power(x.astype(np.float64), y.astype(np.float64)),
     doc="self to the power exponent, in float64 (complex numbers in complex128).",
@@ -262,7 +259,7 @@ for _name, _body, _numpy, _aliases in (
         names=_names(_name, *_aliases),
         dtypes=ANY if _name in ("eq", "ne") else ORDERED,
         result="bool",
-        numbers=_BOTH,
+        numbers=("other",),
         body=Scalar(_body),
         inplace=True,
         differentiable=False,
@@ -384,7 +381,7 @@ op(
     dtypes=REAL_FLOATS[2:],
     body=Scalar(_next_after),
     inplace=True,
-    differentiable=False,
+    grad=lambda o, g, self, other: (o.sum_to_size(g, self.shape), o.zeros_like(other)),
     ref=lambda np, x, y: np.nextafter(x, y),
     samples=("binary", -3, 3),
     doc="The next number after self towards other.",
@@ -434,8 +431,19 @@ for _name, _log, _more in (("xlogy", fn.log, _names("xlogy")), ("xlog1py", fn.lo
     )
 
 
+def _log_add_exp_complex(x, y):
+    """By the real parts: the larger one is taken out."""
+    first = fn.real(x) >= fn.real(y)
+    top, rest = fn.where(first, x, y), fn.where(first, y, x)
+    infinite = fn.isinf(fn.real(top)) & fn.eq(fn.real(x), fn.real(y))
+    sum_ = fn.where(fn.real(top) > 0, fn.log(fn.exp(top) + fn.exp(rest)), rest)
+    return fn.where(infinite, sum_, top + fn.log1p(fn.exp(rest - top)))
+
+
 def _log_add_exp(exp_log1p):
     def body(x, y):
+        if t.is_complex(x.dtype):
+            return _log_add_exp_complex(x, y)
         top = fn.maximum(x, y)
         infinite = fn.isinf(x) & fn.eq(x, y)
         gap = fn.where(infinite, fn.const(0, x.dtype), fn.abs(x - y))
@@ -450,7 +458,7 @@ for _name, _tail, _numpy in (
 ):
     op(
         f"{_name}(Tensor self, Tensor other) -> Tensor",
-        dtypes=REAL_FLOATS,
+        dtypes=FLOATING if _name == "logaddexp" else REAL_FLOATS,
         body=Scalar(_log_add_exp(_tail)),
         ref=(lambda f: lambda np, x, y: getattr(np, f)(x, y))(_numpy),
         samples=("binary", -3, 3),
@@ -497,7 +505,8 @@ op(
     dtype_error="RuntimeError: torch.frexp() only supports floating-point dtypes",
     result=("promote", "int32"),
     body=Scalar(_frexp),
-    differentiable=False,
+    grad=lambda o, g, self: (o.div(g[0], o.pow(2.0, o.saved.output(1))),),
+    saves=("o1",),
     ref=lambda np, x: np.frexp(x),
     samples=("unary", -3, 3),
     doc="mantissa in [0.5, 1) and exponent with self = mantissa * 2^exponent.",

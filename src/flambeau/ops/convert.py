@@ -115,7 +115,7 @@ op(
 op(
     "fill.Scalar(Tensor self, Scalar value) -> Tensor",
     names=("fill",),
-    body=Composite(lambda o, self, value: o.fill_(o.empty_like(self), value)),
+    body=Composite(lambda o, self, value: o.fill_(o.clone(self), value)),
     doc="A tensor like self with one number everywhere.",
 )
 op(

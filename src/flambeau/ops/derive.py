@@ -115,7 +115,7 @@ def _operands(entry: Entry, attributes: str, n_results: int, plan: Backward) -> 
         if s[0] == "i":
             role = entry.roles.get(present[k].name, "c")
         else:
-            role = "r" if rules[k] == "real" else "c"
+            role = {"real": "r", "real_float": "r", "complex": "z"}.get(rules[k], "c")
         if role != "c":
             roles[s] = role
     return names, roles

@@ -1,5 +1,6 @@
 """Indexing with tensors: x[i, :, j], x[mask], and writing through them."""
 
+from .formula import title_of
 from .launch import Launch, product
 from .table import Composite, Loop, op
 
@@ -126,7 +127,7 @@ def _put_plan(o, self, indices, values, accumulate=False):
     if values.dtype is not self.dtype:
         raise RuntimeError(
             "Index put requires the source and destination dtypes match, got "
-            f"{_kind(self.dtype)} for the destination and {_kind(values.dtype)} for the source."
+            f"{title_of(self.dtype)} for the destination and {title_of(values.dtype)} for the source."
         )
     shape = tuple(tensors[0].shape)
     slots = [self.shape[d] for d in rest]
@@ -157,19 +158,6 @@ def _put_plan(o, self, indices, values, accumulate=False):
         _put_program,
         (len(used), bool(accumulate)),
     )
-
-
-def _kind(dtype) -> str:
-    names = {
-        "float32": "Float",
-        "float64": "Double",
-        "int64": "Long",
-        "int32": "Int",
-        "bool": "Bool",
-        "float16": "Half",
-    }
-    name = str(dtype).rpartition(".")[2]
-    return names.get(name, name)
 
 
 op(

@@ -32,13 +32,11 @@ class Operators:
     """The namespace `o` that composites and gradients receive: every operator by its base name."""
 
     def __getattr__(self, name: str) -> Any:
-        value = _parts.get(name)
-        if value is None or isinstance(getattr(_core, name, None), _core.dtype):  # float is a dtype and a method
-            if name.startswith("__"):
-                raise AttributeError(name)
-            value = getattr(_core, name)
-        else:
+        value = getattr(_core, name, None)
+        if name in _parts and not isinstance(value, _core.dtype):  # `float` is a dtype, and a method of tensors
             value = function(name)
+        if value is None:
+            raise AttributeError(f"there is no operator {name!r}")
         self.__dict__[name] = value
         return value
 

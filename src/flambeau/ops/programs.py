@@ -35,7 +35,7 @@ def attribute_value(text: str, kind: str) -> Any:
 
 
 def role_of(entry: Entry, p: Param) -> str:
-    """c: in the compute dtype; r: its real counterpart; k, m: its own dtype."""
+    """c: in the compute dtype; r, z: its real, complex counterpart; k, m: its own dtype."""
     return entry.roles.get(p.name, "c")[0]
 
 
@@ -58,8 +58,13 @@ def canonical_dtypes(entry: Entry, absent: frozenset[str], dtype: str) -> tuple[
     for p in params:
         if p.is_tensor and p.name not in absent:
             own = entry.roles.get(p.name, "c")
-            ins.append(dtype if own == "c" else t.real_of(dtype) if own == "r" else own[2:] or "b1")
+            ins.append(_operand_dtype(own, dtype))
     return (*outs, *ins)
+
+
+def _operand_dtype(role: str, dtype: str) -> str:
+    by_role = {"c": dtype, "r": t.real_of(dtype), "z": t.complex_of(dtype)}
+    return by_role.get(role) or role[2:] or "b1"
 
 
 def _result_dtype(rule: str, dtype: str) -> str:

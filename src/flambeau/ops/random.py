@@ -3,6 +3,7 @@
 from flambeau.ir import fn
 
 from .creation import OPTIONS, factory
+from .formula import title_of
 from .table import ANY, FLOATING, Composite, Native, Scalar, op
 
 _GENERATOR = "Generator? generator=None"
@@ -163,7 +164,7 @@ def _check_weights(o, weights, samples, replacement) -> None:
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if not weights.dtype.is_floating_point:
         raise RuntimeError(
-            f"multinomial only supports floating-point dtypes for input, got: {o.dtype_title(weights.dtype)}"
+            f"multinomial only supports floating-point dtypes for input, got: {title_of(weights.dtype)}"
         )
     if samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")

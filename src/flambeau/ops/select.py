@@ -1,11 +1,13 @@
 """Elementwise operators that choose and blend: where, clamp, masked_fill, lerp, addcmul, nan_to_num, isclose."""
 
 import math
+import sys
 
 from flambeau.ir import fn
 from flambeau.ir import types as t
 
-from .table import COMPLEX, FLOATING, NUMERIC, ORDERED, REAL, Composite, Scalar, op
+from .formula import times
+from .table import FLOATING, ORDERED, Composite, Scalar, op
 
 op(
     "where(Tensor condition, Tensor self, Tensor other) -> Tensor",
@@ -103,7 +105,7 @@ op(
     "addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
     fold=("value",),
     roles={"value": "a"},
-    body=Scalar(lambda x, a, b, value: x + (a * b if value == 1 else value * a * b)),
+    body=Scalar(lambda x, a, b, value: x + times(a, value) * b),
     inplace=True,
     ref=lambda np, x, a, b, value=1: x + value * a * b,
     samples=("ternary", -2, 2),
@@ -119,7 +121,7 @@ op(
     "dtypes.",
     fold=("value",),
     roles={"value": "a"},
-    body=Scalar(lambda x, a, b, value: x + (a / b if value == 1 else value * (a / b))),
+    body=Scalar(lambda x, a, b, value: x + times(a / b, value)),
     inplace=True,
     ref=lambda np, x, a, b, value=1: x + value * a / b,
     samples=("ternary", 0.5, 2),
@@ -143,9 +145,17 @@ op(
 )
 
 
+_LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": float.fromhex("0x1.fep127"),
+    "float32": float.fromhex("0x1.fffffep127"),
+    "float64": sys.float_info.max,
+}
+
+
 def _limits(o, self, nan, posinf, neginf) -> tuple[float, float, float]:
     dtype = self.dtype.to_real()
-    largest = o.finfo(dtype).max if dtype.is_floating_point else 0.0
+    largest = _LARGEST.get(str(dtype).rpartition(".")[2], 0.0)
     return nan or 0.0, largest if posinf is None else posinf, -largest if neginf is None else neginf
 
 
@@ -179,6 +189,8 @@ op(
 
 
 def _is_close(x, y, rtol, atol, equal_nan):
+    if x.dtype == "b1":
+        x, y = fn.cast(x, "i64"), fn.cast(y, "i64")
     rtol, atol = fn.cast(rtol, "f64"), fn.cast(atol, "f64")
     gap, size = fn.cast(fn.abs(x - y), "f64"), fn.cast(fn.abs(y), "f64")
     close = fn.eq(x, y) | (fn.isfinite(x) & fn.isfinite(y) & (gap <= atol + rtol * size))
@@ -187,7 +199,6 @@ def _is_close(x, y, rtol, atol, equal_nan):
 
 op(
     "isclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
-    dtypes=tuple(d for d in NUMERIC if d in REAL or d in COMPLEX),
     result="bool",
     body=Scalar(_is_close),
     differentiable=False,

@@ -198,8 +198,8 @@ def op(
         result: dtype of the result after promotion: promote, float (integers give the default dtype), bool, real,
             real_float, complex, input, int32, int64; a tuple where outputs differ.
         numbers: operands for which a Python number may stand.
-        roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart, m
-            must be bool; numbers take part in promotion (c), or not (k), or must not be of a higher kind (a).
+        roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart, z
+            the complex one, m must be bool; numbers take part in promotion (c), or not (k), or must not be of a higher kind (a).
         static: int parameters that choose code. Strings, bools and dtypes always do.
         fold: numbers that become constants of the body where they have their default.
         inplace: makes the in-place form; a sequence gives names for it beside the method's.

@@ -374,3 +374,15 @@ op(
     ref=lambda np, n, x: np.special.polygamma(n, x),
     doc="The n-th derivative of digamma.",
 )
+op(
+    "polygamma.method(Tensor self, int n) -> Tensor",
+    names=("Tensor.polygamma",),
+    body=Composite(lambda o, self, n: o.polygamma(n, self)),
+    doc="The n-th derivative of digamma.",
+)
+op(
+    "polygamma_(Tensor(a!) self, int n) -> Tensor(a!)",
+    names=("Tensor.polygamma_",),
+    body=Composite(lambda o, self, n: self.copy_(o.polygamma(n, self))),
+    doc="The n-th derivative of digamma, written to self.",
+)

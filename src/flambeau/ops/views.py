@@ -113,13 +113,22 @@ _view("unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)", 
 # ---- several views at once
 
 
-_view("unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]", "unbind", lambda o, g, self, dim: (o.stack(g, dim),),
+def _list(g) -> list:
+    """Gradients of a list of results; that of a list of one stands alone."""
+    return list(g) if isinstance(g, tuple | list) else [g]
+
+
+def _joined(o, g, dim):
+    return o.cat(_list(g), dim)
+
+
+_view("unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]", "unbind", lambda o, g, self, dim: (o.stack(_list(g), dim),),
       "The slices of a dimension.", _both("unbind"))  # fmt: skip
 _view("split.Tensor(Tensor(a) self, int split_size, int dim=0) -> Tensor(a)[]", "split",
-      lambda o, g, self, split_size, dim: (o.cat(g, dim),), "Parts of split_size positions; the last may be shorter.",
+      lambda o, g, self, split_size, dim: (_joined(o, g, dim),), "Parts of split_size positions; the last may be shorter.",
       _both("split"))  # fmt: skip
 _view("split_with_sizes(Tensor(a) self, int[] split_sizes, int dim=0) -> Tensor(a)[]", "split_with_sizes",
-      lambda o, g, self, split_sizes, dim: (o.cat(g, dim),), "Parts of the sizes given.",
+      lambda o, g, self, split_sizes, dim: (_joined(o, g, dim),), "Parts of the sizes given.",
       (*_both("split_with_sizes"), *_both("split")))  # fmt: skip
 
 
@@ -323,7 +332,13 @@ op(
 )
 
 
-def _broadcast_tensors(o, tensors):
+def _broadcast_shapes(o, *shapes):
+    return o.Size(broadcast_shape([(s,) if isinstance(s, int) else s for s in shapes]))
+
+
+def _broadcast_tensors(o, *tensors):
+    if len(tensors) == 1 and isinstance(tensors[0], tuple | list):
+        tensors = tensors[0]
     shape = broadcast_shape([t.shape for t in tensors])
     return [t if tuple(t.shape) == shape else o.expand(t, shape) for t in tensors]
 
@@ -345,11 +360,37 @@ def broadcast_shape(shapes) -> tuple[int, ...]:
 
 
 op(
-    "broadcast_tensors.list(Tensor[] tensors) -> Tensor[]",
-    names=(),
-    body=Composite(_broadcast_tensors),
+    "broadcast_tensors(Any tensors) -> Any",
+    names=("broadcast_tensors",),
+    body=Composite(_broadcast_tensors, raw=True),
     doc="Tensors expanded to the one size that they broadcast to.",
 )
+op(
+    "broadcast_shapes(Any shapes) -> Any",
+    names=("broadcast_shapes",),
+    body=Composite(_broadcast_shapes, raw=True),
+    doc="The size that sizes broadcast to.",
+)
+
+# ---- self becomes the view
+
+
+def _in_place(signature: str, native: str, grad) -> None:
+    name = signature.split("(")[0]
+    op(signature, names=(f"Tensor.{name}",), dtypes=ANY, body=Native(native), grad=grad,
+       doc=f"`{name[:-1]}`, of which self becomes the view.")  # fmt: skip
+
+
+for _name in ("transpose_", "swapaxes_", "swapdims_"):
+    _in_place(f"{_name}(Tensor(a!) self, int dim0, int dim1) -> Tensor(a!)", "transpose_",
+              lambda o, g, self, dim0, dim1: (o.transpose(g, dim0, dim1),))  # fmt: skip
+_in_place("t_(Tensor(a!) self) -> Tensor(a!)", "t_", lambda o, g, self: (o.t(g),))
+_in_place("squeeze_(Tensor(a!) self) -> Tensor(a!)", "squeeze_", _reshaped)
+op("squeeze_.dims(Tensor(a!) self, int[1] dim) -> Tensor(a!)", names=("Tensor.squeeze_",), dtypes=ANY,
+   body=Native("squeeze_dims_"), grad=_reshaped, doc="`squeeze`, of which self becomes the view.")  # fmt: skip
+_in_place("unsqueeze_(Tensor(a!) self, int dim) -> Tensor(a!)", "unsqueeze_", _reshaped)
+_in_place("as_strided_(Tensor(a!) self, int[] size, int[] stride, int? storage_offset=None) -> Tensor(a!)", "as_strided_",
+          lambda o, g, self, size, stride, storage_offset: (o.as_strided_backward(g, self, size, stride, storage_offset),))  # fmt: skip
 
 # ---- complex numbers
 
