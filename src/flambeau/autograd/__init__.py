@@ -20,6 +20,7 @@ from flambeau.autograd.grad_mode import (
 )
 from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from flambeau.autograd.handles import RemovableHandle
+from flambeau.ops.names import operators as ops
 
 __all__ = [
     "Function",
@@ -55,7 +56,7 @@ class Variable(metaclass=_VariableMeta):
     """What tensors with gradients once were. `Variable(tensor)` gives a tensor over the same elements."""
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = False, volatile: bool = False) -> Tensor:
-        tensor = _core.empty(0) if data is None else data.detach()
+        tensor = ops.empty(0) if data is None else data.detach()
         return tensor.requires_grad_(requires_grad and not volatile)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from flambeau import _core
 from flambeau._core import Tensor
+from flambeau.ops.names import operators as ops
 
 __all__ = ["backward", "grad"]
 
@@ -104,7 +105,7 @@ def grad(
     )
     if materialize_grads:
         grads = tuple(
-            _core.zeros_like(x, requires_grad=create_graph) if g is None else g
+            ops.zeros_like(x, requires_grad=create_graph) if g is None else g
             for g, x in zip(grads, wanted, strict=True)
         )
     return grads
@@ -123,5 +124,5 @@ def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_un
             grad(roots, inputs, row, keep or i + 1 < count, create_graph, False, allow_unused, materialize_grads)
         )
     return tuple(
-        None if any(r[k] is None for r in rows) else _core.stack([r[k] for r in rows]) for k in range(len(rows[0]))
+        None if any(r[k] is None for r in rows) else ops.stack([r[k] for r in rows]) for k in range(len(rows[0]))
     )

@@ -6,6 +6,7 @@ from typing import Any
 from flambeau import _core
 from flambeau._core import Tensor
 from flambeau.autograd.differentiate import grad
+from flambeau.ops.names import operators as ops
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -47,7 +48,7 @@ def _grads(outputs, inputs, vectors, create_graph, strict, what) -> tuple[Tensor
             f"differentiable manner from the input when running in strict mode."
         )
     if not live:
-        return tuple(_core.zeros_like(x) for x in inputs)
+        return tuple(ops.zeros_like(x) for x in inputs)
     got = grad([o for o, _ in live], inputs, [v for _, v in live], True, create_graph, allow_unused=True)
     for i, g in enumerate(got):
         if g is None and strict:
@@ -55,14 +56,14 @@ def _grads(outputs, inputs, vectors, create_graph, strict, what) -> tuple[Tensor
                 f"The output of the user-provided function is independent of input {i}. This is not allowed in strict "
                 f"mode{what}."
             )
-    return tuple(_core.zeros_like(x) if g is None else g for g, x in zip(got, inputs, strict=True))
+    return tuple(ops.zeros_like(x) if g is None else g for g, x in zip(got, inputs, strict=True))
 
 
 def _vectors(v: Any, like: Sequence[Tensor], what: str) -> tuple[Tensor, ...]:
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
             raise RuntimeError(f"The vector v can only be None if the {what} is a single Tensor with one element.")
-        return tuple(_core.ones_like(x) for x in like)
+        return tuple(ops.ones_like(x) for x in like)
     vectors = tuple(v) if isinstance(v, list | tuple) else (v,)
     if len(vectors) != len(like):
         raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(vectors)}.")
@@ -120,7 +121,7 @@ def jvp(
     given = _differentiable(given, create_graph)
     vectors = _vectors(v, given, "input to the user-provided function")
     out_tuple, outputs = _call(func, given, "jvp")
-    dummies = tuple(_core.zeros_like(o).requires_grad_() for o in outputs)
+    dummies = tuple(ops.zeros_like(o).requires_grad_() for o in outputs)
     with _core.enable_grad():
         products = _grads(outputs, given, dummies, True, strict, "")
     tangents = _grads(products, dummies, vectors, create_graph, False, "")
@@ -159,14 +160,14 @@ def jacobian(
 
 def _rows(output: Tensor, inputs: Sequence[Tensor], create_graph: bool, strict: bool) -> tuple[Tensor, ...]:
     if output.numel() == 0:
-        return tuple(_core.zeros((*output.shape, *x.shape), dtype=x.dtype) for x in inputs)
+        return tuple(ops.zeros((*output.shape, *x.shape), dtype=x.dtype) for x in inputs)
     flat = output.reshape(-1)
     rows = [
-        _grads((flat[j],), inputs, (_core.ones_like(flat[j]),), create_graph, strict, "") for j in range(flat.numel())
+        _grads((flat[j],), inputs, (ops.ones_like(flat[j]),), create_graph, strict, "") for j in range(flat.numel())
     ]
     columns = zip(*rows, strict=True)
     blocks = tuple(
-        _core.stack(column).reshape((*output.shape, *x.shape)) for column, x in zip(columns, inputs, strict=True)
+        ops.stack(column).reshape((*output.shape, *x.shape)) for column, x in zip(columns, inputs, strict=True)
     )
     return blocks if create_graph else tuple(b.detach() for b in blocks)
 
@@ -222,7 +223,7 @@ def vhp(
     vectors = _vectors(v, given, "input to the user-provided function")
     with _core.enable_grad():
         output = _scalar(func, "vhp")(*given)
-        first = _grads((output,), given, (_core.ones_like(output),), True, strict, "")
+        first = _grads((output,), given, (ops.ones_like(output),), True, strict, "")
     products = _grads(first, given, vectors, create_graph, strict, "")
     return _result(False, (output,), create_graph), _result(is_tuple, products, create_graph)
 

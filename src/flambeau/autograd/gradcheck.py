@@ -7,6 +7,7 @@ from typing import Any
 from flambeau import _core
 from flambeau._core import Tensor
 from flambeau.autograd.differentiate import grad
+from flambeau.ops.names import operators as ops
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
@@ -224,7 +225,7 @@ def gradcheck(
 
 
 def _random_like(output: Tensor) -> Tensor:
-    values = _core.randn(output.shape, dtype=output.dtype, device=output.device)
+    values = ops.randn(output.shape, dtype=output.dtype, device=output.device)
     return values.requires_grad_()
 
 
@@ -262,8 +263,7 @@ def gradgradcheck(
         seeds = tuple(_random_like(o) for o in outputs)
         if gen_non_contig_grad_outputs:
             seeds = tuple(
-                _core.stack([g.detach(), g.detach()], -1).select(-1, 0).requires_grad_() if g.dim() else g
-                for g in seeds
+                ops.stack([g.detach(), g.detach()], -1).select(-1, 0).requires_grad_() if g.dim() else g for g in seeds
             )
     else:
         seeds = _as_tuple(grad_outputs)
