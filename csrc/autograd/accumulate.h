@@ -1,6 +1,7 @@
 // The end of the tape: gradients become a leaf's .grad.
 #pragma once
 #include "autograd/node.h"
+#include "core/object_cache.h"
 
 namespace fl {
 
@@ -12,6 +13,9 @@ class AccumulateGrad final : public Node {
   std::string name() const override { return "AccumulateGrad"; }
   GradHook* leaf_hooks() const override;
   Tensor* variable() const { return variable_.get(); }
+
+  static void* operator new(size_t) { return ObjectCache<AccumulateGrad>::take(); }
+  static void operator delete(void* p) { ObjectCache<AccumulateGrad>::give(p); }
 
  private:
   TensorRef variable_;

@@ -58,7 +58,7 @@ void OpRef::call(std::initializer_list<Value> args, Outputs& outputs) const {
     ++i;
   }
   for (; i < n; ++i) values[i] = overload_->params[i].default_value;
-  dispatch(Call{overload_, values.data()}, outputs);
+  dispatch_step(Call{overload_, values.data()}, outputs);
 }
 
 TensorRef OpRef::operator()(std::initializer_list<Value> args) const {

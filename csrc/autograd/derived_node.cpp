@@ -60,7 +60,7 @@ void DerivedNode::run_derived(const Grads& grads, Outputs& outputs) {
       case DerivedPlan::Arg::From::Param: args.push_back(params_[param++]); break;
     }
   }
-  dispatch(Call{plan_.plan->derived->overloads[0].get(), args.data()}, outputs);
+  dispatch_step(Call{plan_.plan->derived->overloads[0].get(), args.data()}, outputs);
 }
 
 Grads DerivedNode::apply(Grads grads) {

@@ -100,16 +100,24 @@ void run_in_place(const Call& call, const OverloadTape& info, bool records, Outp
   if (info.out_form) return run_out_form(call, records, t, outputs);
   check_in_place(t, records, o.name.c_str());
   if (o.op->kind != BodyKind::Native) check_no_overlap(t);
-  Ref<RecordedNode> node;
-  if (records) node = record(call, Outputs{self});
+  if (!records) {
+    run_forward(call, outputs);
+    return changed(call, t);
+  }
+  const Outputs result{self};
+  Ref<RecordedNode> node = record(call, result);
   run_forward(call, outputs);
   changed(call, t);
-  if (!node) return;
-  node->finish(call, info, Outputs{self});
+  node->finish(call, info, result);
   rebase_history(t, node);
 }
 
 }  // namespace
+
+void dispatch_step(const Call& call, Outputs& outputs) {
+  if (GradMode::enabled || GradMode::inference || call.overload->mutated >= 0) return dispatch(call, outputs);
+  call.op().forward(call, outputs);
+}
 
 void dispatch(const Call& call, Outputs& outputs) {
   Op& op = call.op();

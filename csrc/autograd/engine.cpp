@@ -10,7 +10,10 @@ namespace fl {
 
 namespace {
 
+using Edges = SmallList<Edge, 2>;
+
 struct Task {
+  explicit Task(Node* n) : node(n) {}
   Node* node;
   uint32_t waits = 0;       // edges over which gradients are still to come
   bool runs = true;         // false: nothing that is asked for lies behind it
@@ -64,10 +67,8 @@ class TaskIndex {
 
 class Run {
  public:
-  Run(const std::vector<Edge>& roots, bool retain_graph, const std::vector<Edge>& captures)
+  Run(const Edges& roots, bool retain_graph, const Edges& captures)
       : roots_(roots), captures_(captures), retain_graph_(retain_graph), captured_(captures.size()) {
-    tasks_.reserve(16);
-    ready_.reserve(16);
     discover();
     if (!captures.empty()) prune();
     count();
@@ -88,8 +89,7 @@ class Run {
     if (i != TaskIndex::kAbsent) return i;
     i = static_cast<uint32_t>(tasks_.size());
     index_.insert(node, i);
-    tasks_.push_back({});
-    tasks_.back().node = node;
+    tasks_.push_back(Task(node));
     return i;
   }
 
@@ -225,13 +225,13 @@ class Run {
     return results;
   }
 
-  const std::vector<Edge>& roots_;
-  const std::vector<Edge>& captures_;
+  const Edges& roots_;
+  const Edges& captures_;
   const bool retain_graph_;
   uint32_t n_roots_ = 0;
-  std::vector<Task> tasks_;
+  SmallList<Task, 8> tasks_;
   TaskIndex index_;
-  std::vector<uint32_t> ready_;
+  SmallList<uint32_t, 8> ready_;
   Grads captured_;
 };
 
@@ -260,8 +260,8 @@ TensorRef checked_seed(Tensor* root, TensorRef seed, size_t i) {
   return seed;
 }
 
-std::vector<Edge> capture_edges(const std::vector<TensorRef>& inputs) {
-  std::vector<Edge> edges;
+Edges capture_edges(const std::vector<TensorRef>& inputs) {
+  Edges edges;
   for (const TensorRef& t : inputs) {
     FL_CHECK(requires_grad(t.get()), ErrorKind::Runtime, "One of the differentiated Tensors does not require grad");
     edges.push_back(gradient_edge(t.get()));
@@ -273,14 +273,14 @@ std::vector<Edge> capture_edges(const std::vector<TensorRef>& inputs) {
 
 Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain_graph, bool create_graph,
                    const std::vector<TensorRef>& inputs, bool allow_unused, bool accumulate) {
-  std::vector<Edge> edges;
+  Edges edges;
   edges.reserve(roots.size());
   seeds.resize(roots.size());
   for (size_t i = 0; i < roots.size(); ++i) {
     edges.push_back(root_edge(roots[i].get(), i));
     seeds[i] = checked_seed(roots[i].get(), std::move(seeds[i]), i);
   }
-  std::vector<Edge> captures = capture_edges(inputs);
+  Edges captures = capture_edges(inputs);
   if (edges.empty()) return Grads(inputs.size());
   GradGuard mode(create_graph);
   Grads grads = Run(edges, retain_graph, captures).execute(std::move(seeds));

@@ -1,6 +1,7 @@
 // What autograd keeps of a tensor, and what Tensor's properties and methods do with it.
 #pragma once
 #include "autograd/node.h"
+#include "core/object_cache.h"
 
 namespace fl {
 
@@ -13,6 +14,9 @@ struct ViewInfo {
   TensorRef base;
   uint32_t version;  // of the storage when grad_fn was last valid
   ViewOrigin origin;
+
+  static void* operator new(size_t) { return ObjectCache<ViewInfo>::take(); }
+  static void operator delete(void* p) { ObjectCache<ViewInfo>::give(p); }
 };
 
 struct GradMeta final : GradMetaBase {
@@ -27,6 +31,9 @@ struct GradMeta final : GradMetaBase {
   std::unique_ptr<ViewInfo> view;
   uint32_t output_nr = 0;
   bool retains_grad = false;
+
+  static void* operator new(size_t) { return ObjectCache<GradMeta>::take(); }
+  static void operator delete(void* p) { ObjectCache<GradMeta>::give(p); }
 };
 
 GradMeta& grad_meta(Tensor* t);  // made where there is none

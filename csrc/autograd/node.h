@@ -97,6 +97,8 @@ void set_history(Tensor* t, const Ref<Node>& node, uint32_t output_nr);
 // needs a gradient; handles in-place (version, rebase of views) and view bookkeeping. The single entry for C++ callers
 // (bind, gradient programs, composites).
 void dispatch(const Call& call, Outputs& outputs);
+// The same for steps of gradients: where nothing is recorded, views are not marked either.
+void dispatch_step(const Call& call, Outputs& outputs);
 
 // Runs backward from roots. `inputs` empty: accumulate into the leaves' .grad; otherwise returns the gradients of inputs
 // (null: not used), or, with `accumulate`, adds them to the inputs' .grad. A seed may be null for a scalar root.

@@ -47,11 +47,13 @@ struct GradProgram {
   int n_slots = 0;
 };
 
+using Needs = SmallList<bool, 8>;  // by tensor argument, lists flattened
+
 // Set by bind. `attributes`: as in the kernel's key (full_attributes); `needs`: bit i for the i-th Tensor operand. Null: the
 // operator has no gradient.
 extern BackwardPlan* (*backward_planner)(Op&, const std::string& attributes, bool complex, uint32_t needs);
 // Traces the hand-written gradient for this kind of call. `by_value` names the int and float parameters (bits) that the
 // function looked at: their values become part of the key. Null: the operator has no gradient.
-extern GradProgram* (*program_tracer)(const Call&, const Outputs&, const std::vector<bool>& needs, uint64_t& by_value);
+extern GradProgram* (*program_tracer)(const Call&, const Outputs&, const Needs& needs, uint64_t& by_value);
 
 }  // namespace fl

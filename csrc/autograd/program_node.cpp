@@ -50,7 +50,7 @@ Value binary(Source::Kind kind, const Value& a, const Value& b) {
 }  // namespace
 
 ProgramNode::ProgramNode(Op& op, const Call& call, const OverloadTape& info, const GradProgram& program,
-                         const std::vector<bool>& needs)
+                         const Needs& needs)
     : RecordedNode(op, call, info), program_(program), n_params_(static_cast<int>(call.overload->params.size())) {
   saved_.resize(program.kept.size());
   for (size_t i = 0; i < program.kept.size(); ++i) {
@@ -105,7 +105,7 @@ void ProgramNode::run(Slots& slots) {
     for (const Source& source : step.args) args.push_back(read(source, slots));
     for (int slot : step.drops) slots[static_cast<size_t>(slot)] = Value();
     outputs.clear();
-    dispatch(Call{step.overload, args.data()}, outputs);
+    dispatch_step(Call{step.overload, args.data()}, outputs);
     for (size_t i = 0; i < outputs.size(); ++i)
       slots[static_cast<size_t>(step.first_slot) + i] = std::move(outputs[i]);
   }

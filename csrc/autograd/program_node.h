@@ -7,7 +7,7 @@ namespace fl {
 class ProgramNode final : public RecordedNode {
  public:
   ProgramNode(Op& op, const Call& call, const OverloadTape& info, const GradProgram& program,
-              const std::vector<bool>& needs);
+              const Needs& needs);
   void finish(const Call& call, const OverloadTape& info, const Outputs& outputs) override;
   Grads apply(Grads grads) override;
   void release_saved() override;
@@ -35,8 +35,8 @@ class ProgramNode final : public RecordedNode {
   const GradProgram& program_;
   int n_params_;
   SmallList<Saved, 3> saved_;
-  std::vector<Info> infos_;
-  std::vector<TensorInfo> inputs_;  // by flattened tensor argument; what needs no gradient has no sizes
+  SmallList<Info, 2> infos_;
+  SmallList<TensorInfo, 3> inputs_;  // by flattened tensor argument; what needs no gradient has no sizes
 };
 
 }  // namespace fl

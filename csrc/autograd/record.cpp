@@ -1,6 +1,7 @@
 #include "autograd/record.h"
 
 #include <bit>
+#include <cstring>
 
 #include "autograd/accumulate.h"
 #include "autograd/derived_node.h"
@@ -13,7 +14,7 @@
 namespace fl {
 
 BackwardPlan* (*backward_planner)(Op&, const std::string&, bool, uint32_t) = nullptr;
-GradProgram* (*program_tracer)(const Call&, const Outputs&, const std::vector<bool>&, uint64_t&) = nullptr;
+GradProgram* (*program_tracer)(const Call&, const Outputs&, const Needs&, uint64_t&) = nullptr;
 
 namespace {
 
@@ -24,9 +25,11 @@ struct PlanEntry {
   DerivedPlan plan;
 };
 
+using ProgramKey = SmallList<char, 112>;
+
 struct ProgramEntry {
   const Overload* overload;
-  std::string key;
+  ProgramKey key;
   GradProgram* program;
 };
 
@@ -109,46 +112,57 @@ const DerivedPlan& find_plan(Tape& tape, const Call& call, const OverloadTape& i
   return tape.plans.back()->plan;
 }
 
-void put(std::string& key, int64_t v) {
-  key.append(reinterpret_cast<const char*>(&v), sizeof v);
+void put(ProgramKey& key, int64_t v) {
+  for (size_t i = 0; i < sizeof v; ++i) key.push_back(static_cast<char>(v >> 8 * i));
 }
 
-void put_tensor(std::string& key, const Tensor* t, bool need) {
-  if (!t) {
-    key += '-';
-    return;
-  }
-  key += need ? '+' : '.';
-  key += static_cast<char>(t->dtype);
-  key += static_cast<char>(t->dim());
+void put_tensor(ProgramKey& key, const Tensor* t, bool need) {
+  if (!t) return key.push_back('-');
+  key.push_back(need ? '+' : '.');
+  key.push_back(static_cast<char>(t->dtype));
+  key.push_back(static_cast<char>(t->dim()));
 }
 
-void put_value(std::string& key, const Value& v, bool by_value) {
+void put_value(ProgramKey& key, const Value& v, bool by_value) {
   using Tag = Value::Tag;
   switch (v.tag()) {
     case Tag::Int: case Tag::Float:
-      if (by_value) v.tag() == Tag::Int ? put(key, v.as_int()) : put(key, std::bit_cast<int64_t>(v.as_double()));
+      if (by_value) put(key, v.tag() == Tag::Int ? v.as_int() : std::bit_cast<int64_t>(v.as_double()));
       break;
     case Tag::Ints:
       put(key, static_cast<int64_t>(v.ints().size()));
       if (by_value)
         for (int64_t i : v.ints()) put(key, i);
       break;
-    case Tag::Floats: put(key, static_cast<int64_t>(v.floats().size())); break;
-    case Tag::Str: key += v.str() + '\0'; break;
-    case Tag::Complex: case Tag::Object: case Tag::None: case Tag::Layout: break;
+    case Tag::Floats:
+      put(key, static_cast<int64_t>(v.floats().size()));
+      if (by_value)
+        for (double d : v.floats()) put(key, std::bit_cast<int64_t>(d));
+      break;
+    case Tag::Complex:
+      put(key, std::bit_cast<int64_t>(v.as_complex().real()));
+      put(key, std::bit_cast<int64_t>(v.as_complex().imag()));
+      break;
+    case Tag::Str:
+      for (char c : v.str()) key.push_back(c);
+      key.push_back('\0');
+      break;
+    case Tag::Object: case Tag::None: case Tag::Layout: break;
     default: put(key, v.as_int());
   }
 }
 
+bool operator==(const ProgramKey& a, const ProgramKey& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
 // Everything a traced gradient may look at.
-std::string program_key(const Call& call, const OverloadTape& info, const std::vector<bool>& needs,
-                        const Outputs& outputs) {
-  std::string key;
+ProgramKey program_key(const Call& call, const OverloadTape& info, const Needs& needs, const Outputs& outputs) {
+  ProgramKey key;
   size_t k = 0;
   for (size_t i = 0; i < call.overload->params.size(); ++i) {
     const Value& v = call[static_cast<int>(i)];
-    key += static_cast<char>(v.tag());
+    key.push_back(static_cast<char>(v.tag()));
     if (call.overload->params[i].type == ParamType::Tensors) {
       put(key, static_cast<int64_t>(v.is_none() ? 0 : v.tensors().size()));
       for_each_tensor(v, [&](Tensor* t) { put_tensor(key, t, needs[k++]); });
@@ -159,15 +173,15 @@ std::string program_key(const Call& call, const OverloadTape& info, const std::v
     }
   }
   for (const Value& v : outputs) {
-    key += '|';
+    key.push_back('|');
     for_each_tensor(v, [&](Tensor* t) { put_tensor(key, t, false); });
   }
   return key;
 }
 
-GradProgram* find_program(Tape& tape, const Call& call, OverloadTape& info, const std::vector<bool>& needs,
+GradProgram* find_program(Tape& tape, const Call& call, OverloadTape& info, const Needs& needs,
                           const Outputs& outputs) {
-  std::string key = program_key(call, info, needs, outputs);
+  ProgramKey key = program_key(call, info, needs, outputs);
   for (const ProgramEntry& e : tape.programs)
     if (e.overload == call.overload && e.key == key) return e.program;
   uint64_t by_value = info.by_value;
@@ -211,8 +225,8 @@ uint32_t needed_operands(const Call& call, const OverloadTape& info) {
   return needs;
 }
 
-std::vector<bool> needed_tensors(const Call& call, const OverloadTape& info) {
-  std::vector<bool> needs;
+Needs needed_tensors(const Call& call, const OverloadTape& info) {
+  Needs needs;
   for (const auto& operand : info.operands)
     for_each_tensor(call[operand.param], [&](Tensor* t) { needs.push_back(t && requires_grad(t)); });
   return needs;
@@ -276,7 +290,7 @@ Ref<RecordedNode> record(const Call& call, const Outputs& outputs) {
     const DerivedPlan& plan = find_plan(tape, call, info, needs);
     if (plan.plan) return make_ref<DerivedNode>(op, call, info, plan, needs);
   } else {
-    std::vector<bool> needs = needed_tensors(call, info);
+    Needs needs = needed_tensors(call, info);
     if (GradProgram* program = find_program(tape, call, info, needs, outputs))
       return make_ref<ProgramNode>(op, call, info, *program, needs);
   }

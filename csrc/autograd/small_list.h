@@ -49,7 +49,7 @@ class SmallList {
   void resize(size_t n) {
     reserve(n);
     while (size_ < n) new (data_ + size_++) T();
-    while (size_ > n) data_[--size_].~T();
+    shrink(n);
   }
   void reserve(size_t n) {
     if (n <= capacity_) return;
@@ -62,9 +62,13 @@ class SmallList {
     data_ = fresh;
     capacity_ = static_cast<uint32_t>(n);
   }
-  void clear() { resize(0); }
+  void clear() { shrink(0); }
+  void pop_back() { shrink(size_ - 1); }
 
  private:
+  void shrink(size_t n) {
+    while (size_ > n) data_[--size_].~T();
+  }
   T* own() { return reinterpret_cast<T*>(own_); }
   void drop() {
     clear();

@@ -107,14 +107,14 @@ struct CallText {
   PyRef params, args, outputs, needs;
 };
 
-PyRef needs_of(const Value& v, const std::vector<bool>& needs, size_t& k) {
+PyRef needs_of(const Value& v, const Needs& needs, size_t& k) {
   if (v.tag() != Value::Tag::Tensors) return boolean(needs[k++]);
   PyRef list = checked(PyList_New(0));
   for (size_t i = 0; i < v.tensors().size(); ++i) check_status(PyList_Append(list.get(), boolean(needs[k++]).get()));
   return checked(PyList_AsTuple(list.get()));
 }
 
-CallText describe_call(const Call& call, const Outputs& outputs, const std::vector<bool>& needs) {
+CallText describe_call(const Call& call, const Outputs& outputs, const Needs& needs) {
   CallText text{checked(PyList_New(0)), checked(PyList_New(0)), checked(PyList_New(0)), checked(PyList_New(0))};
   size_t k = 0;
   for (size_t i = 0; i < call.overload->params.size(); ++i) {
@@ -227,7 +227,7 @@ GradProgram* parse_program(PyObject* o, uint64_t& by_value) {
   return program.release();  // kept by the operator for ever
 }
 
-GradProgram* trace_program(const Call& call, const Outputs& outputs, const std::vector<bool>& needs, uint64_t& by_value) {
+GradProgram* trace_program(const Call& call, const Outputs& outputs, const Needs& needs, uint64_t& by_value) {
   static PyObject* module = nullptr;
   CallText text = describe_call(call, outputs, needs);
   PyRef got = checked(PyObject_CallMethod(imported(module, "flambeau.autograd.program"), "trace", "ssOOOO",
