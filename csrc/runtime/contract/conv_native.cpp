@@ -39,10 +39,11 @@ struct Window {
   Ints spread(const Value& v, const char* what) const {
     Ints values = v.ints();
     if (values.size() == 1) values.assign(n, values[0]);
-    FL_CHECK(values.size() == n, ErrorKind::Runtime,
-             "expected %s to be a single integer value or a list of %zu values to match the convolution dimensions, but "
-             "got %s=%s",
-             what, n, what, shape_text(v.ints()).c_str());
+    FL_CHECK(
+        values.size() == n, ErrorKind::Runtime,
+        "expected %s to be a single integer value or a list of %zu values to match the convolution dimensions, but "
+        "got %s=%s",
+        what, n, what, shape_text(v.ints()).c_str());
     return values;
   }
 };
@@ -91,14 +92,17 @@ void check_forward(const char* op, const Window& window, const Tensor* x, const 
   FL_CHECK(per_group * window.groups == channels, ErrorKind::Runtime,
            "Given groups=%ld, weight of size %s, expected input%s to have %ld channels, but got %ld channels instead "
            "[in %s]. input.shape[1] must be weight.shape[1] * groups.",
-           window.groups, shape_text(w->sizes).c_str(), shape_text(x->sizes).c_str(), per_group * window.groups, channels, op);
-  FL_CHECK(out % window.groups == 0 && out >= window.groups, ErrorKind::Runtime,
-           "Given groups=%ld, expected weight to be at least %ld at dimension 0, and divisible by it, but got weight of "
-           "size %s instead",
-           window.groups, window.groups, shape_text(w->sizes).c_str());
-  FL_CHECK(!bias || (bias->dim() == 1 && bias->sizes[0] == out), ErrorKind::Runtime,
-           "Given weight of size %s, expected bias to be 1-dimensional with %ld elements, but got bias of size %s instead",
-           shape_text(w->sizes).c_str(), out, bias ? shape_text(bias->sizes).c_str() : "");
+           window.groups, shape_text(w->sizes).c_str(), shape_text(x->sizes).c_str(), per_group * window.groups,
+           channels, op);
+  FL_CHECK(
+      out % window.groups == 0 && out >= window.groups, ErrorKind::Runtime,
+      "Given groups=%ld, expected weight to be at least %ld at dimension 0, and divisible by it, but got weight of "
+      "size %s instead",
+      window.groups, window.groups, shape_text(w->sizes).c_str());
+  FL_CHECK(
+      !bias || (bias->dim() == 1 && bias->sizes[0] == out), ErrorKind::Runtime,
+      "Given weight of size %s, expected bias to be 1-dimensional with %ld elements, but got bias of size %s instead",
+      shape_text(w->sizes).c_str(), out, bias ? shape_text(bias->sizes).c_str() : "");
   Dims padded(static_cast<int>(window.n)), extent(static_cast<int>(window.n));
   bool fits = true;
   for (size_t i = 0; i < window.n; ++i) {
@@ -107,13 +111,16 @@ void check_forward(const char* op, const Window& window, const Tensor* x, const 
     extent[d] = window.dilation[i] * (w->sizes[2 + d] - 1) + 1;
     fits &= padded[d] >= extent[d];
   }
-  FL_CHECK(fits, ErrorKind::Runtime,
-           "Calculated padded input size per channel: %s. Kernel size: %s. Kernel size can't be greater than actual input "
-           "size [in %s: input=%s]",
-           by_text(padded).c_str(), by_text(extent).c_str(), op, shape_text(x->sizes).c_str());
+  FL_CHECK(
+      fits, ErrorKind::Runtime,
+      "Calculated padded input size per channel: %s. Kernel size: %s. Kernel size can't be greater than actual input "
+      "size [in %s: input=%s]",
+      by_text(padded).c_str(), by_text(extent).c_str(), op, shape_text(x->sizes).c_str());
 }
 
-bool channels_last(const Tensor* t) { return t->dim() == 4 && !t->is_contiguous() && has_format(*t, MemoryFormat::ChannelsLast); }
+bool channels_last(const Tensor* t) {
+  return t->dim() == 4 && !t->is_contiguous() && has_format(*t, MemoryFormat::ChannelsLast);
+}
 
 // The result as the caller sees it: without the batch dimension that was added, in the input's memory format.
 TensorRef finished(TensorRef y, const Tensor* x, size_t n) {
@@ -209,10 +216,11 @@ void transposed(const Call& call, Outputs& outputs) {
              by_text(IntSpan(input->sizes).subspan(2)).c_str(), op);
     sizes.push_back(out);
   }
-  FL_CHECK(!bias || (bias->dim() == 1 && bias->sizes[0] == sizes[1]), ErrorKind::Runtime,
-           "Given transposed=1, weight of size %s, expected bias to be 1-dimensional with %ld elements, but got bias of "
-           "size %s instead",
-           shape_text(w->sizes).c_str(), sizes[1], bias ? shape_text(bias->sizes).c_str() : "");
+  FL_CHECK(
+      !bias || (bias->dim() == 1 && bias->sizes[0] == sizes[1]), ErrorKind::Runtime,
+      "Given transposed=1, weight of size %s, expected bias to be 1-dimensional with %ld elements, but got bias of "
+      "size %s instead",
+      shape_text(w->sizes).c_str(), sizes[1], bias ? shape_text(bias->sizes).c_str() : "");
   TensorRef y = Tensor::empty(sizes, x->dtype, x->device());
   if (!y->is_meta() && y->numel()) {
     TensorRef dense = contiguous_tensor(input.get()), weight = contiguous_tensor(w);

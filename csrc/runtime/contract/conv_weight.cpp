@@ -122,16 +122,16 @@ void WeightRun::run_chunk(const Chunk& c) const {
                       ceil_div(c.columns.size(), width_));
   size_t panel_size = panel_bytes(mk_, depth_, vectors_);
   auto expanded = static_cast<size_t>(direct_ ? 0 : expansion_.bytes(channels.size(), mk_.vector_bytes));
-  Workspace work(Workspace::padded(panel_size) + Workspace::padded(expanded) + Workspace::padded(packing.bytes));
+  Workspace work(Workspace::padded(panel_size) + Workspace::padded(expanded) + Workspace::padded(packing.bytes()));
   char* panel = work.take(panel_size);
   char* copy = expanded ? work.take(expanded) : nullptr;
-  char* packed_left = packing.bytes ? work.take(packing.bytes) : nullptr;
+  char* packed_left = packing.bytes() ? work.take(packing.bytes()) : nullptr;
   for (int64_t n = c.images.begin; n < c.images.end; n++) {
     int64_t image = n * conv_.groups + c.group;
     for (int64_t p = 0; p < pixels; p += depth_) {
       int64_t depth = std::min(depth_, pixels - p);
       const char* a = dy_ + (image * conv_.outputs * pixels + p) * element;
-      Left left = packing.pack(mk_, a, pixels * element, element, depth, tiles, packed_left);
+      Left left = packing.pack(mk_, a, pixels * element, element, depth, tiles.rows, packed_left);
       bool first = n == c.images.begin && p == 0;
       const auto* masks = masks_.as<uint16_t>();
       if (direct_) {

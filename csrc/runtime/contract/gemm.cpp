@@ -15,7 +15,7 @@ constexpr int64_t kWholeDepth = 800, kBlockDepth = 512;
 constexpr int64_t kChunkWork = 1 << 19;
 // Chunks of middling and of large products: numbers that most counts of threads divide; each chunk packs its own
 // panels, so not more.
-constexpr int64_t kChunks = 24, kManyChunks = 72, kLargeWork = int64_t{1} << 32;
+constexpr int64_t kChunks = 24, kManyChunks = 48, kLargeWork = int64_t{1} << 32;
 // Depth from which partial sums over parts of it are worth their memory, when tiles are too few for the threads.
 constexpr int64_t kPartDepth = 1024;
 
@@ -52,7 +52,7 @@ void choose_grid(const MicroKernels& mk, const Gemm& g, int64_t wanted, Plan& p)
   for (int64_t c = 1; c <= std::min(panels, wanted); c++) {
     int64_t r = std::clamp(ceil_div(wanted, c), fewest, most);
     if (r * c < wanted && c < std::min(panels, wanted)) continue;
-    int64_t cost = 4 * r * g.n + c * g.m * (g.a_col == 1 ? 1 : 4);
+    int64_t cost = 4 * r * g.n + c * g.m * (g.a_col == 1 ? 1 : 6);
     if (cost < best) {
       best = cost;
       p.row_blocks = r;
@@ -66,7 +66,6 @@ Plan make_plan(const MicroKernels& mk, const Gemm& g) {
   p.vectors = panel_vectors(mk, g);
   p.width = p.vectors * mk.lanes;
   p.height = mk.max_height[p.vectors];
-  if (g.a_col != 1 && g.a_row == 1) p.height = std::min<int64_t>(p.height, kMaxVectors * mk.lanes);
   int64_t scale = 4 / mk.element_bytes > 0 ? 1 : 2;
   p.depth = g.k;
   if (g.k > kWholeDepth / scale) p.depth = round_up(ceil_div(g.k, ceil_div(g.k, kBlockDepth / scale)), 16);
@@ -131,17 +130,17 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
   // A panel that is read once and straight from B needs the room of one row only.
   bool kept = tiles.count > 1 || g.b_col != 1 || !mk.masked;
   size_t panel_size = panel_bytes(mk, kept ? p.depth : 1, p.vectors), masks_size = mask_bytes(mk, p.depth);
-  Workspace work(Workspace::padded(panel_size) + Workspace::padded(masks_size) + Workspace::padded(packing.bytes));
+  Workspace work(Workspace::padded(panel_size) + Workspace::padded(masks_size) + Workspace::padded(packing.bytes()));
   char* panel = work.take(panel_size);
   auto* masks = work.take<uint16_t>(masks_size);
-  char* packed_left = packing.bytes ? work.take(packing.bytes) : nullptr;
+  char* packed_left = packing.bytes() ? work.take(packing.bytes()) : nullptr;
   MicroArgs args{};
   args.c_row = block.c_row;
   args.prefetch = p.width * element;
   for (int64_t k = block.depth.begin; k < block.depth.end; k += p.depth) {
     Range depth{k, std::min(k + p.depth, block.depth.end)};
     const char* a = static_cast<const char*>(g.a) + block.rows.begin * a_row + k * a_col;
-    Left left = packing.pack(mk, a, a_row, a_col, depth.size(), tiles, packed_left);
+    Left left = packing.pack(mk, a, a_row, a_col, depth.size(), tiles.rows, packed_left);
     multiply_panels(mk, g, p, block, args, left, tiles, depth, panel, masks);
   }
 }
@@ -152,7 +151,10 @@ void run_chunk(const MicroKernels& mk, const Gemm& g, const Plan& p, char* parti
   int64_t column = i % p.column_blocks;
   Range panels = even_part(ceil_div(g.n, p.width), p.column_blocks, column);
   Block block;
-  block.rows = even_part(g.m, p.row_blocks, row);
+  // Blocks of a transposed operand begin with a line of the cache (if the operand does).
+  int64_t unit = g.a_row == 1 ? mk.lanes : 1;
+  Range units = even_part(ceil_div(g.m, unit), p.row_blocks, row);
+  block.rows = {units.begin * unit, std::min(units.end * unit, g.m)};
   block.columns = {panels.begin * p.width, std::min(panels.end * p.width, g.n)};
   block.depth = even_part(g.k, p.parts, part);
   if (part == 0) {

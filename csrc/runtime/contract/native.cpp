@@ -24,10 +24,21 @@ std::string describe(const char* name, const Tensor* t) {
 }
 
 const char* scalar_type(DType d) {  // as PyTorch's messages spell it
-  constexpr const char* names[kDTypes] = {"bool",          "unsigned char", "signed char",  "short",
-                                          "int",           "long int",      "UInt16",       "UInt32",
-                                          "UInt64",        "c10::Half",     "c10::BFloat16", "float",
-                                          "double",        "c10::complex<float>", "c10::complex<double>"};
+  constexpr const char* names[kDTypes] = {"bool",
+                                          "unsigned char",
+                                          "signed char",
+                                          "short",
+                                          "int",
+                                          "long int",
+                                          "UInt16",
+                                          "UInt32",
+                                          "UInt64",
+                                          "c10::Half",
+                                          "c10::BFloat16",
+                                          "float",
+                                          "double",
+                                          "c10::complex<float>",
+                                          "c10::complex<double>"};
   return names[static_cast<int>(d)];
 }
 
@@ -92,7 +103,8 @@ void batched(const Tensor* a, const Tensor* b, Tensor* c) {
   int64_t inner = batch_dims ? c->sizes[batch_dims - 1] : 1, matrix_size = ma.rows * mb.cols;
   int64_t outer = c->numel() / (matrix_size * inner);  // c is not empty
   int64_t item = static_cast<int64_t>(c->itemsize());
-  BatchStrides strides{batch_dims ? stride(a, batch_dims - 1) : 0, batch_dims ? stride(b, batch_dims - 1) : 0, matrix_size};
+  BatchStrides strides{batch_dims ? stride(a, batch_dims - 1) : 0, batch_dims ? stride(b, batch_dims - 1) : 0,
+                       matrix_size};
   for (int64_t o = 0; o < outer; ++o) {
     int64_t rest = o, at_a = 0, at_b = 0;
     for (int d = batch_dims - 2; d >= 0; --d) {
@@ -124,20 +136,22 @@ TensorRef multiply(const char* op, Tensor* a, Tensor* b) {
   FL_CHECK(a->dim() && b->dim(), ErrorKind::Runtime,
            "both arguments to matmul need to be at least 1D, but they are %dD and %dD", a->dim(), b->dim());
   if (a->dim() == 1 && b->dim() == 1)
-    FL_CHECK(a->sizes[0] == b->sizes[0], ErrorKind::Runtime,
-             "inconsistent tensor size, expected tensor [%ld] and src [%ld] to have the same number of elements, but got "
-             "%ld and %ld elements respectively",
-             a->sizes[0], b->sizes[0], a->sizes[0], b->sizes[0]);
+    FL_CHECK(
+        a->sizes[0] == b->sizes[0], ErrorKind::Runtime,
+        "inconsistent tensor size, expected tensor [%ld] and src [%ld] to have the same number of elements, but got "
+        "%ld and %ld elements respectively",
+        a->sizes[0], b->sizes[0], a->sizes[0], b->sizes[0]);
   if (b->dim() == 1 && a->dim() == 2 && a->sizes[1] != b->sizes[0])
-    fail(ErrorKind::Runtime, "size mismatch, got input (%ld), mat (%ldx%ld), vec (%ld) [in %s]", a->sizes[0], a->sizes[0],
-         a->sizes[1], b->sizes[0], op);
+    fail(ErrorKind::Runtime, "size mismatch, got input (%ld), mat (%ldx%ld), vec (%ld) [in %s]", a->sizes[0],
+         a->sizes[0], a->sizes[1], b->sizes[0], op);
   TensorRef am = as_matrix(a, true), bm = as_matrix(b, false);
   Matrix ma = matrix(am.get()), mb = matrix(bm.get());
   bool fold = am->dim() > 2 && bm->dim() == 2;
   int64_t lead = fold ? std::accumulate(am->sizes.begin(), am->sizes.end() - 2, int64_t{1}, std::multiplies<>()) : 1;
   if (ma.cols != mb.rows) {
     if (am->dim() > 2 && bm->dim() > 2)
-      fail(ErrorKind::Runtime, "Expected size for first two dimensions of batch2 tensor to be: %s but got: %s. [in %s: %s, %s]",
+      fail(ErrorKind::Runtime,
+           "Expected size for first two dimensions of batch2 tensor to be: %s but got: %s. [in %s: %s, %s]",
            list_text(Dims{am->sizes[0], ma.cols}).c_str(), list_text(Dims{bm->sizes[0], mb.rows}).c_str(), op,
            describe("a", a).c_str(), describe("b", b).c_str());
     fail_shapes(op, a, bm.get(), fold ? lead * ma.rows : ma.rows, ma.cols);
@@ -200,7 +214,8 @@ void dot(const Call& call, Outputs& outputs) {
   FL_CHECK(a->dim() == 1 && b->dim() == 1, ErrorKind::Runtime, "1D tensors expected, but got %dD and %dD tensors",
            a->dim(), b->dim());
   FL_CHECK(a->dtype == b->dtype, ErrorKind::Runtime,
-           "dot : expected both vectors to have same dtype, but found %s and %s", scalar_type(a->dtype), scalar_type(b->dtype));
+           "dot : expected both vectors to have same dtype, but found %s and %s", scalar_type(a->dtype),
+           scalar_type(b->dtype));
   outputs.emplace_back(multiply("dot", a, b));
 }
 
@@ -263,7 +278,12 @@ void linear_weight_grad(const Call& call, Outputs& outputs) {
   gemm(product(gt, a, out.get()));
 }
 
-RegisterNative natives[] = {{"matmul", matmul}, {"mm", mm}, {"bmm", bmm}, {"mv", mv}, {"dot", dot}, {"linear", linear},
+RegisterNative natives[] = {{"matmul", matmul},
+                            {"mm", mm},
+                            {"bmm", bmm},
+                            {"mv", mv},
+                            {"dot", dot},
+                            {"linear", linear},
                             {"linear_weight_grad", linear_weight_grad}};
 
 }  // namespace

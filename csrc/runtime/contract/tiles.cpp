@@ -1,6 +1,7 @@
 #include "runtime/contract/tiles.h"
 
 #include <numeric>
+#include <vector>
 
 namespace fl {
 namespace {
@@ -13,16 +14,25 @@ bool rows_alias(int64_t height, int64_t row_bytes) {
 }
 // A packed row is followed by this many unused elements, so that packed rows do not alias either.
 constexpr int64_t kRowPadding = 16;
-// Columns of A that are packed at a time for all tiles.
-constexpr int64_t kPackedColumns = 16;
-
-int tile_vectors(const MicroKernels& mk, int64_t height) { return static_cast<int>(ceil_div(height, mk.lanes)); }
-
 void copy_strided(const char* from, int64_t step, int64_t n, int64_t element, char* to) {
   if (element == 4) {
     for (int64_t i = 0; i < n; i++) std::memcpy(to + 4 * i, from + i * step, 4);
   } else {
     for (int64_t i = 0; i < n; i++) std::memcpy(to + 8 * i, from + i * step, 8);
+  }
+}
+
+// A block whose columns are contiguous, transposed into rows `to_row` bytes apart with room for whole vectors.
+void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64_t n_rows, int64_t depth,
+                    int64_t to_row, char* to) {
+  int64_t lanes = mk.lanes, most = kMaxVectors * lanes, groups = ceil_div(n_rows, lanes);
+  std::vector<uint16_t> masks(static_cast<size_t>(groups), lane_mask(lanes));
+  masks.back() = lane_mask(n_rows - (groups - 1) * lanes);
+  PackedRow rows[kMaxVectors * 16];
+  for (int64_t k = 0; k < depth; k += most) {
+    int64_t width = std::min(most, depth - k), vectors = ceil_div(width, lanes);
+    for (int64_t j = 0; j < vectors * lanes; j++) rows[j] = {std::min(j, width - 1) * col, masks.data()};
+    mk.pack_columns(groups, from + k * col, rows, to + k * mk.element_bytes, vectors, to_row, 0);
   }
 }
 
@@ -32,57 +42,28 @@ LeftPacking::LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, in
                          int64_t a_col, int64_t panels) {
   int64_t element = mk.element_bytes;
   if (rows <= height || panels <= 1) return;
-  if (a_col == element) {
-    if (!rows_alias(height, a_row)) return;
-    kind = Rows;
-  } else if (a_row == element && tile_vectors(mk, height) <= kMaxVectors) {
-    if (panels <= 2) return;
-    kind = Tile;
-    bytes = static_cast<size_t>(ceil_div(rows, height) * depth * tile_vectors(mk, height) * mk.vector_bytes);
-    return;
-  } else {
-    kind = Rows;
-  }
-  bytes = static_cast<size_t>(rows * (round_up(depth, mk.lanes) + kRowPadding) * element);
+  if (a_col == element && !rows_alias(height, a_row)) return;
+  if (a_row == element && panels <= 2) return;
+  row_ = (round_up(depth, mk.lanes) + kRowPadding) * element;
+  bytes_ = static_cast<size_t>(round_up(rows, mk.lanes) * row_);
 }
 
-Left LeftPacking::pack(const MicroKernels& mk, const char* a, int64_t a_row, int64_t a_col, int64_t depth,
-                       const Tiles& tiles, char* out) const {
-  if (kind == None) return {a, a_row, a_col};
+Left LeftPacking::pack(const MicroKernels& mk, const char* a, int64_t a_row, int64_t a_col, int64_t depth, int64_t rows,
+                       char* out) const {
+  if (bytes_ == 0) return {a, a_row, a_col};
   int64_t element = mk.element_bytes;
-  if (kind == Rows) {
-    int64_t row = (round_up(depth, mk.lanes) + kRowPadding) * element;
-    for (int64_t i = 0; i < tiles.rows; i++) {
-      const char* from = a + i * a_row;
-      if (a_col == element) {
-        std::memcpy(out + i * row, from, static_cast<size_t>(depth * element));
-      } else {
-        copy_strided(from, a_col, depth, element, out + i * row);
-      }
-    }
-    return {out, row, element};
+  if (a_col != element && a_row == element) {
+    transpose_rows(mk, a, a_col, rows, depth, row_, out);
+    return {out, row_, element};
   }
-  int64_t tallest = ceil_div(tiles.rows, tiles.count);
-  int vectors = tile_vectors(mk, tallest);
-  int64_t step = vectors * mk.vector_bytes, tile = depth * step;
-  MicroArgs args{};
-  args.channel_step = a_col;
-  args.panel_step = step;
-  // All tiles for a few columns, then the next columns: neighbouring tiles share lines of the cache.
-  for (int64_t k = 0; k < depth; k += kPackedColumns) {
-    args.k = std::min(kPackedColumns, depth - k);
-    for (int64_t t = 0; t < tiles.count; t++) {
-      int64_t first = tiles.begin(t);
-      PanelShape shape(tiles.begin(t + 1) - first, mk.lanes);
-      Tap tap = plain_tap(mk.lanes, shape.vectors, shape.tail);
-      args.taps = &tap;
-      args.taps_end = &tap + 1;
-      args.b = a + first * element + k * a_col;
-      args.panel = out + t * tile + k * step;
-      mk.make[shape.vectors][0](&args);
+  for (int64_t i = 0; i < rows; i++) {
+    if (a_col == element) {
+      std::memcpy(out + i * row_, a + i * a_row, static_cast<size_t>(depth * element));
+    } else {
+      copy_strided(a + i * a_row, a_col, depth, element, out + i * row_);
     }
   }
-  return {out, element, step, tile};
+  return {out, row_, element};
 }
 
 void pack_panel(const MicroKernels& mk, const char* source, int64_t row, int64_t col, int64_t depth,

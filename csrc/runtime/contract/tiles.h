@@ -46,11 +46,10 @@ class Workspace {
   char* end_;
 };
 
-// The left operand of a block: strides in bytes. Packed tile by tile where `tile` is not 0 (tiles `tile` bytes apart).
+// The left operand of a block: strides in bytes.
 struct Left {
   const char* data;
   int64_t row, col;
-  int64_t tile = 0;
 };
 
 // Tiles of a block of rows: as few as `height` allows, evened out instead of leaving a remainder.
@@ -70,7 +69,7 @@ inline void sweep(const MicroKernels& mk, int vectors, MicroArgs args, const Lef
   const char* row_bias = args.row_bias;
   for (int64_t t = 0; t < tiles.count; t++) {
     int64_t first = tiles.begin(t), height = tiles.begin(t + 1) - first;
-    args.a = left.tile ? left.data + t * left.tile : left.data + first * left.row;
+    args.a = left.data + first * left.row;
     args.c = c + first * args.c_row;
     if (row_bias) args.row_bias = row_bias + first * mk.element_bytes;
     if (t == 0 && make) {
@@ -103,15 +102,19 @@ struct PanelShape {
   bool full(int lanes) const { return tail == lanes; }
 };
 
-// Reads a block of rows so that tiles find it in order: copied only where that pays. `left.data` may stay as it is.
-struct LeftPacking {
-  enum Kind { None, Rows, Tile } kind = None;
-  size_t bytes = 0;
-  LeftPacking() = default;
+// Copies a block of the left operand into rows that suit the cache, where that pays.
+class LeftPacking {
+ public:
+  // For blocks of up to `rows` and `depth` that are multiplied by `panels` panels; strides in bytes.
   LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, int64_t height, int64_t a_row, int64_t a_col,
               int64_t panels);
-  Left pack(const MicroKernels& mk, const char* a, int64_t a_row, int64_t a_col, int64_t depth, const Tiles& tiles,
+  size_t bytes() const { return bytes_; }  // 0: the operand serves as it lies
+  Left pack(const MicroKernels& mk, const char* a, int64_t a_row, int64_t a_col, int64_t depth, int64_t rows,
             char* out) const;
+
+ private:
+  size_t bytes_ = 0;
+  int64_t row_ = 0;
 };
 
 // A panel from rows of a matrix: element (k, j) at source + k * row + j * col bytes, for strides that `make` cannot

@@ -1,0 +1,191 @@
+"""Matrix products and convolutions in GFLOP/s and as a share of the machine's multiply-add peak, which is measured too.
+
+    PYTHONPATH=src python bench/contract.py [--threads 2] [--level x86-64-v3] [--only REGEX] [--rounds 7]
+
+With one thread, time is that of the processor, so that other programs disturb less. `--level` runs the description of a
+lesser machine than this one, against the peak of that one.
+"""
+
+import argparse
+import ctypes
+import os
+import re
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+PRODUCTS = [(n, n, n, "") for n in (64, 128, 256, 512, 1024, 2048)]
+PRODUCTS += [(4096, 768, 768, ""), (64, 784, 512, "")]
+PRODUCTS += [(n, n, n, form) for form in ("at", "bt") for n in (512, 1024)]
+PRODUCTS += [
+    (4096, 768, 768, "at"),
+    (4096, 768, 768, "bt"),
+    (64, 512, 784, "bt"),
+    (512, 784, 64, "at"),
+    (1, 4096, 4096, "bt"),
+]
+
+# name: batch, groups, channels, outputs (of a group), size, kernel, stride, padding
+CONVOLUTIONS = {
+    "3x3 64 56": (32, 1, 64, 64, 56, 3, 1, 1),
+    "3x3 128 28": (16, 1, 128, 128, 28, 3, 1, 1),
+    "3x3 256 14": (32, 1, 256, 256, 14, 3, 1, 1),
+    "3x3 512 7": (32, 1, 512, 512, 7, 3, 1, 1),
+    "3x3 s2 128-256 28": (32, 1, 128, 256, 28, 3, 2, 1),
+    "1x1 64-256 56": (32, 1, 64, 256, 56, 1, 1, 0),
+    "7x7 s2 3-64 224": (16, 1, 3, 64, 224, 7, 2, 3),
+    "5x5 1-6 28": (64, 1, 1, 6, 28, 5, 1, 2),
+    "5x5 6-16 14": (64, 1, 6, 16, 14, 5, 1, 0),
+    "depthwise 96 56": (16, 96, 1, 1, 56, 3, 1, 1),
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--level", default="")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--rounds", type=int, default=7)
+    return parser.parse_args()
+
+
+def peak_kernel(contract, target) -> Callable[[], float]:
+    """A loop of independent multiply-adds that fill the registers; returns a function that gives its operations."""
+    from flambeau.codegen.jit import compile_code
+    from flambeau.codegen.module import Function, Module
+    from flambeau.codegen.resolve import resolve_family
+
+    def make():
+        module = Module(target)
+        f = Function(module, "peak", [("ptr", "p"), ("i64", "n")])
+        lanes = contract.Lanes(f, "f32")
+        x = lanes.load("%p")
+        sums = [lanes.variable(x) for _ in range(count)]
+        with f.loop(0, "%n"):
+            for s in sums:
+                lanes.set(s, lanes.fma(lanes.get(s), x, x))
+        total = x
+        for s in sums:
+            total = lanes.add(total, lanes.get(s))
+        lanes.store(total, "%p")
+        f.finish()
+        return compile_code(module)
+
+    count, steps = (20 if target.registers >= 32 else 12), 200_000
+    address = resolve_family(f"bench|peak||||{target.level}", make)["peak"]
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
+
+    def run() -> float:
+        memory = ctypes.create_string_buffer(256)
+        function(ctypes.addressof(memory), steps)
+        return 2.0 * count * target.vector_bytes / 4 * steps
+
+    return run
+
+
+class Clock:
+    """Seconds of something, done by all threads or, with one thread, in time of the processor."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.now = time.thread_time if threads == 1 else time.perf_counter
+
+    def peak(self, run: Callable[[], float]) -> float:
+        """Operations a second of `run` in every thread at once."""
+        done = [0.0] * self.threads
+
+        def work(i: int) -> None:
+            done[i] = sum(run() for _ in range(4))
+
+        if self.threads == 1:
+            begin = self.now()
+            work(0)
+            return done[0] / (self.now() - begin)
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(self.threads)]
+        begin = self.now()
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+        return sum(done) / (self.now() - begin)
+
+    def seconds(self, run: Callable[[], object], least: float = 0.03) -> float:
+        """Seconds of one call."""
+        begin = self.now()
+        run()
+        count = max(1, int(least / max(self.now() - begin, 1e-7)))
+        begin = self.now()
+        for _ in range(count):
+            run()
+        return (self.now() - begin) / count
+
+
+def products(o, randn) -> dict[str, tuple[float, Callable[[], object]]]:
+    cases = {}
+    for m, n, k, form in PRODUCTS:
+        a = o.transpose(randn(k, m), 0, 1) if form == "at" else randn(m, k)
+        b = o.transpose(randn(n, k), 0, 1) if form == "bt" else randn(k, n)
+        cases[f"gemm {m}x{n}x{k} {form}".strip()] = (2.0 * m * n * k, lambda a=a, b=b: o.mm(a, b))
+    return cases
+
+
+def convolutions(o, randn) -> dict[str, tuple[float, Callable[[], object]]]:
+    cases = {}
+    for name, (batch, groups, channels, outputs, size, kernel, stride, padding) in CONVOLUTIONS.items():
+        x = randn(batch, channels * groups, size, size)
+        w = randn(outputs * groups, channels, kernel, kernel)
+        window = ((stride,) * 2, (padding,) * 2, (1, 1), groups)
+        y = o.conv2d(x, w, None, *window)
+        dy = randn(*y.shape)
+        work = 2.0 * dy.numel() * channels * kernel**2
+        x_size, w_size = tuple(x.shape), tuple(w.shape)
+        runs = {
+            "forward": lambda x=x, w=w, window=window: o.conv2d(x, w, None, *window),
+            "data": lambda dy=dy, w=w, s=x_size, window=window: o.conv_input_grad(dy, w, s, *window),
+            "weight": lambda dy=dy, x=x, s=w_size, window=window: o.conv_weight_grad(dy, x, s, *window),
+        }
+        cases.update({f"conv {name} {what}": (work, run) for what, run in runs.items()})
+    return cases
+
+
+def main() -> None:
+    options = arguments()
+    os.environ["FLAMBEAU_NUM_THREADS"] = str(options.threads)
+    if options.level:
+        os.environ["FLAMBEAU_TARGET"] = options.level
+    import numpy as np
+
+    from flambeau import _core
+    from flambeau.codegen import contract
+    from flambeau.codegen.target import host
+    from flambeau.ops.names import namespace
+    from flambeau.ops.names import operators as o
+
+    namespace()
+    rng = np.random.default_rng(0)
+
+    def randn(*shape: int):
+        return _core.tensor(rng.standard_normal(shape, np.float32))
+
+    clock, peak = Clock(options.threads), peak_kernel(contract, host())
+    print(f"{host().level}, {options.threads} threads, peak {clock.peak(peak) / 1e9:.0f} GFLOP/s")
+    for name, (work, run) in {**products(o, randn), **convolutions(o, randn)}.items():
+        if not re.search(options.only, name):
+            continue
+        run()
+        shares, seconds = [], []
+        for _ in range(options.rounds):
+            limit = clock.peak(peak)
+            seconds.append(clock.seconds(run))
+            shares.append(work / seconds[-1] / max(limit, clock.peak(peak)))
+        second = statistics.median(seconds)
+        print(
+            f"{name:36s} {second * 1e3:9.3f} ms {work / second / 1e9:7.0f} GFLOP/s "
+            f"{100 * statistics.median(shares):5.1f}% of the peak",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
