@@ -169,7 +169,7 @@ void fill_uniform(Generator& g, void* p, int64_t n, DType dtype, double from, do
     W low = static_cast<W>(from), width = static_cast<W>(to) - low;
     T end = static_cast<T>(static_cast<W>(to)), begin = static_cast<T>(low);
     for (int64_t i = 0; i < n; ++i) {
-      T value = static_cast<T>(uniform<W>(g) * width + low);
+      T value = static_cast<T>(std::fma(uniform<W>(g), width, low));  // rounded once, as in PyTorch
       out[i] = value == end ? begin : value;  // rounding may reach the end, which does not belong to the range
     }
   });

@@ -9,19 +9,19 @@ Tensor = o.Tensor
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """|x1 - x2 + eps|_p over the last dimension."""
-    return o.norm(x1 - x2 + eps, p=p, dim=-1, keepdim=keepdim)
+    return o.linalg.vector_norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along a dimension."""
-    norms = [o.norm(x, p=2, dim=dim, keepdim=True) for x in (x1, x2)]
+    norms = [o.linalg.vector_norm(x, 2, dim, True) for x in (x1, x2)]
     units = [x / norm.clamp_min(eps) for x, norm in zip((x1, x2), norms, strict=True)]
     return (units[0] * units[1]).sum(dim)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """x / max(|x|_p, eps) along a dimension."""
-    length = o.norm(input, p=p, dim=dim, keepdim=True).clamp_min(eps).expand_as(input)
+    length = o.linalg.vector_norm(input, p, dim, True).clamp_min(eps).expand_as(input)
     return input / length if out is None else o.div(input, length, out=out)
 
 
@@ -37,4 +37,4 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     first = [i for i in range(rows) for _ in range(i + 1, rows)]
     second = [j for i in range(rows) for j in range(i + 1, rows)]
     places = [o.tensor(places, dtype=o.int64, device=input.device) for places in (first, second)]
-    return o.norm(input[places[0]] - input[places[1]], p=p, dim=1)
+    return o.linalg.vector_norm(input[places[0]] - input[places[1]], p, 1)

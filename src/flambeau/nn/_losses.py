@@ -132,19 +132,39 @@ def nll_loss(
     """-weight[y] x[y], for x of log-probabilities over dimension 1 (0 without a batch) and y of classes."""
     reduction = _reduction(size_average, reduce, reduction)
     _check_classes(input, target, weight)
+    if weight is None:
+        return _of_rows(o.nll_loss_rows, input, target, ignore_index, reduction)
     dim = 0 if input.dim() == 1 else 1
     counts = target != ignore_index
+    _check_range(target, input.size(dim), ignore_index)
     classes = o.where(counts, target, 0)
-    try:
-        picked = input.gather(dim, classes.unsqueeze(dim)).squeeze(dim)
-    except (IndexError, RuntimeError) as error:
-        wrong = classes[(classes < 0) | (classes >= input.size(dim))]
-        if wrong.numel() == 0:
-            raise
-        raise IndexError(f"Target {wrong[0].item()} is out of bounds.") from error
-    factor = counts.to(input.dtype) if weight is None else o.where(counts, weight[classes], 0)
+    picked = input.gather(dim, classes.unsqueeze(dim)).squeeze(dim)
+    factor = o.where(counts, weight[classes], 0)
     loss = o.where(counts, -picked * factor, 0)
     return loss.sum() / factor.sum() if reduction == "mean" else _reduced(loss, reduction)
+
+
+def _check_range(target: Tensor, classes: int, ignore_index: int) -> bool:
+    """Raises where a target is no class. Returns whether all targets are classes, and none is ignored."""
+    bad = o.first_outside(target, classes)
+    if bad is not None:
+        if bad == ignore_index:
+            bad = o.first_outside(o.where(target == ignore_index, 0, target), classes)
+        if bad is not None:
+            raise IndexError(f"Target {bad} is out of bounds.")
+        return False
+    return not 0 <= ignore_index < classes
+
+
+def _of_rows(
+    rows: Callable[[Tensor, Tensor, int], Tensor], input: Tensor, target: Tensor, ignore_index: int, reduction: str
+) -> Tensor:
+    """The loss out of an operator that gives it for every row of classes, zero where the target is ignored."""
+    all_count = _check_range(target, input.size(0 if input.dim() == 1 else 1), ignore_index)
+    losses = rows(input, target, ignore_index)
+    if reduction != "mean" or all_count:
+        return _reduced(losses, reduction)
+    return losses.sum() / (target != ignore_index).sum()
 
 
 def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -183,6 +203,9 @@ def cross_entropy(
     dim = 0 if input.dim() == 1 else 1
     if target.shape == input.shape:
         return _cross_entropy_of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing, dim)
+    if weight is None and label_smoothing == 0.0:
+        _check_classes(input, target, weight)
+        return _of_rows(o.cross_entropy_rows, input, target, ignore_index, reduction)
     log_probs = o.log_softmax(input, dim)
     loss = nll_loss(log_probs, target, weight, None, ignore_index, None, reduction)
     if label_smoothing == 0.0:

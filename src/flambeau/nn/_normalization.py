@@ -80,7 +80,7 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
         )
     low = input.dtype in (o.float16, o.bfloat16)
     x = input.float() if low else input
-    eps = o.finfo(x.dtype).eps if eps is None else eps
+    eps = o.epsilon(x.dtype) if eps is None else eps
     dims = tuple(range(-len(shape), 0))
     out = x * o.rsqrt(x.square().mean(dims, keepdim=True) + eps)
     out = out if weight is None else out * weight
@@ -123,11 +123,6 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     first = o.matmul(input1, weight.permute(1, 0, 2).reshape(n1, outs * n2))
     out = (first.unflatten(-1, (outs, n2)) * input2.unsqueeze(-2)).sum(-1)
     return out if bias is None else out + bias
-
-
-def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """softmax(-x)."""
-    return o.softmax(-input, dim, dtype=dtype)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.nn._operators import embedding
 
 Tensor = o.Tensor
 
@@ -251,7 +252,7 @@ def embedding_bag(
         what = "scaling the gradient by the frequency" if scale_grad_by_freq else "sparse weights"
         raise ValueError(f"max mode does not support {what}")
     entries, bag, bags = _bags(input, offsets, include_last_offset)
-    vectors = o.embedding(entries, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    vectors = embedding(entries, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     if per_sample_weights is not None:
         vectors = vectors * per_sample_weights.reshape(-1, 1)
     padding = None if padding_idx is None else padding_idx % weight.size(0)

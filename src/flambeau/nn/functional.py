@@ -47,8 +47,8 @@ from flambeau.nn._normalization import (
     instance_norm,
     local_response_norm,
     rms_norm,
-    softmin,
 )
+from flambeau.nn._operators import embedding, log_softmax, max_pool1d, max_pool2d, max_pool3d, softmax, softmin
 from flambeau.nn._padding import pad
 from flambeau.nn._pooling import (
     adaptive_avg_pool1d,

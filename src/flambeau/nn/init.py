@@ -103,7 +103,7 @@ def trunc_normal_(
 
 def _truncated_by_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any) -> Tensor:
     """Draws of the normal distribution, again where they are outside."""
-    low, high = (tensor.new_tensor(bound, device="cpu").item() for bound in (a, b))
+    low, high = (o.tensor(bound, dtype=tensor.dtype).item() for bound in (a, b))
     values = o.empty_like(tensor).normal_(mean, std, generator=generator)
     while (outside := (values < low) | (values > high)).any():
         values = o.where(outside, o.empty_like(values).normal_(mean, std, generator=generator), values)
@@ -145,10 +145,7 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with o.no_grad():
-        tensor.zero_()
-        n = min(tensor.shape)
-        tensor[:n, :n].fill_diagonal_(1) if n else None
-    return tensor
+        return tensor.copy_(o.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -240,17 +237,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor
     rows = tensor.size(0)
     columns = tensor.numel() // rows
-    flattened = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
-    if rows < columns:
-        flattened.t_()
-    q, r = o.linalg.qr(flattened)
-    q *= o.diag(r, 0).sign()  # makes the result uniformly distributed
-    if rows < columns:
-        q.t_()
     with o.no_grad():
-        tensor.view_as(q).copy_(q)
-        tensor.mul_(gain)
-    return tensor
+        flattened = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
+        q, r = o.linalg.qr(flattened.t() if rows < columns else flattened)
+        q = q * r.diagonal().sign()  # makes the result uniformly distributed
+        tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape))
+        return tensor.mul_(gain)
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:

@@ -232,9 +232,9 @@ def _rprop(param: Tensor, grad: Tensor, state: State, s: dict[str, Any]) -> None
 def _adafactor(param: Tensor, grad: Tensor, state: State, s: dict[str, Any]) -> None:
     step = counted(state)
     eps1, eps2 = s["eps"]
-    eps1 = o.finfo(param.dtype).eps if eps1 is None else eps1
+    eps1 = o.epsilon(param.dtype) if eps1 is None else eps1
     forget = step ** s["beta2_decay"]
-    rate = min(s["lr"], 1 / math.sqrt(step)) * max(eps2, param.norm(2).item() / math.sqrt(param.numel()))
+    rate = min(s["lr"], 1 / math.sqrt(step)) * max(eps2, o.linalg.vector_norm(param).item() / math.sqrt(param.numel()))
     if s["weight_decay"] != 0:
         param.mul_(1 - s["lr"] * s["weight_decay"])
     if grad.dim() > 1:
@@ -247,7 +247,7 @@ def _adafactor(param: Tensor, grad: Tensor, state: State, s: dict[str, Any]) -> 
         state["variance"].lerp_(grad.square(), forget)
         estimate = state["variance"].clone()
     update = estimate.clamp_(min=eps1 * eps1).rsqrt_().mul_(grad)
-    size = update.norm(2).item() / (math.sqrt(update.numel()) * s["d"])
+    size = o.linalg.vector_norm(update).item() / (math.sqrt(update.numel()) * s["d"])
     param.add_(update, alpha=-rate / max(1.0, size))
 
 
@@ -267,7 +267,7 @@ def _orthogonalized(grad: Tensor, coefficients: tuple[float, float, float], step
     x = grad.bfloat16()
     tall = grad.size(0) > grad.size(1)
     x = x.T if tall else x
-    x = x / x.norm().clamp(min=eps)
+    x = x / o.linalg.vector_norm(x).clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.T
         x = o.addmm(x, o.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

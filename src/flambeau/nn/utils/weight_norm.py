@@ -17,9 +17,9 @@ Tensor = o.Tensor
 def norm_except_dim(v: Tensor, dim: int) -> Tensor:
     """The norm over all dimensions but one; -1 leaves none out."""
     if dim == -1:
-        return v.norm(2)
+        return o.linalg.vector_norm(v)
     others = [d for d in range(v.dim()) if d != dim % v.dim()]
-    return o.norm(v, p=2, dim=others, keepdim=True) if others else v.abs()
+    return o.linalg.vector_norm(v, 2, others, True) if others else v.abs()
 
 
 def normalized(v: Tensor, g: Tensor, dim: int) -> Tensor:

@@ -213,7 +213,7 @@ class _DataLoaderIter:
         # Drawn although no worker needs it: programs rely on the stream of random numbers that follows.
         self._base_seed = o.empty((), dtype=o.int64).random_(generator=loader.generator).item()
         self._fetch = _stream_fetcher(loader) if loader._is_stream else _item_fetcher(loader)
-        self._pin = loader.pin_memory and o.cuda.is_available()
+        self._pin = loader.pin_memory and o.has_gpu()
         self._given = 0
 
     def __iter__(self) -> _DataLoaderIter:

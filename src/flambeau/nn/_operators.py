@@ -1,0 +1,102 @@
+"""Functions whose arguments are not those of the operator behind them. `nn.functional` gives them out."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from flambeau import functional_ns as o
+
+Tensor = o.Tensor
+
+
+def _softmax_dim(name: str, ndim: int) -> int:
+    """The dimension that programs of long ago meant where they named none."""
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=3,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """exp(x_i) / sum_j exp(x_j) along a dimension."""
+    if dim is None:
+        dim = _softmax_dim("softmax", input.dim())
+    return o.softmax(input, dim) if dtype is None else o.softmax(input.to(dtype), dim)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """log(softmax(x)) along a dimension."""
+    if dim is None:
+        dim = _softmax_dim("log_softmax", input.dim())
+    return o.log_softmax(input, dim) if dtype is None else o.log_softmax(input.to(dtype), dim)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """softmax(-x) along a dimension."""
+    if dim is None:
+        dim = _softmax_dim("softmin", input.dim())
+    return softmax(-input, dim, dtype=dtype)
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of a table at given indices.
+
+    Args:
+        padding_idx: an entry that gets no gradient.
+        max_norm: longer rows that are looked up are shortened to this norm, in the table itself.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide gradients by how often an entry occurs.
+        sparse: accepted; gradients are dense.
+    """
+    rows = weight.size(0)
+    if padding_idx is None:
+        padding_idx = -1
+    elif not -rows <= padding_idx < rows:
+        raise AssertionError("Padding_idx must be within num_embeddings")
+    else:
+        padding_idx %= rows
+    if max_norm is not None:
+        _shorten_rows(weight, input, max_norm, norm_type)
+    return o.embedding(weight, input, padding_idx, scale_grad_by_freq, False)
+
+
+def _shorten_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+    with o.no_grad():
+        chosen = o.unique(index.reshape(-1))
+        rows = weight.index_select(0, chosen)
+        norms = o.linalg.vector_norm(rows, norm_type, 1, True)
+        weight.index_copy_(0, chosen, o.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows))
+
+
+def _max_pool(n: int) -> Any:
+    name = f"max_pool{n}d"
+
+    def pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        both = getattr(o, f"{name}_with_indices")
+        values, indices = both(input, kernel_size, [] if stride is None else stride, padding, dilation, ceil_mode)
+        return (values, indices) if return_indices else values
+
+    pool.__name__ = pool.__qualname__ = name
+    pool.__doc__ = "The largest element of every window, and with `return_indices` where it stands in its plane."
+    return pool
+
+
+max_pool1d, max_pool2d, max_pool3d = (_max_pool(n) for n in (1, 2, 3))
