@@ -117,6 +117,40 @@ def test_same_bits_for_any_number_of_threads() -> None:
         assert digest(30, FLAMBEAU_NUM_THREADS=threads) == first
 
 
+def shifted(array: np.ndarray):
+    """The same values, one element behind an aligned address."""
+    parent = c.tensor(np.concatenate([[0], array.ravel()]).astype(array.dtype))
+    return parent[1:].view(array.shape)
+
+
+def test_same_bits_wherever_operands_lie(rng: np.random.Generator) -> None:
+    for m, n, k in ((1, 100, 70), (64, 100, 33), (130, 200, 900)):
+        a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
+        np.testing.assert_array_equal(o.mm(shifted(a), shifted(b)).numpy(), o.mm(c.tensor(a), c.tensor(b)).numpy())
+    for batch, size, stride in ((2, 28, 1), (16, 14, 1), (3, 15, 2)):
+        x, w = rng.standard_normal((batch, 8, size, size)), rng.standard_normal((12, 8, 3, 3))
+        x, w = x.astype(np.float32), w.astype(np.float32)
+        window = ((stride, stride), (1, 1), (1, 1), 1)
+        y = o.conv2d(c.tensor(x), c.tensor(w), None, *window)
+        np.testing.assert_array_equal(o.conv2d(shifted(x), shifted(w), None, *window).numpy(), y.numpy())
+        for name, other, like in (("conv_input_grad", w, x), ("conv_weight_grad", x, w)):
+            gradient = getattr(o, name)
+            wanted = gradient(y, c.tensor(other), like.shape, *window).numpy()
+            got = gradient(shifted(y.numpy()), shifted(other), like.shape, *window).numpy()
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_loops_serve_where_no_kernels_can_be_had() -> None:
+    program = """
+import flambeau.codegen.contract as kernels
+kernels.provide = lambda dtype: None
+import contractions
+contractions.main(15)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(c.__file__).parent)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.parametrize("guard", ["start", "end"])
 def test_nothing_outside_the_operands_is_touched(guard: str) -> None:
     """Guard mode puts every block against a protected page."""
