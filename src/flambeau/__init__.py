@@ -13,7 +13,7 @@ globals().update(namespace())
 
 _SUBMODULES = ("backends", "cuda", "nn", "optim", "overrides", "random", "serialization", "types", "utils", "version")
 _ELSEWHERE = {
-    "save": "serialization", "load": "serialization", "op": "ops.table",
+    "save": "serialization", "load": "serialization", "op": "ops",
     "finfo": "types", "iinfo": "types", "set_printoptions": "_printing",
     "manual_seed": "random", "initial_seed": "random", "seed": "random", "get_rng_state": "random",
     "set_rng_state": "random",
@@ -31,6 +31,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"flambeau.{_ELSEWHERE[name]}"), name)
     elif name in _SUBMODULES:
         value = importlib.import_module(f"flambeau.{name}")
+    elif name in namespace():  # an operator that was added later
+        value = namespace()[name]
     else:
         raise AttributeError(f"module 'flambeau' has no attribute '{name}'")
     globals()[name] = value

@@ -18,8 +18,24 @@ from . import (
     unary,
     views,
 )
+from .table import Composite, Loop, Native, Row, Scalar
+from .table import op as _op
+
+
+def op(signature, **options):
+    """Adds an operator of your own; see `flambeau.ops.table.op` for the arguments and docs/adding-an-operator.md.
+
+    Example:
+        >>> from flambeau.ir import fn
+        >>> entry = torch.op("swish2(Tensor self) -> Tensor", body=torch.ops.Scalar(lambda x: x * fn.sigmoid(2 * x)))
+        >>> torch.swish2(torch.zeros(2))
+        tensor([0., 0.])
+    """
+    return _op(signature, user=True, **options)
+
 
 __all__ = [
+    "Composite", "Loop", "Native", "Row", "Scalar", "op",
     "activation", "binary", "contract", "convert", "creation", "gather", "index", "join", "normalize", "pool", "random",
     "reduce", "scan", "select", "unary", "views",
 ]  # fmt: skip
