@@ -1,6 +1,8 @@
 // What C++ below asks of Python: kernels, gradient plans, warnings, and the GIL around long work.
 #include "bind/hooks.h"
 
+#include <unistd.h>
+
 #include "bind/python.h"
 #include "runtime/factories.h"
 #include "runtime/kernel_table.h"
@@ -32,7 +34,10 @@ void warn(const char* text) {
 
 void* give_gil_away() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
 void take_gil_back(void* state) {
-  if (state) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+  if (!state) return;
+  // A daemon thread outliving the interpreter would be ended by an unwinding that C++ frames do not allow.
+  while (_Py_IsFinalizing()) pause();
+  PyEval_RestoreThread(static_cast<PyThreadState*>(state));
 }
 
 // launch(launch): runs a loop program that a composite made; see flambeau.ops.launch.

@@ -72,7 +72,7 @@ R guarded(F&& f, R failed = nullptr) noexcept {
 // Holds the GIL in a thread that may not have it; does nothing once the interpreter is gone.
 class WithGil {
  public:
-  WithGil() : alive_(Py_IsInitialized() != 0) {
+  WithGil() : alive_(Py_IsInitialized() != 0 && !_Py_IsFinalizing()) {
     if (alive_) state_ = PyGILState_Ensure();
   }
   ~WithGil() {

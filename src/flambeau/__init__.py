@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from flambeau import _core, autograd, ops
+from flambeau import _core, _fork, autograd, ops
 from flambeau import tensor as _tensor
 from flambeau.ops.names import namespace
 from flambeau.version import __version__

@@ -6,7 +6,6 @@ program is emitted. Looking up a known key generates nothing and imports no LLVM
 """
 
 import importlib
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -200,12 +199,6 @@ def emit_program(module: Module, program: Any, classes: str, name: str) -> None:
     raise LookupError(f"no code generator for programs of type {type(program).__name__}")
 
 
-def _before_fork() -> None:
-    _state.lock.acquire()
-
-
-def _after_fork() -> None:
-    _state.lock.release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def compile_lock() -> threading.RLock:
+    """Held while kernels are looked up and made; a fork takes it."""
+    return _state.lock
