@@ -45,6 +45,7 @@ PyObject* dtype_is_float(PyObject* o, void*) { return PyBool_FromLong(is_float(d
 PyObject* dtype_is_complex(PyObject* o, void*) { return PyBool_FromLong(is_complex(dtype_of(o))); }
 PyObject* dtype_is_signed(PyObject* o, void*) { return PyBool_FromLong(is_signed(dtype_of(o))); }
 PyObject* dtype_code_text(PyObject* o, void*) { return PyUnicode_FromString(dtype_code(dtype_of(o))); }
+PyObject* dtype_title_text(PyObject* o, void*) { return PyUnicode_FromString(dtype_title(dtype_of(o))); }
 PyObject* dtype_to_real(PyObject* o, PyObject*) { return Py_NewRef(dtype_object(to_real(dtype_of(o)))); }
 PyObject* dtype_to_complex(PyObject* o, PyObject*) { return Py_NewRef(dtype_object(to_complex(dtype_of(o)))); }
 
@@ -78,6 +79,7 @@ PyGetSetDef dtype_properties[] = {
     {"is_complex", dtype_is_complex, nullptr, "Whether it is complex64 or complex128.", nullptr},
     {"is_signed", dtype_is_signed, nullptr, "Whether it has negative values.", nullptr},
     {"code", dtype_code_text, nullptr, "The short name in keys of kernels: f32, i64, ...", nullptr},
+    {"title", dtype_title_text, nullptr, "The name in error sentences: Float, Long, ...", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 struct Alias {

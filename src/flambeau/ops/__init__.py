@@ -6,6 +6,7 @@ from . import (
     contract,
     convert,
     creation,
+    dtypes,
     gather,
     index,
     join,
@@ -14,8 +15,11 @@ from . import (
     random,
     reduce,
     scan,
+    search,
     select,
+    sort,
     unary,
+    unique,
     views,
 )
 from .table import Composite, Loop, Native, Row, Scalar
@@ -36,6 +40,6 @@ def op(signature, **options):
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "op",
-    "activation", "binary", "contract", "convert", "creation", "gather", "index", "join", "normalize", "pool", "random",
-    "reduce", "scan", "select", "unary", "views",
+    "activation", "binary", "contract", "convert", "creation", "dtypes", "gather", "index", "join", "normalize",
+    "pool", "random", "reduce", "scan", "search", "select", "sort", "unary", "unique", "views",
 ]  # fmt: skip

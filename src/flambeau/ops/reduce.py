@@ -2,7 +2,7 @@
 
 from ..ir import row as r
 from ..ir.fn import abs, cast, const, exp, isnan, log, pow, sqrt, where
-from .table import FLOATING, NUMERIC, ORDERED, Row, op
+from .table import FLOATING, NUMERIC, ORDERED, Composite, Row, op
 
 _DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
 _EMPTY = "{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
@@ -93,6 +93,12 @@ for _name, _reduce, _position, _what in (
         ref=(lambda f: lambda np, x, dim, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(_name),
         samples="reduce_dim",
         doc=f"{_what} element over one dimension, and its position (of the first, where several are equal).",
+    )
+    op(
+        f"{_name}.other(Tensor self, Tensor other) -> Tensor",
+        names=(_name, f"Tensor.{_name}"),
+        body=Composite((lambda f: lambda o, self, other: getattr(o, f)(self, other))(f"{_name}imum")),
+        doc=f"{_what} of two elements; nan wins.",
     )
     op(
         f"arg{_name}(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",

@@ -1,0 +1,354 @@
+"""Sorting and what is read off a sorted order: topk, kthvalue, median, mode, quantile.
+
+The order comes from NumPy (`ordering`); values are gathered by it, so gradients are those of `gather`. The order is
+always stable, nan is the greatest value, and zeros of both signs are equal.
+"""
+
+from .gather import _wrap
+from .table import Composite, op
+
+
+def _key(x):
+    """Integers with the order of x's elements: equal values (and all nan) have one key."""
+    import numpy as np
+
+    if x.dtype.code in ("f16", "bf16"):
+        x = x.float()
+    a = x.numpy()
+    if a.dtype.kind == "b":
+        return a.view(np.uint8)
+    if a.dtype == np.uint64:
+        return (a ^ np.uint64(1 << 63)).view(np.int64)
+    if a.dtype.kind != "f":
+        return a
+    width = np.dtype(f"i{a.dtype.itemsize}")
+    bits = (a + 0.0).view(width)
+    largest = np.iinfo(width).max
+    return np.where(a != a, largest, bits ^ ((bits >> (8 * width.itemsize - 1)) & largest))
+
+
+def _order(key, most=None):
+    """Positions that sort the last dimension stably; only the first `most` of them where that is given.
+
+    A key and its position packed in one integer are sorted fast and have no ties. Where they do not fit, equal keys are
+    numbered first.
+    """
+    import numpy as np
+
+    n = key.shape[-1]
+    if not key.size or n == 1:
+        return np.zeros(key.shape, np.int64)[..., :most]
+    bits = (n - 1).bit_length()
+    low, high = int(key.min()), int(key.max())
+    if (high - low) >> (63 - bits):
+        rough = np.argsort(key, axis=-1)
+        ranked = np.take_along_axis(key, rough, -1)
+        runs = np.zeros(key.shape, np.int64)
+        np.cumsum(ranked[..., 1:] != ranked[..., :-1], axis=-1, out=runs[..., 1:])
+        packed = (runs << bits) | rough
+    else:
+        packed = (key.astype(np.int64) - low if low >= 0 or high <= 0 else _distance(key, low)) << bits
+        packed |= np.arange(n)
+    if most is not None and 0 < most < n:
+        packed = np.partition(packed, most - 1, axis=-1)[..., :most]
+    packed.sort(axis=-1)
+    return (packed & ((1 << bits) - 1))[..., :most]
+
+
+def _distance(key, low):
+    """key - low, where the difference is known to fit."""
+    import numpy as np
+
+    return (key.astype(np.int64).view(np.uint64) - np.uint64(low & ((1 << 64) - 1))).view(np.int64)
+
+
+def ordering(o, x, dim: int, descending: bool = False, most: int | None = None):
+    """Positions (int64) along a dimension that sort x stably; the first `most` of them where that is given."""
+    import numpy as np
+
+    sizes = list(x.shape)
+    if most is not None and sizes:
+        sizes[dim] = most
+    if x.is_meta or not x.dim():
+        return o.zeros(sizes, dtype=o.int64, device=x.device)
+    key = np.moveaxis(_key(x.detach()), dim, -1)
+    order = _order(~key if descending else key, most)
+    return o.from_numpy(np.ascontiguousarray(np.moveaxis(order, -1, dim)))
+
+
+def _no_complex(x, sentence: str) -> None:
+    if x.dtype.is_complex:
+        raise RuntimeError(sentence)
+
+
+def check_implemented(x, kernel: str, but: tuple[str, ...] = ("c64", "c128")) -> None:
+    """Raises what PyTorch raises for dtypes that a kernel does not take."""
+    if x.dtype.code in but:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{x.dtype.title}'")
+
+
+def _sort(o, self, dim=-1, descending=False):
+    dim = _wrap(dim, self.dim())
+    _no_complex(self, " Sort does not support complex dtypes on CPU")
+    indices = ordering(o, self, dim, descending)
+    return o.gather(self, dim, indices), indices
+
+
+_SORTED = "(Tensor values, Tensor indices)"
+op(
+    f"sort(Tensor self, int dim=-1, bool descending=False) -> {_SORTED}",
+    body=Composite(_sort),
+    ref=lambda np, x, dim=-1: np.sort(x, axis=dim),
+    samples="scan",
+    doc="Elements in order along a dimension, and where they stood; nan is the greatest, and ties keep their order.",
+)
+op(
+    f"sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> {_SORTED}",
+    body=Composite(lambda o, self, *, stable, dim=-1, descending=False: _sort(o, self, dim, descending)),
+    doc="sort, which is always stable here.",
+)
+
+
+def _argsort(o, self, dim=-1, descending=False):
+    dim = _wrap(dim, self.dim())
+    _no_complex(self, " Sort does not support complex dtypes on CPU")
+    return ordering(o, self, dim, descending)
+
+
+op(
+    "argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
+    body=Composite(_argsort),
+    differentiable=False,
+    ref=lambda np, x, dim=-1: np.argsort(x, axis=dim, kind="stable"),
+    samples="scan",
+    doc="Positions that sort a dimension; equal elements keep their order.",
+)
+op(
+    "argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor",
+    body=Composite(lambda o, self, *, stable, dim=-1, descending=False: _argsort(o, self, dim, descending)),
+    differentiable=False,
+    doc="argsort, which is always stable here.",
+)
+op(
+    "msort(Tensor self) -> Tensor",
+    body=Composite(lambda o, self: _sort(o, self, 0)[0]),
+    ref=lambda np, x: np.sort(x, axis=0),
+    doc="Elements in order along the first dimension.",
+)
+
+
+def _topk(o, self, k, dim=-1, largest=True, sorted=True):
+    dim = _wrap(dim, self.dim())
+    size = self.shape[dim] if self.dim() else 1
+    if not 0 <= k <= size:
+        raise RuntimeError(f"selected index k out of range [in topk: k={k}, dimension {dim} of size {size}]")
+    _no_complex(self, " topk does not support complex dtypes on CPU")
+    if self.dtype is o.bool:
+        raise RuntimeError("topk does not support bool dtypes on CPU")
+    indices = ordering(o, self, dim, largest, k)
+    return o.gather(self, dim, indices), indices
+
+
+op(
+    f"topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> {_SORTED}",
+    body=Composite(_topk),
+    doc="The k greatest (or least) elements along a dimension in order, and where they stood; nan is the greatest.",
+)
+
+
+def _check_row(name: str, self, dim: int) -> int:
+    """The length of a dimension that one element is chosen from."""
+    size = self.shape[dim] if self.dim() else 1
+    if not size:
+        raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
+    return size
+
+
+def _picked(o, self, dim: int, indices, keepdim: bool):
+    """Elements at one position of each row, and the positions."""
+    values = o.gather(self, dim, indices)
+    return (values, indices) if keepdim or not self.dim() else (values.squeeze(dim), indices.squeeze(dim))
+
+
+def _kthvalue(o, self, k, dim=-1, keepdim=False):
+    dim = _wrap(dim, self.dim())
+    size = _check_row("kthvalue", self, dim)
+    if not 1 <= k <= size:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim} [k={k}, size {size}]")
+    check_implemented(self, "kthvalue_cpu", ("b1", "c64", "c128"))
+    order = ordering(o, self, dim, most=k)
+    return _picked(o, self, dim, order.narrow(dim, k - 1, 1) if self.dim() else order, keepdim)
+
+
+op(
+    f"kthvalue(Tensor self, int k, int dim=-1, bool keepdim=False) -> {_SORTED}",
+    body=Composite(_kthvalue),
+    doc="The k-th least element of each row along a dimension (counted from 1), and where it stood.",
+)
+
+
+def _median_dim(name: str, skip_nan: bool):
+    def body(o, self, dim, keepdim=False):
+        dim = _wrap(dim, self.dim())
+        size = _check_row(name, self, dim)
+        check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
+        order = ordering(o, self, dim)
+        if not self.dim():
+            return self.clone(), order
+        if self.dtype.is_floating_point and not self.is_meta:
+            valid = o.sum(~o.isnan(self.detach()), dim, True)
+            middle = o.clamp((valid - 1) // 2, 0)
+            at = middle if skip_nan else o.where(valid == size, middle, o.clamp(valid, max=size - 1))
+            indices = o.gather(order, dim, at)
+        else:
+            indices = order.narrow(dim, (size - 1) // 2, 1)
+        return _picked(o, self, dim, indices, keepdim)
+
+    return body
+
+
+def _median_all(name: str, by_dim):
+    def body(o, self):
+        check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
+        if not self.numel():
+            lowest = float("nan") if self.dtype.is_floating_point else -(1 << (8 * self.itemsize - 1))
+            return o.full((), lowest, dtype=self.dtype, device=self.device)
+        flat = self.reshape(-1)
+        value = by_dim(o, flat.detach(), 0)[0]
+        if not (self.requires_grad and o.is_grad_enabled()):
+            return value
+        same = o.isnan(flat) if o.isnan(value).item() else flat == value
+        return o.amax(o.masked_select(flat, same.detach()))  # ties share the gradient
+
+    return body
+
+
+for _name, _skip in (("median", False), ("nanmedian", True)):
+    _by_dim = _median_dim(_name, _skip)
+    _doc = "ignoring nan" if _skip else "nan where there is one"
+    op(
+        f"{_name}(Tensor self) -> Tensor",
+        body=Composite(_median_all(_name, _by_dim)),
+        doc=f"The median of all elements (the lower of two), {_doc}.",
+    )
+    op(
+        f"{_name}.dim(Tensor self, int dim, bool keepdim=False) -> {_SORTED}",
+        body=Composite(_by_dim),
+        doc=f"The median along a dimension (the lower of two), {_doc}, and where it stood.",
+    )
+
+
+def _mode(o, self, dim=-1, keepdim=False):
+    import numpy as np
+
+    dim = _wrap(dim, self.dim())
+    _check_row("mode", self, dim)
+    check_implemented(self, "mode_cpu")
+    if not self.dim() or self.is_meta or not self.numel():
+        sizes = [1 if d == dim else s for d, s in enumerate(self.shape)]
+        return _picked(o, self, dim, o.zeros(sizes, dtype=o.int64, device=self.device), keepdim)
+    order = ordering(o, self, dim)
+    ranked = np.moveaxis(_key(o.gather(self.detach(), dim, order)), dim, -1)
+    n = ranked.shape[-1]
+    begins = np.ones(ranked.shape, bool)
+    begins[..., 1:] = ranked[..., 1:] != ranked[..., :-1]
+    if self.dtype.is_floating_point:  # a nan equals nothing
+        begins |= ranked == np.iinfo(ranked.dtype).max
+    start = np.maximum.accumulate(np.where(begins, np.arange(n), 0), axis=-1)
+    last = np.argmax(np.arange(n) - start, axis=-1, keepdims=True)
+    indices = o.gather(order, dim, o.from_numpy(np.ascontiguousarray(np.moveaxis(last, -1, dim))))
+    return _picked(o, self, dim, indices, keepdim)
+
+
+op(
+    f"mode(Tensor self, int dim=-1, bool keepdim=False) -> {_SORTED}",
+    body=Composite(_mode),
+    doc="The most frequent element of each row (the least of several), and where it stands last.",
+)
+
+
+def _value_selecting_reduction_backward(o, grad, dim, indices, sizes, keepdim):
+    if not sizes:
+        return grad
+    if not keepdim:
+        grad, indices = grad.unsqueeze(dim), indices.unsqueeze(dim)
+    return o.scatter(o.zeros(sizes, dtype=grad.dtype, device=grad.device), dim, indices, grad)
+
+
+op(
+    "value_selecting_reduction_backward(Tensor grad, int dim, Tensor indices, int[] sizes, bool keepdim) -> Tensor",
+    names=(),
+    body=Composite(_value_selecting_reduction_backward),
+    doc="Gradient of a reduction that chooses one element of each row: it goes where the element stood.",
+)
+
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+_MOST = 16_000_000
+
+
+def _check_quantile(o, name, x, q, interpolation):
+    if x.dtype not in (o.float32, o.float64):
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype [got {x.dtype}]")
+    if not x.numel():
+        raise RuntimeError(f"{name}() input tensor must be non-empty [got shape {tuple(x.shape)}]")
+    if q.dim() > 1:
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor [got shape {tuple(q.shape)}]")
+    if q.dtype is not x.dtype:
+        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor [got {q.dtype} and {x.dtype}]")
+    if interpolation not in _INTERPOLATIONS:
+        raise RuntimeError(
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
+        )
+    if x.numel() > _MOST:
+        raise RuntimeError(f"{name}() input tensor is too large [{x.numel()} elements; at most {_MOST}]")
+
+
+def _quantile(name: str, skip_nan: bool):
+    def body(o, self, q, dim=None, keepdim=False, *, interpolation="linear"):
+        if not isinstance(q, o.Tensor):
+            if not 0 <= q <= 1:
+                raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q:g}")
+            q = o.full((), q, dtype=self.dtype, device=self.device)
+        _check_quantile(o, name, self, q, interpolation)
+        if not o.all((q >= 0) & (q <= 1)).item():
+            raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+        rank = self.dim()
+        if dim is None:
+            x, at = self.reshape(-1), None
+        else:
+            at = _wrap(dim, rank)
+            x = self.movedim(at, -1) if rank else self.reshape(1)
+        result = _read_quantiles(o, o.sort(x, -1)[0], q.reshape(-1), skip_nan, interpolation)
+        if keepdim and rank:
+            result = result.reshape([-1] + [1] * rank) if at is None else result.unsqueeze(-1).movedim(-1, at + 1)
+        return result if q.dim() else result.squeeze(0)
+
+    return body
+
+
+def _read_quantiles(o, ranked, q, skip_nan: bool, interpolation: str):
+    """Quantiles of sorted rows: one leading dimension for q."""
+    n = ranked.shape[-1]
+    valid = o.sum(~o.isnan(ranked.detach()), -1, True)
+    if skip_nan:
+        rank = q * o.clamp(valid - 1, 0).to(q.dtype)
+    else:
+        rank = o.where(valid == n, q * (n - 1), float(n - 1))  # nan stands last
+    if interpolation in ("lower", "higher", "nearest"):
+        rank = {"lower": o.floor, "higher": o.ceil, "nearest": o.round}[interpolation](rank)
+    below = o.gather(ranked, -1, rank.to(o.int64))
+    if interpolation in ("linear", "midpoint"):
+        weight = rank - o.floor(rank) if interpolation == "linear" else o.full_like(rank, 0.5)
+        above = o.gather(ranked, -1, o.ceil(rank).to(o.int64))
+        below = o.lerp(below, above, weight)
+    return below.movedim(-1, 0)
+
+
+for _name, _skip in (("quantile", False), ("nanquantile", True)):
+    for _overload, _q in (("", "Tensor q"), (".scalar", "float q")):
+        op(
+            f"{_name}{_overload}(Tensor self, {_q}, int? dim=None, bool keepdim=False, *, str interpolation='linear')"
+            " -> Tensor",
+            body=Composite(_quantile(_name, _skip)),
+            doc=f"Quantiles of rows along a dimension (of all elements by default){', ignoring nan' if _skip else ''}.",
+        )
