@@ -183,6 +183,10 @@ void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void*
   int64_t pixels = conv.batch * conv.output[1] * conv.output[2];
   if (!mk || pixels == 0) return plain_conv_backward_weight(conv, x, dy, dw);
   if (conv.in_channels * conv.out_channels == 0) return;
+  if (weights_from_images(*mk, conv)) {
+    return images_backward_weight(*mk, conv, static_cast<const char*>(x), static_cast<const char*>(dy),
+                                  static_cast<char*>(dw));
+  }
   TapConv taps = forward_taps(conv);
   taps.x = static_cast<const char*>(x);
   run_weight_gradient(*mk, taps, static_cast<const char*>(dy), static_cast<char*>(dw));

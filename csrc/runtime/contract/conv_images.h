@@ -16,4 +16,9 @@ void images_forward(const MicroKernels& mk, const Conv& conv, int64_t images, co
 void images_backward_input(const MicroKernels& mk, const Conv& conv, int64_t images, const char* dy, const char* w,
                            const char* bias, char* dx);
 
+// The gradient of the weights, with channels as lanes and the depth running over pixels and images: rearranged once
+// instead of once a tap, and nothing outside the input is multiplied.
+bool weights_from_images(const MicroKernels& mk, const Conv& conv);
+void images_backward_weight(const MicroKernels& mk, const Conv& conv, const char* x, const char* dy, char* dw);
+
 }  // namespace fl
