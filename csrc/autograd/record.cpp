@@ -236,14 +236,21 @@ bool is_derivable(const Op& op) {
   return !op.hand_gradient && (op.kind == BodyKind::Scalar || op.kind == BodyKind::Row || op.kind == BodyKind::Reduce);
 }
 
+// "index.Tensor" -> IndexBackward0; the derived operator "mul__b3[~alpha]" -> MulBackwardBackward0.
+std::string node_name(const std::string& op) {
+  std::string name = op.substr(0, op.find_first_of(".["));
+  std::string backwards;
+  for (size_t at; (at = name.rfind("__b")) != std::string::npos; name.resize(at)) backwards += "Backward";
+  return camel_case(name) + backwards + "Backward0";
+}
+
 }  // namespace
 
 Tape& tape_of(Op& op) {
   if (op.tape) [[likely]]
     return *static_cast<Tape*>(op.tape);
   auto* tape = new Tape;  // operators are never removed
-  std::string name = op.name.substr(0, op.name.find('.'));
-  tape->node_name = camel_case(name) + "Backward0";
+  tape->node_name = node_name(op.name);
   for (const auto& o : op.overloads) tape->overloads.push_back(study(*o));
   op.tape = tape;
   return *tape;

@@ -87,7 +87,8 @@ PyRef boolean(bool v) {
 
 PyRef described(const Tensor* t) {
   if (!t) return PyRef::borrow(Py_None);
-  return checked(Py_BuildValue("(Oi)", dtype_object(t->dtype), t->dim()));
+  PyRef sizes = checked(size_object(t->sizes));
+  return checked(Py_BuildValue("(OiO)", dtype_object(t->dtype), t->dim(), sizes.get()));
 }
 
 PyRef described_list(const std::vector<TensorRef>& list) {

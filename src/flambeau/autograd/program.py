@@ -7,12 +7,13 @@ and run-time numbers are symbols. What it does with them is recorded as instruct
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flambeau import _core
+from flambeau.autograd.grad_mode import no_grad
+from flambeau.ops.names import operators
 from flambeau.ops.table import TABLE
-
-_UNKNOWN = object()
 
 
 class GradientTraceError(RuntimeError):
@@ -43,13 +44,26 @@ def _source_of(x: Any) -> tuple:
     return ("const", x)
 
 
+def _example(x: Any) -> Any:
+    """An argument as it is in the call that is being traced; tensors without elements."""
+    if isinstance(x, Slot):
+        return x._meta()
+    if isinstance(x, Number):
+        return x.concrete()
+    if isinstance(x, Property):
+        return x.example()
+    if isinstance(x, list | tuple | Numbers):
+        return tuple(_example(e) for e in x)
+    return x
+
+
 class Property:
     """A dtype, device or list of sizes that is known when the program runs."""
 
-    __slots__ = ("source",)
+    __slots__ = ("example", "source")
 
-    def __init__(self, source: tuple):
-        self.source = source
+    def __init__(self, source: tuple, example: Callable[[], Any]):
+        self.source, self.example = source, example
 
 
 class Number:
@@ -59,42 +73,34 @@ class Number:
     key; sizes must not be looked at.
     """
 
-    __slots__ = ("is_size", "params", "source", "trace", "value")
+    __slots__ = ("concrete", "is_size", "params", "source", "trace")
 
-    def __init__(self, trace: _Trace, source: tuple, value: Any, params: frozenset[int], is_size: bool):
-        self.trace, self.source, self.value, self.params, self.is_size = trace, source, value, params, is_size
+    def __init__(
+        self, trace: _Trace, source: tuple, concrete: Callable[[], Any], params: frozenset[int], is_size: bool
+    ):
+        self.trace, self.source, self.concrete = trace, source, concrete
+        self.params, self.is_size = params, is_size
 
     def look(self) -> Any:
         if self.is_size:
             raise GradientTraceError(
                 f"the gradient of {self.trace.op} looks at a size: a program is traced once for all sizes. Use sizes "
-                f"as "
-                "arguments of operators, or move the decision into an operator of its own."
+                "as arguments of operators, or move the decision into an operator of its own."
             )
         self.trace.by_value |= self.params
-        return self.value
+        return self.concrete()
 
     def _with(self, kind: str, other: Any, swap: bool = False) -> "Number":
-        if isinstance(other, Slot):
-            return NotImplemented
         if not isinstance(other, Number | int | float):
             return NotImplemented
-        params, is_size = self.params, self.is_size
-        if isinstance(other, Number):
-            params, is_size = params | other.params, is_size or other.is_size
-        parts = [self.source, _source_of(other)]
-        return Number(
-            self.trace, (kind, parts[::-1] if swap else parts), self._value(kind, other, swap), params, is_size
-        )
+        a, b = (other, self) if swap else (self, other)
+        params = self.params | (other.params if isinstance(other, Number) else frozenset())
+        is_size = self.is_size or (isinstance(other, Number) and other.is_size)
 
-    def _value(self, kind: str, other: Any, swap: bool) -> Any:
-        if self.value is _UNKNOWN:
-            return _UNKNOWN
-        other = other.value if isinstance(other, Number) else other
-        if other is _UNKNOWN:
-            return _UNKNOWN
-        a, b = (other, self.value) if swap else (self.value, other)
-        return _ARITHMETIC[kind](a, b)
+        def concrete() -> Any:
+            return _ARITHMETIC[kind](_example(a), _example(b))
+
+        return Number(self.trace, (kind, [_source_of(a), _source_of(b)]), concrete, params, is_size)
 
     def __add__(self, other):
         return self._with("add", other)
@@ -133,13 +139,7 @@ class Number:
         return self._with("mod", other, True)
 
     def __neg__(self):
-        return Number(
-            self.trace, ("sub", [("const", 0), self.source]), self.value, self.params, self.is_size
-        )._flipped()
-
-    def _flipped(self) -> "Number":
-        self.value = self.value if self.value is _UNKNOWN else -self.value
-        return self
+        return self._with("sub", 0, True)
 
     def __index__(self):
         return self.look().__index__()
@@ -152,6 +152,12 @@ class Number:
 
     def __bool__(self):
         return bool(self.look())
+
+    def __str__(self):
+        return str(self.look())
+
+    def __format__(self, spec: str):
+        return format(self.look(), spec)
 
     def __hash__(self):
         return hash(self.look())
@@ -220,58 +226,68 @@ class Numbers(Sequence):
 class Slot:
     """A tensor that is there when the program runs."""
 
-    def __init__(self, trace: _Trace, source: tuple, dtype: Any = None, ndim: int | None = None):
-        self._trace, self.source, self._dtype, self._ndim = trace, source, dtype, ndim
+    def __init__(
+        self,
+        trace: _Trace,
+        source: tuple,
+        known: tuple[Any, int, tuple[int, ...]] | None = None,
+        made: Callable[[], Any] | None = None,
+    ):
+        self._trace, self.source, self._known, self._made = trace, source, known, made
 
     def _place(self) -> tuple[int, int]:
         return (self.source[1], self.source[2]) if self.source[0] == "item" else (self.source[1], -1)
 
+    def _meta(self) -> Any:
+        if self._made is None:
+            return operators.empty(self._known[2], dtype=self._known[0], device="meta")
+        with no_grad():
+            return self._made()
+
+    def _description(self) -> tuple[Any, int, tuple[int, ...]]:
+        """dtype, number of dimensions and sizes; of a result, by computing it without elements."""
+        if self._known is None:
+            t = self._meta()
+            self._known = (t.dtype, t.dim(), tuple(t.shape))
+        return self._known
+
     @property
     def ndim(self) -> int:
-        if self._ndim is None:
-            raise GradientTraceError(
-                f"the gradient of {self._trace.op} asks for the number of dimensions of an intermediate result; only "
-                f"that "
-                "of arguments, outputs and incoming gradients is known"
-            )
-        return self._ndim
+        return self._description()[1]
 
     def dim(self) -> int:
         return self.ndim
 
     @property
     def dtype(self) -> Any:
-        return Property(("dtype", *self._place())) if self._dtype is None else self._dtype
+        if self._known is not None:
+            return self._known[0]
+        return Property(("dtype", *self._place()), lambda: self._description()[0])
 
     @property
     def device(self) -> Property:
-        return Property(("device", *self._place()))
+        return Property(("device", *self._place()), lambda: "meta")
 
     def _size(self, d: int) -> Number:
-        return Number(self._trace, ("size", *self._place(), d), _UNKNOWN, frozenset(), True)
+        source = ("size", *self._place(), d)
+        return Number(self._trace, source, lambda: self._description()[2][d], frozenset(), True)
 
     @property
-    def shape(self) -> Any:
-        whole = ("sizes", *self._place())
-        if self._ndim is None:
-            return _UnknownShape(self, whole)
-        return Numbers(whole, [self._size(d) for d in range(self._ndim)])
+    def shape(self) -> "Numbers":
+        return Numbers(("sizes", *self._place()), [self._size(d) for d in range(self.ndim)])
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
     def numel(self) -> Number:
-        return Number(self._trace, ("numel", *self._place()), _UNKNOWN, frozenset(), True)
+        source = ("numel", *self._place())
+        return Number(self._trace, source, lambda: math.prod(self._description()[2]), frozenset(), True)
 
     def is_complex(self) -> bool:
-        if self._dtype is None:
-            raise GradientTraceError(f"the gradient of {self._trace.op} asks for the dtype of an intermediate result")
-        return self._dtype.is_complex
+        return self._description()[0].is_complex
 
     def is_floating_point(self) -> bool:
-        if self._dtype is None:
-            raise GradientTraceError(f"the gradient of {self._trace.op} asks for the dtype of an intermediate result")
-        return self._dtype.is_floating_point
+        return self._description()[0].is_floating_point
 
     @property
     def mT(self) -> "Slot":
@@ -279,22 +295,18 @@ class Slot:
 
     @property
     def mH(self) -> "Slot":
-        return self.mT.conj() if self._dtype is None or self._dtype.is_complex else self.mT
+        return self.mT.conj()
 
     def t(self) -> "Slot":
         return _record(self._trace, "t", (self,), {})
 
     def conj(self) -> "Slot":
-        if self._dtype is not None and not self._dtype.is_complex:
-            return self
-        return _record(self._trace, "conj", (self,), {})
+        return _record(self._trace, "conj", (self,), {}) if self.is_complex() else self
 
     def to(self, dtype: Any) -> "Slot":
-        if self._dtype is not None and dtype is self._dtype:
+        if self._known is not None and dtype is self._known[0]:
             return self
-        result = _record(self._trace, "to", (self, dtype), {})
-        result._dtype, result._ndim = (None if isinstance(dtype, Property) else dtype), self._ndim
-        return result
+        return _record(self._trace, "to", (self, dtype), {})
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_") or name not in _schemas():
@@ -366,24 +378,11 @@ class Slot:
     __hash__ = object.__hash__
 
 
-class _UnknownShape(Property):
-    """Sizes of an intermediate result: passed on as a whole, or one at a time."""
-
-    __slots__ = ("slot",)
-
-    def __init__(self, slot: Slot, source: tuple):
-        super().__init__(source)
-        self.slot = slot
-
-    def __getitem__(self, d: int) -> Number:
-        return self.slot._size(d)
-
-
 class SlotList(Slot):
     """A list of tensors that an operator returned."""
 
     def __getitem__(self, i: int) -> Slot:
-        return Slot(self._trace, ("item", self.source[1], i))
+        return Slot(self._trace, ("item", self.source[1], i), made=lambda: self._meta()[i])
 
 
 # Overload resolution -----------------------------------------------------------------------------------------------
@@ -414,11 +413,11 @@ def _fits(kind: str, optional: bool, number: bool, x: Any) -> bool:
     if kind == "Scalar":
         return is_number
     if kind == "int":
-        return isinstance(x, int) or (isinstance(x, Number) and not isinstance(x.value, float))
+        return isinstance(x, int) or (isinstance(x, Number) and not isinstance(x.concrete(), float))
     if kind == "float":
         return isinstance(x, Number | int | float)
     if kind in ("int[]", "float[]"):
-        if isinstance(x, Numbers | _UnknownShape):
+        if isinstance(x, Numbers):
             return True
         return isinstance(x, list | tuple) and all(isinstance(e, Number | int | float) for e in x)
     if kind == "bool":
@@ -474,12 +473,20 @@ def _record(trace: _Trace, name: str, args: Sequence, kwargs: dict) -> Any:
         first = trace.new_slots(len(returns))
         trace.code.append((op_id, overload, bound, first))
         results = tuple(
-            SlotList(trace, ("slot", first + i)) if kind == "Tensor[]" else Slot(trace, ("slot", first + i))
+            (SlotList if kind == "Tensor[]" else Slot)(
+                trace, ("slot", first + i), made=partial(_run_on_examples, name, args, kwargs, i, len(returns))
+            )
             for i, kind in enumerate(returns)
         )
         return results[0] if len(results) == 1 else results
     kinds = ", ".join(type(a).__name__ for a in (*args, *kwargs.values()))
     raise GradientTraceError(f"the gradient of {trace.op} calls {name}({kinds}), which no overload takes")
+
+
+def _run_on_examples(name: str, args: Sequence, kwargs: dict, i: int, count: int) -> Any:
+    """The i-th of what an instruction gives for tensors without elements."""
+    got = getattr(operators, name)(*(_example(a) for a in args), **{k: _example(v) for k, v in kwargs.items()})
+    return got if count == 1 else got[i]
 
 
 class _Saved:
@@ -509,21 +516,27 @@ class Operators:
 # Tracing -----------------------------------------------------------------------------------------------------------
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def _stand_in(trace: _Trace, i: int, name: str, kind: str, static: bool, value: Any) -> Any:
-    """What the gradient gets for the i-th argument. Tensors are described as (dtype, ndim)."""
+    """What the gradient gets for the i-th argument. Tensors are described as (dtype, ndim, sizes)."""
     if kind == "Tensor":
-        return Slot(trace, ("slot", i), *value) if isinstance(value, tuple) else value
+        return Slot(trace, ("slot", i), value) if isinstance(value, tuple) else value
     if kind == "Tensor[]":
-        return [None if v is None else Slot(trace, ("item", i, k), *v) for k, v in enumerate(value)]
+        return [None if v is None else Slot(trace, ("item", i, k), v) for k, v in enumerate(value)]
     if static or value is None or "dim" in name:
         if kind in ("int", "float", "Scalar", "int[]"):
             trace.by_value.add(i)
         return value
     params = frozenset((i,))
     if kind in ("int", "float", "Scalar") and isinstance(value, int | float) and not isinstance(value, bool):
-        return Number(trace, ("slot", i), value, params, False)
+        return Number(trace, ("slot", i), partial(_same, value), params, False)
     if kind == "int[]":
-        return Numbers(("slot", i), [Number(trace, ("item", i, k), v, params, False) for k, v in enumerate(value)])
+        return Numbers(
+            ("slot", i), [Number(trace, ("item", i, k), lambda v=v: v, params, False) for k, v in enumerate(value)]
+        )
     if kind in ("float[]", "Scalar"):
         trace.by_value.add(i)
     return value
@@ -601,8 +614,8 @@ def trace(op: str, overload: str, params: list, args: list, outputs: list, needs
         op: name in the table.
         overload: name the operator was called by, for messages.
         params: (name, kind, is static) for each parameter.
-        args: values; tensors as (dtype, ndim).
-        outputs: (dtype, ndim) of each output.
+        args: values; tensors as (dtype, ndim, sizes).
+        outputs: (dtype, ndim, sizes) of each output.
         needs: for each tensor parameter whether its gradient is needed; a tuple for lists.
 
     Returns:
@@ -614,9 +627,9 @@ def trace(op: str, overload: str, params: list, args: list, outputs: list, needs
     n, m = len(params), len(outputs)
     record = _Trace(op, n + 2 * m, tuple(p[0] for p in params))
     stand_ins = [_stand_in(record, i, *p, a) for i, (p, a) in enumerate(zip(params, args, strict=True))]
-    saved = [Slot(record, ("slot", n + i), *d) for i, d in enumerate(outputs)]
+    saved = [Slot(record, ("slot", n + i), d) for i, d in enumerate(outputs)]
     g = tuple(
-        Slot(record, ("slot", n + m + i), *d) if d[0].is_floating_point or d[0].is_complex else None
+        Slot(record, ("slot", n + m + i), d) if d[0].is_floating_point or d[0].is_complex else None
         for i, d in enumerate(outputs)
     )
     got = entry.grad(Operators(record, needs, saved), g[0] if m == 1 else g, *stand_ins)

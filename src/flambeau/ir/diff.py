@@ -244,7 +244,8 @@ def vjp(
     def give(e: Expr, g: Gradient) -> None:
         if g is None or id(e) not in reaches:
             return
-        g = _as_gradient_of(e, g)
+        # One by one: what varies over fewer dimensions than another part of the sum must not be summed over them.
+        g = fit(e, _as_gradient_of(e, g))
         sums[id(e)] = sums[id(e)] + g if id(e) in sums else g
 
     for r, g in zip(roots, gradients, strict=True):
@@ -253,7 +254,6 @@ def vjp(
         g = sums.get(id(e))
         if g is None:
             continue
-        g = sums[id(e)] = fit(e, g)
         if e.op not in _RULES:
             raise NotImplementedError(f"the derivative of {e.op} is not known")
         for a, ga in zip(e.args, _RULES[e.op](e, g), strict=True):
