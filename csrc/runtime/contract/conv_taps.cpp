@@ -15,12 +15,6 @@ constexpr int64_t kSmallImage = 256;
 
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
-int64_t index_of(std::vector<int64_t>& values, int64_t value) {
-  auto it = std::find(values.begin(), values.end(), value);
-  if (it == values.end()) it = values.insert(values.end(), value);
-  return it - values.begin();
-}
-
 // Sets the lanes of pixels [begin, end) in every panel's entry of one tap.
 void set_lanes(Tap* entry, int64_t taps, int64_t panel_width, int64_t lanes, int64_t begin, int64_t end) {
   while (begin < end) {
@@ -303,32 +297,42 @@ void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_w
 
 Expansion::Expansion(const TapConv& conv, int64_t element, int64_t images, int64_t band)
     : conv_(conv), element_(element), images_(images) {
-  std::vector<int64_t> remainders;
+  struct Place {
+    int64_t shift, phase, row;
+  };
+  std::vector<Place> places;
   for (const TapPosition& tap : conv.taps) {
-    int64_t quotient = floor_div(tap.y, conv.stride_y), remainder = tap.y - quotient * conv.stride_y;
-    index_of(shifts_, tap.x);
-    auto i = static_cast<size_t>(index_of(remainders, remainder));
-    if (i == phases_.size()) phases_.push_back({remainder, quotient});
-    phases_[i].first = std::min(phases_[i].first, quotient);
-  }
-  for (const TapPosition& tap : conv.taps) {
-    int64_t quotient = floor_div(tap.y, conv.stride_y), remainder = tap.y - quotient * conv.stride_y;
-    rows_ = std::max(rows_, band + quotient - phases_[static_cast<size_t>(index_of(remainders, remainder))].first);
+    int64_t row = floor_div(tap.y, conv.stride_y), remainder = tap.y - row * conv.stride_y;
+    auto shift = std::find_if(shifts_.begin(), shifts_.end(), [&](const Shift& s) { return s.x == tap.x; });
+    auto phase = std::find_if(phases_.begin(), phases_.end(), [&](const Phase& p) { return p.remainder == remainder; });
+    places.push_back({shift - shifts_.begin(), phase - phases_.begin(), row});
+    if (shift == shifts_.end()) shifts_.push_back({tap.x, outputs_inside(tap.x)});
+    if (phase == phases_.end()) phases_.push_back({remainder, row});
+    Phase& own = phases_[static_cast<size_t>(places.back().phase)];
+    own.first = std::min(own.first, row);
   }
   auto phases = static_cast<int64_t>(phases_.size());
   planes_ = phases * static_cast<int64_t>(shifts_.size());
-  for (const TapPosition& tap : conv.taps) {
-    int64_t quotient = floor_div(tap.y, conv.stride_y), remainder = tap.y - quotient * conv.stride_y;
-    int64_t phase = index_of(remainders, remainder), plane = index_of(shifts_, tap.x) * phases + phase;
-    int64_t row = quotient - phases_[static_cast<size_t>(phase)].first;
-    offsets_.push_back((plane * rows_ + row) * row_pixels() * element);
+  for (Place& place : places) {
+    place.row -= phases_[static_cast<size_t>(place.phase)].first;
+    rows_ = std::max(rows_, band + place.row);
   }
+  for (const Place& place : places) {
+    int64_t plane = place.shift * phases + place.phase;
+    offsets_.push_back((plane * rows_ + place.row) * row_pixels() * element);
+  }
+}
+
+Range Expansion::outputs_inside(int64_t shift) const {
+  int64_t width = conv_.grid_width, stride = conv_.stride_x;
+  int64_t begin = std::min(ceil_div(std::max<int64_t>(0, -shift), stride), width);
+  return {begin, std::clamp(ceil_div(std::max<int64_t>(0, conv_.width - shift), stride), begin, width)};
 }
 
 void Expansion::fill(int64_t first_image, int64_t images, int64_t group, Range channels, Range rows, char* out) const {
   int64_t plane_bytes = conv_.height * conv_.width * element_, copy_bytes = rows_ * row_pixels() * element_;
   for (int64_t c = channels.begin; c < channels.end; c++) {
-    for (int64_t shift : shifts_) {
+    for (const Shift& shift : shifts_) {
       for (const Phase& phase : phases_) {
         for (int64_t i = 0; i < images; i++) {
           int64_t plane = ((first_image + i) * conv_.groups + group) * conv_.channels + c;
@@ -340,32 +344,28 @@ void Expansion::fill(int64_t first_image, int64_t images, int64_t group, Range c
   }
 }
 
-void Expansion::fill_plane(const char* plane, int64_t shift, const Phase& phase, Range rows, char* out) const {
-  for (int64_t r = 0; r < rows_; r++) {
+void Expansion::fill_plane(const char* plane, const Shift& shift, const Phase& phase, Range rows, char* out) const {
+  const int64_t stride = conv_.stride_x, step = row_pixels() * element_, in_row = conv_.width * element_;
+  const int64_t before = shift.inside.begin * element_, inside = shift.inside.size();
+  const int64_t after = (conv_.grid_width - shift.inside.end) * element_;
+  const int64_t first = (shift.inside.begin * stride + shift.x) * element_;
+  for (int64_t r = 0; r < rows_; r++, out += step) {
     int64_t y = (rows.begin + r + phase.first) * conv_.stride_y + phase.remainder;
-    char* to = out + r * row_pixels() * element_;
     if (y < 0 || y >= conv_.height) {
-      std::memset(to, 0, static_cast<size_t>(conv_.grid_width * element_));
-    } else {
-      fill_row(plane + y * conv_.width * element_, shift, to);
+      std::memset(out, 0, static_cast<size_t>(conv_.grid_width * element_));
+      continue;
     }
-  }
-}
-
-void Expansion::fill_row(const char* row, int64_t shift, char* out) const {
-  int64_t stride = conv_.stride_x, width = conv_.grid_width;
-  int64_t begin = std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, -shift), stride), 0, width);
-  int64_t end = std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, conv_.width - shift), stride), begin, width);
-  std::memset(out, 0, static_cast<size_t>(begin * element_));
-  std::memset(out + end * element_, 0, static_cast<size_t>((width - end) * element_));
-  const char* from = row + (begin * stride + shift) * element_;
-  char* to = out + begin * element_;
-  if (stride == 1) {
-    std::memcpy(to, from, static_cast<size_t>((end - begin) * element_));
-  } else if (element_ == 4) {
-    copy_strided(reinterpret_cast<const float*>(from), stride, end - begin, reinterpret_cast<float*>(to));
-  } else {
-    copy_strided(reinterpret_cast<const double*>(from), stride, end - begin, reinterpret_cast<double*>(to));
+    const char* from = plane + y * in_row + first;
+    char* to = out + before;
+    if (before) std::memset(out, 0, static_cast<size_t>(before));
+    if (after) std::memset(to + inside * element_, 0, static_cast<size_t>(after));
+    if (stride == 1) {
+      std::memcpy(to, from, static_cast<size_t>(inside * element_));
+    } else if (element_ == 4) {
+      copy_strided(reinterpret_cast<const float*>(from), stride, inside, reinterpret_cast<float*>(to));
+    } else {
+      copy_strided(reinterpret_cast<const double*>(from), stride, inside, reinterpret_cast<double*>(to));
+    }
   }
 }
 

@@ -76,12 +76,17 @@ class Expansion {
   struct Phase {
     int64_t remainder, first;  // tap.y = stride * quotient + remainder; the lowest quotient
   };
-  void fill_plane(const char* plane, int64_t shift, const Phase& phase, Range rows, char* out) const;
-  void fill_row(const char* row, int64_t shift, char* out) const;
+  // A shift of columns, and the outputs for which it stays inside the input.
+  struct Shift {
+    int64_t x;
+    Range inside;
+  };
+  Range outputs_inside(int64_t shift) const;
+  void fill_plane(const char* plane, const Shift& shift, const Phase& phase, Range rows, char* out) const;
 
   const TapConv& conv_;
   int64_t element_, images_, rows_ = 0, planes_ = 0;
-  std::vector<int64_t> shifts_;
+  std::vector<Shift> shifts_;
   std::vector<Phase> phases_;
   std::vector<int64_t> offsets_;
 };
