@@ -196,6 +196,7 @@ def test_fork_while_another_thread_compiles(tmp_path):
     program = textwrap.dedent(
         """
         import os, sys, threading
+        import flambeau.kernels.scalar  # a fork imports it, and it names a provider
         import test_codegen_resolve as tests
         from flambeau.codegen import resolve
         resolve.set_provider(tests.provide)

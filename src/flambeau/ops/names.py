@@ -68,6 +68,8 @@ def function(public: str) -> Any:
     if found is None:
         parts = _parts[public]
         found = parts[0] if len(parts) == 1 else _core.merge_functions(public.rsplit(".", 1)[-1], parts)
+        if found.__doc__ is None:
+            found.__doc__ = _docs[public]
         _merged[public] = found
     return found
 
