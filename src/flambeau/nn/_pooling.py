@@ -184,7 +184,8 @@ def _max_unpool(
             f"{'x'.join(str(s) for s in size)}"
         )
     flat = o.zeros((*lead, total), dtype=input.dtype, device=input.device)
-    flat = flat.scatter(-1, indices.reshape(*lead, -1), input.reshape(*lead, -1))
+    each = math.prod(input.shape[-n:])
+    flat = flat.scatter(-1, indices.reshape(*lead, each), input.reshape(*lead, each))
     return flat.reshape(*lead, *size)
 
 

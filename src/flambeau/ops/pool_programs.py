@@ -1,0 +1,248 @@
+"""Loop programs of pooling. One iteration of the outermost loop is a plane, or an image whose channels lie innermost.
+
+Integers of a window launch: sizes in, sizes out, kernel, stride, padding, dilation (three of each), the divisor, and
+how many channels lie innermost. Positions are counted in the plane, whatever the layout.
+"""
+
+from collections.abc import Callable
+
+from ..ir.expr import Expr
+from ..ir.fn import cast, const, idiv, maximum, minimum, where
+from ..ir.loop import Builder
+from ..ir.types import is_int
+
+DIVISOR, LANES = 18, 19  # integers of a window launch
+ADAPTIVE_LANES = 6
+
+
+def lowest(dtype: str) -> float | int:
+    """What every element is at least."""
+    if dtype.startswith("i"):
+        return -(1 << (int(dtype[1:]) - 1))
+    return 0 if dtype.startswith("u") else float("-inf")
+
+
+def _sizes(b: Builder) -> tuple[Expr, Expr]:
+    """Positions of a plane, in and out."""
+    return b.int(0) * b.int(1) * b.int(2), b.int(3) * b.int(4) * b.int(5)
+
+
+class _Plane:
+    """Where elements of one iteration lie."""
+
+    def __init__(self, b: Builder, plane: Expr, lanes: Expr):
+        self.b, self.lanes = b, lanes
+        in_size, out_size = _sizes(b)
+        self._first_in, self._first_out = plane * in_size, plane * out_size
+        self.all_in = in_size * lanes
+        self.base_in = self._first_in * lanes
+
+    def each_output(self, visit: Callable) -> None:
+        """Calls visit(offset of the output, its place along each axis, offset in the input of a position)."""
+        b = self.b
+        with b.loop(0, b.int(3)) as z, b.loop(0, b.int(4)) as y, b.loop(0, b.int(5)) as x:
+            at = self._first_out + (z * b.int(4) + y) * b.int(5) + x
+            with b.loop(0, self.lanes) as c:
+                visit(at * self.lanes + c, (z, y, x), lambda position: (self._first_in + position) * self.lanes + c)
+
+    def clear(self) -> None:
+        """Sets the inputs (which are buffer 0 of a gradient) to zero."""
+        with self.b.loop(0, self.all_in) as i:
+            self.b.store(0, self.base_in + i, const(0, self.b.compute_dtype(0)))
+
+
+# ---- windows of one size
+
+
+def _window(b: Builder, axis: int, place: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+    """Along one axis: where tap 0 is, the first tap inside, the tap after the last one inside, distance of taps."""
+    size, stride, pad, dilation = (b.int(3 * k + axis) for k in (0, 3, 4, 5))
+    start = place * stride - pad
+    first = maximum(const(0, "i64"), (dilation - 1 - start) // dilation)
+    last = minimum(b.int(6 + axis), (size - start + dilation - 1) // dilation)
+    return start, first, last, dilation
+
+
+def _windows(b: Builder, places) -> list[tuple]:
+    return [_window(b, axis, place) for axis, place in enumerate(places)]
+
+
+def _each_tap(b: Builder, windows, visit: Callable) -> None:
+    """Calls visit(position in the plane) for the taps that lie inside."""
+    (sz, fz, lz, dz), (sy, fy, ly, dy), (sx, fx, lx, dx) = windows
+    with b.loop(fz, lz) as kz, b.loop(fy, ly) as ky:
+        row = ((sz + kz * dz) * b.int(1) + sy + ky * dy) * b.int(2)
+        with b.loop(fx, lx, simd=False) as kx:
+            visit(row + sx + kx * dx)
+
+
+def _greatest(b: Builder, at: Expr, first: Expr, each: Callable, source: Callable) -> None:
+    """Stores the greatest of some elements, and its position: of the first among equals, of the last nan."""
+    dtype = b.compute_dtype(2)
+    best, position = b.variable(const(lowest(dtype), dtype), dtype), b.variable(first, "i64")
+
+    def tap(here: Expr) -> None:
+        v, old = b.load(2, source(here)), best.value
+        better = (v > old) | (v != v)
+        position.value = where(better, here, position.value)
+        best.value = where(better, v, old)
+
+    each(tap)
+    b.store(0, at, best.value)
+    b.store(1, at, position.value)
+
+
+def max_windows(b: Builder) -> None:
+    """Buffers: values, positions, input."""
+    with b.parallel() as i:
+        plane = _Plane(b, i, b.int(LANES))
+
+        def output(at, places, source):
+            windows = _windows(b, places)
+            z, y, x = (start + first * dilation for start, first, _, dilation in windows)
+            _greatest(b, at, (z * b.int(1) + y) * b.int(2) + x, lambda tap: _each_tap(b, windows, tap), source)
+
+        plane.each_output(output)
+
+
+def max_small(b: Builder, ky: int, kx: int) -> None:
+    """Small windows that all lie inside of planes, unrolled. Buffers: values, positions, input."""
+    with b.parallel() as plane:
+        in_size, out_size = _sizes(b)
+        with b.loop(0, b.int(4)) as y, b.loop(0, b.int(5)) as x:
+            corner = y * b.int(10) * b.int(2) + x * b.int(11)
+            best = b.load(2, plane * in_size + corner)
+            position = corner
+            for i in range(ky):
+                for j in range(kx):
+                    if i or j:
+                        offset = corner + i * b.int(2) + j
+                        v = b.load(2, plane * in_size + offset)
+                        better = (v > best) | (v != v)
+                        best, position = where(better, v, best), where(better, offset, position)
+            at = plane * out_size + y * b.int(5) + x
+            b.store(0, at, best)
+            b.store(1, at, position)
+
+
+def spread(b: Builder) -> None:
+    """Adds each gradient to the position its maximum came from. Buffers: gradient of the input, gradient, positions.
+
+    Integers: positions of a plane in and out, channels that lie innermost.
+    """
+    with b.parallel() as plane:
+        in_size, out_size, lanes = b.int(0), b.int(1), b.int(2)
+        with b.loop(0, in_size * lanes) as i:
+            b.store(0, plane * in_size * lanes + i, const(0, b.compute_dtype(0)))
+        with b.loop(0, out_size, simd=False) as i, b.loop(0, lanes, simd=False) as c:
+            source = (plane * out_size + i) * lanes + c
+            at = (plane * in_size + b.load(2, source)) * lanes + c
+            b.store(0, at, b.load(0, at) + b.load(1, source))
+
+
+def pick(b: Builder) -> None:
+    """Takes each element at its position. Buffers: output, input, positions; integers as for `spread`."""
+    with b.parallel() as plane:
+        in_size, out_size, lanes = b.int(0), b.int(1), b.int(2)
+        with b.loop(0, out_size) as i, b.loop(0, lanes) as c:
+            at = (plane * out_size + i) * lanes + c
+            b.store(0, at, b.load(1, (plane * in_size + b.load(2, at)) * lanes + c))
+
+
+def _divisor(b: Builder, windows, count_pad: bool, override: bool) -> Expr:
+    """By what the sum of a window is divided."""
+    if override:
+        return b.int(DIVISOR)
+    total = const(1, "i64")
+    for axis, (start, first, last, _) in enumerate(windows):
+        end = minimum(b.int(6 + axis) + start, b.int(axis) + b.int(12 + axis))
+        total = total * (end - start if count_pad else last - first)
+    return total
+
+
+def _divided(value: Expr, count: Expr) -> Expr:
+    count = cast(count, value.dtype)
+    return idiv(value, count) if is_int(value.dtype) else value / count
+
+
+def mean_windows(b: Builder, count_pad: bool, override: bool, back: bool) -> None:
+    """Buffers: output, input; for the gradient: gradient of the input, gradient."""
+    with b.parallel() as i:
+        plane = _Plane(b, i, b.int(LANES))
+        if back:
+            plane.clear()
+
+        def output(at, places, source):
+            windows = _windows(b, places)
+            count = _divisor(b, windows, count_pad, override)
+            _mean_of(b, at, count, lambda tap: _each_tap(b, windows, tap), source, back)
+
+        plane.each_output(output)
+
+
+def _mean_of(b: Builder, at: Expr, count: Expr, each: Callable, source: Callable, back: bool) -> None:
+    """Stores the mean of some elements; or adds the mean's gradient to each of theirs."""
+    dtype = b.compute_dtype(1)
+    if back:
+        share = _divided(b.load(1, at), count)
+
+        def give(position: Expr) -> None:
+            place = source(position)
+            b.store(0, place, b.load(0, place) + share)
+
+        each(give)
+        return
+    total = b.variable(const(0, dtype), dtype)
+
+    def take(position: Expr) -> None:
+        total.value = total.value + b.load(1, source(position))
+
+    each(take)
+    b.store(0, at, _divided(total.value, count))
+
+
+# ---- adaptive pooling: windows [floor(i * in / out), ceil((i + 1) * in / out))
+
+
+def _spans(b: Builder, places) -> list[tuple[Expr, Expr]]:
+    bounds = []
+    for axis, place in enumerate(places):
+        size, out = b.int(axis), b.int(3 + axis)
+        bounds.append((place * size // out, ((place + 1) * size + out - 1) // out))
+    return bounds
+
+
+def _each_inside(b: Builder, bounds, visit: Callable) -> None:
+    (z0, z1), (y0, y1), (x0, x1) = bounds
+    with b.loop(z0, z1) as z, b.loop(y0, y1) as y, b.loop(x0, x1, simd=False) as x:
+        visit((z * b.int(1) + y) * b.int(2) + x)
+
+
+def adaptive_mean(b: Builder, back: bool) -> None:
+    """Buffers: output, input; for the gradient: gradient of the input, gradient."""
+    with b.parallel() as i:
+        plane = _Plane(b, i, b.int(ADAPTIVE_LANES))
+        if back:
+            plane.clear()
+
+        def output(at, places, source):
+            bounds = _spans(b, places)
+            (z0, z1), (y0, y1), (x0, x1) = bounds
+            count = (z1 - z0) * (y1 - y0) * (x1 - x0)
+            _mean_of(b, at, count, lambda tap: _each_inside(b, bounds, tap), source, back)
+
+        plane.each_output(output)
+
+
+def adaptive_max(b: Builder) -> None:
+    """Buffers: values, positions, input."""
+    with b.parallel() as i:
+        plane = _Plane(b, i, b.int(ADAPTIVE_LANES))
+
+        def output(at, places, source):
+            bounds = _spans(b, places)
+            (z0, _), (y0, _), (x0, _) = bounds
+            first = (z0 * b.int(1) + y0) * b.int(2) + x0
+            _greatest(b, at, first, lambda tap: _each_inside(b, bounds, tap), source)
+
+        plane.each_output(output)
