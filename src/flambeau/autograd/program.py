@@ -504,6 +504,10 @@ class Operators:
     def __init__(self, trace: _Trace, needs: tuple, outputs: list):
         self._trace, self.needs, self.saved = trace, needs, _Saved(outputs)
 
+    def conj(self, x: Slot) -> Slot:
+        """The conjugate; of real numbers nothing that would have to run."""
+        return x.conj()
+
     def __getattr__(self, name: str) -> Any:
         if name in _schemas():
             return lambda *args, **kwargs: _record(self._trace, name, args, kwargs)
