@@ -12,7 +12,7 @@ namespace fl {
 
 namespace {
 
-const OpRef op_add{"add"}, op_add_in_place{"add_"}, op_clone{"clone"}, op_sum_to{"sum_to_size"}, op_to{"to"},
+const OpRef op_add{"add"}, op_add_in_place{"add_"}, op_clone{"clone"}, op_to{"to"},
     op_real{"real"}, op_copy_in_place{"copy_"},
     op_isnan{"isnan"}, op_any{"any"};
 
@@ -55,15 +55,6 @@ TensorRef first_grad(const Tensor& variable, TensorRef g) {
     return op_clone({g, Value(MemoryFormat::Contiguous)});
   }
   return op_clone({g});
-}
-
-bool is_expandable(IntSpan from, IntSpan to) {
-  if (from.size() > to.size()) return false;
-  for (size_t i = 0; i < from.size(); ++i) {
-    int64_t a = from[from.size() - 1 - i], b = to[to.size() - 1 - i];
-    if (a != b && a != 1) return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -143,10 +134,10 @@ TensorRef add_gradients(TensorRef a, TensorRef b) {
 
 TensorRef fit_gradient(TensorRef g, IntSpan sizes, DType dtype, const Node& by, size_t index) {
   if (!std::ranges::equal(IntSpan(g->sizes), sizes)) {
-    if (!is_expandable(sizes, g->sizes))
+    if (!can_sum_to(*g, sizes))
       fail(ErrorKind::Runtime, "Function %s returned an invalid gradient at index %zu - got %s but expected shape "
            "compatible with %s", by.name().c_str(), index, list_text(g->sizes).c_str(), list_text(sizes).c_str());
-    g = op_sum_to({g, Value(std::vector<int64_t>(sizes.begin(), sizes.end()))});
+    g = sum_to(std::move(g), sizes);
   }
   if (g->dtype == dtype) return g;
   if (is_complex(g->dtype) && !is_complex(dtype)) g = op_real({g});

@@ -23,6 +23,9 @@ class AccumulateGrad final : public Node {
 
 // Adds `g` to `t`'s .grad (takes it over where nobody else sees it) and runs the hooks that follow.
 void accumulate_grad(Tensor* t, TensorRef g);
+// Summed over the dimensions that broadcasting added or stretched. The sizes must expand to those of `t`.
+TensorRef sum_to(TensorRef t, IntSpan sizes);
+bool can_sum_to(const Tensor& t, IntSpan sizes);
 TensorRef zeros(IntSpan sizes, DType dtype, Device device);
 // For a tensor of one element.
 TensorRef one_like(const Tensor& t);

@@ -11,11 +11,7 @@ namespace fl {
 
 namespace {
 
-const OpRef op_copy_in_place{"copy_"}, op_clone{"clone"}, op_sum_to{"sum_to_size"}, op_index_add{"index_add"}, op_reshape{"reshape"};
-
-std::vector<int64_t> list_of(IntSpan v) {
-  return {v.begin(), v.end()};
-}
+const OpRef op_copy_in_place{"copy_"}, op_clone{"clone"}, op_index_add{"index_add"}, op_reshape{"reshape"};
 
 int64_t extent_of(IntSpan sizes, IntSpan strides) {
   int64_t last = 0;
@@ -97,7 +93,7 @@ Grads AsStridedNode::apply(Grads grads) {
   Geometry view = view_;
   for (int d = 0; d < view.sizes.size(); ++d)
     if (view.strides[d] == 0) view.sizes[d] = std::min<int64_t>(view.sizes[d], 1);
-  if (!(view.sizes == g->sizes)) g = op_sum_to({g, Value(list_of(view.sizes))});
+  if (!(view.sizes == g->sizes)) g = sum_to(std::move(g), view.sizes);
   TensorRef buffer = zero_buffer(base_, view_, *g);
   if (may_overlap(view) && g->numel() > 0) {
     buffer = op_index_add({buffer, Value(int64_t{0}), positions(view, offset),

@@ -312,22 +312,11 @@ for _signature, _body, _names, _doc in (
     op(_signature, names=_names, body=Composite(_body), doc=_doc)
 
 
-def _sum_to_size(o, self, size):
-    shape = list(size)
-    lead = self.dim() - len(shape)
-    ok = lead >= 0 and all(s in (1, have) for s, have in zip(shape, self.shape[lead:], strict=False))
-    if not ok:
-        raise RuntimeError(f"size {{{shape}}} is not expandable to size {{{list(self.shape)}}}.")
-    dims = [*range(lead), *(d + lead for d, s in enumerate(shape) if s == 1 and self.shape[d + lead] != 1)]
-    if dims:
-        self = o.sum(self, dims, True)
-    return o.view(self, shape) if lead else self
-
-
 op(
     "sum_to_size(Tensor self, int[] size) -> Tensor",
     names=("Tensor.sum_to_size",),
-    body=Composite(_sum_to_size),
+    body=Native("sum_to_size"),
+    grad=lambda o, g, self, size: (o.expand(g, self.shape),),
     doc="self summed down to a size that expands to its own.",
 )
 
