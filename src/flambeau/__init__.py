@@ -11,7 +11,7 @@ from flambeau.version import __version__
 globals().update({n: getattr(_core, n) for n in dir(_core) if not n.startswith("_")})
 globals().update(namespace())
 
-_SUBMODULES = ("backends", "cuda", "nn", "optim", "overrides", "random", "serialization", "types", "utils", "version")
+_SUBMODULES = ("backends", "cuda", "linalg", "nn", "optim", "overrides", "random", "serialization", "special", "types", "utils", "version")
 _ELSEWHERE = {
     "save": "serialization", "load": "serialization", "op": "ops",
     "finfo": "types", "iinfo": "types", "set_printoptions": "_printing",

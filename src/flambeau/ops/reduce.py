@@ -225,3 +225,26 @@ op(
     samples="reduce",
     doc="How many elements are not zero.",
 )
+
+
+def _prod_backward(o, grad, self, dim, keepdim):
+    """The product of all other elements: of those before times those behind, exact where elements are zero."""
+    if self.dim() == 0:
+        return grad
+    if dim is None:
+        return _prod_backward(o, grad.reshape(1), self.reshape(-1), 0, True).view(self.shape)
+    grad = grad if keepdim else grad.unsqueeze(dim)
+    n = self.shape[dim]
+    one = o.ones_like(self.narrow(dim, 0, min(n, 1)))
+    before = o.cumprod(o.cat([one, self.narrow(dim, 0, max(n - 1, 0))], dim), dim)
+    turned = o.flip(self, (dim,))
+    behind = o.flip(o.cumprod(o.cat([one, turned.narrow(dim, 0, max(n - 1, 0))], dim), dim), (dim,))
+    return grad * (before * behind)
+
+
+op(
+    "prod_backward(Tensor grad, Tensor self, int? dim, bool keepdim) -> Tensor",
+    names=(),
+    body=Composite(_prod_backward),
+    doc="Gradient of prod.",
+)
