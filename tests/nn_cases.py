@@ -1,6 +1,6 @@
 """Programs over modules, losses, optimizers, schedules and data loaders whose results were recorded with PyTorch.
 
-Each takes the namespace: `torch` when recording, `flambeau` here. Inputs are uniform numbers, which are exactly the same.
+Each takes the namespace: `torch` when recording, `flambeau` here. Inputs are uniform numbers, which are the same.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ MODULES: list[tuple[str, tuple[tuple[int, ...], ...], tuple[Any, ...], dict[str,
     *[
         (name, ((3, 5),), args, {})
         for name, args in (
-            ("ReLU", ()), ("ReLU6", ()), ("ELU", (0.7,)), ("SELU", ()), ("CELU", (1.3,)), ("GELU", ()), ("GELU", ("tanh",)),
-            ("SiLU", ()), ("Mish", ()), ("LeakyReLU", (0.2,)), ("PReLU", (5,)), ("Hardtanh", (-0.3, 0.4)),
-            ("Hardswish", ()), ("Hardsigmoid", ()), ("Hardshrink", (0.3,)), ("Softshrink", (0.3,)), ("Softplus", (2.0,)),
-            ("Softsign", ()), ("Tanhshrink", ()), ("Threshold", (0.1, 2.0)), ("LogSigmoid", ()), ("Softmax", (1,)),
+            ("ReLU", ()), ("ReLU6", ()), ("ELU", (0.7,)), ("SELU", ()), ("CELU", (1.3,)), ("GELU", ()),
+            ("GELU", ("tanh",)), ("SiLU", ()), ("Mish", ()), ("LeakyReLU", (0.2,)), ("PReLU", (5,)), ("Hardtanh", (-0.3, 0.4)),
+            ("Hardswish", ()), ("Hardsigmoid", ()), ("Hardshrink", (0.3,)), ("Softshrink", (0.3,)),
+            ("Softplus", (2.0,)), ("Softsign", ()), ("Tanhshrink", ()), ("Threshold", (0.1, 2.0)), ("LogSigmoid", ()), ("Softmax", (1,)),
             ("LogSoftmax", (0,)), ("Softmin", (1,)), ("Sigmoid", ()), ("Tanh", ()),
         )
     ],
@@ -277,7 +277,8 @@ def programs() -> dict[str, Program]:
     for name, make in SCHEDULES.items():
         found[f"schedule {name}"] = lambda t, make=make: _rates(t, make)
     for i, (name, shape, args, options) in enumerate(INITS):
-        found[f"init {i} {name}"] = lambda t, case=(name, shape, args, options): _init(t, *case[:2], *case[2], **case[3])
+        case = (name, shape, args, options)
+        found[f"init {i} {name}"] = lambda t, case=case: _init(t, *case[:2], *case[2], **case[3])
     found["batches"] = _batches
     return found
 

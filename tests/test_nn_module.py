@@ -219,7 +219,7 @@ def test_dotted_paths():
     assert model.get_buffer("b.0.running_mean") is model.b[0].running_mean
     with pytest.raises(AttributeError, match=r"Linear has no attribute `weigth`.*closest name is `weight`"):
         model.get_parameter("a.weigth")
-    with pytest.raises(AttributeError, match="`weight` is not an nn.Module"):
+    with pytest.raises(AttributeError, match=r"`weight` is not an nn\.Module"):
         model.get_submodule("a.weight")
     model.set_submodule("b.1", nn.Tanh())
     assert isinstance(model.b[1], nn.Tanh)

@@ -29,7 +29,9 @@ def test_gradients_are_clipped():
     utils.clip_grad_value_(ps, 0.5)
     assert ps[0].grad.tolist() == [0.5, 0.0] and ps[1].grad.tolist() == [-0.5]
     ps[0].grad = torch.tensor([float("inf"), 0.0])
-    with pytest.raises(RuntimeError, match=r"The total norm of order 2.0 for gradients from `parameters` is non-finite"):
+    with pytest.raises(
+        RuntimeError, match=r"The total norm of order 2.0 for gradients from `parameters` is non-finite"
+    ):
         utils.clip_grad_norm_(ps, 1.0, error_if_nonfinite=True)
 
 
@@ -72,7 +74,11 @@ def test_weight_norm():
     layer = nn.Linear(3, 4)
     before = layer.weight.detach().clone()
     parametrizations.weight_norm(layer)
-    assert list(layer.state_dict()) == ["bias", "parametrizations.weight.original0", "parametrizations.weight.original1"]
+    assert list(layer.state_dict()) == [
+        "bias",
+        "parametrizations.weight.original0",
+        "parametrizations.weight.original1",
+    ]
     assert near(layer.weight, before)
     layer(torch.ones(1, 3)).sum().backward()
     assert all(p.grad is not None for p in layer.parameters())
