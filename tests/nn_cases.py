@@ -86,10 +86,11 @@ MODULES: list[tuple[str, tuple[tuple[int, ...], ...], tuple[Any, ...], dict[str,
         (name, ((3, 5),), args, {})
         for name, args in (
             ("ReLU", ()), ("ReLU6", ()), ("ELU", (0.7,)), ("SELU", ()), ("CELU", (1.3,)), ("GELU", ()),
-            ("GELU", ("tanh",)), ("SiLU", ()), ("Mish", ()), ("LeakyReLU", (0.2,)), ("PReLU", (5,)), ("Hardtanh", (-0.3, 0.4)),
-            ("Hardswish", ()), ("Hardsigmoid", ()), ("Hardshrink", (0.3,)), ("Softshrink", (0.3,)),
-            ("Softplus", (2.0,)), ("Softsign", ()), ("Tanhshrink", ()), ("Threshold", (0.1, 2.0)), ("LogSigmoid", ()), ("Softmax", (1,)),
-            ("LogSoftmax", (0,)), ("Softmin", (1,)), ("Sigmoid", ()), ("Tanh", ()),
+            ("GELU", ("tanh",)), ("SiLU", ()), ("Mish", ()), ("LeakyReLU", (0.2,)), ("PReLU", (5,)),
+            ("Hardtanh", (-0.3, 0.4)), ("Hardswish", ()), ("Hardsigmoid", ()), ("Hardshrink", (0.3,)),
+            ("Softshrink", (0.3,)), ("Softplus", (2.0,)), ("Softsign", ()), ("Tanhshrink", ()),
+            ("Threshold", (0.1, 2.0)), ("LogSigmoid", ()), ("Softmax", (1,)), ("LogSoftmax", (0,)),
+            ("Softmin", (1,)), ("Sigmoid", ()), ("Tanh", ()),
         )
     ],
 ]  # fmt: skip
