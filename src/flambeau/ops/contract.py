@@ -28,7 +28,7 @@ def _matmul_grad(o, g, self, other):
 
 op(
     "matmul(Tensor self, Tensor other) -> Tensor",
-    names=("matmul", "Tensor.matmul", "Tensor.__matmul__", "linalg.matmul"),
+    names=("matmul", "Tensor.matmul", "linalg.matmul"),
     body=Native("matmul"),
     grad=_matmul_grad,
     ref=lambda np, a, b: np.matmul(a, b),
