@@ -1,7 +1,5 @@
-#include <algorithm>
 #include <new>
 #include <stdexcept>
-#include <string>
 
 #include "bind/python.h"
 
@@ -32,9 +30,7 @@ void set_python_error() noexcept {
     throw;
   } catch (const PythonError&) {
   } catch (const Error& e) {
-    std::string text = e.what();
-    std::replace(text.begin(), text.end(), '\t', ' ');
-    PyErr_SetString(error_class(e.kind()), text.c_str());
+    PyErr_SetString(error_class(e.kind()), e.what());
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& e) {

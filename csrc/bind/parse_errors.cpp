@@ -96,9 +96,8 @@ class Complaint {
     std::vector<bool> given(params_.size());
     too_many();
     positional(given);
-    const char* unknown = keywords(given);
+    keywords(given);
     missing(given);
-    if (unknown) unexpected(unknown);
     raise(PyExc_TypeError, "%s(): invalid arguments", name());
   }
 
@@ -167,9 +166,7 @@ class Complaint {
     }
   }
 
-  // The first keyword that names no parameter, or null.
-  const char* keywords(std::vector<bool>& given) {
-    const char* unknown = nullptr;
+  void keywords(std::vector<bool>& given) {
     Py_ssize_t n = kwnames_ ? PyTuple_GET_SIZE(kwnames_) : 0;
     Value v;
     for (Py_ssize_t k = 0; k < n; ++k) {
@@ -177,9 +174,8 @@ class Complaint {
       const char* text = PyUnicode_AsUTF8(keyword);
       int i = find_keyword(form_, keyword);
       if (i < 0) {
-        bool taken = group_.takes_out && std::strcmp(text, "out") == 0;
-        if (!taken && !unknown) unknown = text;
-        continue;
+        if (group_.takes_out && std::strcmp(text, "out") == 0) continue;
+        unexpected(text);
       }
       const Param& p = params_[static_cast<size_t>(i)];
       if (given[static_cast<size_t>(i)]) raise(PyExc_TypeError, "%s() got multiple values for argument '%s'", name(), text);
@@ -188,7 +184,6 @@ class Complaint {
         raise(PyExc_TypeError, "%s(): argument '%s' must be %s, not %s", name(), shown_name(p).c_str(), type_text(p),
               short_type_name(args_[n_ + k]).c_str());
     }
-    return unknown;
   }
 
   [[noreturn]] void unexpected(const char* keyword) {

@@ -37,21 +37,17 @@ bool is_number(PyObject* o) {
   return number_from_python(o, v);
 }
 
-// The operand as operators take it, NumPy's arrays as tensors; null: Python asks the other operand's class.
-PyRef operand(PyObject* o, Slot slot) {
-  if (is_tensor(o)) return PyRef::borrow(o);
+// Whether an operator may have this operand; for others Python asks the other operand's class.
+bool is_operand(PyObject* o, Slot slot) {
+  if (is_tensor(o)) return true;
   bool numbers = slot != kMatmul && slot != kIMatmul;
-  if ((numbers && is_number(o)) || must_intercept(&o, 1)) return PyRef::borrow(o);
-  return is_ndarray(o) ? checked(wrap(tensor_from_array(o))) : PyRef();
+  return (numbers && is_number(o)) || must_intercept(&o, 1);
 }
 
 PyObject* run_binary(Slot slot, PyObject* a, PyObject* b) {
-  if (slots[slot] && Py_TYPE(a) == tensor_type && Py_TYPE(b) == tensor_type) return call_binary(slots[slot], a, b);
   return guarded([&]() -> PyObject* {
-    if (!slots[slot]) Py_RETURN_NOTIMPLEMENTED;
-    PyRef first = operand(a, slot), second = operand(b, slot);
-    if (!first || !second) Py_RETURN_NOTIMPLEMENTED;
-    return call_binary(slots[slot], first.get(), second.get());
+    if (!slots[slot] || !is_operand(a, slot) || !is_operand(b, slot)) Py_RETURN_NOTIMPLEMENTED;
+    return call_binary(slots[slot], a, b);
   });
 }
 
@@ -162,8 +158,7 @@ int contains(PyObject* o, PyObject* value) {
       -1);
 }
 
-// id(tensor), as in PyTorch.
-Py_hash_t hash(PyObject* o) { return reinterpret_cast<Py_hash_t>(o); }
+Py_hash_t hash(PyObject* o) { return _Py_HashPointer(o); }
 PyObject* repr(PyObject* o) {
   if (repr_function) return PyObject_CallOneArg(repr_function, o);
   return PyUnicode_FromFormat("<Tensor at %p>", o);

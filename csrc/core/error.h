@@ -1,5 +1,4 @@
-// The one exception of the core. `bind` maps the kind to Python's class, and puts the operator and its arguments behind
-// the sentence of an error that an operator raised. Text after a tab is the way out: it comes last.
+// The one exception of the core. `bind` maps the kind to Python's class.
 #pragma once
 #include <exception>
 #include <string>

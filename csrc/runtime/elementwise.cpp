@@ -42,9 +42,8 @@ void stream_large_outputs(const ElementKernelCall& call, const Iteration& it, St
 }
 
 ElementKernel kernel_for(const ElementKernelCall& call, std::span<const StrideClass> classes) {
-  KernelKey key{op_key(call.overload.op->id, call.attributes, call.fold), 0};
-  for (size_t k = 0; k < classes.size(); ++k)
-    key.operands += operand_key(static_cast<int>(k), call.dtypes[k], classes[k]);
+  KernelKey key{.op = op_key(call.overload.op->id, call.attributes, call.fold)};
+  for (size_t k = 0; k < classes.size(); ++k) key.set_operand(static_cast<int>(k), call.dtypes[k], classes[k]);
   void* kernel = find_kernel(key);
   if (!kernel) [[unlikely]] {
     std::string attributes = full_attributes(call.overload, call.attributes, call.fold);

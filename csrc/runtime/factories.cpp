@@ -1,5 +1,6 @@
 #include "runtime/factories.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/element.h"
@@ -29,6 +30,7 @@ void resize_tensor(Tensor* t, IntSpan sizes, MemoryFormat format) {
 }
 
 void resize_output(Tensor* t, IntSpan sizes) {
+  if (std::ranges::equal(IntSpan(t->sizes), sizes)) return;
   if (t->numel() != 0 && warn_user) {
     std::string text = "An output with one or more elements was resized since it had shape " + shape_text(t->sizes) +
                        ", which does not match the required output shape " + shape_text(sizes) +

@@ -23,7 +23,8 @@ struct Table {
 };
 
 size_t hash_of(const KernelKey& k) {
-  uint64_t h = (k.op ^ (k.operands * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
+  uint64_t operands = k.operands[0] + k.operands[1] * 0xc2b2ae3d27d4eb4fu;
+  uint64_t h = (k.op ^ (operands * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
   return static_cast<size_t>(h ^ (h >> 32));
 }
 

@@ -20,18 +20,20 @@ using ElementKernel = void (*)(char** ptr, const int64_t* stride, int64_t n, int
 // Streamed: a contiguous output too large for the caches, written past them; it starts at a multiple of 64 bytes.
 enum class StrideClass : uint8_t { Contiguous, Broadcast, Strided, Streamed };
 
-struct KernelKey {
-  uint64_t op = 0;        // operator, attributes, fold mask
-  uint64_t operands = 0;  // six bits an operand: dtype and stride class, outputs first
-  bool operator==(const KernelKey&) const = default;
-};
-
-constexpr int kMaxOperands = 10;
+constexpr int kMaxOperands = 20;
 constexpr int kMaxFolds = 16;
 
-constexpr uint64_t operand_key(int position, DType dtype, StrideClass c) {
-  return (uint64_t{1} + (static_cast<uint64_t>(dtype) | static_cast<uint64_t>(c) << 4)) << (6 * position);
-}
+struct KernelKey {
+  uint64_t op = 0;              // operator, attributes, fold mask
+  uint64_t operands[2] = {};    // six bits an operand: dtype and stride class, outputs first
+  bool operator==(const KernelKey&) const = default;
+
+  void set_operand(int position, DType dtype, StrideClass c) {
+    uint64_t code = 1 + (static_cast<uint64_t>(dtype) | static_cast<uint64_t>(c) << 4);
+    operands[position / 10] |= code << (6 * (position % 10));
+  }
+};
+
 constexpr uint64_t op_key(uint32_t op, uint32_t attrs, uint32_t fold) {
   return static_cast<uint64_t>(op) << 40 | static_cast<uint64_t>(attrs) << 16 | fold;
 }

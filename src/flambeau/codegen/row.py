@@ -520,12 +520,15 @@ class Rows(_Kernel):
             f.do(f"store {kind} {value}, ptr {address}")
 
     def across_lanes(self, e: Expr, parts: list[str]) -> list[str]:
-        """Folds upper lanes onto lower ones; lane 0 of the result."""
+        """Folds upper lanes onto lower ones; lane 0 of the result.
+
+        Lanes that no one reads are left undefined: with their old values, LLVM 22 loses the last fold of integers.
+        """
         f, width = self.function, self.lanes
         kinds = [llvm_type(d, self.lanes) for d in component_dtypes(e)]
         while width > 1:
             width //= 2
-            order = [k + width if k < width else k for k in range(self.lanes)]
+            order = [str(k + width) if k < width else "poison" for k in range(self.lanes)]
             positions = ", ".join(f"i32 {k}" for k in order)
             moved = [
                 f.value(f"shufflevector {k} {v}, {k} poison, <{self.lanes} x i32> <{positions}>")

@@ -1,6 +1,8 @@
 """Matrix products and convolutions: native contractions, their gradients written as contractions."""
 
-from .table import NUMERIC, Composite, Native, op
+from .table import COMPLEX, NUMERIC, REAL, Composite, Native, op
+
+_NUMBERS = REAL + COMPLEX
 
 # ---- matrix products
 
@@ -10,7 +12,7 @@ def _matmul_grad(o, g, self, other):
     a = o.unsqueeze(self, 0) if self.ndim == 1 else self
     b = o.unsqueeze(other, 1) if other.ndim == 1 else other
     if self.ndim == 1:
-        g = o.unsqueeze(g, g.ndim if other.ndim == 1 else -2)
+        g = o.unsqueeze(g, -1 if other.ndim == 1 else -2)
     if other.ndim == 1:
         g = o.unsqueeze(g, -1)
     ga = gb = None
@@ -18,7 +20,7 @@ def _matmul_grad(o, g, self, other):
         ga = o.sum_to_size(o.matmul(g, o.transpose(o.conj(b), -2, -1)), a.shape)
         ga = o.squeeze(ga, 0) if self.ndim == 1 else ga
     if o.needs[1]:
-        if b.ndim == 2 and a.ndim > 2:
+        if other.ndim in (1, 2) and self.ndim > 2:
             gb = o.transpose(o.linear_weight_grad(g, o.conj(a)), 0, 1)
         else:
             gb = o.sum_to_size(o.matmul(o.transpose(o.conj(a), -2, -1), g), b.shape)
@@ -28,7 +30,8 @@ def _matmul_grad(o, g, self, other):
 
 op(
     "matmul(Tensor self, Tensor other) -> Tensor",
-    names=("matmul", "Tensor.matmul", "linalg.matmul"),
+    names=("matmul", "Tensor.matmul", "Tensor.__matmul__", "linalg.matmul"),
+    dtypes=_NUMBERS,
     body=Native("matmul"),
     grad=_matmul_grad,
     ref=lambda np, a, b: np.matmul(a, b),
@@ -49,6 +52,7 @@ def _mm_grad(o, g, self, mat2):
 
 op(
     "mm(Tensor self, Tensor mat2) -> Tensor",
+    dtypes=_NUMBERS,
     body=Native("mm"),
     grad=_mm_grad,
     ref=lambda np, a, b: a @ b,
@@ -66,6 +70,7 @@ def _bmm_grad(o, g, self, mat2):
 
 op(
     "bmm(Tensor self, Tensor mat2) -> Tensor",
+    dtypes=_NUMBERS,
     body=Native("bmm"),
     grad=_bmm_grad,
     ref=lambda np, a, b: a @ b,
@@ -74,6 +79,7 @@ op(
 )
 op(
     "mv(Tensor self, Tensor vec) -> Tensor",
+    dtypes=_NUMBERS,
     body=Native("mv"),
     grad=lambda o, g, self, vec: (
         o.mul(o.unsqueeze(g, 1), o.unsqueeze(o.conj(vec), 0)), o.matmul(o.transpose(o.conj(self), 0, 1), g),
@@ -84,6 +90,7 @@ op(
 )  # fmt: skip
 op(
     "dot(Tensor self, Tensor tensor) -> Tensor",
+    dtypes=_NUMBERS,
     body=Native("dot"),
     grad=lambda o, g, self, tensor: (o.mul(g, o.conj(tensor)), o.mul(g, o.conj(self))),
     ref=lambda np, a, b: np.dot(a, b),
@@ -103,6 +110,7 @@ def _linear_grad(o, g, input, weight, bias):
 op(
     "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
     names=("nn.functional.linear",),
+    dtypes=_NUMBERS,
     body=Native("linear"),
     grad=_linear_grad,
     ref=lambda np, x, w, b=None: x @ w.T + (0 if b is None else b),

@@ -7,8 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from flambeau.ir import types as t
 from flambeau.ir.diff import Backward, backward
 from flambeau.ir.program import ScalarProgram
+from flambeau.ir.scalar import cast
 
 from .programs import (
     canonical_dtypes,
@@ -37,10 +39,14 @@ class Derived:
     def program(self, entry: Entry, dtypes: Sequence[str]) -> ScalarProgram:
         """The derivative of the parent, for storage dtypes."""
         results = parse(entry.signatures[0])[1]
-        plan = _differentiate(self.parent, self.attributes, dtypes[0], self.needs, self.saved)
-        program = plan.program
+        first = entry.result if isinstance(entry.result, str) else entry.result[0]
+        compute = t.real_of(dtypes[0]) if first == "complex" else dtypes[0]
+        plan = _differentiate(self.parent, self.attributes, compute, self.needs, self.saved)
+        roots = tuple(cast(r, t.compute_dtype(d)) for r, d in zip(plan.program.roots, dtypes, strict=False))
         # Operands may be stored narrower or wider than the canonical ones (numbers beside bfloat16); the body sees the same.
-        return replace(program, inputs=tuple(dtypes[results:]), outputs=tuple(dtypes[:results]), name=entry.name)
+        return replace(
+            plan.program, roots=roots, inputs=tuple(dtypes[results:]), outputs=tuple(dtypes[:results]), name=entry.name
+        )
 
 
 def _differentiate(entry: Entry, attributes: str, dtype: str, needs: Sequence[bool], saved=None) -> Backward:
@@ -67,13 +73,18 @@ def backward_plan(name: str, attributes: str, is_complex: bool, needs: int) -> P
     absent = parse_attributes(attributes)[1]
     present = [i for i, p in enumerate(operand_params(entry)) if p.name not in absent]
     wanted = tuple(bool(needs >> i & 1) for i in present)
-    plan = _differentiate(entry, attributes, "c128" if is_complex else "f64", wanted)
+    plan = _differentiate(entry, attributes, _canonical(entry, is_complex), wanted)
     outputs = iter(plan.outputs)
     by_operand = {i: next(outputs) for i, want in zip(present, wanted, strict=True) if want}
     ordered = [by_operand.get(i, "0") for i in range(len(operand_params(entry))) if needs >> i & 1]
     saved = [(s[0] == "o", int(s[1:]) if s[0] == "o" else present[int(s[1:])]) for s in plan.saved]
     derived = None if plan.program is None else _derived_entry(entry, attributes, is_complex, needs, wanted, plan)
     return derived, saved, [{"g": PASS_GRADIENT, "0": NO_GRADIENT}.get(o, o) for o in ordered]
+
+
+def _canonical(entry: Entry, is_complex: bool) -> str:
+    """What to differentiate in. An operand of role z is complex while the others are real."""
+    return "c128" if is_complex and "z" not in entry.roles.values() else "f64"
 
 
 def _derived_entry(entry: Entry, attributes: str, is_complex: bool, needs: int, wanted, plan: Backward) -> str:
@@ -95,11 +106,23 @@ def _derived_entry(entry: Entry, attributes: str, is_complex: bool, needs: int, 
             signatures=(f"{word}({listed}) -> {returned}",),
             body=Derived(entry, attributes, wanted, plan.saved),
             dtypes=FLOATING,
+            result=_result_rules(entry, attributes, wanted, plan),
             numbers=tuple(o for o in operands if o[0] == "i"),
             roles=roles,
         )
     )
     return name
+
+
+def _result_rules(entry: Entry, attributes: str, wanted: Sequence[bool], plan: Backward) -> str | tuple[str, ...]:
+    """Gradients of operands of role z are complex where the others are real."""
+    absent = parse_attributes(attributes)[1]
+    present = [p for p in operand_params(entry) if p.name not in absent]
+    needed = [p for p, want in zip(present, wanted, strict=True) if want]
+    rules = {o: entry.roles.get(p.name, "c") for p, o in zip(needed, plan.outputs, strict=True)}
+    if "z" not in rules.values():
+        return "promote"
+    return tuple("complex" if rules[k] == "z" else "promote" for k in range(len(plan.program.roots)))
 
 
 def _operands(entry: Entry, attributes: str, n_results: int, plan: Backward) -> tuple[list[str], dict[str, str]]:

@@ -3,7 +3,7 @@
 from ..ir import row as r
 from ..ir.fn import cast, const, exp, log, rsqrt, where
 from .reduce import finite_max
-from .table import FLOATING, Composite, Row, op
+from .table import REAL_FLOATS, Composite, Row, op
 
 
 def _softmax(x):
@@ -31,14 +31,14 @@ for _name, _body, _backward, _formula in (
     op(
         f"{_name}_backward(Tensor grad, Tensor output, int dim) -> Tensor",
         names=(),
-        dtypes=FLOATING,
+        dtypes=REAL_FLOATS,
         body=Row(_backward, roles="FF", out="F", out_dtypes="c"),
         doc=f"Gradient of {_name}, from its output.",
     )
     op(
         f"{_name}.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
         names=(_name, f"Tensor.{_name}", f"special.{_name}"),
-        dtypes=FLOATING,
+        dtypes=REAL_FLOATS,
         body=Row(_body, out="F", out_dtypes="c"),
         grad=(
             lambda name: lambda o, g, self, dim, dtype: (getattr(o, name)(g, o.saved.output(0), dim).to(self.dtype),)
@@ -66,7 +66,7 @@ def _layer_norm(x, weight, bias, eps):
 op(
     "layer_norm_rows(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> Tensor",
     names=(),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     body=Row(_layer_norm, roles="FRR", out="F", out_dtypes="c", dims="last normalized_shape"),
     doc="(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions; checked by layer_norm.",
 )
@@ -80,7 +80,7 @@ def _rms_norm(x, weight, eps):
 op(
     "rms_norm_rows(Tensor input, int[] normalized_shape, Tensor? weight=None, float eps=1e-05) -> Tensor",
     names=(),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     body=Row(_rms_norm, roles="FR", out="F", out_dtypes="c", dims="last normalized_shape"),
     doc="x / sqrt(mean(x^2) + eps) * weight over the last dimensions; checked by rms_norm.",
 )
@@ -98,7 +98,7 @@ def _batch_norm_train(x, weight, bias, eps):
 op(
     "batch_norm_train(Tensor input, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
     names=(),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     body=Row(_batch_norm_train, roles="FBB", out="FBB", out_dtypes="ccc", dims="except 1"),
     doc="Normalises each channel over all other dimensions; also gives mean and (biased) variance.",
 )
@@ -139,9 +139,7 @@ op(
 
 def _rms_norm_public(o, input, normalized_shape, weight=None, eps=None):
     _check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
-    if eps is None:  # the distance of 1 to the next number, in the dtype that is computed in
-        eps = 2.0**-52 if input.dtype is o.float64 else 2.0**-23
-    return o.rms_norm_rows(input, normalized_shape, weight, eps)
+    return o.rms_norm_rows(input, normalized_shape, weight, o.finfo(input.dtype).eps if eps is None else eps)
 
 
 op(
@@ -232,7 +230,7 @@ def _nll_row(x, target, ignore_index):
 op(
     "nll_loss_rows(Tensor self, Tensor target, int ignore_index) -> Tensor",
     names=(),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     roles={"target": "k"},
     body=Row(_nll_row, roles="FB", out="B", out_dtypes="c", dims="class"),
     doc="-x[target] for each row of classes (dimension 1, or the only one); 0 where the target is ignored.",
@@ -248,7 +246,7 @@ def _cross_entropy_row(x, target, ignore_index):
 op(
     "cross_entropy_rows(Tensor self, Tensor target, int ignore_index) -> Tensor",
     names=(),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     roles={"target": "k"},
     body=Row(_cross_entropy_row, roles="FB", out="B", out_dtypes="c", dims="class"),
     doc="log(sum(exp(x))) - x[target] for each row of classes; 0 where the target is ignored.",

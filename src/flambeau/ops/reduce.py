@@ -2,10 +2,10 @@
 
 from ..ir import row as r
 from ..ir.fn import abs, cast, const, exp, isnan, log, pow, sqrt, where
-from .table import FLOATING, NUMERIC, ORDERED, Composite, Row, op
+from .table import FLOATING, ORDERED, REAL_FLOATS, Composite, Row, op
 
 _DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
-_EMPTY = "{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+_EMPTY = "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
 
 
 def restore(o, g, x, dim, keepdim):
@@ -52,6 +52,7 @@ op(
 
 op(
     "prod(Tensor self, int? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+    dtypes=ORDERED,
     body=Row(r.row_prod, out="B", out_dtypes="s"),
     grad=lambda o, g, self, dim, keepdim, dtype: (o.prod_backward(g, self, dim, keepdim),),
     ref=lambda np, x, dim=None, keepdim=False: np.prod(x, axis=dim, keepdims=keepdim),
@@ -64,7 +65,7 @@ for _name, _reduce, _what in (("amax", r.row_max, "Greatest"), ("amin", r.row_mi
         f"{_name}(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
         dtypes=ORDERED,
         body=Row(_reduce, out="B", out_dtypes="c", empty=_EMPTY),
-        ref=(lambda f: lambda np, x, dim=(), keepdim=False: getattr(np, f)(x, axis=dim or None, keepdims=keepdim))(
+        ref=(lambda f: lambda np, x, dim=(), keepdim=False: getattr(np, f)(x, axis=None if dim == () else dim, keepdims=keepdim))(
             _name
         ),
         samples="reduce",
@@ -79,7 +80,7 @@ for _name, _reduce, _position, _what in (
         dtypes=ORDERED,
         body=Row(_reduce, out="B", out_dtypes="c", dims="all", empty=_EMPTY),
         ref=(lambda f: lambda np, x: getattr(np, f)(x))(_name),
-        samples="unary",
+        samples=lambda s: [(s.x(3, 5),), (s.x(),), (s.x(2, 3, 4),)],
         doc=f"{_what} element of all. nan wins; the gradient is shared by ties.",
     )
     op(
@@ -124,7 +125,7 @@ for _name, _reduce in (("all", r.row_all), ("any", r.row_any)):
 
 op(
     "logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
-    dtypes=NUMERIC,
+    dtypes=ORDERED,
     result="float",
     body=Row(lambda x: _logsumexp(x), out="B", out_dtypes="c"),
     ref=lambda np, x, dim, keepdim=False: np.log(np.sum(np.exp(x), axis=dim, keepdims=keepdim)),
@@ -156,7 +157,7 @@ _VAR = f"{_DIMS[: -len(', bool keepdim=False')]}, *, Scalar? correction=1, bool 
 op(
     f"var.correction({_VAR}) -> Tensor",
     names=("var", "Tensor.var"),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     body=Row(lambda x, correction: _variance(x, correction)[0], out="B", out_dtypes="r"),
     ref=lambda np, x, dim=None, correction=1, keepdim=False: np.var(x, axis=dim, ddof=correction, keepdims=keepdim),
     samples="reduce",
@@ -165,7 +166,7 @@ op(
 op(
     f"std.correction({_VAR}) -> Tensor",
     names=("std", "Tensor.std"),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     body=Row(lambda x, correction: sqrt(_variance(x, correction)[0]), out="B", out_dtypes="r"),
     ref=lambda np, x, dim=None, correction=1, keepdim=False: np.std(x, axis=dim, ddof=correction, keepdims=keepdim),
     samples="reduce",
@@ -174,7 +175,7 @@ op(
 op(
     f"var_mean.correction({_VAR}) -> (Tensor, Tensor)",
     names=("var_mean",),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     body=Row(_variance, out="BB", out_dtypes="rc"),
     doc="Variance and mean over dimensions.",
 )
@@ -198,11 +199,11 @@ def _norm(x, p):
 op(
     "linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
     names=("linalg.vector_norm",),
-    dtypes=FLOATING,
+    dtypes=REAL_FLOATS,
     static=("ord",),
     body=Row(_norm, out="B", out_dtypes="r"),
     ref=lambda np, x, ord=2, dim=None, keepdim=False: np.sum(np.abs(x) ** ord, axis=dim, keepdims=keepdim) ** (1 / ord),
-    samples="reduce_norm",
+    samples=lambda s: [(s.x(3, 4),), (s.x(3, 4), 1, 1), (s.x(2, 3, 4), 3, 0, {"keepdim": True}), (s.x(2, 70), 2, -1)],
     doc="(sum |x|^p)^(1/p) over dimensions; p may be 0, inf or -inf.",
 )
 
@@ -219,7 +220,7 @@ op(
 )
 op(
     "count_nonzero(Tensor self, int[1]? dim=None) -> Tensor",
-    body=Row(lambda x: r.row_sum(cast(x != 0, "i64")), out="B", out_dtypes="i"),
+    body=Row(lambda x: r.row_sum(cast(cast(x, "b1"), "i64")), out="B", out_dtypes="i"),
     differentiable=False,
     ref=lambda np, x, dim=None: np.count_nonzero(x, axis=dim),
     samples="reduce",

@@ -2,7 +2,7 @@
 
 from .gather import _wrap
 from .launch import Launch, dims_of
-from .table import Composite, Loop, op
+from .table import ORDERED, Composite, Loop, op
 
 # ints: length of the scanned dimension, elements behind it. One iteration: one line, or 16 neighbouring lines.
 
@@ -96,9 +96,9 @@ def _cumprod_backward(o, g, self, dim):
     parts = []
     for i in range(n):
         ones = o.ones_like(self.narrow(dim, 0, 1))
-        before = o.prod(self.narrow(dim, 0, i), dim, True) if i else ones
+        before = o.cumprod(self.narrow(dim, 0, i), dim).narrow(dim, i - 1, 1) if i else ones
         after = o.cumprod(o.cat([ones, self.narrow(dim, i + 1, n - i - 1)], dim), dim)
-        parts.append(o.sum(g.narrow(dim, i, n - i) * (before * after), dim, True))
+        parts.append(o.sum(g.narrow(dim, i, n - i) * o.conj(before * after), dim, True))
     return o.cat(parts, dim) if parts else o.zeros_like(self)
 
 
@@ -126,6 +126,7 @@ def _extreme_plan(greatest):
 for _name, _greatest in (("cummax", True), ("cummin", False)):
     op(
         f"{_name}(Tensor self, int dim) -> (Tensor values, Tensor indices)",
+        dtypes=ORDERED,
         body=Loop(_extreme_plan(_greatest)),
         grad=lambda o, g, self, dim: (
             o.scatter_add(o.zeros(self.shape, dtype=g[0].dtype), dim, o.saved.output(1), g[0]),

@@ -5,7 +5,7 @@ always stable, nan is the greatest value, and zeros of both signs are equal.
 """
 
 from .gather import _wrap
-from .table import Composite, op
+from .table import ORDERED, Composite, op
 
 
 def _key(x):
@@ -98,6 +98,7 @@ _SORTED = "(Tensor values, Tensor indices)"
 op(
     f"sort(Tensor self, int dim=-1, bool descending=False) -> {_SORTED}",
     body=Composite(_sort),
+    dtypes=ORDERED,
     ref=lambda np, x, dim=-1: np.sort(x, axis=dim),
     samples="scan",
     doc="Elements in order along a dimension, and where they stood; nan is the greatest, and ties keep their order.",
@@ -119,6 +120,7 @@ op(
     "argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
     body=Composite(_argsort),
     differentiable=False,
+    dtypes=ORDERED,
     ref=lambda np, x, dim=-1: np.argsort(x, axis=dim, kind="stable"),
     samples="scan",
     doc="Positions that sort a dimension; equal elements keep their order.",

@@ -152,7 +152,7 @@ op(
     dtype_error="Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead.",
     body=Scalar(fn.sign),
     inplace=True,
-    ref=lambda np, x: np.sign(x),
+    ref=lambda np, x: x if x.dtype == bool else np.sign(x),
     samples=("unary", -3, 3),
     doc="-1, 0 or 1 by the sign of each element; 0 of nan.",
 )
@@ -160,7 +160,7 @@ op(
     "sgn(Tensor self) -> Tensor",
     body=Scalar(fn.sign),
     inplace=True,
-    ref=lambda np, x: np.sign(x),
+    ref=lambda np, x: x if x.dtype == bool else np.sign(x),
     samples=("unary", -3, 3),
     doc="sign(x); of complex numbers z / |z|, and 0 of 0.",
 )
