@@ -47,7 +47,9 @@ void mark_views(const Call& call, const OverloadTape& info, const Outputs& outpu
   for (const Value& v : outputs)
     for_each_tensor(v, [&](Tensor* t) {
       Tensor* source = t ? viewed(call, info, t) : nullptr;
-      if (source && !source->inference) make_view(t, source, t->dtype == source->dtype ? origin : ViewOrigin::Custom);
+      if (!source) return;
+      t->inference = source->inference;
+      if (!source->inference) make_view(t, source, t->dtype == source->dtype ? origin : ViewOrigin::Custom);
     });
 }
 

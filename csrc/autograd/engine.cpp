@@ -247,7 +247,7 @@ TensorRef checked_seed(Tensor* root, TensorRef seed, size_t i) {
              "grad can be implicitly created only for scalar outputs [output %zu: %s]. Give gradient=, or reduce the "
              "output to a scalar.", i, describe(*root).c_str());
     FL_CHECK(!is_complex(root->dtype), ErrorKind::Runtime,
-             "grad can be implicitly created only for real scalar outputs but got %s", dtype_name(root->dtype));
+             "grad can be implicitly created only for real scalar outputs but got torch.%s", dtype_name(root->dtype));
     return one_like(*root);
   }
   FL_CHECK(seed->sizes == root->sizes, ErrorKind::Runtime,

@@ -106,14 +106,15 @@ void set_grad(Tensor* t, TensorRef grad) {
   }
   FL_CHECK(grad.get() != t, ErrorKind::Runtime, "can't assign Variable as its own grad");
   FL_CHECK(grad->dtype == t->dtype, ErrorKind::Runtime,
-           "assigned grad has data of a different type [grad=%s, tensor=%s]", describe(*grad).c_str(),
-           describe(*t).c_str());
+           "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%s'. The gradient must match the "
+           "tensor's grad_dtype (defaults to the tensor's dtype). [grad=%s, tensor=%s]. Cast the gradient first.",
+           c_type_name(grad->dtype), dtype_title(t->dtype), describe(*grad).c_str(), describe(*t).c_str());
   FL_CHECK(grad->device().type == t->device().type, ErrorKind::Runtime,
-           "assigned grad has data located on a different device [grad=%s, tensor=%s]", describe(*grad).c_str(),
-           describe(*t).c_str());
+           "attempting to assign a gradient with device type '%s' to a tensor with device type '%s'. Please ensure that the "
+           "gradient and the tensor are on the same device", device_name(grad->device()), device_name(t->device()));
   FL_CHECK(grad->sizes == t->sizes, ErrorKind::Runtime,
-           "assigned grad has data of a different size [grad=%s, tensor=%s]", describe(*grad).c_str(),
-           describe(*t).c_str());
+           "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure that the gradient and the "
+           "tensor are the same size", list_text(grad->sizes).c_str(), list_text(t->sizes).c_str());
   grad_meta(t).grad = std::move(grad);
 }
 

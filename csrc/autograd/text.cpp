@@ -10,10 +10,19 @@ std::string joined(IntSpan v) {
   for (size_t i = 0; i < v.size(); ++i) text += (i ? ", " : "") + std::to_string(v[i]);
   return text;
 }
+}  // namespace
+
 const char* device_name(Device d) {
   return d.type == DeviceType::CPU ? "cpu" : d.type == DeviceType::CUDA ? "cuda" : "meta";
 }
-}  // namespace
+
+const char* c_type_name(DType d) {
+  constexpr const char* names[kDTypes] = {"bool", "unsigned char", "signed char", "short int", "int", "long int",
+                                          "short unsigned int", "unsigned int", "long unsigned int", "c10::Half",
+                                          "c10::BFloat16", "float", "double", "c10::complex<float>",
+                                          "c10::complex<double>"};
+  return names[static_cast<int>(d)];
+}
 
 std::string list_text(IntSpan v) {
   return "[" + joined(v) + "]";

@@ -209,7 +209,11 @@ void tensor_forward(const Call& call, Outputs& outputs) {
                               1));
   Device like = is_tensor(data.get()) ? tensor_of(data.get())->device() : Device{};
   TensorRef t = tensor_from_data(data.get(), dtype_argument(call[1]), device_argument(call[2], like));
-  if (call[3].as_bool()) set_requires_grad(t.get(), true);
+  if (call[3].as_bool()) {
+    FL_CHECK(is_differentiable(t->dtype), ErrorKind::Runtime,
+             "Only Tensors of floating point and complex dtype can require gradients");
+    set_requires_grad(t.get(), true);
+  }
   outputs.emplace_back(std::move(t));
 }
 

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "bind/python.h"
 
@@ -30,7 +32,9 @@ void set_python_error() noexcept {
     throw;
   } catch (const PythonError&) {
   } catch (const Error& e) {
-    PyErr_SetString(error_class(e.kind()), e.what());
+    std::string text = e.what();
+    std::replace(text.begin(), text.end(), '\t', ' ');
+    PyErr_SetString(error_class(e.kind()), text.c_str());
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& e) {

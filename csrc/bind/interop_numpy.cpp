@@ -279,7 +279,7 @@ PyObject* numpy_from_tensor(Tensor* t) {
   FL_CHECK(t->device().type == DeviceType::CPU, ErrorKind::Type,
            "can't convert cuda:%d device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.",
            t->device().index < 0 ? 0 : t->device().index);
-  FL_CHECK(t->dtype != DType::BF16, ErrorKind::Type, "Got unsupported ScalarType BFloat16. Use tensor.float().numpy()");
+  FL_CHECK(t->dtype != DType::BF16, ErrorKind::Type, "Got unsupported ScalarType BFloat16\tUse tensor.float().numpy()");
   const Numpy& np = numpy();
   PyRef shape = checked(PyTuple_New(t->dim())), strides = checked(PyTuple_New(t->dim()));
   for (int i = 0; i < t->dim(); ++i) {

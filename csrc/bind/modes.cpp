@@ -121,7 +121,7 @@ PyRef intercept(PyObject* function, PyObject* const* args, Py_ssize_t n, PyObjec
     }
   }
   for (PyObject* o : objects) {
-    PyRef handler = checked(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(o)), name_torch_function()));
+    PyRef handler = checked(PyObject_GetAttr(o, name_torch_function()));
     PyRef result = call4(handler.get(), function, types.get(), positional.get(), keywords.get());
     if (result.get() != Py_NotImplemented) return result;
   }

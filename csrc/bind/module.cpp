@@ -33,6 +33,7 @@ NB_MODULE(_core, m) {
     add_composites(module);
     add_construction(module);
     add_numpy(module);
+    add_dlpack(module);
     add_hooks(module);
     add_kernels(module);
     add_system(module);

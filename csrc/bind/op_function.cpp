@@ -181,12 +181,16 @@ PyRef run_form(const Form& form, Arguments& args) {
 PyObject* call_function(OpFunction* f, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
   Py_ssize_t n = PyVectorcall_NARGS(nargsf);
   return guarded([&]() -> PyObject* {
-    if (!kwnames) {
-      PyObject* result = try_plain(f, args, n);
-      if (result) return result;
-      if (PyErr_Occurred()) return nullptr;
+    try {
+      if (!kwnames) {
+        PyObject* result = try_plain(f, args, n);
+        if (result) return result;
+        if (PyErr_Occurred()) return nullptr;
+      }
+      return call_general(f, args, n, kwnames).release();
+    } catch (const Error& error) {
+      raise_in_call(*f->group, error, args, n, kwnames);
     }
-    return call_general(f, args, n, kwnames).release();
   });
 }
 

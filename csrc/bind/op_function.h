@@ -44,6 +44,9 @@ bool is_raw_composite(const Op& op);
 PyRef run_raw_composite(Op& op, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
 PyRef run_composite(const Overload& overload, const Value* args);
 void composite_forward(const Call& call, Outputs& outputs);
+// error_context.cpp: raises Python's error for one that an operator raised, with what it was called with.
+[[noreturn]] void raise_in_call(const OpGroup& group, const Error& error, PyObject* const* args, Py_ssize_t n,
+                                PyObject* kwnames);
 // out.cpp: writes what a call returned to the tensors given as out=, and returns these.
 PyRef write_out(const Overload& overload, PyRef result, PyObject* out);
 

@@ -17,7 +17,7 @@ void write_one(const char* name, Tensor* result, Tensor* out) {
   FL_CHECK(result->device() == out->device(), ErrorKind::Runtime,
            "Expected out tensor to have the device of the result, in %s()", name);
   check_can_cast(result->dtype, out->dtype);
-  resize_output(out, result->sizes);
+  if (out->sizes != result->sizes) resize_output(out, result->sizes);
   copy_into(out, result);
   out->bump_version();
 }

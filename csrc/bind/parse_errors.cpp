@@ -96,8 +96,9 @@ class Complaint {
     std::vector<bool> given(params_.size());
     too_many();
     positional(given);
-    keywords(given);
+    const char* unknown = keywords(given);
     missing(given);
+    if (unknown) unexpected(unknown);
     raise(PyExc_TypeError, "%s(): invalid arguments", name());
   }
 
@@ -166,7 +167,9 @@ class Complaint {
     }
   }
 
-  void keywords(std::vector<bool>& given) {
+  // The first keyword that names no parameter, or null.
+  const char* keywords(std::vector<bool>& given) {
+    const char* unknown = nullptr;
     Py_ssize_t n = kwnames_ ? PyTuple_GET_SIZE(kwnames_) : 0;
     Value v;
     for (Py_ssize_t k = 0; k < n; ++k) {
@@ -174,8 +177,9 @@ class Complaint {
       const char* text = PyUnicode_AsUTF8(keyword);
       int i = find_keyword(form_, keyword);
       if (i < 0) {
-        if (group_.takes_out && std::strcmp(text, "out") == 0) continue;
-        unexpected(text);
+        bool taken = group_.takes_out && std::strcmp(text, "out") == 0;
+        if (!taken && !unknown) unknown = text;
+        continue;
       }
       const Param& p = params_[static_cast<size_t>(i)];
       if (given[static_cast<size_t>(i)]) raise(PyExc_TypeError, "%s() got multiple values for argument '%s'", name(), text);
@@ -184,6 +188,7 @@ class Complaint {
         raise(PyExc_TypeError, "%s(): argument '%s' must be %s, not %s", name(), shown_name(p).c_str(), type_text(p),
               short_type_name(args_[n_ + k]).c_str());
     }
+    return unknown;
   }
 
   [[noreturn]] void unexpected(const char* keyword) {

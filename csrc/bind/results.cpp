@@ -80,6 +80,7 @@ PyRef results_to_python(const Overload& overload, Outputs& outputs) {
 }
 
 PyRef name_results(const Overload& overload, PyRef tuple) {
+  if (PyList_CheckExact(tuple.get()) && !overload.returns.empty()) return checked(PyList_AsTuple(tuple.get()));
   if (!has_names(overload) || !PyTuple_CheckExact(tuple.get())) return tuple;
   auto n = static_cast<Py_ssize_t>(overload.returns.size());
   if (PyTuple_GET_SIZE(tuple.get()) != n) return tuple;

@@ -1,6 +1,7 @@
 #include "bind/storage_object.h"
 
 #include <cstring>
+#include <unordered_map>
 
 #include "bind/tensor_object.h"
 #include "bind/types.h"
@@ -16,9 +17,17 @@ struct StorageObject {
 };
 Storage* self_of(PyObject* o) { return reinterpret_cast<StorageObject*>(o)->storage; }
 
+// The living object of a storage, so that one storage is seen as one object while it is held (pickle relies on it).
+std::unordered_map<Storage*, PyObject*>& living() {
+  static auto* objects = new std::unordered_map<Storage*, PyObject*>;
+  return *objects;
+}
+
 PyObject* new_object(Ref<Storage> storage, PyTypeObject* type) {
   PyObject* o = checked(type->tp_alloc(type, 0)).release();
-  reinterpret_cast<StorageObject*>(o)->storage = storage.detach();
+  Storage* s = storage.detach();
+  reinterpret_cast<StorageObject*>(o)->storage = s;
+  living()[s] = o;
   return o;
 }
 
@@ -47,7 +56,10 @@ PyObject* storage_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 }
 void storage_dealloc(PyObject* o) {
   PyTypeObject* type = Py_TYPE(o);
-  if (Storage* s = self_of(o)) s->release();
+  if (Storage* s = self_of(o)) {
+    living().erase(s);
+    s->release();
+  }
   type->tp_free(o);
   Py_DECREF(type);
 }
@@ -160,7 +172,10 @@ PyGetSetDef properties[] = {{"device", storage_device, nullptr, "Where the bytes
 
 }  // namespace
 
-PyObject* storage_object(Ref<Storage> storage) { return new_object(std::move(storage), storage_type); }
+PyObject* storage_object(Ref<Storage> storage) {
+  auto found = living().find(storage.get());
+  return found != living().end() ? Py_NewRef(found->second) : new_object(std::move(storage), storage_type);
+}
 
 Storage* storage_of(PyObject* o) { return PyObject_TypeCheck(o, storage_type) ? self_of(o) : nullptr; }
 

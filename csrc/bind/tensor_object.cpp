@@ -195,10 +195,13 @@ PyTypeObject* make_tensor_type(PyType_Slot* more) {
       {"__dictoffset__", T_PYSSIZET, offsetof(TensorObject, dict), READONLY, nullptr},
       {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weakrefs), READONLY, nullptr},
       {nullptr, 0, 0, 0, nullptr}};
+  static PyGetSetDef own[] = {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+                              {nullptr, nullptr, nullptr, nullptr, nullptr}};
   std::vector<PyType_Slot> slots = {{Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
                                     {Py_tp_traverse, reinterpret_cast<void*>(tensor_traverse)},
                                     {Py_tp_clear, reinterpret_cast<void*>(tensor_clear)},
-                                    {Py_tp_members, members}};
+                                    {Py_tp_members, members},
+                                    {Py_tp_getset, own}};
   for (; more->slot; ++more) slots.push_back(*more);
   slots.push_back({0, nullptr});
   PyType_Spec spec{"flambeau.Tensor", sizeof(TensorObject), 0,

@@ -37,17 +37,21 @@ bool is_number(PyObject* o) {
   return number_from_python(o, v);
 }
 
-// Whether an operator may have this operand; for others Python asks the other operand's class.
-bool is_operand(PyObject* o, Slot slot) {
-  if (is_tensor(o)) return true;
+// The operand as operators take it, NumPy's arrays as tensors; null: Python asks the other operand's class.
+PyRef operand(PyObject* o, Slot slot) {
+  if (is_tensor(o)) return PyRef::borrow(o);
   bool numbers = slot != kMatmul && slot != kIMatmul;
-  return (numbers && is_number(o)) || must_intercept(&o, 1);
+  if ((numbers && is_number(o)) || must_intercept(&o, 1)) return PyRef::borrow(o);
+  return is_ndarray(o) ? checked(wrap(tensor_from_array(o))) : PyRef();
 }
 
 PyObject* run_binary(Slot slot, PyObject* a, PyObject* b) {
+  if (slots[slot] && Py_TYPE(a) == tensor_type && Py_TYPE(b) == tensor_type) return call_binary(slots[slot], a, b);
   return guarded([&]() -> PyObject* {
-    if (!slots[slot] || !is_operand(a, slot) || !is_operand(b, slot)) Py_RETURN_NOTIMPLEMENTED;
-    return call_binary(slots[slot], a, b);
+    if (!slots[slot]) Py_RETURN_NOTIMPLEMENTED;
+    PyRef first = operand(a, slot), second = operand(b, slot);
+    if (!first || !second) Py_RETURN_NOTIMPLEMENTED;
+    return call_binary(slots[slot], first.get(), second.get());
   });
 }
 
@@ -158,7 +162,8 @@ int contains(PyObject* o, PyObject* value) {
       -1);
 }
 
-Py_hash_t hash(PyObject* o) { return _Py_HashPointer(o); }
+// id(tensor), as in PyTorch.
+Py_hash_t hash(PyObject* o) { return reinterpret_cast<Py_hash_t>(o); }
 PyObject* repr(PyObject* o) {
   if (repr_function) return PyObject_CallOneArg(repr_function, o);
   return PyUnicode_FromFormat("<Tensor at %p>", o);

@@ -169,11 +169,9 @@ bool tensors_from_python(PyObject* o, const Param& param, Value& v) {
   return true;
 }
 
+// Tensors are seen as such (they may want to see the call); everything else stays as it is.
 bool any_from_python(PyObject* o, Value& v) {
-  if (is_tensor(o)) v = Value(TensorRef(tensor_of(o)));
-  else if (PyUnicode_CheckExact(o)) v = Value(std::string(PyUnicode_AsUTF8(o)));
-  else if (PyBool_Check(o) || PyLong_CheckExact(o) || PyFloat_CheckExact(o) || PyComplex_CheckExact(o)) number_from_python(o, v);
-  else v = object_value(o);
+  v = is_tensor(o) ? Value(TensorRef(tensor_of(o))) : object_value(o);
   return true;
 }
 

@@ -98,7 +98,7 @@ def grad(
     allow_unused = materialize_grads if allow_unused is None else allow_unused
     roots, wanted = _as_tuple(outputs), _as_tuple(inputs)
     if not wanted:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     retain = create_graph if retain_graph is None else retain_graph
     grads = _core.run_backward(
         roots, _seeds(grad_outputs, len(roots)), retain, create_graph, wanted, allow_unused, False

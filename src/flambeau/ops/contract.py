@@ -30,7 +30,7 @@ def _matmul_grad(o, g, self, other):
 
 op(
     "matmul(Tensor self, Tensor other) -> Tensor",
-    names=("matmul", "Tensor.matmul", "Tensor.__matmul__", "linalg.matmul"),
+    names=("matmul", "Tensor.matmul", "linalg.matmul"),
     dtypes=_NUMBERS,
     body=Native("matmul"),
     grad=_matmul_grad,

@@ -21,7 +21,7 @@ _IN_PLACE_SLOTS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"
 )  # fmt: skip
 
-_parts: dict[str, list[Any]] = {}  # public name -> the functions that share it
+_parts: dict[str, list[Any]] = {}  # public name -> the functions that share it; "<name>" -> those of an entry's own name
 _docs: dict[str, str] = {}
 _merged: dict[str, Any] = {}
 _open = False  # the namespaces were handed out: new names go there at once
@@ -33,8 +33,8 @@ class Operators:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(_core, name, None)
-        if name in _parts and not isinstance(value, _core.dtype):  # `float` is a dtype, and a method of tensors
-            value = function(name)
+        if not isinstance(value, _core.dtype):  # `float` is a dtype, and a method of tensors
+            value = function(name) if name in _parts or f"<{name}>" in _parts else value
         if value is None:
             raise AttributeError(f"there is no operator {name!r}")
         self.__dict__[name] = value
@@ -48,10 +48,11 @@ def place(base: str, functions: Mapping[str, Any], names: tuple, inplace_names: 
     """Gives the functions of one entry their names."""
     for name, f in functions.items():
         own = inplace_names if name == f"{base}_" else names
-        for public in {name: None, **dict.fromkeys(own)}:
+        for public in {f"<{name}>": None, **dict.fromkeys(own)}:
             _parts.setdefault(public, []).append(f)
             _docs.setdefault(public, doc)
             _merged.pop(public, None)
+        _merged.pop(name, None)
         if _open:
             operators.__dict__.pop(name, None)
             for public in own:
@@ -66,10 +67,11 @@ def function(public: str) -> Any:
     """The function of a public name."""
     found = _merged.get(public)
     if found is None:
-        parts = _parts[public]
+        known = public if public in _parts else f"<{public}>"
+        parts = _parts[known]
         found = parts[0] if len(parts) == 1 else _core.merge_functions(public.rsplit(".", 1)[-1], parts)
         if found.__doc__ is None:
-            found.__doc__ = _docs[public]
+            found.__doc__ = _docs[known]
         _merged[public] = found
     return found
 
@@ -96,7 +98,7 @@ def namespace(prefix: str = "") -> dict[str, Any]:
 
 def _set_slots() -> None:
     for slot, name in _SLOTS.items():
-        if name in _parts:
+        if name in _parts or f"<{name}>" in _parts:
             _core.set_slot(slot, function(name))
     for slot in _IN_PLACE_SLOTS:
         _core.set_slot(f"i{slot}", function(f"{_SLOTS[slot]}_"))

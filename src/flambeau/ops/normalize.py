@@ -139,7 +139,9 @@ op(
 
 def _rms_norm_public(o, input, normalized_shape, weight=None, eps=None):
     _check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
-    return o.rms_norm_rows(input, normalized_shape, weight, o.finfo(input.dtype).eps if eps is None else eps)
+    if eps is None:  # the distance of 1 to the next number, in the dtype that is computed in
+        eps = 2.0**-52 if input.dtype is o.float64 else 2.0**-23
+    return o.rms_norm_rows(input, normalized_shape, weight, eps)
 
 
 op(
