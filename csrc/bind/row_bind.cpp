@@ -78,7 +78,8 @@ const RowInfo* make_info(const Overload& overload) {
 PyRef codes(const std::vector<DType>& dtypes) {
   PyRef list = checked(PyTuple_New(static_cast<Py_ssize_t>(dtypes.size())));
   for (size_t i = 0; i < dtypes.size(); ++i)
-    PyTuple_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), checked(PyUnicode_FromString(dtype_code(dtypes[i]))).release());
+    PyTuple_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i),
+                     checked(PyUnicode_FromString(dtype_code(dtypes[i]))).release());
   return list;
 }
 
@@ -254,17 +255,54 @@ PyObject* py_run_loop(PyObject*, PyObject* const* args, Py_ssize_t n) {
   });
 }
 
-// run_multi(address, tensors, width, params)
+// run_multi(address, tensors, width, params, outputs)
 PyObject* py_run_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 4) raise(PyExc_TypeError, "run_multi() takes 4 arguments, got %zd", n);
+    if (n != 5) raise(PyExc_TypeError, "run_multi() takes 5 arguments, got %zd", n);
     void* kernel = PyLong_AsVoidPtr(args[0]);
-    int width = static_cast<int>(PyLong_AsLong(args[2]));
+    auto width = static_cast<size_t>(PyLong_AsLong(args[2])), outputs = static_cast<size_t>(PyLong_AsLong(args[4]));
     if (PyErr_Occurred()) throw PythonError{};
     std::vector<TensorRef> tensors = tensors_from(args[1]);
     std::vector<Slot> params = slots_from(args[3]);
-    run_multi(reinterpret_cast<ElementKernel>(kernel), pointers(tensors), width, params.data());
+    run_multi(reinterpret_cast<ElementKernel>(kernel), pointers(tensors), static_cast<int>(width), params.data());
+    for (size_t group = 0; group < tensors.size(); group += width)
+      for (size_t i = 0; i < outputs; ++i) tensors[group + i]->bump_version();
     Py_RETURN_NONE;
+  });
+}
+
+bool same_layout(const std::vector<TensorRef>& tensors, size_t width) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& t = *tensors[i];
+    if (t.dtype != tensors[0]->dtype || t.is_meta() || !t.is_contiguous() || t.sizes != tensors[i - i % width]->sizes)
+      return false;
+  }
+  return tensors.empty() || is_float(tensors[0]->dtype);
+}
+
+// fits_multi(tensors, width): what run_multi asks of its tensors
+PyObject* py_fits_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2) raise(PyExc_TypeError, "fits_multi() takes 2 arguments, got %zd", n);
+    auto width = static_cast<size_t>(PyLong_AsLong(args[1]));
+    if (PyErr_Occurred()) throw PythonError{};
+    return PyBool_FromLong(same_layout(tensors_from(args[0]), width));
+  });
+}
+
+// count_up(tensors): adds one to numbers in float32; their new values, or None (and nothing done) where one is not such
+PyObject* py_count_up(PyObject*, PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    std::vector<TensorRef> tensors = tensors_from(o);
+    for (const TensorRef& t : tensors)
+      if (t->dtype != DType::F32 || t->numel() != 1 || t->is_meta()) Py_RETURN_NONE;
+    PyRef list = checked(PyList_New(static_cast<Py_ssize_t>(tensors.size())));
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      float value = *tensors[i]->data<float>() += 1;
+      tensors[i]->bump_version();
+      PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), checked(PyFloat_FromDouble(value)).release());
+    }
+    return list.release();
   });
 }
 
@@ -281,7 +319,11 @@ PyMethodDef methods[] = {
     {"run_loop", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_loop)), METH_FASTCALL,
      "run_loop(address, buffers, ints, iterations, work, params): runs a loop kernel."},
     {"run_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_multi)), METH_FASTCALL,
-     "run_multi(address, tensors, width, params): runs an elementwise kernel over groups of tensors."},
+     "run_multi(address, tensors, width, params, outputs): runs an elementwise kernel over groups of tensors."},
+    {"fits_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_fits_multi)), METH_FASTCALL,
+     "fits_multi(tensors, width): whether run_multi takes them: one floating dtype, equal sizes in a group, "
+     "contiguous."},
+    {"count_up", py_count_up, METH_O, "count_up(tensors): adds one to float32 numbers and returns their values."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

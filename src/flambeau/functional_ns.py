@@ -35,4 +35,5 @@ def __getattr__(name: str) -> Any:
         if name in place:
             value = globals()[name] = place[name]
             return value
-    return getattr(operators, name)
+    value = globals()[name] = getattr(operators, name)
+    return value

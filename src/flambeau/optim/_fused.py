@@ -78,35 +78,16 @@ def run(
 ) -> bool:
     """Runs a step by one kernel; False (and nothing done) where these tensors want the plain formula."""
     prepare = _PREPARE.get(name)
-    if prepare is None or not params or not _suitable(params, grads, s):
+    if prepare is None or not params or s.get("differentiable"):
         return False
     return prepare(params, grads, states, s)
 
 
-def _suitable(params: Sequence[Tensor], grads: Sequence[Tensor], s: dict[str, Any]) -> bool:
-    if s.get("differentiable") or isinstance(s["lr"], Tensor):
-        return False
-    dtype = params[0].dtype
-    return dtype.is_floating_point and all(
-        p.dtype is dtype
-        and g.dtype is dtype
-        and g.stride() == p.stride()
-        and p.is_contiguous()
-        and p.device.type == "cpu"
-        for p, g in zip(params, grads, strict=True)
-    )
-
-
-def _launch(name, flags, groups, n_outputs, numbers) -> None:
-    """groups: for each parameter its outputs, then its inputs."""
-    width = len(groups[0])
-    operands = groups[0][n_outputs:]
-    dtypes = tuple(_core.dtype_code(t.dtype) for t in operands)
-    address = _kernel(name, flags, dtypes, n_outputs, len(numbers))
-    _core.run_multi(address, [t for g in groups for t in g], width, numbers)
-    for g in groups:
-        for t in g[:n_outputs]:
-            _core.increment_version(t)
+def _launch(name: str, flags: tuple[bool, ...], flat: list[Tensor], width: int, outputs: int, numbers: list) -> None:
+    """`flat`: for each parameter its outputs, then its inputs, `width` tensors together."""
+    dtypes = (_core.dtype_code(flat[0].dtype),) * (width - outputs)
+    address = _kernel(name, flags, dtypes, outputs, len(numbers))
+    _core.run_multi(address, flat, width, numbers, outputs)
 
 
 def _sgd(params, grads, states, s) -> bool:
@@ -115,42 +96,49 @@ def _sgd(params, grads, states, s) -> bool:
     if momentum and not fresh and any(state.get("momentum_buffer") is None for state in states):
         return False
     if fresh:
-        for p, state in zip(params, states, strict=True):
-            state["momentum_buffer"] = o.empty_like(p)
-    flags = (bool(s["nesterov"]), momentum, fresh, s["weight_decay"] != 0, bool(s.get("maximize")))
-    numbers = [float(s["lr"]), float(s["weight_decay"]), float(s["momentum"]), 1.0 - s["dampening"]]
-    if not momentum:
-        _launch("sgd", flags, [(p, p, g) for p, g in zip(params, grads, strict=True)], 1, numbers)
-        return True
-    buffers = [state["momentum_buffer"] for state in states]
-    if any(b.stride() != p.stride() for b, p in zip(buffers, params, strict=True)):
+        buffers = [o.empty_like(p) for p in params]
+        flat = [t for p, b, g in zip(params, buffers, grads, strict=True) for t in (p, b, p, g)]
+    elif momentum:
+        buffers = [state["momentum_buffer"] for state in states]
+        flat = [t for p, b, g in zip(params, buffers, grads, strict=True) for t in (p, b, p, g, b)]
+    else:
+        flat = [t for p, g in zip(params, grads, strict=True) for t in (p, p, g)]
+    width = len(flat) // len(params)
+    if not _core.fits_multi(flat, width):
         return False
-    inputs = (lambda p, g, b: (p, g)) if fresh else (lambda p, g, b: (p, g, b))
-    _launch(
-        "sgd", flags, [(p, b, *inputs(p, g, b)) for p, g, b in zip(params, grads, buffers, strict=True)], 2, numbers
-    )
+    if fresh:
+        for state, buffer in zip(states, buffers, strict=True):
+            state["momentum_buffer"] = buffer
+    flags = (bool(s["nesterov"]), momentum, fresh, s["weight_decay"] != 0, bool(s["maximize"]))
+    numbers = [float(s["lr"]), float(s["weight_decay"]), float(s["momentum"]), 1.0 - s["dampening"]]
+    _launch("sgd", flags, flat, width, 2 if momentum else 1, numbers)
     return True
 
 
 def _adam(params, grads, states, s) -> bool:
     amsgrad = bool(s["amsgrad"])
     names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
-    kept = [tuple(state[n] for n in names) for state in states]
-    if any(t.stride() != p.stride() or t.dtype is not p.dtype for p, ts in zip(params, kept, strict=True) for t in ts):
+    flat: list[Tensor] = []
+    for p, g, state in zip(params, grads, states, strict=True):
+        kept = [state[name] for name in names]
+        flat += (p, *kept, p, g, *kept)
+    width = len(flat) // len(params)
+    if not _core.fits_multi(flat, width):
         return False
-    by_step: dict[float, list[int]] = {}
-    for i, state in enumerate(states):
-        state["step"] += 1
-        by_step.setdefault(float(state["step"]), []).append(i)
+    counts = _core.count_up([state["step"] for state in states])
+    if counts is None:
+        return False
     lr, beta1, beta2, decay = float(s["lr"]), float(s["beta1"]), float(s["beta2"]), float(s["weight_decay"])
-    flags = (bool(s["decoupled_weight_decay"]), amsgrad, decay != 0, bool(s.get("maximize")))
-    for step, members in by_step.items():
+    flags = (bool(s["decoupled_weight_decay"]), amsgrad, decay != 0, bool(s["maximize"]))
+    for step in dict.fromkeys(counts):  # one, unless parameters joined later or had no gradient once
         numbers = [
             1 - lr * decay, decay, 1 - beta1, beta2, 1 - beta2, math.sqrt(1 - beta2**step), float(s["eps"]),
             lr / (1 - beta1**step),
         ]  # fmt: skip
-        groups = [(params[i], *kept[i], params[i], grads[i], *kept[i]) for i in members]
-        _launch("adam", flags, groups, 1 + len(names), numbers)
+        members = flat
+        if counts.count(step) != len(counts):
+            members = [t for i, n in enumerate(counts) if n == step for t in flat[i * width : (i + 1) * width]]
+        _launch("adam", flags, members, width, 1 + len(names), numbers)
     return True
 
 

@@ -72,7 +72,11 @@ class ProgramOptimizer(Optimizer):
 
     def _scalars(self, group: dict[str, Any]) -> dict[str, Any]:
         """The options that the program takes."""
-        return {k: number(v) for k, v in group.items() if k not in ("params", "param_names", "betas")}
+        scalars = group.copy()
+        for name in ("lr", "weight_decay"):
+            if isinstance(scalars.get(name), Tensor):
+                scalars[name] = scalars[name].item()
+        return scalars
 
     @property
     def _options(self) -> Any:

@@ -86,7 +86,9 @@ class Adam(ProgramOptimizer):
 
     def _scalars(self, group: dict[str, Any]) -> dict[str, Any]:
         beta1, beta2 = group["betas"]
-        return {**super()._scalars(group), "beta1": number(beta1), "beta2": number(beta2)}
+        scalars = super()._scalars(group)
+        scalars["beta1"], scalars["beta2"] = number(beta1), number(beta2)
+        return scalars
 
 
 class AdamW(Adam):

@@ -83,4 +83,6 @@ class NAdam(ProgramOptimizer):
 
     def _scalars(self, group: dict[str, Any]) -> dict[str, Any]:
         beta1, beta2 = group["betas"]
-        return {**super()._scalars(group), "beta1": number(beta1), "beta2": number(beta2)}
+        scalars = super()._scalars(group)
+        scalars["beta1"], scalars["beta2"] = number(beta1), number(beta2)
+        return scalars
