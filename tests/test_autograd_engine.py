@@ -1,6 +1,7 @@
 """backward and grad: what is accumulated where, hooks, graphs that are kept, shared, deep or broken."""
 
 import gc
+import threading
 import weakref
 
 import pytest
@@ -439,6 +440,22 @@ def test_backward_of_the_same_graph_inside_a_hook():
     y.register_hook(hook)
     (y * 3).sum().backward()
     assert x.grad.item() == 3 * 4 + 4
+
+
+def test_threads_add_to_the_same_gradient():
+    w = torch.zeros(1 << 18, requires_grad=True)
+
+    def work():
+        for _ in range(10):
+            (w * 1).sum().backward()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    assert not any(t.is_alive() for t in threads)
+    assert (w.grad == 80).all()
 
 
 def test_an_exception_frees_what_the_run_held():

@@ -7,6 +7,7 @@
 #include "autograd/meta.h"
 #include "autograd/text.h"
 #include "core/error.h"
+#include "runtime/pool.h"
 
 namespace fl {
 
@@ -64,8 +65,10 @@ AccumulateGrad::AccumulateGrad(TensorRef variable) : variable_(std::move(variabl
   grad_meta(variable_.get()).accumulator = this;
 }
 
-AccumulateGrad::~AccumulateGrad() {
+// Forgotten at once: until it is deleted, Python may run and ask for the leaf's accumulator again.
+void AccumulateGrad::destroy() {
   if (GradMeta* meta = find_meta(variable_.get()); meta && meta->accumulator == this) meta->accumulator = nullptr;
+  Node::destroy();
 }
 
 GradHook* AccumulateGrad::leaf_hooks() const {
@@ -75,6 +78,11 @@ GradHook* AccumulateGrad::leaf_hooks() const {
 
 Grads AccumulateGrad::apply(Grads grads) {
   if (grads[0] && variable_->requires_grad) {
+    std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock) {
+      LongWork waiting(true);  // whoever holds it needs the GIL to go on
+      lock.lock();
+    }
     TensorRef g = fit_gradient(std::move(grads[0]), variable_->sizes, variable_->dtype, *this, 0);
     accumulate_grad(variable_.get(), std::move(g));
   }

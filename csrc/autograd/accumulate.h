@@ -1,5 +1,7 @@
 // The end of the tape: gradients become a leaf's .grad.
 #pragma once
+#include <mutex>
+
 #include "autograd/node.h"
 #include "core/object_cache.h"
 
@@ -8,7 +10,6 @@ namespace fl {
 class AccumulateGrad final : public Node {
  public:
   explicit AccumulateGrad(TensorRef variable);
-  ~AccumulateGrad() override;
   Grads apply(Grads grads) override;
   std::string name() const override { return "AccumulateGrad"; }
   GradHook* leaf_hooks() const override;
@@ -17,8 +18,13 @@ class AccumulateGrad final : public Node {
   static void* operator new(size_t) { return ObjectCache<AccumulateGrad>::take(); }
   static void operator delete(void* p) { ObjectCache<AccumulateGrad>::give(p); }
 
+ protected:
+  void destroy() override;
+
  private:
   TensorRef variable_;
+  // Kernels give the GIL away: two threads must not add to the same .grad. Hooks may come back in the same thread.
+  std::recursive_mutex mutex_;
 };
 
 // Adds `g` to `t`'s .grad (takes it over where nobody else sees it) and runs the hooks that follow.
