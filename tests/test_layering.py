@@ -137,7 +137,7 @@ def seconds(code: str, environment: dict[str, str]) -> float:
 
 
 def test_import_is_quick(tmp_path):
-    """Medians of runs in turn, compiled to bytecode as after an installation; three attempts."""
+    """Least of runs in turn, compiled to bytecode as after an installation; three attempts."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     python("import flambeau", environment)
     excess = []
