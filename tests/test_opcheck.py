@@ -1,9 +1,9 @@
 """The checks of table entries find what is wrong: each is shown an entry that lies."""
 
-import opcheck
 import pytest
 
 import flambeau as torch
+import opcheck
 from flambeau.ir import fn
 from flambeau.ops.table import Composite, Scalar, op
 
@@ -33,7 +33,7 @@ def test_a_result_that_depends_on_the_layout_is_found():
     def body(o, self):
         return self * self if self.is_contiguous() else self * self + 1
 
-    with pytest.raises(AssertionError, match="transposed|every other|padded"):
+    with pytest.raises(AssertionError, match=r"transposed|every other|padded"):
         opcheck.check_layouts(entry("opcheck_layout", Composite(body), dtypes=(torch.float32,)))
 
 

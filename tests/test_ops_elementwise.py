@@ -81,9 +81,21 @@ def test_what_may_not_be_written():
 
 
 ERRORS = [
-    (lambda: torch.ones(2, 3) + torch.ones(4), RuntimeError, r"The size of tensor a \(3\) must match the size of tensor b"),
-    (lambda: torch.add(torch.arange(2), 1, alpha=1.5), RuntimeError, "argument alpha must not be a floating point number"),
-    (lambda: torch.ones(2, dtype=torch.bool) - torch.ones(2, dtype=torch.bool), RuntimeError, "Subtraction, the `-` operator"),
+    (
+        lambda: torch.ones(2, 3) + torch.ones(4),
+        RuntimeError,
+        r"The size of tensor a \(3\) must match the size of tensor b",
+    ),
+    (
+        lambda: torch.add(torch.arange(2), 1, alpha=1.5),
+        RuntimeError,
+        "argument alpha must not be a floating point number",
+    ),
+    (
+        lambda: torch.ones(2, dtype=torch.bool) - torch.ones(2, dtype=torch.bool),
+        RuntimeError,
+        "Subtraction, the `-` operator",
+    ),
     (lambda: -torch.ones(2, dtype=torch.bool), RuntimeError, "Negation, the `-` operator"),
     (lambda: torch.ones(2) & torch.ones(2), NotImplementedError, "\"bitwise_and_cpu\" not implemented for 'Float'"),
     (lambda: torch.where(torch.ones(2), 1.0, 2.0), RuntimeError, "expected condition to be a boolean tensor"),
