@@ -89,10 +89,15 @@ class Native:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop program: `plan(o, *arguments)` checks, makes the outputs and says what to launch (`ops.launch.Launch`)."""
+    """A loop program: `plan(o, *arguments)` checks, makes the outputs and says what to launch (`ops.launch.Launch`).
+
+    Attributes:
+        plan: see above.
+        in_place: the plan takes `into`: True where the call changes its first operand, which the plan may then write.
+    """
 
     plan: Callable
-    program: Callable | None = None
+    in_place: bool = False
     kind = "loop"
 
 
