@@ -114,7 +114,7 @@ bool takes_number(const OpFunction* f, size_t i) { return f->elementwise && f->p
 
 // One or two operands and nothing else. Null without an error: the general call decides.
 PyObject* try_plain(OpFunction* f, PyObject* const* args, Py_ssize_t n) {
-  if (n != f->operands || !modes_are_quiet()) return nullptr;
+  if (n == 0 || n != f->operands || !modes_are_quiet()) return nullptr;
   bool first = is_plain_tensor(args[0]);
   if (n == 1) return first ? plain_unary(f, args[0]) : nullptr;
   bool second = is_plain_tensor(args[1]);
