@@ -13,8 +13,6 @@ REFERENCE = json.loads((Path(__file__).parent / "data/random_reference.json").re
 # Beginnings of the titles of programs whose numbers pass through logarithms, roots, sines or exponentials.
 NEAR = ("randn", "normal_", "log_normal_", "exponential_", "cauchy_", "xavier_normal_", "kaiming_normal_", "Embedding")
 
-pytestmark = pytest.mark.skipif(not hasattr(flambeau, "manual_seed"), reason="built without the random operators")
-
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("sequence", SEQUENCES)

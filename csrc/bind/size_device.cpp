@@ -2,8 +2,10 @@
 #include <charconv>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bind/types.h"
+#include "runtime/factories.h"
 
 namespace fl {
 
@@ -89,14 +91,14 @@ PyMethodDef size_methods[] = {{"numel", size_numel, METH_NOARGS, "The product of
 // ---- device
 
 struct DeviceObject {
-  PyObject_HEAD Device device;
+  PyObject_HEAD
+  Device device;
   const char* other;  // a type that exists as a name only: mps, xpu, ...
 };
 DeviceObject* device_of(PyObject* o) { return reinterpret_cast<DeviceObject*>(o); }
 
-constexpr const char* kOtherDevices[] = {"ipu",    "xpu", "mkldnn", "opengl", "opencl",       "ideep",
-                                         "hip",    "ve",  "fpga",   "maia",   "xla",          "lazy",
-                                         "vulkan", "mps", "hpu",    "mtia",   "privateuseone"};
+constexpr const char* kOtherDevices[] = {"ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga",
+                                         "maia", "xla", "lazy", "vulkan", "mps", "hpu", "mtia", "privateuseone"};
 
 const char* type_name(const DeviceObject& d) {
   if (d.other) return d.other;
@@ -105,12 +107,9 @@ const char* type_name(const DeviceObject& d) {
 
 bool set_type(std::string_view name, DeviceObject& d) {
   d.other = nullptr;
-  if (name == "cpu")
-    d.device.type = DeviceType::CPU;
-  else if (name == "cuda")
-    d.device.type = DeviceType::CUDA;
-  else if (name == "meta")
-    d.device.type = DeviceType::Meta;
+  if (name == "cpu") d.device.type = DeviceType::CPU;
+  else if (name == "cuda") d.device.type = DeviceType::CUDA;
+  else if (name == "meta") d.device.type = DeviceType::Meta;
   else {
     for (const char* other : kOtherDevices)
       if (name == other) d.other = other;
@@ -123,11 +122,10 @@ void parse_device(std::string_view text, DeviceObject& d) {
   size_t colon = text.find(':');
   std::string whole(text);
   FL_CHECK(!text.empty(), ErrorKind::Runtime, "Device string must not be empty");
-  FL_CHECK(
-      set_type(text.substr(0, colon), d), ErrorKind::Runtime,
-      "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, "
-      "mps, meta, hpu, mtia, privateuseone device type at start of device string: %s",
-      std::string(text.substr(0, colon)).c_str());
+  FL_CHECK(set_type(text.substr(0, colon), d), ErrorKind::Runtime,
+           "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, "
+           "mps, meta, hpu, mtia, privateuseone device type at start of device string: %s",
+           std::string(text.substr(0, colon)).c_str());
   d.device.index = -1;
   if (colon == std::string_view::npos) return;
   std::string_view digits = text.substr(colon + 1);
@@ -177,8 +175,7 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
     if (index != Py_None) {
       long i = PyLong_AsLong(index);
       if (i == -1 && PyErr_Occurred()) throw PythonError{};
-      FL_CHECK(d.device.index < 0, ErrorKind::Runtime,
-               "type (string) must not include an index because index was passed explicitly: %s",
+      FL_CHECK(d.device.index < 0, ErrorKind::Runtime, "type (string) must not include an index because index was passed explicitly: %s",
                PyUnicode_Check(type) ? PyUnicode_AsUTF8(type) : "");
       FL_CHECK(i >= 0 && i < 128, ErrorKind::Runtime, "Device index must not be negative");
       d.device.index = static_cast<int8_t>(i);
@@ -205,8 +202,7 @@ PyObject* device_compare(PyObject* a, PyObject* b, int op) {
 }
 Py_hash_t device_hash(PyObject* o) {
   const DeviceObject& d = *device_of(o);
-  auto kind =
-      static_cast<Py_hash_t>(d.other ? reinterpret_cast<uintptr_t>(d.other) : static_cast<uintptr_t>(d.device.type));
+  auto kind = static_cast<Py_hash_t>(d.other ? reinterpret_cast<uintptr_t>(d.other) : static_cast<uintptr_t>(d.device.type));
   Py_hash_t h = kind * 1000003 + d.device.index;
   return h == -1 ? -2 : h;
 }
@@ -221,10 +217,56 @@ PyObject* device_reduce(PyObject* o, PyObject*) {
   return Py_BuildValue("O(si)", device_type, type_name(d), static_cast<int>(d.device.index));
 }
 
-PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+Device target_device(PyObject* o) {
+  Device device;
+  if (o != Py_None && !to_device(o, device))
+    raise(PyExc_TypeError, "device(): argument 'type' (position 1) must be str, not %s", Py_TYPE(o)->tp_name);
+  return device;
+}
+
+// `with device:` says where new tensors live. The device that each block replaced waits for its end.
+thread_local std::vector<Device> replaced_devices;
+
+PyObject* device_enter(PyObject* o, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    Device device = target_device(o);
+    replaced_devices.push_back(default_device());
+    set_default_device(device);
+    return Py_NewRef(o);
+  });
+}
+PyObject* device_exit(PyObject*, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    if (replaced_devices.empty()) raise(PyExc_RuntimeError, "device.__exit__: no block of `with device:` is open");
+    set_default_device(replaced_devices.back());
+    replaced_devices.pop_back();
+    Py_RETURN_NONE;
+  });
+}
+
+PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
+                                {"__enter__", device_enter, METH_NOARGS, nullptr},
+                                {"__exit__", device_exit, METH_VARARGS, nullptr},
+                                {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef device_properties[] = {{"type", device_type_name, nullptr, "cpu, cuda or meta.", nullptr},
                                    {"index", device_index, nullptr, "The number of the device, or None.", nullptr},
                                    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyObject* py_get_default_device(PyObject*, PyObject*) {
+  return guarded([]() -> PyObject* { return device_object(default_device()); });
+}
+PyObject* py_set_default_device(PyObject*, PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    set_default_device(target_device(o));
+    Py_RETURN_NONE;
+  });
+}
+PyMethodDef functions[] = {
+    {"get_default_device", py_get_default_device, METH_NOARGS,
+     "get_default_device() -> device: where this thread's new tensors live."},
+    {"set_default_device", py_set_default_device, METH_O,
+     "set_default_device(device): where this thread's new tensors live; None: on the CPU."},
+    {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
@@ -244,8 +286,8 @@ bool to_device(PyObject* o, Device& d) {
   if (Py_TYPE(o) != device_type && !PyUnicode_Check(o) && (!PyLong_Check(o) || PyBool_Check(o))) return false;
   DeviceObject found{};
   fill_device(o, found);
-  FL_CHECK(!found.other, ErrorKind::Runtime, "device '%s' is not available here. Use 'cpu', 'cuda' or 'meta'",
-           found.other);
+  FL_CHECK(!found.other, ErrorKind::Runtime, 
+           "PyTorch is not linked with support for %s devices [Flambeau computes on the CPU]. Use device='cpu'", found.other);
   FL_CHECK(found.device.type != DeviceType::CPU || found.device.index <= 0, ErrorKind::Runtime,
            "CPU device index must be -1 or zero, got %d", found.device.index);
   d = found.device;
@@ -279,6 +321,7 @@ void add_size_and_device(PyObject* module) {
   PyType_Spec device_spec{"flambeau.device", sizeof(DeviceObject), 0, Py_TPFLAGS_DEFAULT, device_slots};
   device_type = make_type(device_spec);
   add_object(module, "device", reinterpret_cast<PyObject*>(device_type));
+  check_status(PyModule_AddFunctions(module, functions));
 }
 
 }  // namespace fl

@@ -2,6 +2,7 @@
 #include "bind/kernels.h"
 #include "core/allocator.h"
 #include "core/platform.h"
+#include "runtime/cuda_driver.h"
 #include "runtime/kernel_table.h"
 #include "runtime/pool.h"
 #include "runtime/random.h"
@@ -39,6 +40,22 @@ PyObject* py_empty_cache(PyObject*, PyObject*) {
   Py_RETURN_NONE;
 }
 
+PyObject* py_cuda_driver(PyObject*, PyObject*) {
+  return guarded([]() -> PyObject* {
+    const CudaDriver& driver = cuda_driver();
+    PyRef names = checked(PyList_New(0));
+    for (const std::string& name : driver.devices) {
+      PyRef text = checked(PyUnicode_FromString(name.c_str()));
+      check_status(PyList_Append(names.get(), text.get()));
+    }
+    return Py_BuildValue("{s:i,s:O,s:s}", "version", driver.version, "devices", names.get(), "problem", driver.problem.c_str());
+  });
+}
+
+PyObject* py_fail_without_cuda(PyObject*, PyObject*) {
+  return guarded([]() -> PyObject* { fail_without_cuda(); });
+}
+
 void before_fork() {
   kernel_table_before_fork();
   random_before_fork();
@@ -63,6 +80,9 @@ PyMethodDef methods[] = {
      "memory_stats() -> dict: live, peak and cached bytes of CPU tensors, and blocks asked of the system."},
     {"reset_peak_memory", py_reset_peak_memory, METH_NOARGS, "reset_peak_memory(): the peak is what is live now."},
     {"empty_cache", py_empty_cache, METH_NOARGS, "empty_cache(): gives unused memory back to the system."},
+    {"cuda_driver", py_cuda_driver, METH_NOARGS,
+     "cuda_driver() -> dict: version and devices of NVIDIA's driver, and why no tensor can live on a GPU."},
+    {"fail_without_cuda", py_fail_without_cuda, METH_NOARGS, "Raises what a request for a GPU ends in."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 namespace fl {
 
-enum class ErrorKind { Runtime, Type, Value, Index, NotImplemented, Memory, Attribute, Import, OS };
+enum class ErrorKind { Runtime, Type, Value, Index, NotImplemented, Memory, Attribute, Import, OS, Assertion };
 
 class Error : public std::exception {
  public:

@@ -6,6 +6,7 @@
 #include "core/element.h"
 #include "core/error.h"
 #include "runtime/copy.h"
+#include "runtime/cuda_driver.h"
 #include "runtime/promotion.h"
 #include "runtime/shape_text.h"
 
@@ -40,12 +41,17 @@ void resize_output(Tensor* t, IntSpan sizes) {
   resize_tensor(t, sizes);
 }
 
+namespace {
+constinit thread_local Device device_of_new_tensors;
+}
+
+Device default_device() { return device_of_new_tensors; }
+void set_default_device(Device device) { device_of_new_tensors = device; }
+
 TensorOptions::TensorOptions(const Call& call, int at, DType otherwise, const Tensor* like) {
   dtype = !call[at].is_none() ? call[at].dtype() : like ? like->dtype : otherwise;
-  device = !call[at + 2].is_none() ? call[at + 2].device() : like ? like->device() : Device{};
-  FL_CHECK(device.type != DeviceType::CUDA, ErrorKind::Runtime,
-           "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed a driver from "
-           "http://www.nvidia.com/Download/index.aspx");
+  device = !call[at + 2].is_none() ? call[at + 2].device() : like ? like->device() : default_device();
+  if (device.type == DeviceType::CUDA) fail_without_cuda();
   const Value& grad = call[at + 4];
   requires_grad = !grad.is_none() && grad.as_bool();
   FL_CHECK(!requires_grad || is_differentiable(dtype), ErrorKind::Runtime,
@@ -349,9 +355,7 @@ TensorRef converted(Tensor* self, DType dtype, Device device, bool always, Memor
   if (same && !always && (format == MemoryFormat::Preserve || has_format(*self, format))) return TensorRef(self);
   FL_CHECK(!self->is_meta() || device.type == DeviceType::Meta, ErrorKind::NotImplemented,
            "Cannot copy out of meta tensor; no data!");
-  FL_CHECK(device.type != DeviceType::CUDA, ErrorKind::Runtime,
-           "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed a driver from "
-           "http://www.nvidia.com/Download/index.aspx");
+  if (device.type == DeviceType::CUDA) fail_without_cuda();
   Dims strides =
       format == MemoryFormat::Preserve ? result_strides(self->sizes, {&self, 1}) : format_strides(self->sizes, format);
   TensorRef out = Tensor::empty_strided(self->sizes, strides, dtype, device);

@@ -11,6 +11,10 @@ void resize_output(Tensor* t, IntSpan sizes);
 // Set by bind: a warning for the user.
 extern void (*warn_user)(const char* text);
 
+// Where new tensors live when nobody says so; each thread has its own.
+Device default_device();
+void set_default_device(Device device);
+
 // dtype, device and requires_grad of a new tensor: four parameters in a row, of which any may be None.
 //   ScalarType? dtype, Layout? layout, Device? device, bool? pin_memory, bool requires_grad
 struct TensorOptions {

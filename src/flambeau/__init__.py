@@ -1,39 +1,109 @@
 """Flambeau: a deep-learning framework with PyTorch's interface and its own code generator."""
 
 import importlib
+import math
 from typing import Any
 
-from flambeau import _core, _fork, autograd, ops
+from flambeau import _core, _fork, autograd, ops, version
 from flambeau import tensor as _tensor
-from flambeau.ops.names import namespace
+from flambeau._core import (
+    Generator,
+    Size,
+    Tensor,
+    UntypedStorage,
+    as_tensor,
+    default_generator,
+    device,
+    dtype,
+    from_numpy,
+    frombuffer,
+    get_default_device,
+    get_default_dtype,
+    get_num_threads,
+    layout,
+    memory_format,
+    promote_types,
+    set_default_device,
+    set_default_dtype,
+    set_num_threads,
+    tensor,
+)
+from flambeau.autograd.grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from flambeau.ops.names import namespace as _namespace
 from flambeau.version import __version__
 
-globals().update({n: getattr(_core, n) for n in dir(_core) if not n.startswith("_")})
-globals().update(namespace())
+# dtypes, layouts and memory formats; then the operators.
+globals().update({n: v for n, v in vars(_core).items() if isinstance(v, dtype | layout | memory_format)})
+globals().update(_namespace())
 
-_SUBMODULES = ("backends", "cuda", "linalg", "nn", "optim", "overrides", "random", "serialization", "special", "types", "utils", "version")
+pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+newaxis = None
+
+# What is imported when it is first asked for: modules, and names by the module that has them.
+_SUBMODULES = (
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "linalg", "mps", "nn", "optim", "overrides", "random",
+    "serialization", "special", "types", "utils", "xpu",
+)  # fmt: skip
 _ELSEWHERE = {
-    "save": "serialization", "load": "serialization", "op": "ops",
-    "finfo": "types", "iinfo": "types", "set_printoptions": "_printing",
-    "manual_seed": "random", "initial_seed": "random", "seed": "random", "get_rng_state": "random",
-    "set_rng_state": "random",
-    "no_grad": "autograd.grad_mode", "enable_grad": "autograd.grad_mode", "inference_mode": "autograd.grad_mode",
-    "set_grad_enabled": "autograd.grad_mode", "is_grad_enabled": "autograd.grad_mode",
-    "is_inference_mode_enabled": "autograd.grad_mode",
+    "_kinds": (
+        "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size",
+        "is_signed", "is_storage", "is_tensor", "numel", "typename",
+    ),
+    "_printing": ("set_printoptions",),
+    "_settings": (
+        "are_deterministic_algorithms_enabled", "get_deterministic_debug_mode", "get_float32_matmul_precision",
+        "get_num_interop_threads", "is_deterministic_algorithms_warn_only_enabled", "is_warn_always_enabled",
+        "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision",
+        "set_flush_denormal", "set_num_interop_threads", "set_warn_always", "use_deterministic_algorithms",
+    ),
+    "_tensor_types": (
+        "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
+        "IntTensor", "LongTensor", "ShortTensor",
+    ),
+    "amp.autocast_mode": (
+        "autocast", "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
+        "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled", "set_autocast_dtype",
+    ),
+    "amp.grad_scaler": ("GradScaler",),
+    "codegen.resolve": ("stats",),
+    "compiler": ("compile",),
+    "cuda": ("Event", "OutOfMemoryError", "Stream"),
+    "ops": ("op",),
+    "overrides": ("DisableTorchFunction", "DisableTorchFunctionSubclass"),
+    "random": ("get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"),
+    "serialization": ("load", "save"),
+    "types": ("finfo", "iinfo"),
 }  # fmt: skip
+_WHERE = {name: module for module, names in _ELSEWHERE.items() for name in names}
 
-__all__ = ["__version__", "autograd", "ops"]
+__all__ = sorted(
+    {n for n, v in globals().items() if not n.startswith("_") and type(v).__name__ != "module"} - {"Any"} | set(_WHERE)
+)
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first asked for."""
-    if name in _ELSEWHERE:
-        value = getattr(importlib.import_module(f"flambeau.{_ELSEWHERE[name]}"), name)
+    """What is imported when it is first asked for; a name that does not exist is answered with the closest one."""
+    if name in _WHERE:
+        value = getattr(importlib.import_module(f"flambeau.{_WHERE[name]}"), name)
     elif name in _SUBMODULES:
         value = importlib.import_module(f"flambeau.{name}")
-    elif name in namespace():  # an operator that was added later
-        value = namespace()[name]
+    elif name in _namespace():  # an operator that was added later
+        value = _namespace()[name]
     else:
-        raise AttributeError(f"module 'flambeau' has no attribute '{name}'")
+        from flambeau._suggest import missing
+
+        raise missing("flambeau", name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    shown = {n for n in globals() if not n.startswith("_") or n.startswith("__")} | {*_WHERE, *_SUBMODULES}
+    return sorted(shown - {"Any", "functional_ns", "importlib", "math"})

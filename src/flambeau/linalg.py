@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flambeau._suggest import missing
 from flambeau.ops.names import namespace
 
 
@@ -9,7 +10,7 @@ def __getattr__(name: str) -> Any:
     try:
         return namespace("linalg")[name]
     except KeyError:
-        raise AttributeError(f"module 'flambeau.linalg' has no attribute '{name}'") from None
+        raise missing(__name__, name) from None
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,9 @@
 """Which Flambeau this is, and what it was built with."""
 
 __version__ = "0.1.0"
-cuda = None
-hip = None
 debug = False
+git_version = "Unknown"
+cuda: str | None = None
+hip: str | None = None
+rocm: str | None = None
+xpu: str | None = None

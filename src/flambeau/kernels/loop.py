@@ -12,12 +12,9 @@ from flambeau.ops.names import operators
 _addresses: dict[tuple, int] = {}
 
 
-def call(entry, in_place: bool, *arguments) -> tuple:
+def call(entry, *arguments) -> tuple:
     """What a loop operator's call comes to."""
-    plan = entry.body.plan
-    if in_place and entry.body.in_place:
-        return run(entry.name, plan(operators, *arguments, into=True))
-    return run(entry.name, plan(operators, *arguments))
+    return run(entry.name, entry.body.plan(operators, *arguments))
 
 
 def run(name: str, launch: Launch) -> tuple:

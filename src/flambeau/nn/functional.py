@@ -4,6 +4,7 @@ A name that the table defines comes from there; what is only composed here stand
 """
 
 from flambeau import functional_ns as o
+from flambeau._suggest import missing
 from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward, scaled_dot_product_attention
 from flambeau.nn._ctc import ctc_loss
 from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance, pdist
@@ -85,4 +86,4 @@ globals().update(_table)
 def __getattr__(name: str) -> object:
     if name in _table:  # an operator that was defined after this module was loaded
         return _table[name]
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    raise missing(__name__, name)

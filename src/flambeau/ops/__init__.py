@@ -17,7 +17,6 @@ from . import (
     scan,
     search,
     select,
-    slices,
     sort,
     unary,
     unique,
@@ -40,7 +39,7 @@ def op(signature, **options):
 
 
 __all__ = [
-    "Composite", "Loop", "Native", "Row", "Scalar", "activation", "binary", "contract", "convert", "creation",
-    "dtypes", "gather", "index", "join", "normalize", "op", "pool", "random", "reduce", "scan", "search", "select",
-    "slices", "sort", "unary", "unique", "views",
+    "Composite", "Loop", "Native", "Row", "Scalar", "op",
+    "activation", "binary", "contract", "convert", "creation", "dtypes", "gather", "index", "join", "normalize",
+    "pool", "random", "reduce", "scan", "search", "select", "sort", "unary", "unique", "views",
 ]  # fmt: skip

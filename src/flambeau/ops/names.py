@@ -21,9 +21,7 @@ _IN_PLACE_SLOTS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"
 )  # fmt: skip
 
-_parts: dict[
-    str, list[Any]
-] = {}  # public name -> the functions that share it; "<name>" -> those of an entry's own name
+_parts: dict[str, list[Any]] = {}  # public name -> the functions that share it; "<name>" -> those of an entry's own name
 _docs: dict[str, str] = {}
 _merged: dict[str, Any] = {}
 _open = False  # the namespaces were handed out: new names go there at once
@@ -87,7 +85,7 @@ def _attach(public: str) -> None:
 
 
 def namespace(prefix: str = "") -> dict[str, Any]:
-    """The functions under a prefix (`""`, `nn.functional`, `special`, ...), by name. Later ones are added to it."""
+    """The functions under a prefix (`""`, `nn.functional`, `special`, ...), by name. Later operators are added to it."""
     global _open
     if not _open:
         _open = True
@@ -101,6 +99,6 @@ def namespace(prefix: str = "") -> dict[str, Any]:
 def _set_slots() -> None:
     for slot, name in _SLOTS.items():
         if name in _parts or f"<{name}>" in _parts:
-            _core.set_slot(slot, function(name))
+            _core.set_slot(slot, function(name).method)
     for slot in _IN_PLACE_SLOTS:
-        _core.set_slot(f"i{slot}", function(f"{_SLOTS[slot]}_"))
+        _core.set_slot(f"i{slot}", function(f"{_SLOTS[slot]}_").method)

@@ -1,6 +1,7 @@
 """Running sums, products and extremes along a dimension."""
 
-from .launch import Launch, dims_of, wrap_dim
+from .gather import _wrap
+from .launch import Launch, dims_of
 from .table import ORDERED, Composite, Loop, op
 
 # ints: length of the scanned dimension, elements behind it. One iteration: one line, or 16 neighbouring lines.
@@ -54,7 +55,7 @@ def _extreme_program(b, greatest: bool):
 
 def _scan_plan(kind):
     def plan(o, self, dim, dtype=None):
-        dim = wrap_dim(dim, self.dim())
+        dim = _wrap(dim, self.dim())
         if dtype is None and not (self.dtype.is_floating_point or self.dtype.is_complex):
             dtype = o.int64
         x = (self if dtype is None else self.to(dtype)).contiguous()
@@ -111,7 +112,7 @@ op(
 
 def _extreme_plan(greatest):
     def plan(o, self, dim):
-        dim = wrap_dim(dim, self.dim())
+        dim = _wrap(dim, self.dim())
         x = self.contiguous()
         values = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
         where_ = o.empty(tuple(x.shape), dtype=o.int64, device=x.device)
@@ -158,7 +159,7 @@ def _flip_program(b, flags: tuple):
 
 def _flip_plan(o, self, dims):
     nd = self.dim()
-    wrapped = [wrap_dim(d, nd) for d in dims]
+    wrapped = [_wrap(d, nd) for d in dims]
     if len(set(wrapped)) < len(wrapped):
         raise RuntimeError(
             f"dim {next(d for d in wrapped if wrapped.count(d) > 1)} appears multiple times in the list of dims"

@@ -1,5 +1,6 @@
 """Optimizers and schedules of their learning rates."""
 
+from flambeau._suggest import suggesting
 from flambeau.optim import lr_scheduler, swa_utils
 from flambeau.optim.adadelta import Adadelta
 from flambeau.optim.adafactor import Adafactor
@@ -15,3 +16,5 @@ from flambeau.optim.radam import RAdam
 from flambeau.optim.rmsprop import RMSprop
 from flambeau.optim.rprop import Rprop
 from flambeau.optim.sgd import SGD
+
+__getattr__ = suggesting(__name__)

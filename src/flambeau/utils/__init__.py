@@ -3,11 +3,13 @@
 import importlib
 from typing import Any
 
+from flambeau._suggest import missing
+
 _SUBMODULES = ("checkpoint", "data", "hooks")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _SUBMODULES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        raise missing(__name__, name)
     value = globals()[name] = importlib.import_module(f"{__name__}.{name}")
     return value

@@ -1,5 +1,6 @@
 """Datasets, samplers and the loader that makes batches."""
 
+from flambeau._suggest import suggesting
 from flambeau.utils.data._utils.collate import default_collate, default_convert
 from flambeau.utils.data.dataloader import DataLoader, get_worker_info
 from flambeau.utils.data.dataset import (
@@ -21,3 +22,5 @@ from flambeau.utils.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+
+__getattr__ = suggesting(__name__)
