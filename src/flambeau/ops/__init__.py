@@ -2,6 +2,7 @@
 
 from . import (
     activation,
+    arrange,
     binary,
     contract,
     convert,
@@ -40,6 +41,6 @@ def op(signature, **options):
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "op",
-    "activation", "binary", "contract", "convert", "creation", "dtypes", "gather", "index", "join", "normalize",
+    "activation", "arrange", "binary", "contract", "convert", "creation", "dtypes", "gather", "index", "join", "normalize",
     "pool", "random", "reduce", "scan", "search", "select", "sort", "unary", "unique", "views",
 ]  # fmt: skip

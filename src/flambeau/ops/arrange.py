@@ -1,0 +1,156 @@
+"""Diagonals, copies with a part replaced, rotations: composites of views and copies."""
+
+import math
+
+from .table import Composite, op
+from .views import _wrap
+
+
+def _composite(signature: str, body, doc: str, ref=None, samples=None) -> None:
+    op(signature, body=Composite(body), ref=ref, samples=samples, doc=doc)
+
+
+def _diag_embed(o, self, offset, dim1, dim2):
+    n = self.dim() + 1
+    first, second = _wrap(dim1, n), _wrap(dim2, n)
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    size = self.shape[-1] + abs(offset)
+    shape = list(self.shape[:-1])
+    for d in sorted((first, second)):
+        shape.insert(d, size)
+    return o.diagonal_backward(self, shape, offset, first, second)
+
+
+_composite(
+    "diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor",
+    _diag_embed,
+    "Matrices with the last dimension of self on a diagonal, zero elsewhere.",
+    lambda np, x: x[..., None] * np.eye(x.shape[-1]).astype(x.dtype),
+    lambda s: [(s.x(3),), (s.x(2, 4),)],
+)
+
+
+def _diag(o, self, diagonal):
+    if self.dim() not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {self.dim()}D")
+    if self.dim() == 1:
+        return _diag_embed(o, self, diagonal, 0, 1)
+    return o.clone(o.diagonal(self, diagonal, 0, 1))
+
+
+_composite(
+    "diag(Tensor self, int diagonal=0) -> Tensor",
+    _diag,
+    "The diagonal of a matrix, or a matrix with a vector on its diagonal.",
+    lambda np, x, diagonal=0: np.diag(x, diagonal),
+    lambda s: [(s.x(3),), (s.x(3, 4), 1), (s.x(4), -2)],
+)
+_composite(
+    "diagflat(Tensor self, int offset=0) -> Tensor",
+    lambda o, self, offset: _diag_embed(o, self.reshape(-1), offset, 0, 1),
+    "A matrix with all elements of self on its diagonal.",
+    lambda np, x, offset=0: np.diagflat(x, offset),
+    lambda s: [(s.x(2, 2),), (s.x(3), 1)],
+)
+
+
+def _with_part(o, self, src, part, name):
+    out = o.clone(self)
+    view = part(out)
+    if view.shape != src.shape:
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
+            f"{list(view.shape)} [in {name}]"
+        )
+    view.copy_(src)
+    return out
+
+
+_composite(
+    "diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor",
+    lambda o, self, src, offset, dim1, dim2: _with_part(
+        o, self, src, lambda t: o.diagonal(t, offset, dim1, dim2), "diagonal_scatter"
+    ),
+    "A copy of self with src on a diagonal.",
+)
+_composite(
+    "select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor",
+    lambda o, self, src, dim, index: _with_part(o, self, src, lambda t: o.select(t, dim, index), "select_scatter"),
+    "A copy of self with src at one position of a dimension.",
+)
+_composite(
+    "slice_scatter(Tensor self, Tensor src, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor",
+    lambda o, self, src, dim, start, end, step: _with_part(
+        o, self, src, lambda t: o.slice(t, dim, start, end, step), "slice_scatter"
+    ),
+    "A copy of self with src at positions start, start + step, ... of a dimension.",
+)
+
+
+def _rot90(o, self, k, dims):
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if self.dim() < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {self.dim()}")
+    a, b = (_wrap(d, self.dim()) for d in dims)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    turns = k % 4
+    if turns == 1:
+        return o.transpose(o.flip(self, (b,)), a, b)
+    if turns == 2:
+        return o.flip(self, (a, b))
+    return o.transpose(o.flip(self, (a,)), a, b) if turns == 3 else o.clone(self)
+
+
+_composite(
+    "rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor",
+    _rot90,
+    "self turned by 90 degrees k times, from the first of two dimensions towards the second.",
+    lambda np, x, k=1, dims=(0, 1): np.rot90(x, k, dims),
+    lambda s: [(s.x(2, 3),), (s.x(2, 3), 2), (s.x(2, 3, 2), -1, (1, 2))],
+)
+
+
+def _std_mean(o, self, dim, correction, keepdim):
+    correction = 1 if correction is None else correction
+    return o.std(self, dim, correction=correction, keepdim=keepdim), o.mean(self, dim, keepdim)
+
+
+op(
+    "std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=1, bool keepdim=False) -> (Tensor, Tensor)",
+    names=("std_mean",),
+    body=Composite(_std_mean),
+    doc="Standard deviation and mean over dimensions.",
+)
+op(
+    "std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)",
+    names=("std_mean",),
+    body=Composite(lambda o, self, dim, unbiased, keepdim: _std_mean(o, self, dim, int(unbiased), keepdim)),
+    doc="Standard deviation and mean; unbiased=False divides by n.",
+)
+op(
+    "std_mean(Tensor self, bool unbiased) -> (Tensor, Tensor)",
+    names=("std_mean",),
+    body=Composite(lambda o, self, unbiased: _std_mean(o, self, None, int(unbiased), False)),
+    doc="Standard deviation and mean of all elements; unbiased=False divides by n.",
+)
+
+
+def _mvlgamma(o, self, p):
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
+    x = self if self.dtype.is_floating_point else self.to(o.get_default_dtype())
+    shifts = o.arange(0, p, 1, dtype=x.dtype) * -0.5
+    return o.sum(o.lgamma(o.unsqueeze(x, -1) + shifts), -1) + p * (p - 1) / 4 * math.log(math.pi)
+
+
+op(
+    "mvlgamma(Tensor self, int p) -> Tensor",
+    names=("mvlgamma", "Tensor.mvlgamma", "special.multigammaln"),
+    body=Composite(_mvlgamma),
+    inplace=True,
+    ref=lambda np, x, p: np.special.multigammaln(x, p) if x.ndim == 0 else np.vectorize(np.special.multigammaln)(x, p),
+    doc="log of the multivariate gamma function of dimension p.",
+)
