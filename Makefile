@@ -6,7 +6,7 @@
 #   make lint       ruff, clang-format, types
 #   make format     puts C++ into the house's format
 #   make asan       the tests under AddressSanitizer, UBSan and guard mode
-#   make bench      what is measured against PyTorch
+#   make bench      speed; beside PyTorch where TORCH_PYTHON names a Python that has it
 #   make clean      removes what these made
 
 SHELL := /bin/bash
@@ -48,7 +48,7 @@ asan:
 
 bench:
 	@tools/setup test demo
-	@$(RUN) -m bench $(BENCH)
+	@$(RUN) bench/compare.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) build build-* .pytest_cache .ruff_cache .mypy_cache

@@ -1,7 +1,7 @@
 """Checks of table entries against independent references. `check_entry(name)` runs all of them for one entry.
 
-What an entry gives (`ref`, `samples`, `errors`) is data; what is checked stands here: values in every dtype, gradients by
-finite differences and their gradients, layouts, tails, special values, in-place, out= and meta forms, errors.
+What an entry gives (`ref`, `samples`, `errors`) is data; what is checked stands here: values in every dtype, gradients
+by finite differences and their gradients, layouts, tails, special values, in-place, out= and meta forms, errors.
 """
 
 import importlib
@@ -318,7 +318,7 @@ def check_gradient_of(entry: Entry, sample: Sample, dtype: str) -> None:
 
 
 def check_layouts(entry: Entry) -> None:
-    """The same bits whatever the strides, offset and alignment of elementwise operands; reductions may differ by rounding."""
+    """The same bits whatever strides, offset and alignment of elementwise operands; others may round differently."""
     f = function_of(entry)
     for dtype in ("float32", "bfloat16", "int32"):
         if dtype not in dtype_names(entry):

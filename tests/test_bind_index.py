@@ -9,13 +9,15 @@ A = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 M = np.array([[True, False, True], [False, True, True]])
 
 KEYS = [
-    0, -1, (1, 2), (1, -1, 3), slice(None), slice(1), slice(0, 100), slice(None, None, 2), slice(1, 0), slice(-5, None),
-    (slice(None), 1), (Ellipsis, 0), (0, Ellipsis), (0, Ellipsis, 1), None, (None, None, 0, slice(None), None), Ellipsis, (),
-    (slice(None), slice(1, 3), slice(None, None, 3)), np.int64(1), True, False, (0, True), (True, 0),
-    [0, 1], [1, 1, 0], ([0, 1], [1, 2]), (slice(None), [0, 2]), (slice(None), [0, 2], slice(1, 3)), (0, [1, 2], Ellipsis),
-    ([0, 1], slice(None), [1, 2]), (slice(None), [0, 1], [1, 2]), ([[0], [1]], [[0, 2]]), (None, [0, 1]), ([0, 1], None, [1, 2]),
-    M, (M, 1), (M, slice(1, 3)), (slice(None), M[0]), (0, M[0]), (M, None), np.zeros((2, 3), bool), np.array([], np.int64), [True, False],
-    (Ellipsis, np.array([True, False, True, True])), (np.array([1, 0]), Ellipsis, np.array([3, 2])),
+    0, -1, (1, 2), (1, -1, 3), slice(None), slice(1), slice(0, 100), slice(None, None, 2), slice(1, 0),
+    slice(-5, None),
+    (slice(None), 1), (Ellipsis, 0), (0, Ellipsis), (0, Ellipsis, 1), None, (None, None, 0, slice(None), None),
+    Ellipsis, (), (slice(None), slice(1, 3), slice(None, None, 3)), np.int64(1), True, False, (0, True), (True, 0),
+    [0, 1], [1, 1, 0], ([0, 1], [1, 2]), (slice(None), [0, 2]), (slice(None), [0, 2], slice(1, 3)),
+    (0, [1, 2], Ellipsis), ([0, 1], slice(None), [1, 2]), (slice(None), [0, 1], [1, 2]), ([[0], [1]], [[0, 2]]),
+    (None, [0, 1]), ([0, 1], None, [1, 2]), M, (M, 1), (M, slice(1, 3)), (slice(None), M[0]), (0, M[0]), (M, None),
+    np.zeros((2, 3), bool), np.array([], np.int64), [True, False], (Ellipsis, np.array([True, False, True, True])),
+    (np.array([1, 0]), Ellipsis, np.array([3, 2])),
 ]  # fmt: skip
 
 
@@ -83,7 +85,7 @@ def test_writing_through_history():
     y[0] = 7
     assert y.grad_fn is not None
     leaf = torch.ones(3, requires_grad=True)
-    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place operation"):
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place"):
         leaf[0] = 1
     with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
         leaf[:] = 1
@@ -99,13 +101,15 @@ def test_writing_through_history():
         (-3, IndexError, "index -3 is out of bounds for dimension 0 with size 2"),
         ((slice(None), 5), IndexError, "index 5 is out of bounds for dimension 1 with size 3"),
         ((0, 0, 0, 0), IndexError, "too many indices for tensor of dimension 3"),
-        (1.5, IndexError, "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)"),
+        (1.5, IndexError,
+         "integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)"),
         ({}, IndexError, "are valid indices (got dict)"),
         ("a", TypeError, "new(): invalid data type 'str'"),
         (slice(None, None, -1), ValueError, "step must be greater than zero"),
         (slice("a"), TypeError, "slice indices must be integers or None or have an __index__ method"),
         ([5], IndexError, "index 5 is out of bounds for dimension 0 with size 2"),
-        (([0, 1], [0, 1, 2]), IndexError, "shape mismatch: indexing tensors could not be broadcast together with shapes [2], [3]"),
+        (([0, 1], [0, 1, 2]), IndexError,
+         "shape mismatch: indexing tensors could not be broadcast together with shapes [2], [3]"),
         (np.array([1.0]), IndexError, "tensors used as indices must be long, int, byte or bool tensors"),
         (np.array([[True, False, True]]), IndexError,
          "The shape of the mask [1, 3] at index 0 does not match the shape of the indexed tensor [2, 3, 4] at index 0"),
@@ -141,7 +145,7 @@ def test_iteration_and_membership():
     x = torch.tensor([[1, 2], [3, 4]])
     assert [row.tolist() for row in x] == [[1, 2], [3, 4]]
     assert len(x) == 2
-    a, b = x
+    _, b = x
     assert b.tolist() == [3, 4]
     assert 3 in x
     assert 7 not in x
@@ -150,5 +154,5 @@ def test_iteration_and_membership():
         iter(torch.tensor(1))
     with pytest.raises(TypeError, match=r"len\(\) of a 0-d tensor"):
         len(torch.tensor(1))
-    with pytest.raises(RuntimeError, match="Tensor.__contains__ only supports Tensor or scalar"):
+    with pytest.raises(RuntimeError, match=r"Tensor\.__contains__ only supports Tensor or scalar"):
         "a" in x  # noqa: B015

@@ -25,11 +25,13 @@ x = torch.ones(2, 3)
         (lambda: torch.cumsum(x, 1.5), "cumsum(): argument 'dim' (position 2) must be int, not float"),
         (lambda: torch.cumsum(x), 'cumsum() missing 1 required positional arguments: "dim"'),
         (lambda: torch.softmax(x, dims=1), 'softmax() missing 1 required positional arguments: "dim"'),
-        (lambda: torch.softmax(x, 1, dype=None), "softmax() got an unexpected keyword argument 'dype'. Did you mean: 'dtype'?"),
+        (lambda: torch.softmax(x, 1, dype=None),
+         "softmax() got an unexpected keyword argument 'dype'. Did you mean: 'dtype'?"),
         (lambda: torch.flip(x, ["a", 0]),
          "flip(): argument 'dims' (position 2) must be tuple of ints, but found element of type str at pos 0"),
         (lambda: torch.flip(x, (0, "a")),
-         "flip(): argument 'dims' failed to unpack the object at pos 2 with error \"type must be tuple of ints,but got str\""),
+         ("flip(): argument 'dims' failed to unpack the object at pos 2 with error "
+          '"type must be tuple of ints,but got str"')),
         (lambda: torch.zeros("a"), "zeros(): argument 'size' (position 1) must be tuple of ints, not str"),
         (lambda: torch.zeros(2, dtype=3), "zeros(): argument 'dtype' must be torch.dtype, not int"),
         (lambda: torch.zeros(2, device=1.5), "zeros(): argument 'device' must be torch.device, not float"),
@@ -109,7 +111,7 @@ def test_named_results():
     result = torch.max(torch.tensor([[1.0, 3.0], [2.0, 0.0]]), 1)
     assert repr(result) == "torch.return_types.max(\nvalues=tensor([3., 2.]),\nindices=tensor([1, 0]))"
     assert result.values.tolist() == [3.0, 2.0]
-    values, indices = result
+    _, indices = result
     assert indices.tolist() == [1, 0]
 
 

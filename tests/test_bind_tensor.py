@@ -197,7 +197,9 @@ def test_pickle():
     assert c.tolist() == [5.0, 1.0]
 
 
-@pytest.mark.parametrize("value", [torch.float32, torch.strided, torch.channels_last, torch.device("cuda:1"), torch.Size([2, 3])])
+@pytest.mark.parametrize(
+    "value", [torch.float32, torch.strided, torch.channels_last, torch.device("cuda:1"), torch.Size([2, 3])]
+)
 def test_small_values_are_pickled(value):
     back = pickle.loads(pickle.dumps(value))
     assert back == value

@@ -3,10 +3,10 @@
 import ast
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -129,19 +129,21 @@ def test_import_loads_nothing_heavy():
 
 
 def seconds(code: str, environment: dict[str, str]) -> float:
-    start = time.perf_counter()
+    """Processor time of a process: other work on the machine does not count."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     python(code, environment)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_import_is_quick(tmp_path):
-    """Medians of runs in turn, compiled to bytecode as after an installation; a busy machine gets three attempts."""
+    """Least of runs in turn, compiled to bytecode as after an installation; three attempts."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     python("import flambeau", environment)
     excess = []
     for _ in range(3):
         runs = [(seconds("import flambeau", environment), seconds("pass", environment)) for _ in range(7)]
-        excess.append(statistics.median(a for a, _ in runs) - statistics.median(b for _, b in runs))
+        excess.append(min(a for a, _ in runs) - min(b for _, b in runs))
         if excess[-1] <= IMPORT_BUDGET_SECONDS:
             return
     pytest.fail(f"import flambeau takes {min(excess):.3f} s over bare Python; the budget is {IMPORT_BUDGET_SECONDS} s")

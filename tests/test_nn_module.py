@@ -330,3 +330,10 @@ def test_lazy_modules_learn_their_shapes():
     assert model(torch.rand(2, 4, 5, 5)).shape == (2, 2)
     assert [type(m).__name__ for m in model] == ["Conv2d", "BatchNorm2d", "Flatten", "Linear"]
     assert model[0].weight.shape == (3, 4, 2, 2) and model[3].in_features == 48
+
+
+def test_an_empty_batch_leaves_the_statistics():
+    norm = nn.BatchNorm1d(3)
+    norm.running_mean.fill_(2.0)
+    assert norm(torch.zeros(0, 3)).shape == (0, 3)
+    assert norm.running_mean.tolist() == [2.0] * 3 and norm.running_var.tolist() == [1.0] * 3

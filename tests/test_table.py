@@ -1,8 +1,8 @@
 """The table's own tests: every entry that gives a reference and samples, checked by `opcheck`."""
 
-import opcheck
 import pytest
 
+import opcheck
 from flambeau.ops.table import TABLE
 
 CASES = [(name, check) for name, entry in list(TABLE.items()) for check in opcheck.checks_of(entry)]

@@ -20,7 +20,9 @@ constexpr int kMostDims = 64;
 
 bool is_text(PyObject* o) { return PyUnicode_Check(o) || PyBytes_Check(o); }
 bool is_sequence(PyObject* o) {
-  return PyList_Check(o) || PyTuple_Check(o) || (PySequence_Check(o) && !is_text(o) && !is_tensor(o) && !PyDict_Check(o) && !is_numpy_scalar(o) && !PyAnySet_Check(o));
+  return PyList_Check(o) || PyTuple_Check(o) ||
+         (PySequence_Check(o) && !is_text(o) && !is_tensor(o) && !PyDict_Check(o) && !is_numpy_scalar(o) &&
+          !PyAnySet_Check(o));
 }
 
 [[noreturn]] void refuse_text(PyObject* o) {
@@ -37,8 +39,7 @@ Dims infer_sizes(PyObject* data) {
     Py_ssize_t n = PySequence_Length(o.get());
     if (n < 0) throw PythonError{};
     sizes.push_back(n);
-    if (sizes.size() > kMostDims)
-      raise(PyExc_ValueError, "too many dimensions '%s'", Py_TYPE(data)->tp_name);
+    if (sizes.size() > kMostDims) raise(PyExc_ValueError, "too many dimensions '%s'", Py_TYPE(data)->tp_name);
     if (n == 0) break;
     o = checked(PySequence_GetItem(o.get(), 0));
   }
@@ -86,7 +87,8 @@ void infer_dtype(PyObject* o, Inferred& found, int depth) {
 
 Value leaf_value(PyObject* o, DType dtype) {
   if (is_tensor(o)) {
-    FL_CHECK(tensor_of(o)->numel() == 1, ErrorKind::Value, "only one element tensors can be converted to Python scalars");
+    FL_CHECK(tensor_of(o)->numel() == 1, ErrorKind::Value,
+             "only one element tensors can be converted to Python scalars");
     return item_value(*tensor_of(o));
   }
   if (is_text(o)) refuse_text(o);
@@ -136,7 +138,8 @@ class Filler {
              static_cast<long long>(sizes_[dim]), dim, n);
     bool last = dim + 1 == sizes_.size();
     for (Py_ssize_t i = 0; i < n; ++i) {
-      if (PySequence_Fast_GET_SIZE(items.get()) != n) raise(PyExc_RuntimeError, "the sequence changed while it was read");
+      if (PySequence_Fast_GET_SIZE(items.get()) != n)
+        raise(PyExc_RuntimeError, "the sequence changed while it was read");
       PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
       if (!last || !fast_leaf(item)) fill(item, dim + 1);
     }
@@ -180,12 +183,14 @@ TensorRef from_sequence(PyObject* data, std::optional<DType> dtype, Device devic
 
 // Arrays and what turns into one.
 bool is_array_like(PyObject* o) {
-  if (PyList_Check(o) || PyTuple_Check(o) || PyLong_Check(o) || PyFloat_Check(o) || is_text(o) || is_numpy_scalar(o)) return false;
+  if (PyList_Check(o) || PyTuple_Check(o) || PyLong_Check(o) || PyFloat_Check(o) || is_text(o) || is_numpy_scalar(o))
+    return false;
   return is_ndarray(o) || has_attribute(o, "__array_interface__") || has_attribute(o, "__array__");
 }
 
 TensorRef copied(Tensor* t, std::optional<DType> dtype, Device device) {
-  FL_CHECK(!t->is_meta() || device.type == DeviceType::Meta, ErrorKind::NotImplemented, "Cannot copy out of meta tensor; no data!");
+  FL_CHECK(!t->is_meta() || device.type == DeviceType::Meta, ErrorKind::NotImplemented,
+           "Cannot copy out of meta tensor; no data!");
   if (device.type == DeviceType::Meta) return Tensor::empty(t->sizes, dtype.value_or(t->dtype), device);
   return dtype && *dtype != t->dtype ? cast_to(t, *dtype) : clone_tensor(t);
 }
@@ -281,12 +286,14 @@ PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 }
 
 void add_construction(PyObject* module) {
-  add_native_function(module,
-                      "tensor(Any data, *, ScalarType? dtype=None, Device? device=None, bool requires_grad=False, "
-                      "bool pin_memory=False) -> Tensor",
-                      tensor_forward,
-                      "A new tensor with the numbers of `data`: nested sequences, a number, a NumPy array or a tensor.");
-  add_native_function(module, "as_tensor(Any data, ScalarType? dtype=None, Device? device=None) -> Tensor", as_tensor_forward,
+  add_native_function(
+      module,
+      "tensor(Any data, *, ScalarType? dtype=None, Device? device=None, bool requires_grad=False, "
+      "bool pin_memory=False) -> Tensor",
+      tensor_forward,
+      "A new tensor with the numbers of `data`: nested sequences, a number, a NumPy array or a tensor.");
+  add_native_function(module, "as_tensor(Any data, ScalarType? dtype=None, Device? device=None) -> Tensor",
+                      as_tensor_forward,
                       "`data` as a tensor: itself, or over a NumPy array's memory, where that is possible.");
 }
 

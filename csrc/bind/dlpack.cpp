@@ -49,7 +49,12 @@ enum Code : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5
 
 DLDataType dtype_to(DType d) {
   auto bits = static_cast<uint8_t>(8 * dtype_size(d));
-  Code code = is_bool(d) ? kBool : d == DType::BF16 ? kBfloat : is_complex(d) ? kComplex : is_float(d) ? kFloat : is_signed(d) ? kInt : kUInt;
+  Code code = is_bool(d)         ? kBool
+              : d == DType::BF16 ? kBfloat
+              : is_complex(d)    ? kComplex
+              : is_float(d)      ? kFloat
+              : is_signed(d)     ? kInt
+                                 : kUInt;
   return {code, bits, 1};
 }
 
@@ -81,7 +86,8 @@ M* export_tensor(TensorRef t) {
   auto m = std::make_unique<M>();
   for (int i = 0; i < t->dim(); ++i)
     if (exported->shape[i] < 2) exported->strides[i] = 1;  // what some importers insist on
-  m->tensor = {t->numel() ? t->data() : nullptr, {kCpu, 0}, t->dim(), dtype_to(t->dtype), exported->shape.data(), exported->strides.data(), 0};
+  m->tensor = {t->numel() ? t->data() : nullptr, {kCpu, 0}, t->dim(), dtype_to(t->dtype), exported->shape.data(),
+               exported->strides.data(),         0};
   m->deleter = delete_exported<M>;
   m->context = exported.release();
   return m.release();
@@ -108,7 +114,8 @@ PyObject* to_dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"stream", "max_version", "dl_device", "copy", nullptr};
     PyObject *stream = nullptr, *max_version = nullptr, *device = nullptr, *copy = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", const_cast<char**>(names), &stream, &max_version, &device, &copy))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", const_cast<char**>(names), &stream,
+                                     &max_version, &device, &copy))
       throw PythonError{};
     TensorRef t(tensor_of(self));
     if (requires_grad(t.get()))
@@ -152,8 +159,8 @@ TensorRef import_tensor(M* m, bool writable) {
   FL_CHECK(d.device.type == kCpu || d.device.type == kCudaHost || d.device.type == kRocmHost, ErrorKind::Runtime,
            "from_dlpack(): device type %d is not available here", d.device.type);
   std::optional<DType> dtype = dtype_from(d.dtype);
-  FL_CHECK(dtype && d.ndim >= 0, ErrorKind::Runtime, "from_dlpack(): elements of type code %d with %d bits are not supported",
-           d.dtype.code, d.dtype.bits);
+  FL_CHECK(dtype && d.ndim >= 0, ErrorKind::Runtime,
+           "from_dlpack(): elements of type code %d with %d bits are not supported", d.dtype.code, d.dtype.bits);
   Dims sizes(IntSpan(d.shape, static_cast<size_t>(d.ndim)));
   Dims strides = d.strides ? Dims(IntSpan(d.strides, static_cast<size_t>(d.ndim))) : contiguous_strides(sizes);
   int64_t extent = checked_numel(sizes) ? 1 : 0;
@@ -174,13 +181,15 @@ TensorRef import_tensor(M* m, bool writable) {
 TensorRef from_capsule(PyObject* capsule) {
   if (PyCapsule_IsValid(capsule, "dltensor_versioned")) {
     auto* m = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, "dltensor_versioned"));
-    FL_CHECK(m->version.major == 1, ErrorKind::Runtime, "from_dlpack(): version %u of DLPack is not known", m->version.major);
+    FL_CHECK(m->version.major == 1, ErrorKind::Runtime, "from_dlpack(): version %u of DLPack is not known",
+             m->version.major);
     check_status(PyCapsule_SetName(capsule, "used_dltensor_versioned"));
     return import_tensor(m, !(m->flags & kReadOnly));
   }
   if (!PyCapsule_IsValid(capsule, "dltensor"))
-    raise(PyExc_RuntimeError, "from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only once, "
-                              "so you might have already constructed a tensor from it once.");
+    raise(PyExc_RuntimeError,
+          "from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only once, "
+          "so you might have already constructed a tensor from it once.");
   auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
   check_status(PyCapsule_SetName(capsule, "used_dltensor"));
   return import_tensor(m, true);
@@ -216,7 +225,8 @@ PyMethodDef methods[] = {
 }  // namespace
 
 void add_dlpack(PyObject* module) {
-  add_native_function(module, "from_dlpack(Any ext_tensor, *, Any device=None, bool? copy=None) -> Tensor", from_dlpack_forward,
+  add_native_function(module, "from_dlpack(Any ext_tensor, *, Any device=None, bool? copy=None) -> Tensor",
+                      from_dlpack_forward,
                       "A tensor over the memory of an object of another library, or of a DLPack capsule.");
   add_methods(tensor_type, methods);
 }

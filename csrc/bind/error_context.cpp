@@ -36,7 +36,8 @@ std::string arguments_text(const OpGroup& group, PyObject* const* args, Py_ssize
   };
   const std::vector<Param>& params = group.forms[0].overload->params;
   for (Py_ssize_t i = 0; i < n; ++i)
-    add(static_cast<size_t>(i) < params.size() ? params[static_cast<size_t>(i)].name : "arg" + std::to_string(i), args[i]);
+    add(static_cast<size_t>(i) < params.size() ? params[static_cast<size_t>(i)].name : "arg" + std::to_string(i),
+        args[i]);
   Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
   for (Py_ssize_t k = 0; k < keywords; ++k) {
     const char* name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, k));

@@ -36,9 +36,7 @@ void set_python_error() noexcept {
     std::string text = e.what();
     std::replace(text.begin(), text.end(), '\t', ' ');
     PyErr_SetString(error_class(e.kind()), text.c_str());
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::exception& e) {
+  } catch (const std::bad_alloc&) { PyErr_NoMemory(); } catch (const std::exception& e) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
   }
 }
@@ -50,9 +48,10 @@ PyTypeObject* make_type(PyType_Spec& spec, PyTypeObject* base) {
 
 void add_methods(PyTypeObject* type, PyMethodDef* methods) {
   for (; methods->ml_name; ++methods) {
-    PyObject* method = methods->ml_flags & METH_CLASS    ? PyDescr_NewClassMethod(type, methods)
-                       : methods->ml_flags & METH_STATIC ? PyStaticMethod_New(checked(PyCFunction_New(methods, nullptr)).get())
-                                                         : PyDescr_NewMethod(type, methods);
+    PyObject* method = methods->ml_flags & METH_CLASS ? PyDescr_NewClassMethod(type, methods)
+                       : methods->ml_flags & METH_STATIC
+                           ? PyStaticMethod_New(checked(PyCFunction_New(methods, nullptr)).get())
+                           : PyDescr_NewMethod(type, methods);
     PyRef owned = checked(method);
     check_status(PyObject_SetAttrString(reinterpret_cast<PyObject*>(type), methods->ml_name, owned.get()));
   }

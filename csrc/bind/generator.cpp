@@ -12,8 +12,7 @@ PyTypeObject* generator_type;
 PyObject* default_object;
 
 struct GeneratorObject {
-  PyObject_HEAD
-  Generator* g;  // a strong reference
+  PyObject_HEAD Generator* g;  // a strong reference
 };
 Generator* generator_of(PyObject* o) { return reinterpret_cast<GeneratorObject*>(o)->g; }
 
@@ -31,11 +30,14 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"device", nullptr};
     PyObject* device = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Generator", const_cast<char**>(names), &device)) throw PythonError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Generator", const_cast<char**>(names), &device))
+      throw PythonError{};
     Device d;
     if (device && !to_device(device, d))
-      raise(PyExc_TypeError, "Generator(): argument 'device' (position 1) must be torch.device, not %s", Py_TYPE(device)->tp_name);
-    FL_CHECK(d.type == DeviceType::CPU, ErrorKind::Runtime, "Device type %s is not supported for torch.Generator() api.",
+      raise(PyExc_TypeError, "Generator(): argument 'device' (position 1) must be torch.device, not %s",
+            Py_TYPE(device)->tp_name);
+    FL_CHECK(d.type == DeviceType::CPU, ErrorKind::Runtime,
+             "Device type %s is not supported for torch.Generator() api.",
              d.type == DeviceType::CUDA ? "cuda" : "meta");
     return new_object(make_ref<Generator>(), type);
   });
@@ -97,7 +99,9 @@ PyObject* set_state(PyObject* o, PyObject* state) {
 PyObject* clone_state(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* { return new_object(generator_of(o)->clone()); });
 }
-PyObject* generator_device(PyObject*, void*) { return guarded([]() -> PyObject* { return device_object({}); }); }
+PyObject* generator_device(PyObject*, void*) {
+  return guarded([]() -> PyObject* { return device_object({}); });
+}
 PyObject* generator_reduce(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
     PyRef maker = checked(PyObject_GetAttrString(reinterpret_cast<PyObject*>(generator_type), "_from_state"));

@@ -1,5 +1,5 @@
-// Integers, slices, None and ... make a view: one view for the whole expression, or, where a gradient is recorded, a view
-// operator for each. Index tensors, masks and lists then go to `index` and `index_put_` over that view.
+// Integers, slices, None and ... make a view: one view for the whole expression, or, where a gradient is recorded, a
+// view operator for each. Index tensors, masks and lists then go to `index` and `index_put_` over that view.
 #include "bind/indexing.h"
 
 #include <algorithm>
@@ -20,15 +20,17 @@ namespace {
 // A view that is being composed.
 class ViewBuilder {
  public:
-  explicit ViewBuilder(Tensor* source) : source_(source), offset_(source->offset), sizes_(source->sizes), strides_(source->strides) {}
+  explicit ViewBuilder(Tensor* source)
+      : source_(source), offset_(source->offset), sizes_(source->sizes), strides_(source->strides) {}
 
   void select(int dim, int64_t index) {
     FL_CHECK(sizes_.size() > 0, ErrorKind::Index,
              "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
              "0-dim tensor to a number");
     int64_t size = sizes_[dim];
-    FL_CHECK(index >= -size && index < size, ErrorKind::Index, "index %lld is out of bounds for dimension %d with size %lld",
-             static_cast<long long>(index), dim, static_cast<long long>(size));
+    FL_CHECK(index >= -size && index < size, ErrorKind::Index,
+             "index %lld is out of bounds for dimension %d with size %lld", static_cast<long long>(index), dim,
+             static_cast<long long>(size));
     steps_.push_back({Step::Select, dim, index, 0, 0});
     offset_ += (index < 0 ? index + size : index) * strides_[dim];
     sizes_.erase(dim);
@@ -77,9 +79,12 @@ class ViewBuilder {
     TensorRef t(source_);
     for (const Step& s : steps_) {
       int64_t dim = s.dim;
-      if (s.kind == Step::Select) t = select({t, dim, s.a});
-      else if (s.kind == Step::Slice) t = slice({t, dim, s.a, s.b, s.c});
-      else t = unsqueeze({t, dim});
+      if (s.kind == Step::Select)
+        t = select({t, dim, s.a});
+      else if (s.kind == Step::Slice)
+        t = slice({t, dim, s.a, s.b, s.c});
+      else
+        t = unsqueeze({t, dim});
     }
     return t;
   }
@@ -110,7 +115,8 @@ bool holds_more_than_numbers(PyObject* list) {
   return false;
 }
 
-// An index as a list of items: (0, 1) has two, [0, 1] is one unless it holds slices, tensors or lists (NumPy's old rule).
+// An index as a list of items: (0, 1) has two, [0, 1] is one unless it holds slices, tensors or lists (NumPy's old
+// rule).
 PyRef items_of(PyObject* key) {
   if (PyTuple_Check(key)) return PyRef::borrow(key);
   if (PyList_Check(key) && holds_more_than_numbers(key)) return checked(PyList_AsTuple(key));
@@ -149,7 +155,8 @@ class Parser {
     for (Py_ssize_t i = 0; i < n; ++i) specified += consumed(item(i));
     bool any_consumes = source_->dim() > 0 || specified == 0;
     if (!any_consumes) result_.view.select(0, 0);  // raises: a tensor of no dimensions has nothing to index
-    FL_CHECK(specified <= source_->dim(), ErrorKind::Index, "too many indices for tensor of dimension %d", source_->dim());
+    FL_CHECK(specified <= source_->dim(), ErrorKind::Index, "too many indices for tensor of dimension %d",
+             source_->dim());
     bool seen = false;
     for (Py_ssize_t i = 0; i < n; ++i) {
       if (item(i) == Py_Ellipsis) {
@@ -209,8 +216,10 @@ class Parser {
     FL_CHECK(is_integral(*t), ErrorKind::Index, "tensors used as indices must be long, int, byte or bool tensors");
     if (t->dim() == 0 && !t->is_meta()) {
       int64_t v = item_value(*t).as_int();
-      if (is_mask(*t)) truth(v != 0);
-      else result_.view.select(at_, v);
+      if (is_mask(*t))
+        truth(v != 0);
+      else
+        result_.view.select(at_, v);
       return;
     }
     check_mask(*t);
@@ -286,7 +295,8 @@ bool needs_tape(const Tensor* t, const Value& value) {
 
 void check_expands(const Tensor& value, const Tensor& target) {
   for (int i = 1; i <= value.dim(); ++i) {
-    bool fits = i <= target.dim() && (value.sizes[value.dim() - i] == target.sizes[target.dim() - i] || value.sizes[value.dim() - i] == 1);
+    bool fits = i <= target.dim() &&
+                (value.sizes[value.dim() - i] == target.sizes[target.dim() - i] || value.sizes[value.dim() - i] == 1);
     if (fits) continue;
     std::string want = shape_text(target.sizes), got = shape_text(value.sizes);
     FL_CHECK(value.dim() <= target.dim(), ErrorKind::Runtime,
@@ -307,12 +317,15 @@ void write_view(Tensor* t, Indexed& where, const Value& value) {
   bool whole = where.view.empty();
   TensorRef target = whole ? TensorRef(t) : tape ? where.view.finish() : where.view.bare();
   if (!value.is_tensor()) {
-    if (tape) fill({target, value});
-    else fill_with(target.get(), value);
+    if (tape)
+      fill({target, value});
+    else
+      fill_with(target.get(), value);
   } else {
     TensorRef from = fitted(value.tensor_ref(), target->dim());
     check_expands(*from, *target);
-    if (tape) copy({target, from});
+    if (tape)
+      copy({target, from});
     else {
       check_no_internal_overlap(*target);
       copy_into(target.get(), from.get());
@@ -356,8 +369,10 @@ int set_item(PyObject* self, PyObject* key, PyObject* value) {
         Tensor* t = tensor_of(self);
         Value v = assigned_value(t, value);
         Indexed where = Parser(t, key).parse();
-        if (where.indices.empty()) write_view(t, where, v);
-        else write_indexed(t, where, std::move(v));
+        if (where.indices.empty())
+          write_view(t, where, v);
+        else
+          write_indexed(t, where, std::move(v));
         return 0;
       },
       -1);

@@ -5,7 +5,7 @@
 
 namespace fl {
 
-bool is_ndarray(PyObject* o);       // false while NumPy is not loaded
+bool is_ndarray(PyObject* o);  // false while NumPy is not loaded
 bool is_numpy_scalar(PyObject* o);
 DType numpy_scalar_dtype(PyObject* o);
 bool has_attribute(PyObject* o, const char* name);

@@ -85,7 +85,8 @@ std::optional<DType> dtype_of_format(const char* format, Py_ssize_t itemsize) {
 }
 
 const char* format_of(DType d) {
-  constexpr const char* formats[kDTypes] = {"?", "B", "b", "h", "i", "l", "H", "I", "L", "e", nullptr, "f", "d", "Zf", "Zd"};
+  constexpr const char* formats[kDTypes] = {"?", "B", "b",     "h", "i", "l",  "H", "I",
+                                            "L", "e", nullptr, "f", "d", "Zf", "Zd"};
   return formats[static_cast<int>(d)];
 }
 
@@ -99,8 +100,10 @@ void warn_read_only() {
   if (std::exchange(warned, true)) return;
   check_status(PyErr_WarnEx(
       PyExc_UserWarning,
-      "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to this "
-      "tensor will result in undefined behavior. You may want to copy the array to protect its data or make it writable "
+      "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to "
+      "this "
+      "tensor will result in undefined behavior. You may want to copy the array to protect its data or make it "
+      "writable "
       "before converting it to a tensor. This type of warning will be suppressed for the rest of this program.",
       1));
 }
@@ -123,11 +126,13 @@ TensorRef over_buffer(std::unique_ptr<HeldBuffer> held, DType dtype, const char*
   int64_t extent = 1;
   for (int i = 0; i < b.ndim; ++i) {
     sizes[i] = b.shape[i];
-    FL_CHECK(b.strides[i] >= 0 || b.shape[i] == 0, ErrorKind::Value,
-             "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
-             "supported. (You can probably work around this by making a copy of your array  with array.copy().) ");
+    FL_CHECK(
+        b.strides[i] >= 0 || b.shape[i] == 0, ErrorKind::Value,
+        "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
+        "supported. (You can probably work around this by making a copy of your array  with array.copy().) ");
     FL_CHECK(b.strides[i] % b.itemsize == 0, ErrorKind::Value,
-             "given %s strides not a multiple of the element byte size. Copy the %s to reallocate the memory.", what, what);
+             "given %s strides not a multiple of the element byte size. Copy the %s to reallocate the memory.", what,
+             what);
     strides[i] = b.shape[i] ? b.strides[i] / b.itemsize : 0;
     extent = sizes[i] == 0 ? 0 : extent + (sizes[i] - 1) * strides[i];
     if (extent == 0) break;
@@ -138,10 +143,13 @@ TensorRef over_buffer(std::unique_ptr<HeldBuffer> held, DType dtype, const char*
   bool writable = !b.readonly;
   auto bytes = static_cast<size_t>(extent * b.itemsize);
   HeldBuffer* raw = held.release();
-  Ref<Storage> storage = Storage::wrap(data, bytes, {}, [raw] {
-    WithGil gil;
-    if (gil.alive()) delete raw;
-  }, writable);
+  Ref<Storage> storage = Storage::wrap(
+      data, bytes, {},
+      [raw] {
+        WithGil gil;
+        if (gil.alive()) delete raw;
+      },
+      writable);
   return Tensor::make(std::move(storage), 0, std::move(sizes), std::move(strides), dtype);
 }
 
@@ -174,7 +182,6 @@ void frombuffer_forward(const Call& call, Outputs& outputs) {
   if (PyObject_GetBuffer(source.get(), &held->view, PyBUF_WRITABLE) < 0) {
     PyErr_Clear();
     if (PyObject_GetBuffer(source.get(), &held->view, PyBUF_SIMPLE) < 0) throw PythonError{};
-    warn_read_only();
   }
   int64_t length = held->view.len;
   FL_CHECK(length > 0 && count != 0, ErrorKind::Value, "both buffer length (%lld) and count (%lld) must not be 0",
@@ -186,24 +193,31 @@ void frombuffer_forward(const Call& call, Outputs& outputs) {
            "buffer length (%lld bytes) after offset (%lld bytes) must be a multiple of element size (%lld)",
            static_cast<long long>(length), static_cast<long long>(offset), static_cast<long long>(item));
   int64_t n = count < 0 ? (length - offset) / item : count;
-  FL_CHECK(n <= (length - offset) / item, ErrorKind::Value,
-           "requested buffer length (%lld * %lld bytes) after offset (%lld bytes) must not be greater than actual buffer "
-           "length (%lld bytes)",
-           static_cast<long long>(n), static_cast<long long>(item), static_cast<long long>(offset), static_cast<long long>(length));
+  FL_CHECK(
+      n <= (length - offset) / item, ErrorKind::Value,
+      "requested buffer length (%lld * %lld bytes) after offset (%lld bytes) must not be greater than actual buffer "
+      "length (%lld bytes)",
+      static_cast<long long>(n), static_cast<long long>(item), static_cast<long long>(offset),
+      static_cast<long long>(length));
   char* data = static_cast<char*>(held->view.buf) + offset;
   bool writable = !held->view.readonly;
+  if (!writable) warn_read_only();
   HeldBuffer* raw = held.release();
-  Ref<Storage> storage = Storage::wrap(data, static_cast<size_t>(n * item), {}, [raw] {
-    WithGil gil;
-    if (gil.alive()) delete raw;
-  }, writable);
+  Ref<Storage> storage = Storage::wrap(
+      data, static_cast<size_t>(n * item), {},
+      [raw] {
+        WithGil gil;
+        if (gil.alive()) delete raw;
+      },
+      writable);
   outputs.emplace_back(Tensor::make(std::move(storage), 0, Dims{n}, Dims{1}, dtype));
 }
 
 PyObject* py_numpy(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   return guarded([&]() -> PyObject* {
     bool force = false;
-    if (n || (kwnames && (PyTuple_GET_SIZE(kwnames) != 1 || PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "force"))))
+    if (n || (kwnames && (PyTuple_GET_SIZE(kwnames) != 1 ||
+                          PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "force"))))
       raise(PyExc_TypeError, "numpy() takes only the keyword argument 'force'");
     if (kwnames) force = PyObject_IsTrue(args[0]) > 0;
     Tensor* t = tensor_of(self);
@@ -218,10 +232,12 @@ PyObject* py_array(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"dtype", "copy", nullptr};
     PyObject *dtype = Py_None, *copy = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", const_cast<char**>(names), &dtype, &copy)) throw PythonError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", const_cast<char**>(names), &dtype, &copy))
+      throw PythonError{};
     PyRef array = checked(numpy_from_tensor(tensor_of(self)));
     if (dtype == Py_None && copy != Py_True) return array.release();
-    PyRef astype = checked(PyObject_GetAttrString(array.get(), copy == Py_True && dtype == Py_None ? "copy" : "astype"));
+    PyRef astype =
+        checked(PyObject_GetAttrString(array.get(), copy == Py_True && dtype == Py_None ? "copy" : "astype"));
     if (dtype == Py_None) return PyObject_CallNoArgs(astype.get());
     PyRef keywords = checked(PyDict_New());
     check_status(PyDict_SetItemString(keywords.get(), "copy", copy == Py_True ? Py_True : Py_False));
@@ -233,11 +249,10 @@ PyObject* py_array(PyObject* self, PyObject* args, PyObject* kwargs) {
   });
 }
 
-PyMethodDef tensor_methods[] = {
-    {"numpy", py_function(py_numpy), METH_FASTCALL | METH_KEYWORDS,
-     "numpy(*, force=False) -> ndarray over the same memory."},
-    {"__array__", py_function(py_array), METH_VARARGS | METH_KEYWORDS, nullptr},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef tensor_methods[] = {{"numpy", py_function(py_numpy), METH_FASTCALL | METH_KEYWORDS,
+                                 "numpy(*, force=False) -> ndarray over the same memory."},
+                                {"__array__", py_function(py_array), METH_VARARGS | METH_KEYWORDS, nullptr},
+                                {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
@@ -262,7 +277,8 @@ DType numpy_scalar_dtype(PyObject* o) {
   PyRef dtype = checked(PyObject_GetAttrString(o, "dtype"));
   PyRef name = checked(PyObject_GetAttrString(dtype.get(), "name"));
   for (int i = 0; i < kDTypes; ++i)
-    if (PyUnicode_CompareWithASCIIString(name.get(), dtype_name(static_cast<DType>(i))) == 0) return static_cast<DType>(i);
+    if (PyUnicode_CompareWithASCIIString(name.get(), dtype_name(static_cast<DType>(i))) == 0)
+      return static_cast<DType>(i);
   raise(PyExc_RuntimeError, "Could not infer dtype of %s", Py_TYPE(o)->tp_name);
 }
 
@@ -276,9 +292,10 @@ PyObject* numpy_from_tensor(Tensor* t) {
   FL_CHECK(!(requires_grad(t) && GradMode::enabled) && !requires_grad(t), ErrorKind::Runtime,
            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
   FL_CHECK(!t->is_meta(), ErrorKind::Type, "can't convert meta device type tensor to numpy. A meta tensor has no data");
-  FL_CHECK(t->device().type == DeviceType::CPU, ErrorKind::Type,
-           "can't convert cuda:%d device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.",
-           t->device().index < 0 ? 0 : t->device().index);
+  FL_CHECK(
+      t->device().type == DeviceType::CPU, ErrorKind::Type,
+      "can't convert cuda:%d device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.",
+      t->device().index < 0 ? 0 : t->device().index);
   FL_CHECK(t->dtype != DType::BF16, ErrorKind::Type, "Got unsupported ScalarType BFloat16\tUse tensor.float().numpy()");
   const Numpy& np = numpy();
   PyRef shape = checked(PyTuple_New(t->dim())), strides = checked(PyTuple_New(t->dim()));
@@ -291,7 +308,8 @@ PyObject* numpy_from_tensor(Tensor* t) {
   if (t->numel() == 0) return PyObject_CallFunctionObjArgs(np.ndarray, shape.get(), dtype, nullptr);
   PyRef memory = checked(storage_object(t->storage));
   PyRef offset = checked(PyLong_FromLongLong(t->offset * static_cast<int64_t>(t->itemsize())));
-  return PyObject_CallFunctionObjArgs(np.ndarray, shape.get(), dtype, memory.get(), offset.get(), strides.get(), nullptr);
+  return PyObject_CallFunctionObjArgs(np.ndarray, shape.get(), dtype, memory.get(), offset.get(), strides.get(),
+                                      nullptr);
 }
 
 // ---- the buffer protocol
@@ -329,13 +347,16 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   return guarded(
       [&]() -> int {
         Tensor* t = tensor_of(self);
-        if (requires_grad(t)) raise(PyExc_BufferError, "Can't share the memory of a Tensor that requires grad. Use tensor.detach()");
-        if (t->device().type != DeviceType::CPU) raise(PyExc_BufferError, "the memory of this tensor is not on the CPU");
+        if (requires_grad(t))
+          raise(PyExc_BufferError, "Can't share the memory of a Tensor that requires grad. Use tensor.detach()");
+        if (t->device().type != DeviceType::CPU)
+          raise(PyExc_BufferError, "the memory of this tensor is not on the CPU");
         if (!format_of(t->dtype)) raise(PyExc_BufferError, "bfloat16 has no buffer format. Use tensor.float()");
         bool strided = (flags & PyBUF_STRIDES) == PyBUF_STRIDES;
         if ((!strided || flags & (PyBUF_C_CONTIGUOUS & ~PyBUF_STRIDES)) && !t->is_contiguous())
           raise(PyExc_BufferError, "the tensor is not contiguous. Use tensor.contiguous()");
-        if ((flags & PyBUF_WRITABLE) && !t->storage->writable()) raise(PyExc_BufferError, "the tensor's memory is read-only");
+        if ((flags & PyBUF_WRITABLE) && !t->storage->writable())
+          raise(PyExc_BufferError, "the tensor's memory is read-only");
         t->storage->lend();
         fill_buffer(self, t, view, flags);
         return 0;
@@ -346,7 +367,8 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
 void release_buffer(PyObject*, Py_buffer* view) { delete static_cast<Layout*>(view->internal); }
 
 void add_numpy(PyObject* module) {
-  add_native_function(module, "from_numpy(Any ndarray) -> Tensor", from_numpy_forward, "A tensor over the memory of an ndarray.");
+  add_native_function(module, "from_numpy(Any ndarray) -> Tensor", from_numpy_forward,
+                      "A tensor over the memory of an ndarray.");
   add_native_function(module, "frombuffer(Any buffer, *, ScalarType dtype, int count=-1, int offset=0) -> Tensor",
                       frombuffer_forward, "A tensor of one dimension over an object's buffer.");
   add_methods(tensor_type, tensor_methods);

@@ -58,7 +58,8 @@ std::vector<PyObject*> overloaded_arguments(PyObject* const* args, size_t count)
 PyRef types_of(const std::vector<PyObject*>& objects) {
   PyRef types = checked(PyTuple_New(static_cast<Py_ssize_t>(objects.size())));
   for (size_t i = 0; i < objects.size(); ++i)
-    PyTuple_SET_ITEM(types.get(), static_cast<Py_ssize_t>(i), Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(objects[i]))));
+    PyTuple_SET_ITEM(types.get(), static_cast<Py_ssize_t>(i),
+                     Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(objects[i]))));
   return types;
 }
 
@@ -144,8 +145,7 @@ PyObject* run_plainly(PyObject*, PyObject* const* args, Py_ssize_t n) {
     return PyObject_Call(args[0], positional.get(), n == 4 && args[3] != Py_None ? args[3] : nullptr);
   });
 }
-PyMethodDef run_plainly_def = {"_disabled_torch_function_impl", py_function(run_plainly),
-                               METH_FASTCALL, nullptr};
+PyMethodDef run_plainly_def = {"_disabled_torch_function_impl", py_function(run_plainly), METH_FASTCALL, nullptr};
 
 PyObject* push_mode(PyObject*, PyObject* handler) {
   return guarded([&]() -> PyObject* {
@@ -183,8 +183,8 @@ PyObject* switch_all(PyObject*, PyObject* delta) {
 PyObject* has_torch_function(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
     PyRef list = checked(PySequence_Fast(args, "expected a sequence of arguments"));
-    return PyBool_FromLong(must_intercept(PySequence_Fast_ITEMS(list.get()),
-                                          static_cast<size_t>(PySequence_Fast_GET_SIZE(list.get()))));
+    return PyBool_FromLong(
+        must_intercept(PySequence_Fast_ITEMS(list.get()), static_cast<size_t>(PySequence_Fast_GET_SIZE(list.get()))));
   });
 }
 

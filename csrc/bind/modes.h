@@ -18,8 +18,8 @@ extern constinit thread_local ThreadModes thread_modes;
 // Whether the arguments (tensors, and tensors in lists and tuples) or this thread's modes want to see the call.
 bool must_intercept(PyObject* const* args, size_t count);
 
-// Runs `function(*args, **kwargs)` through handlers and __torch_function__. A new reference; `handled` false and no error:
-// nobody took it, the caller goes on.
+// Runs `function(*args, **kwargs)` through handlers and __torch_function__. A new reference; `handled` false and no
+// error: nobody took it, the caller goes on.
 PyRef intercept(PyObject* function, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, bool& handled);
 
 // `_disabled_torch_function_impl`: the value of __torch_function__ that opts a subclass out.

@@ -110,13 +110,11 @@ PyObject* plain_with_number(OpFunction* f, PyObject* tensor, const Value& number
   return run_borrowed(f, args);
 }
 
-bool takes_number(const OpFunction* f, size_t i) {
-  return f->elementwise && f->plain->overload->params[i].number;
-}
+bool takes_number(const OpFunction* f, size_t i) { return f->elementwise && f->plain->overload->params[i].number; }
 
 // One or two operands and nothing else. Null without an error: the general call decides.
 PyObject* try_plain(OpFunction* f, PyObject* const* args, Py_ssize_t n) {
-  if (n != f->operands || !modes_are_quiet()) return nullptr;
+  if (n == 0 || n != f->operands || !modes_are_quiet()) return nullptr;
   bool first = is_plain_tensor(args[0]);
   if (n == 1) return first ? plain_unary(f, args[0]) : nullptr;
   bool second = is_plain_tensor(args[1]);
@@ -188,9 +186,7 @@ PyObject* call_function(OpFunction* f, PyObject* const* args, size_t nargsf, PyO
         if (PyErr_Occurred()) return nullptr;
       }
       return call_general(f, args, n, kwnames).release();
-    } catch (const Error& error) {
-      raise_in_call(*f->group, error, args, n, kwnames);
-    }
+    } catch (const Error& error) { raise_in_call(*f->group, error, args, n, kwnames); }
   });
 }
 
@@ -269,18 +265,18 @@ PyObject* function_reduce(PyObject* o, PyObject*) {
   return function_name(o, nullptr);
 }
 
-PyMethodDef function_methods[] = {{"__reduce__", function_reduce, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+PyMethodDef function_methods[] = {{"__reduce__", function_reduce, METH_NOARGS, nullptr},
+                                  {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef function_properties[] = {
     {"__name__", function_name, nullptr, nullptr, nullptr},
     {"method", function_method, nullptr, "The same operator as a method of Tensor.", nullptr},
     {"overloads", function_overloads, nullptr, "(operator, index) of each overload.", nullptr},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMemberDef function_members[] = {
-    {"__vectorcalloffset__", T_PYSSIZET, offsetof(OpFunction, call), READONLY, nullptr},
-    {"__dictoffset__", T_PYSSIZET, offsetof(OpFunction, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(OpFunction, weakrefs), READONLY, nullptr},
-    {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef function_members[] = {{"__vectorcalloffset__", T_PYSSIZET, offsetof(OpFunction, call), READONLY, nullptr},
+                                  {"__dictoffset__", T_PYSSIZET, offsetof(OpFunction, dict), READONLY, nullptr},
+                                  {"__weaklistoffset__", T_PYSSIZET, offsetof(OpFunction, weakrefs), READONLY, nullptr},
+                                  {nullptr, 0, 0, 0, nullptr}};
 
 PyTypeObject* make_function_type(const char* name, bool method) {
   PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(function_dealloc)},
@@ -321,8 +317,8 @@ void prepare_plain(OpFunction* f) {
   f->operands = static_cast<int>(operands);
   f->plain = &form;
   f->defaults = defaults;
-  bool pure = form.overload->op->kind == BodyKind::Scalar && form.overload->mutated < 0 &&
-              form.overload->returns.size() == 1;
+  bool pure =
+      form.overload->op->kind == BodyKind::Scalar && form.overload->mutated < 0 && form.overload->returns.size() == 1;
   f->elementwise = pure ? form.overload->op : nullptr;
 }
 

@@ -7,12 +7,11 @@
 namespace fl {
 
 struct OpFunction {
-  PyObject_HEAD
-  vectorcallfunc call;
-  OpGroup* group;       // lives as long as the process
-  PyObject* dict;       // __doc__, __module__ and what users set
+  PyObject_HEAD vectorcallfunc call;
+  OpGroup* group;  // lives as long as the process
+  PyObject* dict;  // __doc__, __module__ and what users set
   PyObject* weakrefs;
-  PyObject* method;     // of a function: the method over the same group, made when asked for
+  PyObject* method;  // of a function: the method over the same group, made when asked for
   // The plainest call: this many leading tensors, everything else at its default. 0: there is none.
   int operands;
   const Form* plain;

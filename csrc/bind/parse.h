@@ -21,8 +21,8 @@ struct Form {
 struct OpGroup {
   std::string name;
   std::vector<Form> forms;
-  bool takes_out = false;   // functions: `out=` is accepted though no signature says so
-  bool with_self = false;   // a method: messages do not count the first parameter
+  bool takes_out = false;  // functions: `out=` is accepted though no signature says so
+  bool with_self = false;  // a method: messages do not count the first parameter
 };
 Form make_form(const Overload& overload);
 

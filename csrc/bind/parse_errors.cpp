@@ -109,8 +109,8 @@ class Complaint {
   void too_many() {
     if (n_ <= form_.positional || form_.varargs >= 0) return;
     Py_ssize_t takes = form_.positional - hidden(), got = n_ - hidden();
-    raise(PyExc_TypeError, "%s() takes %zd positional argument%s but %zd %s given", name(), takes, takes == 1 ? "" : "s",
-          got, got == 1 ? "was" : "were");
+    raise(PyExc_TypeError, "%s() takes %zd positional argument%s but %zd %s given", name(), takes,
+          takes == 1 ? "" : "s", got, got == 1 ? "was" : "were");
   }
 
   void positional(std::vector<bool>& given) {
@@ -138,7 +138,9 @@ class Complaint {
     for (Py_ssize_t i = first; i < n_; ++i) {
       if (from_python(args_[i], element, v)) continue;
       if (i > first)
-        raise(PyExc_TypeError, "%s(): argument '%s' failed to unpack the object at pos %zd with error \"type must be tuple of ints,but got %s\"",
+        raise(PyExc_TypeError,
+              "%s(): argument '%s' failed to unpack the object at pos %zd with error \"type must be tuple of ints,but "
+              "got %s\"",
               name(), p.name.c_str(), i + 1 - first, short_type_name(args_[i]).c_str());
       raise(PyExc_TypeError, "%s(): argument '%s' (position %zd) must be tuple of ints, not %s", name(), p.name.c_str(),
             i + 1 - hidden(), short_type_name(args_[i]).c_str());
@@ -158,12 +160,16 @@ class Complaint {
       if (from_python(item, element, v)) continue;
       std::string got = type_name(item);
       if (p.type == ParamType::Tensors)
-        raise(PyExc_TypeError, "expected Tensor as element %zd in argument %zd, but got %s", i, position - 1, got.c_str());
+        raise(PyExc_TypeError, "expected Tensor as element %zd in argument %zd, but got %s", i, position - 1,
+              got.c_str());
       if (i > 0)
-        raise(PyExc_TypeError, "%s(): argument '%s' failed to unpack the object at pos %zd with error \"type must be tuple of ints,but got %s\"",
+        raise(PyExc_TypeError,
+              "%s(): argument '%s' failed to unpack the object at pos %zd with error \"type must be tuple of ints,but "
+              "got %s\"",
               name(), p.name.c_str(), i + 1, got.c_str());
-      raise(PyExc_TypeError, "%s(): argument '%s' (position %zd) must be tuple of ints, but found element of type %s at pos 0",
-            name(), p.name.c_str(), position, got.c_str());
+      raise(PyExc_TypeError,
+            "%s(): argument '%s' (position %zd) must be tuple of ints, but found element of type %s at pos 0", name(),
+            p.name.c_str(), position, got.c_str());
     }
   }
 
@@ -182,7 +188,8 @@ class Complaint {
         continue;
       }
       const Param& p = params_[static_cast<size_t>(i)];
-      if (given[static_cast<size_t>(i)]) raise(PyExc_TypeError, "%s() got multiple values for argument '%s'", name(), text);
+      if (given[static_cast<size_t>(i)])
+        raise(PyExc_TypeError, "%s() got multiple values for argument '%s'", name(), text);
       given[static_cast<size_t>(i)] = true;
       if (!from_python(args_[n_ + k], p, v))
         raise(PyExc_TypeError, "%s(): argument '%s' must be %s, not %s", name(), shown_name(p).c_str(), type_text(p),
@@ -206,7 +213,8 @@ class Complaint {
       if (given[i] || params_[i].has_default) continue;
       names += (count++ ? ", \"" : "\"") + shown_name(params_[i]) + "\"";
     }
-    if (count) raise(PyExc_TypeError, "%s() missing %d required positional arguments: %s", name(), count, names.c_str());
+    if (count)
+      raise(PyExc_TypeError, "%s() missing %d required positional arguments: %s", name(), count, names.c_str());
   }
 
   const OpGroup& group_;

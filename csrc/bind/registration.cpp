@@ -18,11 +18,11 @@ struct Named {
 constexpr Named<BodyKind> kKinds[] = {{"scalar", BodyKind::Scalar}, {"reduce", BodyKind::Reduce},
                                       {"row", BodyKind::Row},       {"native", BodyKind::Native},
                                       {"loop", BodyKind::Loop},     {"composite", BodyKind::Composite}};
-constexpr Named<ResultRule> kRules[] = {{"promote", ResultRule::Promote}, {"float", ResultRule::Float},
-                                        {"bool", ResultRule::Bool},       {"real", ResultRule::Real},
-                                        {"input", ResultRule::Input},     {"int64", ResultRule::Int64},
-                                        {"int32", ResultRule::Int32},     {"complex", ResultRule::Complex},
-                                        {"explicit", ResultRule::Explicit},   {"real_float", ResultRule::RealFloat}};
+constexpr Named<ResultRule> kRules[] = {{"promote", ResultRule::Promote},   {"float", ResultRule::Float},
+                                        {"bool", ResultRule::Bool},         {"real", ResultRule::Real},
+                                        {"input", ResultRule::Input},       {"int64", ResultRule::Int64},
+                                        {"int32", ResultRule::Int32},       {"complex", ResultRule::Complex},
+                                        {"explicit", ResultRule::Explicit}, {"real_float", ResultRule::RealFloat}};
 
 template <class T, size_t N>
 T lookup(const Named<T> (&known)[N], const char* name, const char* what) {
@@ -129,25 +129,31 @@ PyRef functions_of(Op& op) {
 }
 
 constexpr const char* kRegisterDoc =
-    "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', mask_error='', static=(), fold=(), numbers=(),\n"
+    "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', mask_error='', static=(), "
+    "fold=(), numbers=(),\n"
     "            roles={}, has_gradient=True, hand_gradient=False, derived=False, native=None, entry=None) -> dict\n\n"
     "Adds an operator to the table and returns its functions by base name: {'add': ..., 'add_': ...}.\n\n"
-    "name is unique in the table. Signatures with several base names are forms of the same operator and share kernels.\n"
-    "kind: scalar, reduce, row, native, loop, composite. result: a rule, or one an output. dtypes: what operands may have\n"
-    "after promotion. static, fold: parameters by name. numbers: Tensor parameters for which a Python number may stand.\n"
-    "roles: a letter for parameters that are not plain operands. entry: the table's entry (kept for ever); composites run entry.body.fn.";
+    "name is unique in the table. Signatures with several base names are forms of the same operator and share "
+    "kernels.\n"
+    "kind: scalar, reduce, row, native, loop, composite. result: a rule, or one an output. dtypes: what operands may "
+    "have\n"
+    "after promotion. static, fold: parameters by name. numbers: Tensor parameters for which a Python number may "
+    "stand.\n"
+    "roles: a letter for parameters that are not plain operands. entry: the table's entry (kept for ever); composites "
+    "run entry.body.fn.";
 
 PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
-    static const char* names[] = {"name",  "signatures",   "kind",          "result",  "dtypes", "dtype_error", "mask_error", "static", "fold",
-                                  "numbers", "roles", "has_gradient", "hand_gradient", "derived", "native", "entry", nullptr};
+    static const char* names[] = {"name",          "signatures", "kind",   "result",  "dtypes", "dtype_error",
+                                  "mask_error",    "static",     "fold",   "numbers", "roles",  "has_gradient",
+                                  "hand_gradient", "derived",    "native", "entry",   nullptr};
     const char *name, *kind = "", *dtype_error = "", *mask_error = "";
     PyObject *signatures, *result = nullptr, *dtypes = Py_None, *statics = nullptr, *fold = nullptr, *numbers = nullptr,
                           *roles = nullptr, *native = Py_None, *entry = Py_None;
     int has_gradient = 1, hand_gradient = 0, derived = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOssOOOOpppOO:register_op", const_cast<char**>(names), &name,
-                                     &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &statics, &fold, &numbers, &roles,
-                                     &has_gradient, &hand_gradient, &derived, &native, &entry))
+                                     &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &statics, &fold,
+                                     &numbers, &roles, &has_gradient, &hand_gradient, &derived, &native, &entry))
       throw PythonError{};
     std::vector<std::string> texts;
     each_string(signatures, [&](const char* text) { texts.emplace_back(text); });
@@ -161,7 +167,7 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     op.mask_error = mask_error;
     each_string(statics, [&](const char* p) { each_param(op, p, [](Param& param) { param.is_static = true; }); });
     each_string(fold, [&](const char* p) { each_param(op, p, [](Param& param) { param.fold = true; }); });
-    each_string(numbers, [&](const char* p) { each_param(op, p, [](Param& param) { param.number = true; }); });
+    each_string(numbers, [&](const char* p) { each_param(op, p, [](Param& param) { param.number = !param.written; }); });
     set_roles(op, roles);
     op.has_gradient = has_gradient != 0;
     op.hand_gradient = hand_gradient != 0;
@@ -179,7 +185,8 @@ PyObject* merge_functions(PyObject*, PyObject* const* args, Py_ssize_t n) {
     group->name = PyUnicode_AsUTF8(args[0]);
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
       PyObject* f = PySequence_Fast_GET_ITEM(items.get(), i);
-      if (!is_op_function(f)) raise(PyExc_TypeError, "merge_functions(): expected functions, not %s", Py_TYPE(f)->tp_name);
+      if (!is_op_function(f))
+        raise(PyExc_TypeError, "merge_functions(): expected functions, not %s", Py_TYPE(f)->tp_name);
       const OpGroup& other = *reinterpret_cast<OpFunction*>(f)->group;
       group->forms.insert(group->forms.end(), other.forms.begin(), other.forms.end());
       group->takes_out |= other.takes_out;
@@ -190,8 +197,7 @@ PyObject* merge_functions(PyObject*, PyObject* const* args, Py_ssize_t n) {
 }
 
 PyMethodDef functions[] = {
-    {"register_op", py_function(register_op), METH_VARARGS | METH_KEYWORDS,
-     kRegisterDoc},
+    {"register_op", py_function(register_op), METH_VARARGS | METH_KEYWORDS, kRegisterDoc},
     {"merge_functions", py_function(merge_functions), METH_FASTCALL,
      "merge_functions(name, functions) -> one function with the overloads of all, tried in that order."},
     {nullptr, nullptr, 0, nullptr}};

@@ -56,8 +56,10 @@ PyRef multiple(const Overload& overload, Outputs& outputs) {
   PyRef result = named ? checked(PyStructSequence_New(named_type(overload))) : checked(PyTuple_New(n));
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* item = checked(to_python(outputs[static_cast<size_t>(i)])).release();
-    if (named) PyStructSequence_SetItem(result.get(), i, item);
-    else PyTuple_SET_ITEM(result.get(), i, item);
+    if (named)
+      PyStructSequence_SetItem(result.get(), i, item);
+    else
+      PyTuple_SET_ITEM(result.get(), i, item);
   }
   return result;
 }

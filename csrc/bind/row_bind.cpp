@@ -191,7 +191,8 @@ void loop_forward(const Call& call, Outputs& outputs) {
   static PyObject* module = nullptr;
   if (!module) module = checked(PyImport_ImportModule("flambeau.kernels.loop")).release();
   PyRef function = checked(PyObject_GetAttrString(module, "call"));
-  std::vector<PyRef> values{PyRef::borrow(static_cast<PyObject*>(call.op().python))};
+  std::vector<PyRef> values{PyRef::borrow(static_cast<PyObject*>(call.op().python)),
+                            PyRef::borrow(call.overload->mutated >= 0 ? Py_True : Py_False)};
   for (size_t i = 0; i < call.overload->params.size(); ++i)
     values.push_back(checked(to_python(call[static_cast<int>(i)])));
   std::vector<PyObject*> stack;
@@ -221,6 +222,9 @@ std::vector<Slot> slots_from(PyObject* sequence) {
     Slot s{};
     if (PyLong_Check(o)) {
       s.i = PyLong_AsLongLong(o);
+    } else if (PyComplex_Check(o)) {
+      s.c[0] = PyComplex_RealAsDouble(o);
+      s.c[1] = PyComplex_ImagAsDouble(o);
     } else {
       s.f = PyFloat_AsDouble(o);
     }

@@ -91,14 +91,14 @@ PyMethodDef size_methods[] = {{"numel", size_numel, METH_NOARGS, "The product of
 // ---- device
 
 struct DeviceObject {
-  PyObject_HEAD
-  Device device;
+  PyObject_HEAD Device device;
   const char* other;  // a type that exists as a name only: mps, xpu, ...
 };
 DeviceObject* device_of(PyObject* o) { return reinterpret_cast<DeviceObject*>(o); }
 
-constexpr const char* kOtherDevices[] = {"ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga",
-                                         "maia", "xla", "lazy", "vulkan", "mps", "hpu", "mtia", "privateuseone"};
+constexpr const char* kOtherDevices[] = {"ipu",    "xpu", "mkldnn", "opengl", "opencl",       "ideep",
+                                         "hip",    "ve",  "fpga",   "maia",   "xla",          "lazy",
+                                         "vulkan", "mps", "hpu",    "mtia",   "privateuseone"};
 
 const char* type_name(const DeviceObject& d) {
   if (d.other) return d.other;
@@ -107,9 +107,12 @@ const char* type_name(const DeviceObject& d) {
 
 bool set_type(std::string_view name, DeviceObject& d) {
   d.other = nullptr;
-  if (name == "cpu") d.device.type = DeviceType::CPU;
-  else if (name == "cuda") d.device.type = DeviceType::CUDA;
-  else if (name == "meta") d.device.type = DeviceType::Meta;
+  if (name == "cpu")
+    d.device.type = DeviceType::CPU;
+  else if (name == "cuda")
+    d.device.type = DeviceType::CUDA;
+  else if (name == "meta")
+    d.device.type = DeviceType::Meta;
   else {
     for (const char* other : kOtherDevices)
       if (name == other) d.other = other;
@@ -122,10 +125,11 @@ void parse_device(std::string_view text, DeviceObject& d) {
   size_t colon = text.find(':');
   std::string whole(text);
   FL_CHECK(!text.empty(), ErrorKind::Runtime, "Device string must not be empty");
-  FL_CHECK(set_type(text.substr(0, colon), d), ErrorKind::Runtime,
-           "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, "
-           "mps, meta, hpu, mtia, privateuseone device type at start of device string: %s",
-           std::string(text.substr(0, colon)).c_str());
+  FL_CHECK(
+      set_type(text.substr(0, colon), d), ErrorKind::Runtime,
+      "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, "
+      "mps, meta, hpu, mtia, privateuseone device type at start of device string: %s",
+      std::string(text.substr(0, colon)).c_str());
   d.device.index = -1;
   if (colon == std::string_view::npos) return;
   std::string_view digits = text.substr(colon + 1);
@@ -175,7 +179,8 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
     if (index != Py_None) {
       long i = PyLong_AsLong(index);
       if (i == -1 && PyErr_Occurred()) throw PythonError{};
-      FL_CHECK(d.device.index < 0, ErrorKind::Runtime, "type (string) must not include an index because index was passed explicitly: %s",
+      FL_CHECK(d.device.index < 0, ErrorKind::Runtime,
+               "type (string) must not include an index because index was passed explicitly: %s",
                PyUnicode_Check(type) ? PyUnicode_AsUTF8(type) : "");
       FL_CHECK(i >= 0 && i < 128, ErrorKind::Runtime, "Device index must not be negative");
       d.device.index = static_cast<int8_t>(i);
@@ -202,7 +207,8 @@ PyObject* device_compare(PyObject* a, PyObject* b, int op) {
 }
 Py_hash_t device_hash(PyObject* o) {
   const DeviceObject& d = *device_of(o);
-  auto kind = static_cast<Py_hash_t>(d.other ? reinterpret_cast<uintptr_t>(d.other) : static_cast<uintptr_t>(d.device.type));
+  auto kind =
+      static_cast<Py_hash_t>(d.other ? reinterpret_cast<uintptr_t>(d.other) : static_cast<uintptr_t>(d.device.type));
   Py_hash_t h = kind * 1000003 + d.device.index;
   return h == -1 ? -2 : h;
 }

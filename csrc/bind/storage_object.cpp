@@ -12,8 +12,7 @@ namespace {
 PyTypeObject* storage_type;
 
 struct StorageObject {
-  PyObject_HEAD
-  Storage* storage;  // a strong reference
+  PyObject_HEAD Storage* storage;  // a strong reference
 };
 Storage* self_of(PyObject* o) { return reinterpret_cast<StorageObject*>(o)->storage; }
 
@@ -45,7 +44,8 @@ PyObject* storage_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:UntypedStorage", const_cast<char**>(names), &size, &device))
       throw PythonError{};
     Device d;
-    if (device != Py_None && !to_device(device, d)) raise(PyExc_TypeError, "UntypedStorage(): device must be torch.device");
+    if (device != Py_None && !to_device(device, d))
+      raise(PyExc_TypeError, "UntypedStorage(): device must be torch.device");
     if (!size || PyIndex_Check(size)) return new_object(Storage::create(size ? byte_count(size) : 0, d), type);
     PyRef bytes = checked(PyBytes_FromObject(size));
     auto n = static_cast<size_t>(PyBytes_GET_SIZE(bytes.get()));
@@ -67,7 +67,8 @@ void storage_dealloc(PyObject* o) {
 PyObject* storage_repr(PyObject* o) {
   return guarded([&]() -> PyObject* {
     PyRef device = checked(device_object(self_of(o)->device()));
-    return PyUnicode_FromFormat("[torch.storage.UntypedStorage(device=%S) of size %zu]", device.get(), self_of(o)->bytes());
+    return PyUnicode_FromFormat("[torch.storage.UntypedStorage(device=%S) of size %zu]", device.get(),
+                                self_of(o)->bytes());
   });
 }
 PyObject* storage_nbytes(PyObject* o, PyObject*) { return PyLong_FromSize_t(self_of(o)->bytes()); }
@@ -84,9 +85,10 @@ PyObject* storage_resize(PyObject* o, PyObject* size) {
   return guarded([&]() -> PyObject* {
     Storage* s = self_of(o);
     const size_t bytes = byte_count(size);
-    FL_CHECK(bytes >= s->bytes() || s->ref_count() == 1, ErrorKind::Runtime,
-             "a storage that tensors look at cannot become smaller [in resize_: %zu bytes to %zu]. Clone what is needed.",
-             s->bytes(), bytes);
+    FL_CHECK(
+        bytes >= s->bytes() || s->ref_count() == 1, ErrorKind::Runtime,
+        "a storage that tensors look at cannot become smaller [in resize_: %zu bytes to %zu]. Clone what is needed.",
+        s->bytes(), bytes);
     s->resize(bytes);
     return Py_NewRef(o);
   });
@@ -108,8 +110,8 @@ PyObject* storage_copy(PyObject* o, PyObject* source) {
   return guarded([&]() -> PyObject* {
     Storage* from = storage_of(source);
     if (!from) raise(PyExc_TypeError, "copy_(): expected an UntypedStorage, not %s", Py_TYPE(source)->tp_name);
-    FL_CHECK(from->bytes() == self_of(o)->bytes(), ErrorKind::Runtime, "size does not match, self was %zu bytes but src was %zu bytes",
-             self_of(o)->bytes(), from->bytes());
+    FL_CHECK(from->bytes() == self_of(o)->bytes(), ErrorKind::Runtime,
+             "size does not match, self was %zu bytes but src was %zu bytes", self_of(o)->bytes(), from->bytes());
     FL_CHECK(self_of(o)->writable(), ErrorKind::Runtime, "this storage is over memory that is read-only");
     if (from->bytes()) std::memmove(bytes_of(self_of(o)), bytes_of(from), from->bytes());
     return Py_NewRef(o);
@@ -140,7 +142,8 @@ int storage_buffer(PyObject* o, Py_buffer* view, int flags) {
   return guarded(
       [&]() -> int {
         Storage* s = self_of(o);
-        if (s->device().type != DeviceType::CPU) raise(PyExc_BufferError, "the bytes of this storage are not on the CPU");
+        if (s->device().type != DeviceType::CPU)
+          raise(PyExc_BufferError, "the bytes of this storage are not on the CPU");
         static char nothing;
         void* data = s->bytes() ? s->data() : &nothing;
         s->lend();
@@ -156,16 +159,15 @@ PyObject* storage_compare(PyObject* a, PyObject* b, int op) {
 }
 Py_hash_t storage_hash(PyObject* o) { return _Py_HashPointer(self_of(o)); }
 
-PyMethodDef methods[] = {
-    {"nbytes", storage_nbytes, METH_NOARGS, "Bytes that it holds."},
-    {"size", storage_nbytes, METH_NOARGS, "Bytes that it holds."},
-    {"data_ptr", storage_data_ptr, METH_NOARGS, "The address of the first byte."},
-    {"resizable", storage_resizable, METH_NOARGS, "Whether resize_ works: memory of its own."},
-    {"resize_", storage_resize, METH_O, "Changes the number of bytes; what fits is kept."},
-    {"clone", storage_clone, METH_NOARGS, "A copy."},
-    {"copy_", storage_copy, METH_O, "Takes the bytes of another storage of the same size."},
-    {"tolist", storage_tolist, METH_NOARGS, "The bytes as integers."},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"nbytes", storage_nbytes, METH_NOARGS, "Bytes that it holds."},
+                         {"size", storage_nbytes, METH_NOARGS, "Bytes that it holds."},
+                         {"data_ptr", storage_data_ptr, METH_NOARGS, "The address of the first byte."},
+                         {"resizable", storage_resizable, METH_NOARGS, "Whether resize_ works: memory of its own."},
+                         {"resize_", storage_resize, METH_O, "Changes the number of bytes; what fits is kept."},
+                         {"clone", storage_clone, METH_NOARGS, "A copy."},
+                         {"copy_", storage_copy, METH_O, "Takes the bytes of another storage of the same size."},
+                         {"tolist", storage_tolist, METH_NOARGS, "The bytes as integers."},
+                         {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef properties[] = {{"device", storage_device, nullptr, "Where the bytes are.", nullptr},
                             {"_cdata", storage_identity, nullptr, "Equal for two handles of one storage.", nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
@@ -203,28 +205,30 @@ PyObject* tensor_over(PyObject*, PyObject* args) {
   });
 }
 
-PyMethodDef functions[] = {
-    {"tensor_over", tensor_over, METH_VARARGS, "tensor_over(storage, dtype, offset, size, stride): a tensor without history."},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef functions[] = {{"tensor_over", tensor_over, METH_VARARGS,
+                            "tensor_over(storage, dtype, offset, size, stride): a tensor without history."},
+                           {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
 void add_storage(PyObject* module) {
   check_status(PyModule_AddFunctions(module, functions));
-  PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(storage_new)},
-                         {Py_tp_dealloc, reinterpret_cast<void*>(storage_dealloc)},
-                         {Py_tp_repr, reinterpret_cast<void*>(storage_repr)},
-                         {Py_tp_richcompare, reinterpret_cast<void*>(storage_compare)},
-                         {Py_tp_hash, reinterpret_cast<void*>(storage_hash)},
-                         {Py_mp_length, reinterpret_cast<void*>(storage_length)},
-                         {Py_mp_subscript, reinterpret_cast<void*>(storage_item)},
-                         {Py_mp_ass_subscript, reinterpret_cast<void*>(storage_set_item)},
-                         {Py_bf_getbuffer, reinterpret_cast<void*>(storage_buffer)},
-                         {Py_tp_methods, methods},
-                         {Py_tp_getset, properties},
-                         {Py_tp_doc, const_cast<char*>("UntypedStorage(size, device='cpu'): bytes that tensors share.")},
-                         {0, nullptr}};
-  PyType_Spec spec{"flambeau.UntypedStorage", sizeof(StorageObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+  PyType_Slot slots[] = {
+      {Py_tp_new, reinterpret_cast<void*>(storage_new)},
+      {Py_tp_dealloc, reinterpret_cast<void*>(storage_dealloc)},
+      {Py_tp_repr, reinterpret_cast<void*>(storage_repr)},
+      {Py_tp_richcompare, reinterpret_cast<void*>(storage_compare)},
+      {Py_tp_hash, reinterpret_cast<void*>(storage_hash)},
+      {Py_mp_length, reinterpret_cast<void*>(storage_length)},
+      {Py_mp_subscript, reinterpret_cast<void*>(storage_item)},
+      {Py_mp_ass_subscript, reinterpret_cast<void*>(storage_set_item)},
+      {Py_bf_getbuffer, reinterpret_cast<void*>(storage_buffer)},
+      {Py_tp_methods, methods},
+      {Py_tp_getset, properties},
+      {Py_tp_doc, const_cast<char*>("UntypedStorage(size, device='cpu'): bytes that tensors share.")},
+      {0, nullptr}};
+  PyType_Spec spec{"flambeau.UntypedStorage", sizeof(StorageObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                   slots};
   storage_type = make_type(spec);
   add_object(module, "UntypedStorage", reinterpret_cast<PyObject*>(storage_type));
 }

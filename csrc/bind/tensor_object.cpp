@@ -144,9 +144,7 @@ int meta_init(PyObject* type, PyObject* args, PyObject* kwargs) {
 }
 
 void make_meta_type() {
-  PyType_Slot slots[] = {{Py_tp_init, reinterpret_cast<void*>(meta_init)},
-                         {Py_tp_base, &PyType_Type},
-                         {0, nullptr}};
+  PyType_Slot slots[] = {{Py_tp_init, reinterpret_cast<void*>(meta_init)}, {Py_tp_base, &PyType_Type}, {0, nullptr}};
   PyType_Spec spec{"flambeau._core._TensorMeta", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
   meta_type = make_type(spec, &PyType_Type);
 }
@@ -177,7 +175,8 @@ PyObject* wrap(TensorRef t) {
 
 PyObject* wrap_as(TensorRef t, PyTypeObject* type) {
   if (type == tensor_type && !t->py) return wrap(std::move(t));
-  FL_CHECK(!t->py, ErrorKind::Runtime, "Creating a new Tensor subclass %s but the raw Tensor object is already associated to a python object",
+  FL_CHECK(!t->py, ErrorKind::Runtime,
+           "Creating a new Tensor subclass %s but the raw Tensor object is already associated to a python object",
            type->tp_name);
   if (type_intercepts(type)) t->flags |= kIntercept;
   return attach(allocate_subclass(type), std::move(t));

@@ -1,6 +1,7 @@
 // The Python object of a tensor. One tensor has at most one, and the same one is seen as long as either lives: normally
-// the object owns the tensor; when Python drops an object that carries something of its own (attributes, weak references,
-// a subclass) while C++ still holds the tensor, the tensor comes to own the object until Python sees it again.
+// the object owns the tensor; when Python drops an object that carries something of its own (attributes, weak
+// references, a subclass) while C++ still holds the tensor, the tensor comes to own the object until Python sees it
+// again.
 #pragma once
 #include "bind/python.h"
 #include "core/tensor.h"
@@ -8,17 +9,14 @@
 namespace fl {
 
 struct TensorObject {
-  PyObject_HEAD
-  Tensor* t;  // a strong reference, unless t->owns_py
+  PyObject_HEAD Tensor* t;  // a strong reference, unless t->owns_py
   PyObject* dict;
   PyObject* weakrefs;
 };
 
 extern PyTypeObject* tensor_type;
 
-inline bool is_tensor(PyObject* o) {
-  return Py_TYPE(o) == tensor_type || PyType_IsSubtype(Py_TYPE(o), tensor_type);
-}
+inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type || PyType_IsSubtype(Py_TYPE(o), tensor_type); }
 inline Tensor* tensor_of(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->t; }
 // Checks the type; raises TypeError in the name of `function`.
 Tensor* tensor_argument(PyObject* o, const char* function, const char* argument);

@@ -34,31 +34,31 @@ PyObject* get_is_meta(PyObject* o, void*) { return PyBool_FromLong(tensor_of(o)-
 PyObject* get_never(PyObject*, void*) { Py_RETURN_FALSE; }
 PyObject* get_priority(PyObject*, void*) { return PyLong_FromLong(1000); }
 
-PyGetSetDef properties[] = {
-    {"shape", get_shape, nullptr, "The sizes.", nullptr},
-    {"dtype", get_dtype, nullptr, "The type of the elements.", nullptr},
-    {"device", get_device, nullptr, "Where the tensor is.", nullptr},
-    {"layout", get_layout, nullptr, "torch.strided.", nullptr},
-    {"ndim", get_ndim, nullptr, "The number of dimensions.", nullptr},
-    {"itemsize", get_itemsize, nullptr, "Bytes of an element.", nullptr},
-    {"nbytes", get_nbytes, nullptr, "Bytes of all elements.", nullptr},
-    {"is_cuda", get_is_cuda, nullptr, "Whether it is on a GPU.", nullptr},
-    {"is_cpu", get_is_cpu, nullptr, "Whether it is in main memory.", nullptr},
-    {"is_meta", get_is_meta, nullptr, "Whether it has sizes only, no data.", nullptr},
-    {"is_sparse", get_never, nullptr, "False: every tensor is strided.", nullptr},
-    {"is_sparse_csr", get_never, nullptr, "False: every tensor is strided.", nullptr},
-    {"is_mkldnn", get_never, nullptr, "False: every tensor is strided.", nullptr},
-    {"is_quantized", get_never, nullptr, "False.", nullptr},
-    {"is_nested", get_never, nullptr, "False.", nullptr},
-    {"is_mps", get_never, nullptr, "False.", nullptr},
-    {"is_xpu", get_never, nullptr, "False.", nullptr},
-    {"__array_priority__", get_priority, nullptr, nullptr, nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyGetSetDef properties[] = {{"shape", get_shape, nullptr, "The sizes.", nullptr},
+                            {"dtype", get_dtype, nullptr, "The type of the elements.", nullptr},
+                            {"device", get_device, nullptr, "Where the tensor is.", nullptr},
+                            {"layout", get_layout, nullptr, "torch.strided.", nullptr},
+                            {"ndim", get_ndim, nullptr, "The number of dimensions.", nullptr},
+                            {"itemsize", get_itemsize, nullptr, "Bytes of an element.", nullptr},
+                            {"nbytes", get_nbytes, nullptr, "Bytes of all elements.", nullptr},
+                            {"is_cuda", get_is_cuda, nullptr, "Whether it is on a GPU.", nullptr},
+                            {"is_cpu", get_is_cpu, nullptr, "Whether it is in main memory.", nullptr},
+                            {"is_meta", get_is_meta, nullptr, "Whether it has sizes only, no data.", nullptr},
+                            {"is_sparse", get_never, nullptr, "False: every tensor is strided.", nullptr},
+                            {"is_sparse_csr", get_never, nullptr, "False: every tensor is strided.", nullptr},
+                            {"is_mkldnn", get_never, nullptr, "False: every tensor is strided.", nullptr},
+                            {"is_quantized", get_never, nullptr, "False.", nullptr},
+                            {"is_nested", get_never, nullptr, "False.", nullptr},
+                            {"is_mps", get_never, nullptr, "False.", nullptr},
+                            {"is_xpu", get_never, nullptr, "False.", nullptr},
+                            {"__array_priority__", get_priority, nullptr, nullptr, nullptr},
+                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 // ---- sizes and strides
 
 // `name(dim=None)`: all of `values`, or one of them.
-PyObject* all_or_one(Tensor* t, const char* name, IntSpan values, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, bool as_size) {
+PyObject* all_or_one(Tensor* t, const char* name, IntSpan values, PyObject* const* args, Py_ssize_t n,
+                     PyObject* kwnames, bool as_size) {
   return guarded([&]() -> PyObject* {
     Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     if (n + keywords > 1 || (keywords && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "dim")))
@@ -157,28 +157,38 @@ PyObject* set_source(PyObject* o, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"source", "storage_offset", "size", "stride", nullptr};
     PyObject *source = nullptr, *size_arg = nullptr, *stride_arg = nullptr;
     long long offset = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OLOO:set_", const_cast<char**>(names), &source, &offset, &size_arg, &stride_arg))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OLOO:set_", const_cast<char**>(names), &source, &offset, &size_arg,
+                                     &stride_arg))
       throw PythonError{};
     Tensor* t = tensor_of(o);
     Tensor* other = source && is_tensor(source) ? tensor_of(source) : nullptr;
     Storage* storage = other ? other->storage.get() : source ? storage_of(source) : nullptr;
-    if (source && !storage) raise(PyExc_TypeError, "set_(): argument 'source' (position 1) must be Tensor or UntypedStorage, not %s", Py_TYPE(source)->tp_name);
+    if (source && !storage)
+      raise(PyExc_TypeError, "set_(): argument 'source' (position 1) must be Tensor or UntypedStorage, not %s",
+            Py_TYPE(source)->tp_name);
     Ref<Storage> held = storage ? Ref<Storage>(storage) : Storage::create(0, t->device());
     auto dims_of = [](PyObject* list, const char* name) {
       Param param;
       param.type = ParamType::Ints;
       Value v;
-      if (!from_python(list, param, v)) raise(PyExc_TypeError, "set_(): argument '%s' must be tuple of ints, not %s", name, Py_TYPE(list)->tp_name);
+      if (!from_python(list, param, v))
+        raise(PyExc_TypeError, "set_(): argument '%s' must be tuple of ints, not %s", name, Py_TYPE(list)->tp_name);
       return Dims(IntSpan(v.ints()));
     };
     Dims sizes, strides;
-    if (size_arg) sizes = dims_of(size_arg, "size");
-    else if (other) sizes = other->sizes;
-    else sizes = Dims{static_cast<int64_t>(held->bytes() / t->itemsize())};
-    if (stride_arg) strides = dims_of(stride_arg, "stride");
-    else strides = other && !size_arg ? other->strides : contiguous_strides(sizes);
+    if (size_arg)
+      sizes = dims_of(size_arg, "size");
+    else if (other)
+      sizes = other->sizes;
+    else
+      sizes = Dims{static_cast<int64_t>(held->bytes() / t->itemsize())};
+    if (stride_arg)
+      strides = dims_of(stride_arg, "stride");
+    else
+      strides = other && !size_arg ? other->strides : contiguous_strides(sizes);
     if (other && !size_arg) offset = other->offset;
-    TensorRef made = Tensor::make(std::move(held), offset, std::move(sizes), std::move(strides), other ? other->dtype : t->dtype);
+    TensorRef made =
+        Tensor::make(std::move(held), offset, std::move(sizes), std::move(strides), other ? other->dtype : t->dtype);
     FL_CHECK(made->dtype == t->dtype, ErrorKind::Runtime, "Could not set tensor of type %s to a tensor of type %s",
              dtype_name(made->dtype), dtype_name(t->dtype));
     set_data(t, made.get());
@@ -200,7 +210,8 @@ PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"cls", "data", "require_grad", nullptr};
     PyObject *cls, *data;
     int grad = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|p:_make_subclass", const_cast<char**>(names), &cls, &data, &grad))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|p:_make_subclass", const_cast<char**>(names), &cls, &data,
+                                     &grad))
       throw PythonError{};
     PyTypeObject* type = subclass_of(cls);
     TensorRef t = alias_of(*tensor_argument(data, "_make_subclass", "data"));
@@ -220,7 +231,8 @@ PyObject* as_subclass(PyObject* o, PyObject* cls) {
 
 PyMethodDef methods[] = {
     {"size", py_function(size), METH_FASTCALL | METH_KEYWORDS, "size(dim=None): all sizes, or one."},
-    {"stride", py_function(stride), METH_FASTCALL | METH_KEYWORDS, "stride(dim=None): steps between elements, in elements."},
+    {"stride", py_function(stride), METH_FASTCALL | METH_KEYWORDS,
+     "stride(dim=None): steps between elements, in elements."},
     {"dim", dim, METH_NOARGS, "The number of dimensions."},
     {"ndimension", dim, METH_NOARGS, "The number of dimensions."},
     {"numel", numel, METH_NOARGS, "The number of elements."},
@@ -241,7 +253,8 @@ PyMethodDef methods[] = {
     {"untyped_storage", untyped_storage, METH_NOARGS, "The bytes it shares with its views."},
     {"is_set_to", is_set_to, METH_O, "Whether both are the same view of the same storage."},
     {"is_same_size", is_same_size, METH_O, "Whether both have the same sizes."},
-    {"set_", py_function(set_source), METH_VARARGS | METH_KEYWORDS, "set_(source, storage_offset, size, stride): becomes a view of it."},
+    {"set_", py_function(set_source), METH_VARARGS | METH_KEYWORDS,
+     "set_(source, storage_offset, size, stride): becomes a view of it."},
     {"as_subclass", as_subclass, METH_O, "as_subclass(cls): the same elements as an object of a subclass."},
     {"_make_subclass", py_function(make_subclass), METH_VARARGS | METH_KEYWORDS | METH_STATIC,
      "_make_subclass(cls, data, require_grad=False): the elements of data as a new object of cls."},

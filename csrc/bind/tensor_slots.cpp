@@ -14,19 +14,51 @@ namespace fl {
 namespace {
 
 enum Slot {
-  kAdd, kSub, kMul, kTrueDiv, kFloorDiv, kMod, kPow, kMatmul, kAnd, kOr, kXor, kLshift, kRshift,
-  kIAdd, kISub, kIMul, kITrueDiv, kIFloorDiv, kIMod, kIPow, kIMatmul, kIAnd, kIOr, kIXor, kILshift, kIRshift,
-  kNeg, kAbs, kInvert, kPositive,
-  kLt, kLe, kEq, kNe, kGt, kGe,
-  kContains, kUnbind,
+  kAdd,
+  kSub,
+  kMul,
+  kTrueDiv,
+  kFloorDiv,
+  kMod,
+  kPow,
+  kMatmul,
+  kAnd,
+  kOr,
+  kXor,
+  kLshift,
+  kRshift,
+  kIAdd,
+  kISub,
+  kIMul,
+  kITrueDiv,
+  kIFloorDiv,
+  kIMod,
+  kIPow,
+  kIMatmul,
+  kIAnd,
+  kIOr,
+  kIXor,
+  kILshift,
+  kIRshift,
+  kNeg,
+  kAbs,
+  kInvert,
+  kPositive,
+  kLt,
+  kLe,
+  kEq,
+  kNe,
+  kGt,
+  kGe,
+  kContains,
+  kUnbind,
   kSlots
 };
 constexpr const char* kNames[kSlots] = {
-    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift",
-    "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "iand", "ior", "ixor", "ilshift", "irshift",
-    "neg", "abs", "invert", "positive",
-    "lt", "le", "eq", "ne", "gt", "ge",
-    "contains", "unbind"};
+    "add",     "sub",    "mul",    "truediv", "floordiv", "mod",     "pow",      "matmul",    "and",    "or",
+    "xor",     "lshift", "rshift", "iadd",    "isub",     "imul",    "itruediv", "ifloordiv", "imod",   "ipow",
+    "imatmul", "iand",   "ior",    "ixor",    "ilshift",  "irshift", "neg",      "abs",       "invert", "positive",
+    "lt",      "le",     "eq",     "ne",      "gt",       "ge",      "contains", "unbind"};
 OpFunction* slots[kSlots];
 PyObject* repr_function = nullptr;
 
@@ -153,7 +185,8 @@ int contains(PyObject* o, PyObject* value) {
       [&]() -> int {
         if (!is_tensor(value) && !is_number(value)) {
           PyRef type = checked(PyObject_Repr(reinterpret_cast<PyObject*>(Py_TYPE(value))));
-          raise(PyExc_RuntimeError, "Tensor.__contains__ only supports Tensor or scalar, but you passed in a %U.", type.get());
+          raise(PyExc_RuntimeError, "Tensor.__contains__ only supports Tensor or scalar, but you passed in a %U.",
+                type.get());
         }
         PyRef equal = checked(call_binary(slots[kEq], o, value));
         PyRef any = checked(call_unary(slots[kContains], equal.get()));
@@ -223,7 +256,8 @@ PyType_Slot type_slots[] = {{Py_nb_add, slot_pointer(binary<kAdd>)},
 
 PyObject* set_slot(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 2 || !PyUnicode_Check(args[0]) || !is_op_function(args[1])) raise(PyExc_TypeError, "set_slot(name, function)");
+    if (n != 2 || !PyUnicode_Check(args[0]) || !is_op_function(args[1]))
+      raise(PyExc_TypeError, "set_slot(name, function)");
     std::string_view name = PyUnicode_AsUTF8(args[0]);
     for (int i = 0; i < kSlots; ++i) {
       if (name != kNames[i]) continue;

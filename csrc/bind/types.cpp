@@ -12,8 +12,7 @@ namespace {
 
 // dtypes, layouts and memory formats: singletons with a name.
 struct NamedObject {
-  PyObject_HEAD
-  const char* name;
+  PyObject_HEAD const char* name;
   int code;
 };
 NamedObject* named(PyObject* o) { return reinterpret_cast<NamedObject*>(o); }
@@ -86,12 +85,12 @@ struct Alias {
   const char* name;
   DType dtype;
 };
-constexpr Alias kAliases[] = {{"float", DType::F32}, {"double", DType::F64}, {"half", DType::F16},
-                              {"int", DType::I32},   {"long", DType::I64},   {"short", DType::I16},
+constexpr Alias kAliases[] = {{"float", DType::F32},  {"double", DType::F64},  {"half", DType::F16},
+                              {"int", DType::I32},    {"long", DType::I64},    {"short", DType::I16},
                               {"cfloat", DType::C64}, {"cdouble", DType::C128}};
 constexpr const char* kFormats[] = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"};
-constexpr const char* kLayouts[] = {"strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc",
-                                    "_mkldnn", "jagged"};
+constexpr const char* kLayouts[] = {"strided",    "sparse_coo", "sparse_csr", "sparse_csc",
+                                    "sparse_bsr", "sparse_bsc", "_mkldnn",    "jagged"};
 
 PyObject* get_default_dtype(PyObject*, PyObject*) { return Py_NewRef(dtype_object(default_dtype())); }
 PyObject* py_set_default_dtype(PyObject*, PyObject* o) {
@@ -113,8 +112,7 @@ PyObject* py_promote(PyObject*, PyObject* const* args, Py_ssize_t n) {
 PyMethodDef functions[] = {
     {"get_default_dtype", get_default_dtype, METH_NOARGS, "The dtype of new floating-point tensors."},
     {"set_default_dtype", py_set_default_dtype, METH_O, "Sets the dtype of new floating-point tensors."},
-    {"promote_types", py_function(py_promote), METH_FASTCALL,
-     "The smallest dtype that holds values of both."},
+    {"promote_types", py_function(py_promote), METH_FASTCALL, "The smallest dtype that holds values of both."},
     {nullptr, nullptr, 0, nullptr}};
 
 void add_dtypes(PyObject* module) {
@@ -129,9 +127,8 @@ void add_dtypes(PyObject* module) {
 }
 
 void add_formats(PyObject* module) {
-  memory_format_type =
-      make_named_type("flambeau.memory_format", "The order of a tensor's dimensions in memory.", named_methods,
-                      named_properties);
+  memory_format_type = make_named_type("flambeau.memory_format", "The order of a tensor's dimensions in memory.",
+                                       named_methods, named_properties);
   layout_type = make_named_type("flambeau.layout", "How a tensor is stored.", named_methods, named_properties);
   add_object(module, "memory_format", reinterpret_cast<PyObject*>(memory_format_type));
   add_object(module, "layout", reinterpret_cast<PyObject*>(layout_type));
@@ -153,12 +150,18 @@ PyObject* memory_format_object(MemoryFormat f) { return formats[static_cast<int>
 PyObject* strided_layout() { return strided; }
 
 bool to_dtype(PyObject* o, DType& d) {
-  if (Py_TYPE(o) == dtype_type) d = dtype_of(o);
-  else if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) d = DType::F64;
-  else if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) d = DType::I64;
-  else if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) d = DType::Bool;
-  else if (o == reinterpret_cast<PyObject*>(&PyComplex_Type)) d = DType::C128;
-  else return false;
+  if (Py_TYPE(o) == dtype_type)
+    d = dtype_of(o);
+  else if (o == reinterpret_cast<PyObject*>(&PyFloat_Type))
+    d = DType::F64;
+  else if (o == reinterpret_cast<PyObject*>(&PyLong_Type))
+    d = DType::I64;
+  else if (o == reinterpret_cast<PyObject*>(&PyBool_Type))
+    d = DType::Bool;
+  else if (o == reinterpret_cast<PyObject*>(&PyComplex_Type))
+    d = DType::C128;
+  else
+    return false;
   return true;
 }
 

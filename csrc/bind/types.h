@@ -16,10 +16,10 @@ PyObject* device_object(Device d);  // new reference
 PyObject* size_object(IntSpan v);   // new reference
 
 // False where the object is something else; raises where it names something this build has not.
-bool to_dtype(PyObject* o, DType& d);     // dtypes, and Python's float, int, bool, complex
-bool to_device(PyObject* o, Device& d);   // devices, strings, integers
+bool to_dtype(PyObject* o, DType& d);    // dtypes, and Python's float, int, bool, complex
+bool to_device(PyObject* o, Device& d);  // devices, strings, integers
 bool to_memory_format(PyObject* o, MemoryFormat& f);
-bool is_strided_layout(PyObject* o);      // raises for the other layouts
+bool is_strided_layout(PyObject* o);  // raises for the other layouts
 
 void add_types(PyObject* module);
 

@@ -143,9 +143,7 @@ bool floats_from_python(PyObject* o, const Param& param, Value& v) {
   return true;
 }
 
-bool operand_from_number(PyObject* o, const Param& param, Value& v) {
-  return param.number && number_from_python(o, v);
-}
+bool operand_from_number(PyObject* o, const Param& param, Value& v) { return param.number && number_from_python(o, v); }
 
 bool tensors_from_python(PyObject* o, const Param& param, Value& v) {
   if (!is_list(o)) return false;
@@ -185,13 +183,20 @@ Value object_value(PyObject* o) {
 }
 
 bool number_from_python(PyObject* o, Value& v) {
-  if (PyFloat_Check(o)) v = Value(PyFloat_AS_DOUBLE(o));
-  else if (PyBool_Check(o)) v = Value(o == Py_True);
-  else if (PyLong_Check(o)) v = Value(to_int64(o));
-  else if (PyComplex_Check(o)) v = Value(std::complex<double>(PyComplex_RealAsDouble(o), PyComplex_ImagAsDouble(o)));
-  else if (is_numpy_scalar(o)) return numpy_number(o, v);
-  else if (PyIndex_Check(o) && !is_tensor(o) && !is_ndarray(o)) v = Value(to_int64(o));
-  else return false;
+  if (PyFloat_Check(o))
+    v = Value(PyFloat_AS_DOUBLE(o));
+  else if (PyBool_Check(o))
+    v = Value(o == Py_True);
+  else if (PyLong_Check(o))
+    v = Value(to_int64(o));
+  else if (PyComplex_Check(o))
+    v = Value(std::complex<double>(PyComplex_RealAsDouble(o), PyComplex_ImagAsDouble(o)));
+  else if (is_numpy_scalar(o))
+    return numpy_number(o, v);
+  else if (PyIndex_Check(o) && !is_tensor(o) && !is_ndarray(o))
+    v = Value(to_int64(o));
+  else
+    return false;
   return true;
 }
 
@@ -202,8 +207,10 @@ bool from_python(PyObject* o, const Param& param, Value& v) {
   }
   switch (param.type) {
     case ParamType::Tensor:
-      if (is_tensor(o)) v = Value(TensorRef(tensor_of(o)));
-      else return operand_from_number(o, param, v);
+      if (is_tensor(o))
+        v = Value(TensorRef(tensor_of(o)));
+      else
+        return operand_from_number(o, param, v);
       return true;
     case ParamType::Tensors: return tensors_from_python(o, param, v);
     case ParamType::Scalar: return scalar_from_python(o, v);
@@ -214,9 +221,7 @@ bool from_python(PyObject* o, const Param& param, Value& v) {
     case ParamType::Floats: return floats_from_python(o, param, v);
     case ParamType::Any: return any_from_python(o, v);
     case ParamType::Generator: return generator_from_python(o, v);
-    case ParamType::Layout:
-      v = Value::layout();
-      return is_strided_layout(o);
+    case ParamType::Layout: v = Value::layout(); return is_strided_layout(o);
     case ParamType::Str: {
       if (!PyUnicode_Check(o)) return false;
       const char* s = PyUnicode_AsUTF8(o);
@@ -273,7 +278,8 @@ Value result_from_python(PyObject* o, const Return& expected) {
   param.optional = true;
   Value v;
   if (!from_python(o, param, v))
-    raise(PyExc_TypeError, "an operator's Python body returned '%s' where its signature says otherwise", Py_TYPE(o)->tp_name);
+    raise(PyExc_TypeError, "an operator's Python body returned '%s' where its signature says otherwise",
+          Py_TYPE(o)->tp_name);
   return v;
 }
 
@@ -300,9 +306,12 @@ PyObject* item_object(const Tensor& t) {
 
 TensorRef wrapped_number_tensor(const Value& number) {
   DType dtype = DType::F64;
-  if (number.tag() == Value::Tag::Int) dtype = DType::I64;
-  else if (number.tag() == Value::Tag::Bool) dtype = DType::Bool;
-  else if (number.tag() == Value::Tag::Complex) dtype = DType::C128;
+  if (number.tag() == Value::Tag::Int)
+    dtype = DType::I64;
+  else if (number.tag() == Value::Tag::Bool)
+    dtype = DType::Bool;
+  else if (number.tag() == Value::Tag::Complex)
+    dtype = DType::C128;
   TensorRef t = Tensor::empty({}, dtype);
   write_number(number, dtype, t->data());
   t->wrapped_number = true;

@@ -14,13 +14,16 @@ namespace {
 
 constexpr int64_t kTile = 32;  // of a transposing copy
 
+// Through a small buffer: sources whose rows are a power of two apart would otherwise push one another out of the cache.
 template <class T>
 void copy_tile(char* to, const char* from, int64_t to_inner, int64_t to_row, int64_t from_inner, int64_t from_row,
                int64_t n, int64_t m) {
+  T tile[kTile * kTile];
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < m; ++j)
+      std::memcpy(&tile[j * kTile + i], from + j * from_row + i * from_inner, sizeof(T));
   for (int64_t j = 0; j < m; ++j)
-    for (int64_t i = 0; i < n; ++i)
-      *reinterpret_cast<T*>(to + j * to_row + i * to_inner) =
-          *reinterpret_cast<const T*>(from + j * from_row + i * from_inner);
+    for (int64_t i = 0; i < n; ++i) std::memcpy(to + j * to_row + i * to_inner, &tile[j * kTile + i], sizeof(T));
 }
 
 // m rows of n elements of T, in tiles so that neither side strides through memory for long.

@@ -70,8 +70,8 @@ class Parser {
 
  private:
   [[noreturn]] void error(const char* wanted) const {
-    fail(ErrorKind::Value, "signature '%.*s': expected %s at position %zu", static_cast<int>(text_.size()), text_.data(),
-         wanted, at_);
+    fail(ErrorKind::Value, "signature '%.*s': expected %s at position %zu", static_cast<int>(text_.size()),
+         text_.data(), wanted, at_);
   }
   void skip_space() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;

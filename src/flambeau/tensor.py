@@ -136,7 +136,7 @@ def _array_wrap(self: Tensor, array: Any, context: Any = None, return_scalar: bo
 
 
 def _transposed(self: Tensor) -> Tensor:
-    return self.permute(*range(self.dim() - 1, -1, -1)) if self.dim() != 2 else self.transpose(0, 1)
+    return self.permute(tuple(range(self.dim() - 1, -1, -1))) if self.dim() != 2 else self.transpose(0, 1)
 
 
 def _matrix_transposed(self: Tensor) -> Tensor:

@@ -12,9 +12,12 @@ from flambeau.ops.names import operators
 _addresses: dict[tuple, int] = {}
 
 
-def call(entry, *arguments) -> tuple:
+def call(entry, in_place: bool, *arguments) -> tuple:
     """What a loop operator's call comes to."""
-    return run(entry.name, entry.body.plan(operators, *arguments))
+    plan = entry.body.plan
+    if in_place and entry.body.in_place:
+        return run(entry.name, plan(operators, *arguments, into=True))
+    return run(entry.name, plan(operators, *arguments))
 
 
 def run(name: str, launch: Launch) -> tuple:

@@ -18,6 +18,7 @@ from . import (
     scan,
     search,
     select,
+    slices,
     sort,
     unary,
     unique,
@@ -40,7 +41,7 @@ def op(signature, **options):
 
 
 __all__ = [
-    "Composite", "Loop", "Native", "Row", "Scalar", "op",
-    "activation", "arrange", "binary", "contract", "convert", "creation", "dtypes", "gather", "index", "join", "normalize",
-    "pool", "random", "reduce", "scan", "search", "select", "sort", "unary", "unique", "views",
+    "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
+    "dtypes", "gather", "index", "join", "normalize", "op", "pool", "random", "reduce", "scan", "search", "select",
+    "slices", "sort", "unary", "unique", "views",
 ]  # fmt: skip

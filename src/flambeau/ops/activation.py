@@ -63,7 +63,8 @@ op(
     inplace=("nn.functional.relu_",),
     ref=lambda np, x: np.maximum(x, 0),
     samples=("unary", -3, 3),
-    doc="max(x, 0), of each element; the gradient at 0 is 0.\n\nExample:\n    >>> flambeau.relu(flambeau.tensor([-1., 2.]))",
+    doc="max(x, 0), of each element; the gradient at 0 is 0.\n\nExample:\n"
+    "    >>> flambeau.relu(flambeau.tensor([-1., 2.]))",
 )
 _functional("relu")
 
@@ -285,7 +286,7 @@ op(
 
 
 def _softshrink_functional(o, input, lambd):
-    if not 0 <= lambd:
+    if not lambd >= 0:
         raise RuntimeError(
             f"lambda must be in range [0, 3.40282e+38] for input dtype {title_of(input.dtype)}, but found {lambd:g}"
         )
@@ -365,7 +366,8 @@ def _rrelu(o, self, lower, upper, training, generator=None):
 
 
 op(
-    "rrelu(Tensor self, Scalar lower=0.125, Scalar upper=0.3333333333333333, bool training=False, Generator? generator=None) -> Tensor",
+    "rrelu(Tensor self, Scalar lower=0.125, Scalar upper=0.3333333333333333, bool training=False, "
+    "Generator? generator=None) -> Tensor",
     names=("rrelu",),
     body=Composite(_rrelu),
     doc="leaky_relu with a random slope for each element in training, with the mean slope otherwise.",
@@ -378,7 +380,8 @@ def _rrelu_functional(o, self, lower, upper, training, inplace):
 
 
 op(
-    "rrelu.functional(Tensor input, float lower=0.125, float upper=0.3333333333333333, bool training=False, bool inplace=False) -> Tensor",
+    "rrelu.functional(Tensor input, float lower=0.125, float upper=0.3333333333333333, bool training=False, "
+    "bool inplace=False) -> Tensor",
     names=("nn.functional.rrelu",),
     body=Composite(_rrelu_functional),
     doc="As `rrelu`; inplace=True writes the result to the input.",

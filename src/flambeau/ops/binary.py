@@ -27,8 +27,8 @@ op(
     doc="self + alpha * other.\n\nExample:\n    >>> flambeau.tensor([1., 2.]) + 1\n    tensor([2., 3.])",
 )
 _NO_BOOL_SUB = (
-    "RuntimeError: Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
-    "operator instead."
+    "RuntimeError: Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+    "`logical_xor()` operator instead."
 )
 op(
     "sub(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",

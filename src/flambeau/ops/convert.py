@@ -54,7 +54,12 @@ def _cast_method(name: str, dtype: str) -> None:
     def run(o, self, memory_format):
         return o.to(self, getattr(o, dtype), memory_format=memory_format)
 
-    op(f"{name}(Tensor self, {_FORMAT}) -> Tensor", names=(f"Tensor.{name}",), body=Composite(run), doc=f"self as {dtype}.")
+    op(
+        f"{name}(Tensor self, {_FORMAT}) -> Tensor",
+        names=(f"Tensor.{name}",),
+        body=Composite(run),
+        doc=f"self as {dtype}.",
+    )
 
 
 for _name, _dtype in {

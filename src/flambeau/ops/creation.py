@@ -14,7 +14,9 @@ def factory(signature: str, native: str, doc: str, names: tuple[str, ...], ref=N
     op(signature, names=names, dtypes=ANY, body=Native(native), differentiable=False, ref=ref, doc=doc)
 
 
-factory(f"empty(int[] size, *, {OPTIONS}, {_FORMAT}) -> Tensor", "empty", "A tensor whose elements are not set.", ("empty",))
+factory(
+    f"empty(int[] size, *, {OPTIONS}, {_FORMAT}) -> Tensor", "empty", "A tensor whose elements are not set.", ("empty",)
+)
 factory(f"empty_strided(int[] size, int[] stride, *, {OPTIONS}) -> Tensor", "empty_strided",
         "A tensor of given strides whose elements are not set.", ("empty_strided",))  # fmt: skip
 factory(f"zeros(int[] size, *, {OPTIONS}) -> Tensor", "zeros", "Zeros.", ("zeros",), lambda np, size: np.zeros(size))
@@ -22,12 +24,14 @@ factory(f"ones(int[] size, *, {OPTIONS}) -> Tensor", "ones", "Ones.", ("ones",),
 factory(f"full(int[] size, Scalar fill_value, *, {OPTIONS}) -> Tensor", "full", "One number everywhere.", ("full",),
         lambda np, size, value: np.full(size, value))  # fmt: skip
 for _name, _what in (("empty_like", "Elements not set"), ("zeros_like", "Zeros"), ("ones_like", "Ones")):
-    factory(f"{_name}(Tensor self, *, {OPTIONS}, {_FORMAT}) -> Tensor", _name, f"{_what}, in the size and layout of self.",
+    factory(f"{_name}(Tensor self, *, {OPTIONS}, {_FORMAT}) -> Tensor", _name,
+            f"{_what}, in the size and layout of self.",
             (_name,))  # fmt: skip
 factory(f"full_like(Tensor self, Scalar fill_value, *, {OPTIONS}, {_FORMAT}) -> Tensor", "full_like",
         "One number everywhere, in the size and layout of self.", ("full_like",))  # fmt: skip
 for _name, _what in (("new_empty", "Elements not set"), ("new_zeros", "Zeros"), ("new_ones", "Ones")):
-    factory(f"{_name}(Tensor self, int[] size, *, {OPTIONS}) -> Tensor", _name, f"{_what}, with the dtype and device of self.",
+    factory(f"{_name}(Tensor self, int[] size, *, {OPTIONS}) -> Tensor", _name,
+            f"{_what}, with the dtype and device of self.",
             (f"Tensor.{_name}",))  # fmt: skip
 factory(f"new_full(Tensor self, int[] size, Scalar fill_value, *, {OPTIONS}) -> Tensor", "new_full",
         "One number everywhere, with the dtype and device of self.", ("Tensor.new_full",))  # fmt: skip
@@ -42,7 +46,8 @@ factory(f"linspace(Scalar start, Scalar end, int steps, *, {OPTIONS}) -> Tensor"
 factory(f"logspace(Scalar start, Scalar end, int steps, float base=10.0, *, {OPTIONS}) -> Tensor", "logspace",
         "base to the powers that linspace gives.", ("logspace",),
         lambda np, start, end, steps, base=10.0: np.logspace(start, end, steps, base=base))  # fmt: skip
-factory(f"eye.m(int n, int? m=None, *, {OPTIONS}) -> Tensor", "eye", "Ones on the diagonal of a matrix of zeros.", ("eye",),
+factory(f"eye.m(int n, int? m=None, *, {OPTIONS}) -> Tensor", "eye",
+        "Ones on the diagonal of a matrix of zeros.", ("eye",),
         lambda np, n, m=None: np.eye(n, m))  # fmt: skip
 
 

@@ -43,7 +43,8 @@ class Derived:
         compute = t.real_of(dtypes[0]) if first == "complex" else dtypes[0]
         plan = _differentiate(self.parent, self.attributes, compute, self.needs, self.saved)
         roots = tuple(cast(r, t.compute_dtype(d)) for r, d in zip(plan.program.roots, dtypes, strict=False))
-        # Operands may be stored narrower or wider than the canonical ones (numbers beside bfloat16); the body sees the same.
+        # Operands may be stored narrower or wider than the canonical ones (numbers beside bfloat16);
+        # the body sees the same.
         return replace(
             plan.program, roots=roots, inputs=tuple(dtypes[results:]), outputs=tuple(dtypes[:results]), name=entry.name
         )

@@ -1,11 +1,12 @@
 """Indexing with tensors: x[i, :, j], x[mask], and writing through them."""
 
-from .formula import title_of
-from .launch import Launch, product
+from flambeau.ir.fn import cast, const, minimum, where
+
+from .launch import Launch, product, written
 from .table import Composite, Loop, op
 
 
-def expand_masks(o, x, indices) -> list:
+def _expand_masks(o, x, indices) -> list:
     """Indices with each bool mask replaced by the positions where it holds, one index a dimension of the mask."""
     out = []
     for index in indices:
@@ -15,154 +16,187 @@ def expand_masks(o, x, indices) -> list:
         at = len(out)
         for k in range(index.dim()):
             if at + k >= x.dim() or index.shape[k] != x.shape[at + k]:
-                have = x.shape[at + k] if at + k < x.dim() else "none"
                 raise IndexError(
                     f"The shape of the mask {list(index.shape)} at index {k} does not match the shape of the indexed "
-                    f"tensor {list(x.shape)} at index {at + k} [mask has {index.shape[k]}, tensor has {have}]"
+                    f"tensor {list(x.shape)} at index {at + k}"
                 )
-        if index.dim() == 0:
-            raise IndexError("a mask of no dimensions stands with unsqueezed self; see index_with_scalars")
         out.extend(o.unbind(o.nonzero(index), 1))
     return out
 
 
-def _prepare(o, x, indices):
-    """Checks; gives x with the indexed dimensions in front, broadcast indices, and where their dimensions go."""
-    indices = expand_masks(o, x, indices)
-    if len(indices) > x.dim():
-        raise IndexError(f"too many indices for tensor of dimension {x.dim()} (got {len(indices)})")
-    used = [d for d, i in enumerate(indices) if i is not None]
-    for d in used:
-        if indices[d].dtype not in (o.int64, o.int32, o.int16, o.int8):
+class _Indexed:
+    """x[indices], checked: x seen as [front, indexed dimensions, back].
+
+    Attributes:
+        order: how x's dimensions are permuted for that.
+        tensors: contiguous int64 positions of one shape, one tensor an indexed dimension.
+        front, sizes, back: sizes of the three groups of dimensions.
+    """
+
+    def __init__(self, o, x, indices):
+        indices = _expand_masks(o, x, indices)
+        if len(indices) > x.dim():
+            raise IndexError(f"too many indices for tensor of dimension {x.dim()} (got {len(indices)})")
+        used = [d for d, i in enumerate(indices) if i is not None]
+        tensors = _together(o, [indices[d] for d in used])
+        adjacent = used == list(range(used[0], used[-1] + 1)) if used else True
+        lead = list(range(used[0])) if used and adjacent else []
+        rest = [d for d in range(x.dim()) if d not in used and d not in lead]
+        self.order = [*lead, *used, *rest]
+        self.front, self.sizes, self.back = ([x.shape[d] for d in part] for part in (lead, used, rest))
+        self.shape = list(tensors[0].shape) if tensors else []
+        if product([*self.front, *self.shape, *self.back]):
+            _check_positions(o, tensors, self.sizes)
+        self.tensors = [t.contiguous() for t in tensors]
+
+    @property
+    def straight(self) -> bool:
+        """Whether x's dimensions need not be permuted."""
+        return self.order == sorted(self.order)
+
+    @property
+    def result(self) -> list[int]:
+        return [*self.front, *self.shape, *self.back]
+
+    def ints(self) -> list[int]:
+        """Elements of a back slice, positions, distance of front slices; size and stride of each indexed dimension."""
+        width = step = product(self.back)
+        strides = []
+        for size in reversed(self.sizes):
+            strides = [size, step, *strides]
+            step *= size
+        return [width, max(product(self.shape), 1), step, *strides]
+
+
+def _together(o, tensors) -> list:
+    for t in tensors:
+        if t.dtype not in (o.int64, o.int32, o.int16, o.int8):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     try:
-        tensors = o.broadcast_tensors([indices[d] for d in used])
+        tensors = o.broadcast_tensors(*tensors) if len(tensors) > 1 else tensors
     except RuntimeError as error:
-        shapes = ", ".join(str(list(indices[d].shape)) for d in used)
+        shapes = ", ".join(str(list(t.shape)) for t in tensors)
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         ) from error
-    tensors = [t.to(o.int64) for t in tensors]
-    for d, t in zip(used, tensors, strict=True):
-        low = o.first_outside(t, x.shape[d], True)
-        if low is not None:
-            raise IndexError(f"index {low} is out of bounds for dimension {d} with size {x.shape[d]}")
-    adjacent = used == list(range(used[0], used[-1] + 1))
-    front = used[0] if adjacent else 0
-    rest = [d for d in range(x.dim()) if d not in used]
-    return used, rest, tensors, front
+    return [t.to(o.int64) for t in tensors]
 
 
-# ints: number of indexed positions is the loop; elements of a slice, then size and stride of each indexed dimension.
+def _check_positions(o, tensors, sizes) -> None:
+    for k, (t, size) in enumerate(zip(tensors, sizes, strict=True)):
+        if not size:
+            raise IndexError("index is out of bounds for dimension with size 0")
+        bad = o.first_outside(t, size, True)
+        if bad is not None:
+            raise IndexError(
+                f"index {bad} is out of bounds for dimension {k} with size {size} "
+                f"[dimension {k} of those that are indexed by tensors]"
+            )
+
+
 def _offset(b, first: int, i, n: int):
-    """Where in the tensor the i-th position points."""
-    from ..ir.fn import const, where
-
+    """Where in a front slice the i-th position points."""
     at = const(0, "i64")
     for k in range(n):
-        size, stride = b.int(1 + 2 * k), b.int(2 + 2 * k)
+        size, stride = b.int(3 + 2 * k), b.int(4 + 2 * k)
         position = b.load(first + k, i)
         at = at + where(position < 0, position + size, position) * stride
     return at
 
 
-def _index_program(b, n: int):
-    """Buffers: output [positions, slice], input with the indexed dimensions in front, then n indices."""
+def _index_program(b, n: int, front: bool):
+    """Buffers: output [front, positions, back], input, n indices. One iteration: one back slice."""
     with b.parallel() as i:
-        source = _offset(b, 2, i, n)
-        with b.loop(0, b.int(0)) as j:
-            b.store(0, i * b.int(0) + j, b.load(1, source + j))
+        width, position = b.int(0), i
+        source = const(0, "i64")
+        if front:
+            position, source = i % b.int(1), i // b.int(1) * b.int(2)
+        source = source + _offset(b, 2, position, n)
+        with b.loop(0, width) as j:
+            b.store(0, i * width + j, b.load(1, source + j))
 
 
-def _put_program(b, n: int, accumulate: bool):
-    """Buffers: the tensor written, values [positions, slice], n indices. One iteration: 16 columns, all positions."""
-    from ..ir.fn import minimum
+_BLOCK = 16  # columns that one iteration writes
 
-    with b.parallel() as block:
-        first = block * 16
-        last = minimum(b.int(0), first + 16)
-        with b.loop(0, b.int(1 + 2 * n)) as i:
-            target = _offset(b, 2, i, n)
+
+def _put_program(b, n: int, accumulate: bool, scalar: bool):
+    """Buffers: the tensor written, values [front, positions, back] (or one), n indices.
+
+    One iteration: 16 columns of one front slice, through all positions in their order.
+    """
+    with b.parallel() as i:
+        width, count = b.int(0), b.int(1)
+        blocks = (width + (_BLOCK - 1)) // _BLOCK
+        slice_, first = i // blocks, i % blocks * _BLOCK
+        last = minimum(width, first + _BLOCK)
+        one = b.load(1, 0) if scalar else None
+        with b.loop(0, count) as p:
+            target = slice_ * b.int(2) + _offset(b, 2, p, n)
             with b.loop(first, last, simd=False) as j:
-                value = b.load(1, i * b.int(0) + j)
+                value = one if scalar else b.load(1, (slice_ * count + p) * width + j)
                 b.store(0, target + j, b.load(0, target + j) + value if accumulate else value)
 
 
-def _sizes(x, used, rest) -> tuple[list[int], int]:
-    """Sizes and strides of the indexed dimensions once they stand in front, and the elements of a slice."""
-    width = product(x.shape[d] for d in rest)
-    ints, step = [], width
-    for d in reversed(used):
-        ints = [x.shape[d], step, *ints]
-        step *= x.shape[d]
-    return ints, width
-
-
 def _index_plan(o, self, indices):
-    used, rest, tensors, front = _prepare(o, self, indices)
-    x = self.permute(*used, *rest).contiguous()
-    ints, width = _sizes(self, used, rest)
-    shape = tuple(tensors[0].shape)
-    out = o.empty(shape + tuple(self.shape[d] for d in rest), dtype=self.dtype, device=self.device)
-    index = [t.contiguous() for t in tensors]
-    result = out
-    if front:  # the positions' dimensions go where the first index stood
-        n = len(shape)
-        order = [*range(n, n + front), *range(n), *range(n + front, out.dim())]
-        result = out.permute(*order)
-    return Launch((result,), (out, x, *index), [width, *ints], product(shape), width, _index_program, (len(used),))
+    at = _Indexed(o, self, indices)
+    x = (self if at.straight else self.permute(at.order)).contiguous()
+    out = o.empty(at.result, dtype=self.dtype, device=self.device)
+    ints = at.ints()
+    slices = product(at.front) * product(at.shape) if out.numel() else 0
+    attrs = (len(at.tensors), bool(at.front))
+    return Launch((out,), (out, x, *at.tensors), ints, slices, ints[0], _index_program, attrs)
 
 
 op(
     "index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
     names=("index", "Tensor.index"),
     body=Loop(_index_plan),
-    grad=lambda o, g, self, indices: (o.index_put_grad(g, self.shape, indices), None),
+    grad=lambda o, g, self, indices: (o.index_sum_at(g, self.shape, indices), None),
     doc="self[indices] for a list of integer or bool tensors, None for a dimension taken whole. A copy.",
 )
 
 
-def _put_plan(o, self, indices, values, accumulate=False):
-    used, rest, tensors, front = _prepare(o, self, indices)
+def _put_launch(o, at, target, values, accumulate, result):
+    """Writes values to target, whose dimensions are in the order of `at`."""
+    ints = at.ints()
+    scalar = values.numel() == 1
+    if not scalar:
+        values = values.expand(at.result)
+    blocks = (ints[0] + _BLOCK - 1) // _BLOCK
+    tasks = product(at.front) * blocks if product(at.shape) else 0
+    attrs = (len(at.tensors), bool(accumulate), scalar)
+    buffers = (target, values.contiguous(), *at.tensors)
+    return Launch((result,), buffers, ints, tasks, _BLOCK * ints[1], _put_program, attrs)
+
+
+def _put_plan(o, self, indices, values, accumulate=False, into=False):
     if values.dtype is not self.dtype:
         raise RuntimeError(
             "Index put requires the source and destination dtypes match, got "
-            f"{title_of(self.dtype)} for the destination and {title_of(values.dtype)} for the source."
+            f"{self.dtype.title} for the destination and {values.dtype.title} for the source."
         )
-    shape = tuple(tensors[0].shape)
-    slots = [self.shape[d] for d in rest]
-    target_shape = slots[:front] + list(shape) + slots[front:]
+    at = _Indexed(o, self, indices)
     try:
-        values = values.expand(target_shape)
+        values.expand(at.result)
     except RuntimeError as error:
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of "
-            f"shape {target_shape}"
+            f"shape {at.result}"
         ) from error
-    n = len(shape)
-    values = values.permute(*range(front, front + n), *range(front), *range(front + n, values.dim())).contiguous()
-    x = self.permute(*used, *rest).clone(memory_format=o.contiguous_format)
-    back = [0] * self.dim()
-    for at, d in enumerate([*used, *rest]):
-        back[d] = at
-    ints, width = _sizes(self, used, rest)
-    index = [t.contiguous() for t in tensors]
-    ints = [width, *ints, product(shape)]
-    blocks = (width + 15) // 16
-    return Launch(
-        (x.permute(*back),),
-        (x, values, *index),
-        ints,
-        blocks,
-        16 * product(shape),
-        _put_program,
-        (len(used), bool(accumulate)),
-    )
+    target, values, *at.tensors = written(o, self if at.straight else self.permute(at.order), into and at.straight,
+                                          values, *at.tensors)  # fmt: skip
+    result = target
+    if not at.straight:
+        back = [0] * self.dim()
+        for place, d in enumerate(at.order):
+            back[d] = place
+        result = target.permute(back)
+    return _put_launch(o, at, target, values, accumulate, result)
 
 
 op(
     "index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
-    body=Loop(_put_plan),
+    body=Loop(_put_plan, in_place=True),
     inplace=True,
     grad=lambda o, g, self, indices, values, accumulate: (
         g if accumulate else o.index_put(g, indices, o.zeros((), dtype=g.dtype)),
@@ -171,18 +205,37 @@ op(
     ),
     doc="A copy of self with self[indices] = values (or += where accumulate), in the order of the positions.",
 )
+
+
+def _sum_plan(o, grad, size, indices):
+    out = o.zeros(size, dtype=grad.dtype, device=grad.device)
+    at = _Indexed(o, out, indices)
+    if at.straight:
+        return _put_launch(o, at, out, grad, True, out)
+    sizes = [size[d] for d in at.order]
+    back = [0] * len(size)
+    for place, d in enumerate(at.order):
+        back[d] = place
+    target = o.zeros(sizes, dtype=grad.dtype, device=grad.device)
+    return _put_launch(o, at, target, grad, True, target.permute(back))
+
+
 op(
-    "index_put_grad(Tensor grad, int[] size, Tensor?[] indices) -> Tensor",
+    "index_sum_at(Tensor grad, int[] size, Tensor?[] indices) -> Tensor",
     names=(),
-    body=Composite(lambda o, grad, size, indices: o.index_put(o.zeros(size, dtype=grad.dtype), indices, grad, True)),
-    doc="Gradient of indexing: each gradient is added where its element came from.",
+    body=Loop(_sum_plan),
+    grad=lambda o, g, grad, size, indices: (o.index(g, indices), None),
+    doc="Gradient of indexing: zeros, with each gradient added where its element came from.",
 )
+
+
+# ---- masks
 
 
 def _masked_select(o, self, mask):
     if mask.dtype is not o.bool:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    self, mask = o.broadcast_tensors([self, mask])
+    self, mask = o.broadcast_tensors(self, mask)
     return o.index(self, [mask]) if self.dim() else o.index(self.reshape(1), [mask.reshape(1)])
 
 
@@ -193,10 +246,36 @@ op(
 )
 
 
-def _nonzero_count(b):
-    """Buffers: count a block, input (bools). ints: elements of a block, all elements."""
-    from ..ir.fn import cast, const, minimum
+def _masked_scatter(o, self, mask, source):
+    if self.dtype is not source.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got{self.dtype.title} and "
+            f"{source.dtype.title}"
+        )
+    if mask.dtype is not o.bool:
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.title}")
+    shape = o.broadcast_tensors(self.detach(), mask)[0].shape
+    self, mask = self.expand(shape), mask.expand(shape)
+    count = int(o.sum(mask))
+    if source.numel() < count:
+        raise RuntimeError("Number of elements of source < number of ones in mask")
+    values = source.reshape(-1).narrow(0, 0, count)
+    if not self.dim():
+        return o.index_put(self.reshape(1), [mask.reshape(1)], values).reshape(())
+    return o.index_put(self, [mask], values)
 
+
+op(
+    "masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor",
+    body=Composite(_masked_scatter),
+    inplace=True,
+    doc="The elements where the mask holds are replaced by those of source, in order.",
+)
+
+
+# ints: elements of a block, all elements, true elements, then sizes
+def _nonzero_count(b):
+    """Buffers: count a block, input (bools)."""
     with b.parallel() as i:
         first = i * b.int(0)
         total = b.variable(const(0, "i64"), "i64")
@@ -206,38 +285,58 @@ def _nonzero_count(b):
 
 
 def _nonzero_write(b, nd: int):
-    """Buffers: positions [count, nd], input (bools), where each block starts. ints: block, all, then sizes."""
-    from ..ir.fn import minimum
-
+    """Buffers: positions [nd, count], input (bools), where each block starts."""
     with b.parallel() as i:
         first = i * b.int(0)
         at = b.variable(b.load(2, i), "i64")
         with b.loop(first, minimum(first + b.int(0), b.int(1)), simd=False) as j, b.when(b.load(1, j)):
-            rest, row = j, at.value * nd
+            rest, place = j, at.value
             for d in reversed(range(nd)):
-                size = b.int(2 + d)
-                b.store(0, row + d, rest % size)
+                size = b.int(3 + d)
+                b.store(0, place + d * b.int(2), rest % size if d else rest)
                 rest = rest // size
-            at.value = at.value + 1
+            at.value = place + 1
 
 
-_BLOCK = 4096
+_NONZERO_BLOCK = 4096
+
+
+def _count_plan(o, holds):
+    blocks = -(-holds.numel() // _NONZERO_BLOCK)
+    counts = o.empty((blocks,), dtype=o.int64, device=holds.device)
+    ints = [_NONZERO_BLOCK, holds.numel()]
+    return Launch((counts,), (counts, holds), ints, blocks, _NONZERO_BLOCK, _nonzero_count)
+
+
+def _position_plan(o, holds, starts, total):
+    sizes = tuple(holds.shape)
+    out = o.empty((len(sizes), total), dtype=o.int64, device=holds.device)
+    ints = [_NONZERO_BLOCK, holds.numel(), total, *sizes]
+    blocks = starts.numel() if total and sizes else 0
+    return Launch((out.t(),), (out, holds, starts), ints, blocks, _NONZERO_BLOCK, _nonzero_write, (len(sizes),))
+
+
+op(
+    "nonzero_counts(Tensor holds) -> Tensor",
+    names=(),
+    body=Loop(_count_plan),
+    differentiable=False,
+    doc="How many elements of each block of a contiguous bool tensor are true.",
+)
+op(
+    "nonzero_positions(Tensor holds, Tensor starts, int total) -> Tensor",
+    names=(),
+    body=Loop(_position_plan),
+    differentiable=False,
+    doc="Positions of the true elements of a contiguous bool tensor; starts says where those of each block go.",
+)
 
 
 def _nonzero(o, self):
     holds = (self if self.dtype is o.bool else self != 0).contiguous()
-    n, sizes = holds.numel(), tuple(holds.shape)
-    blocks = -(-n // _BLOCK)
-    counts = o.empty((blocks,), dtype=o.int64)
-    o.launch(Launch((), (counts, holds), [_BLOCK, n], blocks, _BLOCK, _nonzero_count))
+    counts = o.nonzero_counts(holds)
     ends = o.cumsum(counts, 0)
-    total = int(ends[-1]) if blocks else 0
-    out = o.empty((total, len(sizes)), dtype=o.int64)
-    if sizes:
-        o.launch(
-            Launch((), (out, holds, ends - counts), [_BLOCK, n, *sizes], blocks, _BLOCK, _nonzero_write, (len(sizes),))
-        )
-    return out
+    return o.nonzero_positions(holds, ends - counts, int(ends[-1]) if counts.numel() else 0)
 
 
 def _nonzero_public(o, self, *, as_tuple=False):
@@ -256,19 +355,49 @@ op(
     ref=lambda np, x: np.argwhere(x),
     doc="Positions of the elements that are not zero, a row each; with as_tuple one tensor a dimension.",
 )
+op(
+    "argwhere(Tensor self) -> Tensor",
+    body=Composite(lambda o, self: o.nonzero(self)),
+    differentiable=False,
+    ref=lambda np, x: np.argwhere(x),
+    doc="Positions of the elements that are not zero, a row each.",
+)
+
+
+def _nonzero_static(o, self, *, size, fill_value=-1):
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer [got {size}]")
+    found = o.nonzero(self)
+    out = o.full((size, self.dim()), fill_value, dtype=o.int64, device=self.device)
+    kept = min(size, found.shape[0])
+    out.narrow(0, 0, kept).copy_(found.narrow(0, 0, kept))
+    return out
+
+
+op(
+    "nonzero_static(Tensor self, *, int size, int fill_value=-1) -> Tensor",
+    body=Composite(_nonzero_static),
+    differentiable=False,
+    doc="The first `size` rows of nonzero, filled up where there are fewer.",
+)
+
+
+# ---- positions in the flattened tensor
+
+
+def _check_flat(o, name: str, self, index) -> None:
+    if index.dtype is not o.int64:
+        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype.title}")
+    if index.numel() and not self.numel():
+        raise IndexError(f"{name}(): tried to {'take from' if name == 'take' else 'put elements into'} an empty tensor")
+    bad = o.first_outside(index, self.numel(), True)
+    if bad is not None:
+        raise IndexError(f"out of range: tried to access index {bad} on a tensor of {self.numel()} elements.")
 
 
 def _take(o, self, index):
-    flat = self.reshape(-1)
-    check_index_wrapped(o, "take", index, flat.numel())
-    return o.index(flat, [index.to(o.int64)])
-
-
-def check_index_wrapped(o, name, index, size):
-    """Like check_index for indices that may count from the end."""
-    bad = o.first_outside(index, size, True)
-    if bad is not None:
-        raise IndexError(f"{name}(): index {bad} is out of range for a tensor of {size} elements")
+    _check_flat(o, "take", self, index)
+    return o.index(self.reshape(-1), [index])
 
 
 op(
@@ -279,14 +408,26 @@ op(
 )
 
 
-def _take_along_dim(o, self, indices, dim=None):
-    if dim is None:
-        return o.gather(self.reshape(-1), 0, indices.reshape(-1))
-    return o.gather(self, dim, indices)
+def _put(o, self, index, source, accumulate=False):
+    _check_flat(o, "put_", self, index)
+    if source.numel() != index.numel():
+        raise IndexError(
+            "put_(): Expected source and index to have the same number of elements, but got source.numel() = "
+            f"{source.numel()}, index.numel() = {index.numel()}"
+        )
+    if self.dtype is not source.dtype:
+        raise RuntimeError(
+            "put_(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{self.dtype.title} and source.dtype = {source.dtype.title}"
+        )
+    flat = o.index_put(self.reshape(-1), [index.reshape(-1)], source.reshape(-1), accumulate)
+    return flat.reshape(self.shape)
 
 
 op(
-    "take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor",
-    body=Composite(_take_along_dim),
-    doc="gather with indices that broadcast against self.",
+    "put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor",
+    names=("put", "Tensor.put"),
+    body=Composite(_put),
+    inplace=True,
+    doc="A copy of self with elements of source at the positions of index, self being seen as 1-d.",
 )

@@ -1,6 +1,6 @@
 """Joining, repeating and rearranging tensors: composites over views and copies, with the gradient of cat by hand."""
 
-from .gather import _wrap
+from .launch import wrap_dim
 from .table import ANY, Composite, Native, op
 
 
@@ -21,7 +21,7 @@ def _cat(o, tensors, dim=0):
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     shaped = [t for t in tensors if tuple(t.shape) != (0,)]
     first = shaped[0] if shaped else tensors[0]
-    dim = _wrap(dim, first.dim())
+    dim = wrap_dim(dim, first.dim())
     for i, t in enumerate(tensors):
         if tuple(t.shape) == (0,):
             continue
@@ -72,7 +72,7 @@ def _stack(o, tensors, dim=0):
                 f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and {list(t.shape)} "
                 f"at entry {i}"
             )
-    dim = _wrap(dim, first.dim() + 1)
+    dim = wrap_dim(dim, first.dim() + 1)
     return _cat(o, [t.unsqueeze(dim) for t in tensors], dim)
 
 
@@ -169,7 +169,7 @@ op(
 def _repeat_interleave(o, self, repeats, dim=None, *, output_size=None):
     if dim is None:
         self, dim = self.reshape(-1), 0
-    dim = _wrap(dim, self.dim())
+    dim = wrap_dim(dim, self.dim())
     n = self.shape[dim]
     if isinstance(repeats, int):
         index = o.arange(n).unsqueeze(1).expand(n, repeats).reshape(-1)
@@ -203,7 +203,7 @@ def _roll(o, self, shifts, dims=()):
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
     for shift, d in zip(shifts, dims, strict=True):
-        d = _wrap(d, self.dim())
+        d = wrap_dim(d, self.dim())
         n = self.shape[d]
         k = shift % n if n else 0
         if k:

@@ -1,4 +1,4 @@
-"""What a loop operator's plan returns: the program and what it runs on."""
+"""What a loop operator's plan returns: the program and what it runs on. And what plans have in common."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,3 +35,50 @@ class Launch:
 def dims_of(sizes: Sequence[int], dim: int) -> tuple[int, int, int]:
     """Sizes before, at and after a dimension."""
     return prod(sizes[:dim]), sizes[dim] if sizes else 1, prod(sizes[dim + 1 :])
+
+
+def wrap_dim(dim: int, ndim: int) -> int:
+    """A dimension counted from the front; IndexError where there is none."""
+    span = max(ndim, 1)
+    if not -span <= dim < span:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], but got {dim})")
+    return dim % span
+
+
+def row_strides(sizes: Sequence[int]) -> list[int]:
+    """Strides, in elements, of a contiguous tensor."""
+    out, step = [], 1
+    for s in reversed(sizes):
+        out.append(step)
+        step *= s
+    return out[::-1]
+
+
+_C_NAMES = {"f32": "float", "f64": "double", "f16": "at::Half", "bf16": "at::BFloat16", "b1": "bool", "i32": "int"}
+
+
+def number_as(dtype, value: float | complex) -> float | complex:
+    """A number as the parameter that a program with this dtype takes."""
+    if dtype.is_complex:
+        return complex(value)
+    if isinstance(value, complex):
+        name = _C_NAMES.get(dtype.code, f"{dtype}".rpartition(".")[2] + "_t")
+        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+    if dtype.is_floating_point:
+        return float(value)
+    return int(bool(value)) if dtype.code == "b1" else int(value)
+
+
+def written(o, self, into: bool, *others):
+    """The tensor that a call writes: self itself where it may and lies in order, else a copy.
+
+    Operands that share memory with it are copied.
+
+    Returns:
+        The tensor, then the others, contiguous.
+    """
+    if not (into and self.is_contiguous()):
+        return self.clone(memory_format=o.contiguous_format), *(t.contiguous() for t in others)
+    memory = self.untyped_storage().data_ptr()
+    same = (t.untyped_storage().data_ptr() == memory and memory for t in others)
+    return self, *(t.clone() if shared else t.contiguous() for t, shared in zip(others, same, strict=True))

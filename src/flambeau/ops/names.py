@@ -21,7 +21,9 @@ _IN_PLACE_SLOTS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"
 )  # fmt: skip
 
-_parts: dict[str, list[Any]] = {}  # public name -> the functions that share it; "<name>" -> those of an entry's own name
+_parts: dict[
+    str, list[Any]
+] = {}  # public name -> the functions that share it; "<name>" -> those of an entry's own name
 _docs: dict[str, str] = {}
 _merged: dict[str, Any] = {}
 _open = False  # the namespaces were handed out: new names go there at once
@@ -85,7 +87,7 @@ def _attach(public: str) -> None:
 
 
 def namespace(prefix: str = "") -> dict[str, Any]:
-    """The functions under a prefix (`""`, `nn.functional`, `special`, ...), by name. Later operators are added to it."""
+    """The functions under a prefix (`""`, `nn.functional`, `special`, ...), by name. Later ones are added to it."""
     global _open
     if not _open:
         _open = True

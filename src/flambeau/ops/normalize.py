@@ -168,7 +168,7 @@ def _batch_norm(o, input, running_mean, running_var, weight=None, bias=None, tra
     _batch_norm_checks(input, named, training)
     if training:
         out, mean, var = o.batch_norm_train(input, weight, bias, eps)
-        if running_mean is not None:
+        if running_mean is not None and input.numel():
             count = input.numel() // input.shape[1]
             with o.no_grad():
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)

@@ -12,7 +12,9 @@ _FORMAT = "MemoryFormat? memory_format=None"
 factory(f"rand(int[] size, *, {_GENERATOR}, {OPTIONS}) -> Tensor", "rand", "Numbers uniform on [0, 1).", ("rand",))
 factory(f"randn(int[] size, *, {_GENERATOR}, {OPTIONS}) -> Tensor", "randn", "Normal numbers of mean 0 and variance 1.",
         ("randn",))  # fmt: skip
-factory(f"randperm(int n, *, {_GENERATOR}, {OPTIONS}) -> Tensor", "randperm", "0 to n - 1 in random order.", ("randperm",))
+factory(
+    f"randperm(int n, *, {_GENERATOR}, {OPTIONS}) -> Tensor", "randperm", "0 to n - 1 in random order.", ("randperm",)
+)
 factory(f"randint.low(int low, int high, int[] size, *, {_GENERATOR}, {OPTIONS}) -> Tensor", "randint",
         "Integers uniform on low to high - 1.", ("randint",))  # fmt: skip
 
@@ -32,7 +34,7 @@ op(
 
 def _like(name: str, draw) -> None:
     def run(o, self, *args):
-        *numbers, dtype, layout, device, pin_memory, requires_grad, memory_format = args
+        *numbers, dtype, _layout, device, _pin_memory, requires_grad, memory_format = args
         out = o.empty_like(self, dtype=dtype, device=device, memory_format=memory_format)
         return draw(o, out, *numbers).requires_grad_(requires_grad)
 
@@ -79,7 +81,9 @@ _draw(f"bernoulli_.float(Tensor(a!) self, float p=0.5, *, {_GENERATOR}) -> Tenso
       "Writes 1 with probability p, else 0.")  # fmt: skip
 _draw(f"random_(Tensor(a!) self, *, {_GENERATOR}) -> Tensor(a!)", "random_",
       "Writes integers over the whole range of the dtype.")  # fmt: skip
-_draw(f"random_.to(Tensor(a!) self, int to, *, {_GENERATOR}) -> Tensor(a!)", "random_to", "Writes integers 0 to `to` - 1.")
+_draw(
+    f"random_.to(Tensor(a!) self, int to, *, {_GENERATOR}) -> Tensor(a!)", "random_to", "Writes integers 0 to `to` - 1."
+)
 _draw(f"random_.from(Tensor(a!) self, int from, int? to, *, {_GENERATOR}) -> Tensor(a!)", "random_from_to",
       "Writes integers `from` to `to` - 1.")  # fmt: skip
 op(
@@ -163,9 +167,7 @@ def _check_weights(o, weights, samples, replacement) -> None:
     if weights.dim() not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if not weights.dtype.is_floating_point:
-        raise RuntimeError(
-            f"multinomial only supports floating-point dtypes for input, got: {title_of(weights.dtype)}"
-        )
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {title_of(weights.dtype)}")
     if samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and samples > weights.shape[-1]:

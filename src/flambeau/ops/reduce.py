@@ -84,6 +84,12 @@ for _name, _reduce, _position, _what in (
         doc=f"{_what} element of all. nan wins; the gradient is shared by ties.",
     )
     op(
+        f"{_name}.other(Tensor self, Tensor other) -> Tensor",
+        names=(_name, f"Tensor.{_name}"),
+        body=Composite((lambda f: lambda o, self, other: getattr(o, f)(self, other))(f"{_name}imum")),
+        doc=f"{_what} of two elements; nan wins.",
+    )
+    op(
         f"{_name}.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
         dtypes=ORDERED,
         body=Row((lambda f, p: lambda x: (f(x), p(x)))(_reduce, _position), out="BB", out_dtypes="ci", empty=_EMPTY),
@@ -94,12 +100,6 @@ for _name, _reduce, _position, _what in (
         ref=(lambda f: lambda np, x, dim, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(_name),
         samples="reduce_dim",
         doc=f"{_what} element over one dimension, and its position (of the first, where several are equal).",
-    )
-    op(
-        f"{_name}.other(Tensor self, Tensor other) -> Tensor",
-        names=(_name, f"Tensor.{_name}"),
-        body=Composite((lambda f: lambda o, self, other: getattr(o, f)(self, other))(f"{_name}imum")),
-        doc=f"{_what} of two elements; nan wins.",
     )
     op(
         f"arg{_name}(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",

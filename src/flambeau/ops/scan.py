@@ -1,7 +1,6 @@
 """Running sums, products and extremes along a dimension."""
 
-from .gather import _wrap
-from .launch import Launch, dims_of
+from .launch import Launch, dims_of, wrap_dim
 from .table import ORDERED, Composite, Loop, op
 
 # ints: length of the scanned dimension, elements behind it. One iteration: one line, or 16 neighbouring lines.
@@ -55,7 +54,7 @@ def _extreme_program(b, greatest: bool):
 
 def _scan_plan(kind):
     def plan(o, self, dim, dtype=None):
-        dim = _wrap(dim, self.dim())
+        dim = wrap_dim(dim, self.dim())
         if dtype is None and not (self.dtype.is_floating_point or self.dtype.is_complex):
             dtype = o.int64
         x = (self if dtype is None else self.to(dtype)).contiguous()
@@ -112,7 +111,7 @@ op(
 
 def _extreme_plan(greatest):
     def plan(o, self, dim):
-        dim = _wrap(dim, self.dim())
+        dim = wrap_dim(dim, self.dim())
         x = self.contiguous()
         values = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
         where_ = o.empty(tuple(x.shape), dtype=o.int64, device=x.device)
@@ -159,7 +158,7 @@ def _flip_program(b, flags: tuple):
 
 def _flip_plan(o, self, dims):
     nd = self.dim()
-    wrapped = [_wrap(d, nd) for d in dims]
+    wrapped = [wrap_dim(d, nd) for d in dims]
     if len(set(wrapped)) < len(wrapped):
         raise RuntimeError(
             f"dim {next(d for d in wrapped if wrapped.count(d) > 1)} appears multiple times in the list of dims"

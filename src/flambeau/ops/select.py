@@ -114,11 +114,11 @@ op(
 op(
     "addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
     dtypes=FLOATING,
-    dtype_error="RuntimeError: Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
-    "perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be implemented as (input + value * "
-    "torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for float "
-    "inputs. The future addcdiv behavior is just the latter implementation: (input + value * tensor1 / tensor2), for all "
-    "dtypes.",
+    dtype_error="RuntimeError: Integer division with addcdiv is no longer supported, and in a future  release addcdiv "
+    "will perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be implemented as (input + "
+    "value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer inputs and as (input + value * tensor1 / "
+    "tensor2) for float inputs. The future addcdiv behavior is just the latter implementation: (input + value * "
+    "tensor1 / tensor2), for all dtypes.",
     fold=("value",),
     roles={"value": "a"},
     body=Scalar(lambda x, a, b, value: x + times(a / b, value)),

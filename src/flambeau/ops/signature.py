@@ -42,7 +42,7 @@ def _split(text: str) -> list[str]:
             parts.append(text[start:i].strip())
             start = i + 1
     last = text[start:].strip()
-    return parts + [last] if last else parts
+    return [*parts, last] if last else parts
 
 
 def _default(text: str) -> Any:

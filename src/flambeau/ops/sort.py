@@ -4,7 +4,7 @@ The order comes from NumPy (`ordering`); values are gathered by it, so gradients
 always stable, nan is the greatest value, and zeros of both signs are equal.
 """
 
-from .gather import _wrap
+from .launch import wrap_dim
 from .table import ORDERED, Composite, op
 
 
@@ -88,7 +88,7 @@ def check_implemented(x, kernel: str, but: tuple[str, ...] = ("c64", "c128")) ->
 
 
 def _sort(o, self, dim=-1, descending=False):
-    dim = _wrap(dim, self.dim())
+    dim = wrap_dim(dim, self.dim())
     _no_complex(self, " Sort does not support complex dtypes on CPU")
     indices = ordering(o, self, dim, descending)
     return o.gather(self, dim, indices), indices
@@ -111,7 +111,7 @@ op(
 
 
 def _argsort(o, self, dim=-1, descending=False):
-    dim = _wrap(dim, self.dim())
+    dim = wrap_dim(dim, self.dim())
     _no_complex(self, " Sort does not support complex dtypes on CPU")
     return ordering(o, self, dim, descending)
 
@@ -140,7 +140,7 @@ op(
 
 
 def _topk(o, self, k, dim=-1, largest=True, sorted=True):
-    dim = _wrap(dim, self.dim())
+    dim = wrap_dim(dim, self.dim())
     size = self.shape[dim] if self.dim() else 1
     if not 0 <= k <= size:
         raise RuntimeError(f"selected index k out of range [in topk: k={k}, dimension {dim} of size {size}]")
@@ -173,7 +173,7 @@ def _picked(o, self, dim: int, indices, keepdim: bool):
 
 
 def _kthvalue(o, self, k, dim=-1, keepdim=False):
-    dim = _wrap(dim, self.dim())
+    dim = wrap_dim(dim, self.dim())
     size = _check_row("kthvalue", self, dim)
     if not 1 <= k <= size:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim} [k={k}, size {size}]")
@@ -191,7 +191,7 @@ op(
 
 def _median_dim(name: str, skip_nan: bool):
     def body(o, self, dim, keepdim=False):
-        dim = _wrap(dim, self.dim())
+        dim = wrap_dim(dim, self.dim())
         size = _check_row(name, self, dim)
         check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
         order = ordering(o, self, dim)
@@ -243,7 +243,7 @@ for _name, _skip in (("median", False), ("nanmedian", True)):
 def _mode(o, self, dim=-1, keepdim=False):
     import numpy as np
 
-    dim = _wrap(dim, self.dim())
+    dim = wrap_dim(dim, self.dim())
     _check_row("mode", self, dim)
     check_implemented(self, "mode_cpu")
     if not self.dim() or self.is_meta or not self.numel():
@@ -318,7 +318,7 @@ def _quantile(name: str, skip_nan: bool):
         if dim is None:
             x, at = self.reshape(-1), None
         else:
-            at = _wrap(dim, rank)
+            at = wrap_dim(dim, rank)
             x = self.movedim(at, -1) if rank else self.reshape(1)
         result = _read_quantiles(o, o.sort(x, -1)[0], q.reshape(-1), skip_nan, interpolation)
         if keepdim and rank:

@@ -89,10 +89,15 @@ class Native:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop program: `plan(o, *arguments)` checks, makes the outputs and says what to launch (`ops.launch.Launch`)."""
+    """A loop program: `plan(o, *arguments)` checks, makes the outputs and says what to launch (`ops.launch.Launch`).
+
+    Attributes:
+        plan: see above.
+        in_place: the plan takes `into`: True where the call changes its first operand, which the plan may then write.
+    """
 
     plan: Callable
-    program: Callable | None = None
+    in_place: bool = False
     kind = "loop"
 
 
@@ -189,17 +194,18 @@ def op(
     Args:
         signature: `name.overload(Tensor self, *, float eps=0.1) -> Tensor`; several for overloads of one body.
         body: `Scalar`, `Reduce`, `Row`, `Native`, `Loop` or `Composite`.
-        names: where it is reached: `exp`, `Tensor.exp`, `nn.functional.gelu`, `special.expit`. Default: the function and
-            the method of its name.
+        names: where it is reached: `exp`, `Tensor.exp`, `nn.functional.gelu`, `special.expit`. Default: the
+            function and the method of its name.
         dtypes: dtypes that operands may have after promotion.
-        dtype_error: the sentence for other dtypes (`{got}` is replaced), with the exception's class in front where it is
-            not NotImplementedError.
+        dtype_error: the sentence for other dtypes (`{got}` is replaced), with the exception's class in front where it
+            is not NotImplementedError.
         mask_error: the sentence for an operand of role m that is not bool.
         result: dtype of the result after promotion: promote, float (integers give the default dtype), bool, real,
             real_float, complex, input, int32, int64; a tuple where outputs differ.
         numbers: operands for which a Python number may stand.
         roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart, z
-            the complex one, m must be bool; numbers take part in promotion (c), or not (k), or must not be of a higher kind (a).
+            the complex one, m must be bool; numbers take part in promotion (c), or not (k), or must not be of a
+            higher kind (a).
         static: int parameters that choose code. Strings, bools and dtypes always do.
         fold: numbers that become constants of the body where they have their default.
         inplace: makes the in-place form; a sequence gives names for it beside the method's.
@@ -238,7 +244,8 @@ def register(entry: Entry) -> None:
     native = entry.body.name if entry.body.kind == "native" else None
     functions = _core.register_op(
         entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
-        dtype_error=entry.dtype_error, mask_error=entry.mask_error, static=entry.static, fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
+        dtype_error=entry.dtype_error, mask_error=entry.mask_error, static=entry.static,
+        fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
         has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, native=native, entry=entry,
     )  # fmt: skip
     TABLE[entry.name] = entry

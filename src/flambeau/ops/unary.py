@@ -7,7 +7,14 @@ from flambeau.ir import types as t
 
 from .table import ANY, BOOL, COMPLEX, INTEGRAL, NUMERIC, ORDERED, REAL, REAL_FLOATS, Composite, Scalar, op
 
-_INVERSES = {"acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atanh": "arctanh"}
+_INVERSES = {
+    "acos": "arccos",
+    "acosh": "arccosh",
+    "asin": "arcsin",
+    "asinh": "arcsinh",
+    "atan": "arctan",
+    "atanh": "arctanh",
+}
 
 
 _NOT_COMPLEX = tuple(d for d in ANY if d not in COMPLEX)
@@ -68,7 +75,8 @@ for _name, _formula, _numpy, _domain, _dtypes, _more in _FLOAT_FUNCTIONS:
         inplace=True,
         ref=_reference(_numpy),
         samples=("unary", *_domain),
-        doc=f"{_formula[0].upper()}{_formula[1:]}, of each element.\n\nExample:\n    >>> flambeau.{_name}(flambeau.tensor([0.5]))",
+        doc=f"{_formula[0].upper()}{_formula[1:]}, of each element.\n\nExample:\n"
+        f"    >>> flambeau.{_name}(flambeau.tensor([0.5]))",
     )
 
 op(
@@ -118,8 +126,8 @@ op(
     "neg(Tensor self) -> Tensor",
     names=_names("neg", "negative"),
     dtypes=REAL + COMPLEX,
-    dtype_error="RuntimeError: Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
-    "mask, use the `~` or `logical_not()` operator instead.",
+    dtype_error="RuntimeError: Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+    "invert a mask, use the `~` or `logical_not()` operator instead.",
     body=Scalar(lambda x: -x),
     inplace=True,
     ref=lambda np, x: -x,

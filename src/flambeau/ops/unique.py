@@ -1,6 +1,6 @@
 """Distinct elements: of all, of slices along a dimension, or of neighbours only."""
 
-from .gather import _wrap
+from .launch import wrap_dim
 from .sort import _key, _order, check_implemented
 from .table import Composite, op
 
@@ -47,7 +47,7 @@ def _unique(o, self, dim, return_inverse: bool, return_counts: bool, ordered: bo
     name = "unique" if ordered else "unique_consecutive"
     check_implemented(self, name)
     if dim is not None:
-        dim = _wrap(dim, self.dim())
+        dim = wrap_dim(dim, self.dim())
         if self.dim() and not self.shape[dim] and self.numel() == 0 and self.dim() == 1:
             dim = None
         elif any(not s for d, s in enumerate(self.shape) if d != dim):

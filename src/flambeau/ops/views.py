@@ -1,5 +1,7 @@
 """Views: metadata only, no element is touched. Gradients are views of the incoming gradient where that is possible."""
 
+from itertools import pairwise
+
 from .table import ANY, Composite, Native, op
 
 
@@ -18,7 +20,13 @@ def _reshaped(o, g, self, *rest):
 _view("view(Tensor(a) self, int[] size) -> Tensor(a)", "view", _reshaped,
       "The same elements under another shape; one size may be -1. Raises where that needs a copy.",
       ("Tensor.view",), ref=lambda np, x, size: np.reshape(x, size))  # fmt: skip
-_view("_unsafe_view(Tensor(a) self, int[] size) -> Tensor(a)", "view", _reshaped, "view, of a tensor nobody else sees.", ())
+_view(
+    "_unsafe_view(Tensor(a) self, int[] size) -> Tensor(a)",
+    "view",
+    _reshaped,
+    "view, of a tensor nobody else sees.",
+    (),
+)
 _view("reshape(Tensor(a) self, int[] shape) -> Tensor(a)", "reshape", _reshaped,
       "The elements under another shape: a view where that is possible, else a copy.",
       ref=lambda np, x, shape: np.reshape(x, shape))  # fmt: skip
@@ -54,7 +62,8 @@ _view("squeeze(Tensor(a) self) -> Tensor(a)", "squeeze", _reshaped, "Without the
       ref=lambda np, x: np.squeeze(x))  # fmt: skip
 _view("squeeze.dims(Tensor(a) self, int[1] dim) -> Tensor(a)", "squeeze_dims", _reshaped,
       "Without those of the named dimensions that have one element.", _both("squeeze"))  # fmt: skip
-_view("unsqueeze(Tensor(a) self, int dim) -> Tensor(a)", "unsqueeze", _reshaped, "With a dimension of one element more.",
+_view("unsqueeze(Tensor(a) self, int dim) -> Tensor(a)", "unsqueeze", _reshaped,
+      "With a dimension of one element more.",
       ref=lambda np, x, dim: np.expand_dims(x, dim))  # fmt: skip
 _view("alias(Tensor(a) self) -> Tensor(a)", "alias", lambda o, g, self: (g,), "The same elements.", ())
 
@@ -90,10 +99,22 @@ for _signature, _native, _grad in (
      "as_strided_backward",
      lambda o, g, grad, self, size, stride, storage_offset: (o.as_strided(g, size, stride, storage_offset), None)),
 ):  # fmt: skip
-    op(_signature, names=(), dtypes=ANY, body=Native(_native), grad=_grad, doc="The gradient of a view that shows a part.")
+    op(
+        _signature,
+        names=(),
+        dtypes=ANY,
+        body=Native(_native),
+        grad=_grad,
+        doc="The gradient of a view that shows a part.",
+    )
+
+
+def _strided_grad(o, g, self, size, stride, storage_offset):
+    return (o.as_strided_backward(g, self, size, stride, storage_offset),)
+
 
 _view("as_strided(Tensor(a) self, int[] size, int[] stride, int? storage_offset=None) -> Tensor(a)", "as_strided",
-      lambda o, g, self, size, stride, storage_offset: (o.as_strided_backward(g, self, size, stride, storage_offset),),
+      _strided_grad,
       "Elements of the storage at any strides, counted in elements.")  # fmt: skip
 
 
@@ -122,10 +143,12 @@ def _joined(o, g, dim):
     return o.cat(_list(g), dim)
 
 
-_view("unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]", "unbind", lambda o, g, self, dim: (o.stack(_list(g), dim),),
+_view("unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]", "unbind",
+      lambda o, g, self, dim: (o.stack(_list(g), dim),),
       "The slices of a dimension.", _both("unbind"))  # fmt: skip
 _view("split.Tensor(Tensor(a) self, int split_size, int dim=0) -> Tensor(a)[]", "split",
-      lambda o, g, self, split_size, dim: (_joined(o, g, dim),), "Parts of split_size positions; the last may be shorter.",
+      lambda o, g, self, split_size, dim: (_joined(o, g, dim),),
+      "Parts of split_size positions; the last may be shorter.",
       _both("split"))  # fmt: skip
 _view("split_with_sizes(Tensor(a) self, int[] split_sizes, int dim=0) -> Tensor(a)[]", "split_with_sizes",
       lambda o, g, self, split_sizes, dim: (_joined(o, g, dim),), "Parts of the sizes given.",
@@ -173,7 +196,7 @@ def _cuts(o, self, at, dim):
     """Parts between the positions of a list."""
     size = self.shape[_wrap(dim, self.dim())]
     edges = [0, *(max(0, min(size, i + size if i < 0 else i)) for i in at), size]
-    return [o.slice(self, dim, a, max(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [o.slice(self, dim, a, max(a, b)) for a, b in pairwise(edges)]
 
 
 def _tensor_split(o, self, sections, dim):
@@ -205,7 +228,8 @@ op(
     doc="The parts between the positions given.",
 )
 op(
-    "tensor_split.tensor_indices_or_sections(Tensor(a) self, Tensor tensor_indices_or_sections, int dim=0) -> Tensor(a)[]",
+    "tensor_split.tensor_indices_or_sections(Tensor(a) self, Tensor tensor_indices_or_sections, "
+    "int dim=0) -> Tensor(a)[]",
     names=_both("tensor_split"),
     body=Composite(lambda o, self, at, dim: o.tensor_split(self, at.tolist(), dim)),
     doc="As tensor_split, by the values of a tensor.",
@@ -225,8 +249,8 @@ def _split_along(name: str, dim: int, least: int) -> None:
         at = check(o, self)
         if sections <= 0 or self.shape[at] % sections:
             raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {at}, but the size of the dimension {self.shape[at]} is "
-                f"not divisible by the split_size {sections}!"
+                f"torch.{name} attempted to split along dimension {at}, but the size of the dimension {self.shape[at]} "
+                f"is not divisible by the split_size {sections}!"
             )
         return o.tensor_split(self, sections, at)
 
@@ -253,8 +277,8 @@ def _movedim(o, self, source, destination):
     source, destination = ([d] if isinstance(d, int) else list(d) for d in (source, destination))
     if len(source) != len(destination):
         raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of dims as "
-            f"destination ({destination} dims)"
+            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of "
+            f"dims as destination ({destination} dims)"
         )
     moved, places = ([_wrap(d, self.dim()) for d in dims] for dims in (source, destination))
     for dims, given, what in ((moved, source, "source"), (places, destination, "destination")):
@@ -287,7 +311,8 @@ def _unflatten(o, self, dim, sizes):
     fits = known == have if -1 not in sizes else known > 0 and have % known == 0
     if not fits:
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({have}) in the input tensor"
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({have}) in the "
+            "input tensor"
         )
     return o.view(self, [*self.shape[:dim], *sizes, *self.shape[dim + 1 :]])
 
@@ -304,7 +329,8 @@ for _signature, _body, _names, _doc in (
      ("Tensor.reshape_as",), "self under the shape of other, copied where it must be."),
     ("expand_as(Tensor(a) self, Tensor other) -> Tensor(a)", lambda o, self, other: o.expand(self, other.shape),
      ("Tensor.expand_as",), "self expanded to the size of other."),
-    ("ravel(Tensor(a) self) -> Tensor(a)", lambda o, self: o.reshape(self, [-1]), _both("ravel"), "All elements in a row."),
+    ("ravel(Tensor(a) self) -> Tensor(a)", lambda o, self: o.reshape(self, [-1]), _both("ravel"),
+     "All elements in a row."),
     ("mT(Tensor(a) self) -> Tensor(a)", lambda o, self: o.transpose(self, -2, -1), (), "Matrices transposed."),
     ("adjoint(Tensor(a) self) -> Tensor(a)", lambda o, self: o.conj(o.transpose(self, -2, -1)), _both("adjoint"),
      "Matrices transposed and conjugated."),
@@ -378,12 +404,13 @@ _in_place("squeeze_(Tensor(a!) self) -> Tensor(a!)", "squeeze_", _reshaped)
 op("squeeze_.dims(Tensor(a!) self, int[1] dim) -> Tensor(a!)", names=("Tensor.squeeze_",), dtypes=ANY,
    body=Native("squeeze_dims_"), grad=_reshaped, doc="`squeeze`, of which self becomes the view.")  # fmt: skip
 _in_place("unsqueeze_(Tensor(a!) self, int dim) -> Tensor(a!)", "unsqueeze_", _reshaped)
-_in_place("as_strided_(Tensor(a!) self, int[] size, int[] stride, int? storage_offset=None) -> Tensor(a!)", "as_strided_",
-          lambda o, g, self, size, stride, storage_offset: (o.as_strided_backward(g, self, size, stride, storage_offset),))  # fmt: skip
+_in_place("as_strided_(Tensor(a!) self, int[] size, int[] stride, int? storage_offset=None) -> Tensor(a!)",
+          "as_strided_", _strided_grad)  # fmt: skip
 
 # ---- complex numbers
 
-_view("view_as_real(Tensor(a) self) -> Tensor(a)", "view_as_real", lambda o, g, self: (o.view_as_complex(o.contiguous(g)),),
+_view("view_as_real(Tensor(a) self) -> Tensor(a)", "view_as_real",
+      lambda o, g, self: (o.view_as_complex(o.contiguous(g)),),
       "Complex numbers as pairs: a last dimension of real and imaginary part.", ("view_as_real",))  # fmt: skip
 _view("view_as_complex(Tensor(a) self) -> Tensor(a)", "view_as_complex", lambda o, g, self: (o.view_as_real(g),),
       "Pairs of the last dimension as complex numbers.", ("view_as_complex",))  # fmt: skip
@@ -405,6 +432,13 @@ def _conj(o, self):
 
 op("real(Tensor(a) self) -> Tensor(a)", names=("real",), body=Composite(_real), doc="The real parts: a view.")
 op("imag(Tensor(a) self) -> Tensor(a)", names=("imag",), body=Composite(_imag), doc="The imaginary parts: a view.")
-op("conj(Tensor self) -> Tensor", body=Composite(_conj), doc="The conjugates of complex numbers; real tensors as they are.")
-for _name, _doc in (("resolve_conj", "self: conjugates are never lazy here."), ("resolve_neg", "self: signs are never lazy here.")):
+op(
+    "conj(Tensor self) -> Tensor",
+    body=Composite(_conj),
+    doc="The conjugates of complex numbers; real tensors as they are.",
+)
+for _name, _doc in (
+    ("resolve_conj", "self: conjugates are never lazy here."),
+    ("resolve_neg", "self: signs are never lazy here."),
+):
     op(f"{_name}(Tensor(a) self) -> Tensor(a)", body=Composite(lambda o, self: self), doc=_doc)

@@ -1,0 +1,291 @@
+"""Whole slices along a dimension by a vector of positions: index_select, index_add, index_copy, embedding."""
+
+from flambeau.ir.fn import minimum
+
+from .launch import Launch, dims_of, number_as, wrap_dim, written
+from .table import Composite, Loop, op
+
+_BLOCK = 16  # columns that one iteration writes
+
+
+# ints: slices before, length of the dimension, elements of a slice, number of indices
+def _select_program(b):
+    """Buffers: output, input, index. One iteration: one slice."""
+    with b.parallel() as i:
+        n = b.int(3)
+        before, k = i // n, i % n
+        source = (before * b.int(1) + b.load(2, k)) * b.int(2)
+        with b.loop(0, b.int(2)) as j:
+            b.store(0, i * b.int(2) + j, b.load(1, source + j))
+
+
+def _write_program(b, add: bool, scaled: bool):
+    """Buffers: written, index, source. One iteration: 16 columns of one block, through all indices in their order."""
+    with b.parallel() as i:
+        width, n = b.int(2), b.int(3)
+        blocks = (width + (_BLOCK - 1)) // _BLOCK
+        before, first = i // blocks, i % blocks * _BLOCK
+        last = minimum(width, first + _BLOCK)
+        with b.loop(0, n) as k:
+            target = (before * b.int(1) + b.load(1, k)) * width
+            source = (before * n + k) * width
+            with b.loop(first, last) as j:
+                value = b.load(2, source + j)
+                if scaled:
+                    value = value * b.param(0, b.compute_dtype(0))
+                b.store(0, target + j, b.load(0, target + j) + value if add else value)
+
+
+def _length(self, dim: int) -> int:
+    return self.shape[dim] if self.dim() else 1
+
+
+def _select_plan(o, self, dim, index):
+    dim = wrap_dim(dim, self.dim())
+    size, n = _length(self, dim), index.numel()
+    if index.dim() > 1:
+        raise IndexError(f"index_select(): Index is supposed to be a vector [got shape {tuple(index.shape)}]")
+    if index.dtype not in (o.int64, o.int32):
+        raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index [got {index.dtype}]")
+    if not self.dim() and n != 1:
+        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {n} value(s)")
+    if n and not size:
+        raise RuntimeError("index_select(): self indexing axis dim should be positive")
+    bad = o.first_outside(index, size)
+    if bad is not None:
+        raise IndexError(
+            f"index out of range in self [in index_select: index {bad}, dimension {dim} of size {size}]. "
+            f"Indices must lie in [0, {size})."
+        )
+    self, index = self.contiguous(), index.contiguous()
+    before, _, width = dims_of(tuple(self.shape), dim)
+    shape = list(self.shape)
+    if shape:
+        shape[dim] = n
+    out = o.empty(shape, dtype=self.dtype, device=self.device)
+    rows = before * n if width else 0
+    return Launch((out,), (out, self, index), [before, size, width, n], rows, width, _select_program)
+
+
+op(
+    "index_select(Tensor self, int dim, Tensor index) -> Tensor",
+    body=Loop(_select_plan),
+    grad=lambda o, g, self, dim, index: (o.index_sum(g, dim, index, self.shape), None),
+    ref=lambda np, x, dim, index: np.take(x, index, axis=dim),
+    doc="Slices of self at the positions of index, along one dimension.",
+)
+
+
+def _write_launch(out, dim, index, source, add, alpha=1):
+    """Writes slices to out; all checked and contiguous."""
+    before, size, width = dims_of(tuple(out.shape), dim)
+    n = index.numel()
+    blocks = (width + _BLOCK - 1) // _BLOCK
+    scaled = alpha != 1
+    params = (number_as(out.dtype, alpha),) if scaled else ()
+    ints, work = [before, size, width, n], _BLOCK * max(n, 1)
+    return Launch((out,), (out, index, source), ints, before * blocks, work, _write_program, (add, scaled), params)
+
+
+def _sum_plan(o, source, dim, index, size):
+    out = o.zeros(size, dtype=source.dtype, device=source.device)
+    return _write_launch(out, wrap_dim(dim, len(size)), index.contiguous(), source.contiguous(), True)
+
+
+op(
+    "index_sum(Tensor source, int dim, Tensor index, int[] size) -> Tensor",
+    names=(),
+    body=Loop(_sum_plan),
+    grad=lambda o, g, source, dim, index, size: (o.index_select(g, dim, index), None),
+    doc="Zeros with slices of source added at index: the gradient of index_select, whose index was checked.",
+)
+
+
+def _add_plan(o, self, dim, index, source, alpha=1, into=False):
+    dim = wrap_dim(dim, self.dim())
+    if index.dim() > 1:
+        raise IndexError(
+            f"index_add_(): Index is supposed to be a vector, but got dim: {index.dim()} with type: "
+            f"{index.dtype.title} and size: {list(index.shape)}"
+        )
+    if index.dtype not in (o.int64, o.int32):
+        raise RuntimeError(f"index_add_(): Expected dtype int32/int64 for index but got: {index.dtype.title}")
+    if self.dtype is not source.dtype:
+        raise RuntimeError(
+            f"index_add_(): self ({self.dtype.title}) and source ({source.dtype.title}) must have the same scalar type"
+        )
+    rest = [s for d, s in enumerate(self.shape) if d != dim]
+    if source.dim() != self.dim() or rest != [s for d, s in enumerate(source.shape) if d != dim]:
+        if (self.dim() and source.dim()) or source.numel() != index.numel():
+            raise RuntimeError(
+                "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
+                f"{list(self.shape)} source.shape = {list(source.shape)}"
+            )
+    elif index.numel() != _length(source, dim):
+        raise RuntimeError(
+            f"index_add_(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
+            f"({_length(source, dim)}), for dim: {dim}"
+        )
+    _check_positions(o, "index_add", index, self, dim)
+    out, index, source = written(o, self, into, index, source)
+    return _write_launch(out, dim, index, source, True, alpha)
+
+
+def _check_positions(o, name, index, self, dim, sentence="index out of range in self") -> None:
+    size = _length(self, dim)
+    bad = o.first_outside(index, size)
+    if bad is not None:
+        text = sentence.format(bad=bad, dim=dim, size=size)
+        raise IndexError(
+            f"{text} [in {name}: index {bad} is out of bounds for dimension {dim} with size {size}]. "
+            f"Indices must lie in [0, {size})."
+        )
+
+
+op(
+    "index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
+    body=Loop(_add_plan, in_place=True),
+    inplace=True,
+    grad=lambda o, g, self, dim, index, source, alpha: (g, None, o.index_select(g, dim, index) * alpha),
+    doc="self[index[i]] += alpha * source[i] for slices along one dimension, in the order of i.",
+)
+
+
+def _copy_plan(o, self, dim, index, source, into=False):
+    dim = wrap_dim(dim, self.dim())
+    if index.dim() > 1:
+        raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {index.dim()})")
+    if index.dtype is not o.int64:
+        raise RuntimeError(f"index_copy_(): Expected a long tensor for index, but got {index.dtype.title}")
+    if self.dtype is not source.dtype:
+        raise RuntimeError(
+            "index_copy_(): self and source expected to have the same dtype, but got (self) "
+            f"{self.dtype.title} and (source) {source.dtype.title}"
+        )
+    mine = [s for d, s in enumerate(self.shape) if d != dim]
+    theirs = [s for d, s in enumerate(source.shape) if d != dim]
+    if source.dim() and self.dim() and mine != theirs:
+        raise RuntimeError(
+            "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: "
+            f"{' '.join(map(str, mine))} at dimension {dim} and source slice shape: {' '.join(map(str, theirs))} at "
+            "dimension 0."
+        )
+    have = _length(source, dim if self.dim() else 0)
+    if have != index.numel():
+        raise IndexError(
+            f"index_copy_(): Number of indices ({index.numel()}) should be equal to source.size(dim) ({have})"
+        )
+    sentence = "index_copy_(): index {bad} is out of bounds for dimension {dim} with size {size}"
+    _check_positions(o, "index_copy", index, self, dim, sentence)
+    out, index, source = written(o, self, into, index, source)
+    return _write_launch(out, dim, index, source, False)
+
+
+op(
+    "index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
+    body=Loop(_copy_plan, in_place=True),
+    inplace=True,
+    grad=lambda o, g, self, dim, index, source: (
+        o.index_fill(g, dim, index, 0), None, o.reshape(o.index_select(g, dim, index), source.shape),
+    ),
+    doc="self[index[i]] = source[i] for slices along one dimension.",
+)  # fmt: skip
+
+
+def _index_fill(o, self, dim, index, value):
+    dim = wrap_dim(dim, self.dim())
+    if index.dtype is not o.int64:
+        raise IndexError("index_fill_(): Expected dtype int64 for index.")
+    if index.dim() > 1:
+        raise RuntimeError("Index has to be a vector/scalar")
+    if isinstance(value, complex) and not self.dtype.is_complex:
+        raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
+    if isinstance(value, o.Tensor):
+        if value.dim():
+            raise RuntimeError(
+                "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.dim()} dimension(s)."
+            )
+        fill = value.to(self.dtype)
+    else:
+        fill = o.full((), number_as(self.dtype, value), dtype=self.dtype, device=self.device)
+    size = _length(self, dim)
+    bad = o.first_outside(index, size, True)
+    if bad is not None:
+        raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size} [in index_fill]")
+    shape = [index.numel() if d == dim else s for d, s in enumerate(self.shape)]
+    return o.index_copy(self, dim, o.where(index < 0, index + size, index), fill.expand(shape or [index.numel()]))
+
+
+op(
+    ["index_fill.Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
+     "index_fill.Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor"],
+    names=("index_fill", "Tensor.index_fill"),
+    body=Composite(_index_fill),
+    inplace=True,
+    doc="self[index[i]] = value for slices along one dimension.",
+)  # fmt: skip
+
+
+# ---- embedding
+
+
+def _check_embedding_index(o, indices):
+    if indices.dtype is not o.int64 and indices.dtype is not o.int32:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"torch.{indices.dtype.title}Tensor instead (while checking arguments for embedding)"
+        )
+
+
+def _embedding_plan(o, weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
+    if weight.dim() != 2:
+        raise RuntimeError(f"'weight' must be 2-D [in embedding: weight={tuple(weight.shape)}]")
+    _check_embedding_index(o, indices)
+    rows, width = weight.shape
+    bad = o.first_outside(indices, rows)
+    if bad is not None:
+        raise IndexError(
+            f"index out of range in self [in embedding: index {bad}, weight={tuple(weight.shape)}]. "
+            f"Indices must lie in [0, {rows})."
+        )
+    weight, indices = weight.contiguous(), indices.contiguous()
+    n = indices.numel()
+    out = o.empty((*indices.shape, width), dtype=weight.dtype, device=weight.device)
+    return Launch((out,), (out, weight, indices), [1, rows, width, n], n if width else 0, width, _select_program)
+
+
+def _embedding_grad(o, g, weight, indices, padding_idx, scale_grad_by_freq, sparse):
+    return (o.embedding_backward(g, indices, weight.shape[0], padding_idx, scale_grad_by_freq), None)
+
+
+op(
+    "embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False)"
+    " -> Tensor",
+    names=("embedding",),
+    body=Loop(_embedding_plan),
+    grad=_embedding_grad,
+    doc="Rows of weight at the positions of indices. Raises IndexError for an index outside the table.",
+)
+
+
+def _embedding_backward(o, grad, indices, num_weights, padding_idx, scale_grad_by_freq):
+    width = grad.shape[-1]
+    flat = indices.reshape(-1)
+    rows = grad.reshape(flat.numel(), width)
+    if scale_grad_by_freq:
+        ones = o.ones((flat.numel(),), dtype=grad.dtype, device=grad.device)
+        rows = rows / o.index_select(o.index_sum(ones, 0, flat, [num_weights]), 0, flat).unsqueeze(-1)
+    out = o.index_sum(rows, 0, flat, [num_weights, width])
+    if padding_idx >= 0:
+        out.narrow(0, padding_idx, 1).zero_()
+    return out
+
+
+op(
+    "embedding_backward(Tensor grad, Tensor indices, int num_weights, int padding_idx, bool scale_grad_by_freq)"
+    " -> Tensor",
+    names=(),
+    body=Composite(_embedding_backward),
+    doc="Gradient of embedding: rows are summed in the order of the indices.",
+)

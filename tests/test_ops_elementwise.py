@@ -1,0 +1,124 @@
+"""The elementwise driver: promotion, results' layouts, in-place and overlapping operands, chunks, errors."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+
+PROMOTIONS = [
+    (torch.uint8, torch.int8, torch.int16), (torch.int32, torch.float16, torch.float16),
+    (torch.float16, torch.bfloat16, torch.float32), (torch.float64, torch.complex64, torch.complex128),
+    (torch.bool, torch.uint8, torch.uint8), (torch.int64, torch.bool, torch.int64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b", "want"), PROMOTIONS)
+def test_two_dtypes_promote(a, b, want):
+    assert (torch.ones(2, dtype=a) + torch.ones(2, dtype=b)).dtype == want
+    assert (torch.ones(2, dtype=b) * torch.ones(2, dtype=a)).dtype == want
+
+
+def test_numbers_and_scalars_take_part_weakly():
+    half = torch.ones(3, dtype=torch.float16)
+    assert (half * 2.5).dtype == torch.float16
+    assert (half * torch.tensor(2.5, dtype=torch.float64)).dtype == torch.float16
+    assert (torch.ones(3, dtype=torch.int32) * 2.5).dtype == torch.float32
+    assert (torch.ones(3, dtype=torch.bool) + 1).dtype == torch.int64
+    assert (torch.ones(3) * 1j).dtype == torch.complex64
+    assert (torch.ones(3, dtype=torch.int8) / 2).dtype == torch.float32
+
+
+def test_a_number_beside_bfloat16_is_not_rounded_first():
+    x = torch.tensor([3.0], dtype=torch.bfloat16)
+    want = torch.tensor([np.float32(3.0) * np.float32(0.1)]).to(torch.bfloat16)
+    assert (x * 0.1).item() == want.item()
+
+
+def test_results_keep_the_operands_permutation():
+    x = torch.ones(2, 3, 4, 5).permute(0, 2, 3, 1)
+    assert (x + x).stride() == x.stride() and torch.exp(x).stride() == x.stride()
+    assert (x + torch.ones(3)).shape == x.shape
+
+
+def test_broadcast_in_all_directions():
+    a, b = np.arange(12.0).reshape(3, 1, 4), np.arange(10.0).reshape(5, 1, 2, 1)
+    got = torch.from_numpy(a) - torch.from_numpy(b)
+    assert np.array_equal(got.numpy(), a - b)
+
+
+@pytest.mark.parametrize("n", [1, 31, 32767, 32768, 100_003])
+def test_long_tensors_are_cut_without_a_seam(n):
+    x = np.arange(n, dtype=np.float32)
+    assert np.array_equal((torch.from_numpy(x) * 2 + 1).numpy(), x * 2 + 1)
+    assert np.array_equal(torch.from_numpy(x)[::3].neg().numpy(), -x[::3])
+
+
+@pytest.mark.parametrize("shape", [(1000, 70), (70, 1000), (3, 300, 200)])
+def test_transposed_copies(shape):
+    for dtype in (np.uint8, np.float16, np.float32, np.float64, np.complex128):
+        x = (np.arange(np.prod(shape)) % 97).reshape(shape).astype(dtype)
+        got = torch.from_numpy(x).transpose(0, -1).contiguous().numpy()
+        assert np.array_equal(got, np.swapaxes(x, 0, -1))
+
+
+def test_writing_to_an_operand():
+    x = torch.arange(4.0)
+    assert x.add_(x) is x and x.tolist() == [0, 2, 4, 6]
+    assert x.mul_(torch.tensor([2], dtype=torch.int64)).tolist() == [0, 4, 8, 12]
+
+
+def test_what_may_not_be_written():
+    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+        torch.arange(3).add_(1.5)
+    with pytest.raises(RuntimeError, match="output with shape"):
+        torch.ones(3).add_(torch.ones(2, 3))
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        torch.ones(1).expand(3).add_(1)
+    x = torch.arange(6.0)
+    with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor"):
+        x[1:].add_(x[:-1])
+    assert x.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+ERRORS = [
+    (
+        lambda: torch.ones(2, 3) + torch.ones(4),
+        RuntimeError,
+        r"The size of tensor a \(3\) must match the size of tensor b",
+    ),
+    (
+        lambda: torch.add(torch.arange(2), 1, alpha=1.5),
+        RuntimeError,
+        "argument alpha must not be a floating point number",
+    ),
+    (
+        lambda: torch.ones(2, dtype=torch.bool) - torch.ones(2, dtype=torch.bool),
+        RuntimeError,
+        "Subtraction, the `-` operator",
+    ),
+    (lambda: -torch.ones(2, dtype=torch.bool), RuntimeError, "Negation, the `-` operator"),
+    (lambda: torch.ones(2) & torch.ones(2), NotImplementedError, "\"bitwise_and_cpu\" not implemented for 'Float'"),
+    (lambda: torch.where(torch.ones(2), 1.0, 2.0), RuntimeError, "expected condition to be a boolean tensor"),
+    (lambda: torch.arange(3) ** -1, RuntimeError, "Integers to negative integer powers are not allowed"),
+    (lambda: torch.div(torch.ones(2), 1, rounding_mode="up"), RuntimeError, "but found 'up'"),
+]
+
+
+@pytest.mark.parametrize("case", ERRORS, ids=[str(i) for i in range(len(ERRORS))])
+def test_errors(case):
+    call, exception, sentence = case
+    with pytest.raises(exception, match=sentence):
+        call()
+
+
+def test_complex_numbers_and_real_ones_together():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    z = torch.tensor([1 + 2j, 3 - 1j])
+    (x * z).abs().sum().backward()
+    assert np.allclose(x.grad.numpy(), np.abs(z.numpy()), rtol=1e-6)
+
+
+def test_gradients_of_broadcast_operands_are_summed():
+    a, b = torch.ones(3, 1, requires_grad=True), torch.ones(4, requires_grad=True)
+    (a * b * 2).sum().backward()
+    assert a.grad.tolist() == [[8.0]] * 3 and b.grad.tolist() == [6.0] * 4
