@@ -107,7 +107,7 @@ void accumulate_grad(Tensor* t, TensorRef g) {
 
 TensorRef zeros(IntSpan sizes, DType dtype, Device device) {
   TensorRef t = Tensor::empty(sizes, dtype, device);
-  if (!t->is_meta()) std::memset(t->storage->data(), 0, t->storage->bytes());
+  if (!t->is_meta() && t->storage->bytes() > 0) std::memset(t->storage->data(), 0, t->storage->bytes());
   return t;
 }
 
