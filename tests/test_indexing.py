@@ -120,7 +120,7 @@ def test_pooling_in_both_layouts(channels_last):
     windows = np.lib.stride_tricks.sliding_window_view(low, (3, 3), (2, 3))
     values, at = F.max_pool2d(x, 3, 2, 1, return_indices=True)
     assert np.array_equal(values.detach().numpy(), windows[:, :, ::2, ::2].max((4, 5)))
-    assert np.array_equal(a.reshape(2, 3, -1)[np.arange(2)[:, None, None], np.arange(3)[:, None], at.numpy().reshape(2, 3, -1)], values.detach().numpy().reshape(2, 3, -1))  # fmt: skip # noqa: E501
+    assert np.array_equal(a.reshape(2, 3, -1)[np.arange(2)[:, None, None], np.arange(3)[:, None], at.numpy().reshape(2, 3, -1)], values.detach().numpy().reshape(2, 3, -1))  # fmt: skip
     for result in (mean, values, at, F.adaptive_avg_pool2d(x, 3), F.adaptive_max_pool2d(x, (2, 5))):
         assert result.is_contiguous(memory_format=flambeau.channels_last) is channels_last
     for pool in (

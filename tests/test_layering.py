@@ -4,7 +4,6 @@ import ast
 import os
 import re
 import resource
-import statistics
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter

@@ -1,5 +1,7 @@
 """Whole training steps: forward, backward, optimizer."""
 
+import itertools
+
 
 def _trainer(torch, model, x, y, optimizer):
     loss_fn = torch.nn.CrossEntropyLoss()
@@ -16,7 +18,7 @@ def _trainer(torch, model, x, y, optimizer):
 def _mlp(torch, sizes, batch, classes):
     nn = torch.nn
     layers = []
-    for a, b in zip(sizes[:-1], sizes[1:]):  # noqa: B905 - also runs on old interpreters
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), nn.ReLU()]
     model = nn.Sequential(*layers[:-1])
     x, y = torch.randn(batch, sizes[0]), torch.randint(0, classes, (batch,))

@@ -13,9 +13,8 @@ namespace fl {
 
 namespace {
 
-const OpRef op_add{"add"}, op_add_in_place{"add_"}, op_clone{"clone"}, op_to{"to"},
-    op_real{"real"}, op_copy_in_place{"copy_"},
-    op_isnan{"isnan"}, op_any{"any"};
+const OpRef op_add{"add"}, op_add_in_place{"add_"}, op_clone{"clone"}, op_to{"to"}, op_real{"real"},
+    op_copy_in_place{"copy_"}, op_isnan{"isnan"}, op_any{"any"};
 
 bool is_unshared(const TensorRef& t) {
   return t->ref_count() == 1 && t->storage->ref_count() == 1 && !t->py && !t->grad_meta;
@@ -131,9 +130,7 @@ bool has_nan(const Tensor& t) {
   return *found->data<bool>();
 }
 
-TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b) {
-  return op_add({a, b});
-}
+TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b) { return op_add({a, b}); }
 
 TensorRef add_gradients(TensorRef a, TensorRef b) {
   bool in_place = !GradMode::enabled && is_unshared(a) && a->dtype == b->dtype && a->sizes == b->sizes && is_dense(*a);
@@ -143,8 +140,10 @@ TensorRef add_gradients(TensorRef a, TensorRef b) {
 TensorRef fit_gradient(TensorRef g, IntSpan sizes, DType dtype, const Node& by, size_t index) {
   if (!std::ranges::equal(IntSpan(g->sizes), sizes)) {
     if (!can_sum_to(*g, sizes))
-      fail(ErrorKind::Runtime, "Function %s returned an invalid gradient at index %zu - got %s but expected shape "
-           "compatible with %s", by.name().c_str(), index, list_text(g->sizes).c_str(), list_text(sizes).c_str());
+      fail(ErrorKind::Runtime,
+           "Function %s returned an invalid gradient at index %zu - got %s but expected shape "
+           "compatible with %s",
+           by.name().c_str(), index, list_text(g->sizes).c_str(), list_text(sizes).c_str());
     g = sum_to(std::move(g), sizes);
   }
   if (g->dtype == dtype) return g;

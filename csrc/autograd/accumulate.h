@@ -39,8 +39,8 @@ bool has_nan(const Tensor& t);
 TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b);
 // a + b, in place where the engine is the only owner of `a` and no graph is being made.
 TensorRef add_gradients(TensorRef a, TensorRef b);
-// The gradient as an input of these sizes and this dtype takes it: summed over broadcast dimensions, cast. Raises in the
-// name of `by` where the shapes do not fit.
+// The gradient as an input of these sizes and this dtype takes it: summed over broadcast dimensions, cast. Raises in
+// the name of `by` where the shapes do not fit.
 TensorRef fit_gradient(TensorRef g, IntSpan sizes, DType dtype, const Node& by, size_t index);
 
 }  // namespace fl

@@ -23,7 +23,8 @@ bool takes(const Param& p, const Value& v) {
     case ParamType::Device: return v.tag() == Tag::Device;
     case ParamType::Layout: return v.tag() == Tag::Layout;
     case ParamType::MemoryFormat: return v.tag() == Tag::MemoryFormat;
-    case ParamType::Generator: case ParamType::Any: return true;
+    case ParamType::Generator:
+    case ParamType::Any: return true;
   }
   return false;
 }

@@ -74,9 +74,7 @@ void connect(const Call& call, const OverloadTape& info, const Ref<RecordedNode>
 bool any_differentiable(const Call& call, const OverloadTape& info, const Outputs& outputs) {
   bool found = false;
   for (const Value& v : outputs)
-    for_each_tensor(v, [&](Tensor* t) {
-      found |= t && is_differentiable(t->dtype) && !is_argument(call, info, t);
-    });
+    for_each_tensor(v, [&](Tensor* t) { found |= t && is_differentiable(t->dtype) && !is_argument(call, info, t); });
   return found;
 }
 
@@ -88,7 +86,8 @@ void changed(const Call& call, Tensor* t) {
 void run_out_form(const Call& call, bool records, Tensor* out, Outputs& outputs) {
   FL_CHECK(!(records || (GradMode::enabled && requires_grad(out))), ErrorKind::Runtime,
            "%s(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
-           "requires grad.", call.op().name.c_str());
+           "requires grad.",
+           call.op().name.c_str());
   check_in_place(out, false, call.overload->name.c_str());
   run_forward(call, outputs);
   changed(call, out);

@@ -15,8 +15,8 @@ using Edges = SmallList<Edge, 2>;
 struct Task {
   explicit Task(Node* n) : node(n) {}
   Node* node;
-  uint32_t waits = 0;       // edges over which gradients are still to come
-  bool runs = true;         // false: nothing that is asked for lies behind it
+  uint32_t waits = 0;  // edges over which gradients are still to come
+  bool runs = true;    // false: nothing that is asked for lies behind it
   bool is_captured = false;
   Grads grads;
 };
@@ -245,14 +245,16 @@ TensorRef checked_seed(Tensor* root, TensorRef seed, size_t i) {
   if (!seed) {
     FL_CHECK(root->numel() == 1, ErrorKind::Runtime,
              "grad can be implicitly created only for scalar outputs [output %zu: %s]. Give gradient=, or reduce the "
-             "output to a scalar.", i, describe(*root).c_str());
+             "output to a scalar.",
+             i, describe(*root).c_str());
     FL_CHECK(!is_complex(root->dtype), ErrorKind::Runtime,
              "grad can be implicitly created only for real scalar outputs but got torch.%s", dtype_name(root->dtype));
     return one_like(*root);
   }
   FL_CHECK(seed->sizes == root->sizes, ErrorKind::Runtime,
            "Mismatch in shape: grad_output[%zu] has a shape of torch.Size(%s) and output[%zu] has a shape of "
-           "torch.Size(%s).", i, list_text(seed->sizes).c_str(), i, list_text(root->sizes).c_str());
+           "torch.Size(%s).",
+           i, list_text(seed->sizes).c_str(), i, list_text(root->sizes).c_str());
   FL_CHECK(is_complex(seed->dtype) == is_complex(root->dtype), ErrorKind::Runtime,
            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
            "grad_output[%zu] has a dtype of torch.%s and output[%zu] has a dtype of torch.%s.",

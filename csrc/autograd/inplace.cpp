@@ -33,8 +33,8 @@ TensorRef as_strided(const TensorRef& t, const Geometry& at, int64_t offset) {
 
 // A flat tensor of zeros in which both geometries can be laid out, counted from the base's offset.
 TensorRef zero_buffer(const Geometry& base, const Geometry& view, const Tensor& like) {
-  int64_t n = std::max(extent_of(base.sizes, base.strides),
-                       view.offset - base.offset + extent_of(view.sizes, view.strides));
+  int64_t n =
+      std::max(extent_of(base.sizes, base.strides), view.offset - base.offset + extent_of(view.sizes, view.strides));
   return zeros(IntSpan(&n, 1), like.dtype, like.device());
 }
 
@@ -74,9 +74,11 @@ void refresh_view(Tensor* t, GradMeta& meta) {
   if (!meta.grad_fn && !view.base->requires_grad) return;
   view.version = t->version();
   if (!view.base->requires_grad) return;
-  FL_CHECK(t->dtype == view.base->dtype, ErrorKind::Runtime,
-           "a view of another dtype was changed through its base: its gradient is not known [view=%s, base=%s]. Make the "
-           "view again after the change.", describe(*t).c_str(), describe(*view.base).c_str());
+  FL_CHECK(
+      t->dtype == view.base->dtype, ErrorKind::Runtime,
+      "a view of another dtype was changed through its base: its gradient is not known [view=%s, base=%s]. Make the "
+      "view again after the change.",
+      describe(*t).c_str(), describe(*view.base).c_str());
   meta.grad_fn = make_ref<AsStridedNode>(view.base.get(), *t);
   meta.output_nr = 0;
   t->requires_grad = true;
@@ -96,8 +98,8 @@ Grads AsStridedNode::apply(Grads grads) {
   if (!(view.sizes == g->sizes)) g = sum_to(std::move(g), view.sizes);
   TensorRef buffer = zero_buffer(base_, view_, *g);
   if (may_overlap(view) && g->numel() > 0) {
-    buffer = op_index_add({buffer, Value(int64_t{0}), positions(view, offset),
-                           op_reshape({g, Value(std::vector<int64_t>{-1})})});
+    buffer = op_index_add(
+        {buffer, Value(int64_t{0}), positions(view, offset), op_reshape({g, Value(std::vector<int64_t>{-1})})});
   } else {
     op_copy_in_place({as_strided(buffer, view, offset), g});
   }
@@ -151,22 +153,29 @@ void check_view_in_place(Tensor* t, const GradMeta& meta, const char* what) {
   switch (meta.view->origin) {
     case ViewOrigin::Plain: break;
     case ViewOrigin::NoGrad:
-      throw Error(ErrorKind::Runtime,
-                  "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
-                  "this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
-                  "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
-                  "tracked) or both outside (if you want the inplace to be tracked)." + context);
+      throw Error(
+          ErrorKind::Runtime,
+          "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
+          "this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
+          "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
+          "tracked) or both outside (if you want the inplace to be tracked)." +
+              context);
     case ViewOrigin::Several:
       throw Error(ErrorKind::Runtime,
-                  made_by + "This view is the output of a function that returns multiple views. Such functions do not "
-                  "allow the output views to be modified inplace. You should replace the inplace operation by an "
-                  "out-of-place one." + context);
+                  made_by +
+                      "This view is the output of a function that returns multiple views. Such functions do not "
+                      "allow the output views to be modified inplace. You should replace the inplace operation by an "
+                      "out-of-place one." +
+                      context);
     case ViewOrigin::Custom:
-      throw Error(ErrorKind::Runtime,
-                  made_by + "This view was created inside a custom Function (or because an input was returned as-is) and "
-                  "the autograd logic to handle view+inplace would override the custom backward associated with the "
-                  "custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by "
-                  "cloning the output of the custom Function." + context);
+      throw Error(
+          ErrorKind::Runtime,
+          made_by +
+              "This view was created inside a custom Function (or because an input was returned as-is) and "
+              "the autograd logic to handle view+inplace would override the custom backward associated with the "
+              "custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by "
+              "cloning the output of the custom Function." +
+              context);
   }
   FL_CHECK(!requires_grad(t) || !is_leaf(meta.view->base.get()), ErrorKind::Runtime,
            "a view of a leaf Variable that requires grad is being used in an in-place operation.%s", context.c_str());
@@ -175,24 +184,29 @@ void check_view_in_place(Tensor* t, const GradMeta& meta, const char* what) {
 }  // namespace
 
 void check_in_place(Tensor* t, bool records, const char* what) {
-  FL_CHECK(!t->inference || GradMode::inference, ErrorKind::Runtime,
-           "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
-           "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.");
+  FL_CHECK(
+      !t->inference || GradMode::inference, ErrorKind::Runtime,
+      "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
+      "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.");
   GradMeta* meta = find_meta(t);
   const bool is_view = meta && meta->view;
-  if (is_view && (records || (GradMode::enabled && meta->view->base->requires_grad))) check_view_in_place(t, *meta, what);
+  if (is_view && (records || (GradMode::enabled && meta->view->base->requires_grad)))
+    check_view_in_place(t, *meta, what);
   if (!records) return;
   FL_CHECK(!requires_grad(t) || !is_leaf(t), ErrorKind::Runtime,
            "a leaf Variable that requires grad is being used in an in-place operation. [in %s: self=%s]. Use "
-           "torch.no_grad() around it, or an operation that is not in-place.", what, describe(*t).c_str());
+           "torch.no_grad() around it, or an operation that is not in-place.",
+           what, describe(*t).c_str());
 }
 
 void check_no_overlap(const Tensor* t) {
   if (t->is_contiguous()) return;
   for (int i = 0; i < t->dim(); ++i)
-    FL_CHECK(t->strides[i] != 0 || t->sizes[i] <= 1, ErrorKind::Runtime,
-             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-             "Please clone() the tensor before performing the operation. [tensor=%s]", describe(*t).c_str());
+    FL_CHECK(
+        t->strides[i] != 0 || t->sizes[i] <= 1, ErrorKind::Runtime,
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "Please clone() the tensor before performing the operation. [tensor=%s]",
+        describe(*t).c_str());
 }
 
 void rebase_history(Tensor* t, const Ref<Node>& node, uint32_t output_nr) {

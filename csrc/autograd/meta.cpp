@@ -74,9 +74,7 @@ Ref<Node> grad_fn(Tensor* t) {
   return meta->grad_fn;
 }
 
-uint32_t output_nr(Tensor* t) {
-  return grad_fn(t) ? find_meta(t)->output_nr : 0;
-}
+uint32_t output_nr(Tensor* t) { return grad_fn(t) ? find_meta(t)->output_nr : 0; }
 
 TensorRef base_of(const Tensor* t) {
   GradMeta* meta = find_meta(t);
@@ -105,16 +103,21 @@ void set_grad(Tensor* t, TensorRef grad) {
     return;
   }
   FL_CHECK(grad.get() != t, ErrorKind::Runtime, "can't assign Variable as its own grad");
-  FL_CHECK(grad->dtype == t->dtype, ErrorKind::Runtime,
-           "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%s'. The gradient must match the "
-           "tensor's grad_dtype (defaults to the tensor's dtype). [grad=%s, tensor=%s]. Cast the gradient first.",
-           c_type_name(grad->dtype), dtype_title(t->dtype), describe(*grad).c_str(), describe(*t).c_str());
-  FL_CHECK(grad->device().type == t->device().type, ErrorKind::Runtime,
-           "attempting to assign a gradient with device type '%s' to a tensor with device type '%s'. Please ensure that the "
-           "gradient and the tensor are on the same device", device_name(grad->device()), device_name(t->device()));
-  FL_CHECK(grad->sizes == t->sizes, ErrorKind::Runtime,
-           "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure that the gradient and the "
-           "tensor are the same size", list_text(grad->sizes).c_str(), list_text(t->sizes).c_str());
+  FL_CHECK(
+      grad->dtype == t->dtype, ErrorKind::Runtime,
+      "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%s'. The gradient must match the "
+      "tensor's grad_dtype (defaults to the tensor's dtype). [grad=%s, tensor=%s]. Cast the gradient first.",
+      c_type_name(grad->dtype), dtype_title(t->dtype), describe(*grad).c_str(), describe(*t).c_str());
+  FL_CHECK(
+      grad->device().type == t->device().type, ErrorKind::Runtime,
+      "attempting to assign a gradient with device type '%s' to a tensor with device type '%s'. Please ensure that the "
+      "gradient and the tensor are on the same device",
+      device_name(grad->device()), device_name(t->device()));
+  FL_CHECK(
+      grad->sizes == t->sizes, ErrorKind::Runtime,
+      "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure that the gradient and the "
+      "tensor are the same size",
+      list_text(grad->sizes).c_str(), list_text(t->sizes).c_str());
   grad_meta(t).grad = std::move(grad);
 }
 
@@ -164,7 +167,8 @@ TensorRef data_of(const Tensor& t) {
 void set_data(Tensor* t, Tensor* other) {
   FL_CHECK(t->device().type == other->device().type, ErrorKind::Runtime,
            "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type. "
-           "[variable=%s, tensor=%s]", describe(*t).c_str(), describe(*other).c_str());
+           "[variable=%s, tensor=%s]",
+           describe(*t).c_str(), describe(*other).c_str());
   FL_CHECK(!t->requires_grad || is_differentiable(other->dtype), ErrorKind::Runtime,
            "data set to a tensor that requires gradients must be floating point or complex dtype");
   auto version = std::make_shared<uint32_t>(t->version());
@@ -179,11 +183,12 @@ void set_data(Tensor* t, Tensor* other) {
 
 void detach_in_place(Tensor* t) {
   GradMeta* meta = find_meta(t);
-  FL_CHECK(!meta || !meta->view, ErrorKind::Runtime,
-           "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
-           "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() "
-           "cannot be called on these gradients. To fix this error, please refer to the Optimizer.zero_grad() function "
-           "in torch/optim/optimizer.py as a solution.");
+  FL_CHECK(
+      !meta || !meta->view, ErrorKind::Runtime,
+      "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
+      "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() "
+      "cannot be called on these gradients. To fix this error, please refer to the Optimizer.zero_grad() function "
+      "in torch/optim/optimizer.py as a solution.");
   t->requires_grad = false;
   if (!meta) return;
   if (meta->retains_grad) stop_retaining(*meta);

@@ -41,9 +41,9 @@ struct NodeExtras {
   std::vector<TensorHook> tensor_hooks;
   Ref<GradHook> pre_hooks, post_hooks;
   std::vector<Retain> retains;
-  std::shared_ptr<void> trace;  // where the forward call was, in anomaly mode
+  std::shared_ptr<void> trace;     // where the forward call was, in anomaly mode
   std::shared_ptr<void> metadata;  // the dict behind grad_fn.metadata
-  void* py = nullptr;           // the Python object of the node, while there is one (borrowed)
+  void* py = nullptr;              // the Python object of the node, while there is one (borrowed)
 };
 
 class Node : public RefCounted {
@@ -100,8 +100,8 @@ void dispatch(const Call& call, Outputs& outputs);
 // The same for steps of gradients: where nothing is recorded, views are not marked either.
 void dispatch_step(const Call& call, Outputs& outputs);
 
-// Runs backward from roots. `inputs` empty: accumulate into the leaves' .grad; otherwise returns the gradients of inputs
-// (null: not used), or, with `accumulate`, adds them to the inputs' .grad. A seed may be null for a scalar root.
+// Runs backward from roots. `inputs` empty: accumulate into the leaves' .grad; otherwise returns the gradients of
+// inputs (null: not used), or, with `accumulate`, adds them to the inputs' .grad. A seed may be null for a scalar root.
 Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain_graph, bool create_graph,
                    const std::vector<TensorRef>& inputs, bool allow_unused, bool accumulate);
 

@@ -8,16 +8,24 @@ namespace fl {
 // its outputs, then the incoming gradients, then results of instructions.
 struct Source {
   enum class Kind : uint8_t {
-    Const,   // value
-    Slot,    // slot
-    Item,    // element `index` of the list in `slot` (Tensor[], int[])
-    Sizes,   // sizes of the tensor in `slot` (of element `index` of its list, -1: it is no list)
-    Size,    // one size: dimension `dim`, negative counts from the end
+    Const,  // value
+    Slot,   // slot
+    Item,   // element `index` of the list in `slot` (Tensor[], int[])
+    Sizes,  // sizes of the tensor in `slot` (of element `index` of its list, -1: it is no list)
+    Size,   // one size: dimension `dim`, negative counts from the end
     Numel,
     DType,
     Device,
-    List,    // of `parts`
-    Add, Sub, Mul, FloorDiv, TrueDiv, Mod, Neg, Max, Min,  // numbers: `parts`
+    List,  // of `parts`
+    Add,
+    Sub,
+    Mul,
+    FloorDiv,
+    TrueDiv,
+    Mod,
+    Neg,
+    Max,
+    Min,  // numbers: `parts`
   };
   Kind kind = Kind::Const;
   int slot = -1, index = -1, dim = 0;
@@ -49,8 +57,8 @@ struct GradProgram {
 
 using Needs = SmallList<bool, 8>;  // by tensor argument, lists flattened
 
-// Set by bind. `attributes`: as in the kernel's key (full_attributes); `needs`: bit i for the i-th Tensor operand. Null: the
-// operator has no gradient.
+// Set by bind. `attributes`: as in the kernel's key (full_attributes); `needs`: bit i for the i-th Tensor operand.
+// Null: the operator has no gradient.
 extern BackwardPlan* (*backward_planner)(Op&, const std::string& attributes, bool complex, uint32_t needs);
 // Traces the hand-written gradient for this kind of call. `by_value` names the int and float parameters (bits) that the
 // function looked at: their values become part of the key. Null: the operator has no gradient.

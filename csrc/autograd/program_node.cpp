@@ -68,9 +68,8 @@ ProgramNode::ProgramNode(Op& op, const Call& call, const OverloadTape& info, con
   }
   inputs_.reserve(needs.size());
   for (const auto& operand : info.operands)
-    for_each_tensor(call[operand.param], [&](Tensor* t) {
-      inputs_.push_back(needs[inputs_.size()] ? TensorInfo(*t) : TensorInfo());
-    });
+    for_each_tensor(call[operand.param],
+                    [&](Tensor* t) { inputs_.push_back(needs[inputs_.size()] ? TensorInfo(*t) : TensorInfo()); });
 }
 
 void ProgramNode::keep_info(int slot, const Value& v) {
@@ -106,8 +105,7 @@ void ProgramNode::run(Slots& slots) {
     for (int slot : step.drops) slots[static_cast<size_t>(slot)] = Value();
     outputs.clear();
     dispatch_step(Call{step.overload, args.data()}, outputs);
-    for (size_t i = 0; i < outputs.size(); ++i)
-      slots[static_cast<size_t>(step.first_slot) + i] = std::move(outputs[i]);
+    for (size_t i = 0; i < outputs.size(); ++i) slots[static_cast<size_t>(step.first_slot) + i] = std::move(outputs[i]);
   }
 }
 
@@ -142,8 +140,11 @@ Value ProgramNode::read(const Source& source, const Slots& slots) const {
       return list.tensors()[i];
     }
     case Kind::List: return read_list(source, slots);
-    case Kind::Sizes: case Kind::Size: case Kind::Numel: case Kind::DType: case Kind::Device:
-      return read_property(source, slots);
+    case Kind::Sizes:
+    case Kind::Size:
+    case Kind::Numel:
+    case Kind::DType:
+    case Kind::Device: return read_property(source, slots);
     default: return read_number(source, slots);
   }
 }

@@ -6,8 +6,7 @@ namespace fl {
 
 class ProgramNode final : public RecordedNode {
  public:
-  ProgramNode(Op& op, const Call& call, const OverloadTape& info, const GradProgram& program,
-              const Needs& needs);
+  ProgramNode(Op& op, const Call& call, const OverloadTape& info, const GradProgram& program, const Needs& needs);
   void finish(const Call& call, const OverloadTape& info, const Outputs& outputs) override;
   Grads apply(Grads grads) override;
   void release_saved() override;

@@ -96,7 +96,8 @@ const DerivedPlan& find_plan(Tape& tape, const Call& call, const OverloadTape& i
   const uint32_t attributes = attributes_of(layout, call), fold = fold_of(layout, call);
   const bool complex = any_complex(call, info);
   for (const auto& e : tape.plans)
-    if (e->overload == &o && e->needs == needs && e->fold == fold && e->attributes == attributes && e->complex == complex)
+    if (e->overload == &o && e->needs == needs && e->fold == fold && e->attributes == attributes &&
+        e->complex == complex)
       return e->plan;
 
   auto e = std::make_unique<PlanEntry>(PlanEntry{&o, needs, attributes, fold, complex, {}});
@@ -126,7 +127,8 @@ void put_tensor(ProgramKey& key, const Tensor* t, bool need) {
 void put_value(ProgramKey& key, const Value& v, bool by_value) {
   using Tag = Value::Tag;
   switch (v.tag()) {
-    case Tag::Int: case Tag::Float:
+    case Tag::Int:
+    case Tag::Float:
       if (by_value) put(key, v.tag() == Tag::Int ? v.as_int() : std::bit_cast<int64_t>(v.as_double()));
       break;
     case Tag::Ints:
@@ -147,7 +149,9 @@ void put_value(ProgramKey& key, const Value& v, bool by_value) {
       for (char c : v.str()) key.push_back(c);
       key.push_back('\0');
       break;
-    case Tag::Object: case Tag::None: case Tag::Layout: break;
+    case Tag::Object:
+    case Tag::None:
+    case Tag::Layout: break;
     default: put(key, v.as_int());
   }
 }
@@ -266,9 +270,7 @@ RecordedNode::RecordedNode(Op& op, const Call& call, const OverloadTape& info) :
   if (AnomalyMode::enabled && AnomalyMode::capture) extra().trace = AnomalyMode::capture();
 }
 
-std::string RecordedNode::name() const {
-  return tape_of(op_).node_name;
-}
+std::string RecordedNode::name() const { return tape_of(op_).node_name; }
 
 void RecordedNode::describe_outputs(const Outputs& outputs) {
   n_inputs = 0;

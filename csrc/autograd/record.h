@@ -13,7 +13,7 @@ struct OverloadTape {
   };
   std::vector<Operand> operands;  // Tensor and Tensor[] parameters, in order
   bool has_lists = false, out_form = false;
-  uint64_t by_value = 0;            // int and float parameters whose value is part of a traced program's key
+  uint64_t by_value = 0;  // int and float parameters whose value is part of a traced program's key
 };
 
 // The derived gradient for one key, and where the arguments of the derived operator come from.

@@ -39,11 +39,13 @@ uint32_t versions_of(const Value& v) {
 }
 
 [[noreturn]] void fail_stale(Tensor* t, Node* owner, uint32_t output_nr, uint32_t expected) {
-  std::string text = "one of the variables needed for gradient computation has been modified by an inplace operation: " +
-                     std::string("[torch.") + dtype_title(t->dtype) + "Tensor " + list_text(t->sizes) + "]";
+  std::string text =
+      "one of the variables needed for gradient computation has been modified by an inplace operation: " +
+      std::string("[torch.") + dtype_title(t->dtype) + "Tensor " + list_text(t->sizes) + "]";
   Ref<Node> made_by = owner ? Ref<Node>(owner) : grad_fn(t);
   if (made_by)
-    text += ", which is output " + std::to_string(owner ? output_nr : fl::output_nr(t)) + " of " + made_by->name() + ",";
+    text +=
+        ", which is output " + std::to_string(owner ? output_nr : fl::output_nr(t)) + " of " + made_by->name() + ",";
   text += " is at version " + std::to_string(t->version()) + "; expected version " + std::to_string(expected) +
           " instead. Hint: ";
   text += AnomalyMode::enabled
@@ -102,9 +104,11 @@ Value Saved::unpack(Node* owner) const {
     return t;
   }
   if (!value_.is_tensor()) {
-    FL_CHECK(versions_of(value_) == version_, ErrorKind::Runtime,
-             "one of the variables needed for gradient computation has been modified by an inplace operation: it is one of "
-             "a list that %s saved", owner ? owner->name().c_str() : "a function");
+    FL_CHECK(
+        versions_of(value_) == version_, ErrorKind::Runtime,
+        "one of the variables needed for gradient computation has been modified by an inplace operation: it is one of "
+        "a list that %s saved",
+        owner ? owner->name().c_str() : "a function");
     return value_;
   }
   Tensor* t = value_.tensor();

@@ -9,7 +9,8 @@ class Saved {
   Saved() = default;
   // Anything but a tensor is kept as it is. An output of the node itself is kept without its history.
   Saved(const Value& value, bool is_output, uint32_t output_nr = 0);
-  // Raises where the value was changed in place since, and where it was freed. `owner` restores the history of an output.
+  // Raises where the value was changed in place since, and where it was freed. `owner` restores the history of an
+  // output.
   Value unpack(Node* owner) const;
   void reset() {
     value_ = Value();
@@ -29,7 +30,8 @@ class Saved {
 extern std::shared_ptr<void> (*pack_saved)(Tensor*);
 extern TensorRef (*unpack_saved)(void*);
 
-// Remembers which operator changed a storage last, for the message of a stale saved value. A small ring: old entries go.
+// Remembers which operator changed a storage last, for the message of a stale saved value. A small ring: old entries
+// go.
 void note_change(const Storage* storage, uint32_t version, const Overload& by);
 
 [[noreturn]] void fail_freed();

@@ -30,9 +30,7 @@ RegisterNative native("sum_to_size", sum_to_size);
 
 }  // namespace
 
-bool can_sum_to(const Tensor& t, IntSpan sizes) {
-  return is_expandable(sizes, t.sizes);
-}
+bool can_sum_to(const Tensor& t, IntSpan sizes) { return is_expandable(sizes, t.sizes); }
 
 TensorRef sum_to(TensorRef t, IntSpan sizes) {
   const int lead = t->dim() - static_cast<int>(sizes.size());

@@ -17,16 +17,25 @@ const char* device_name(Device d) {
 }
 
 const char* c_type_name(DType d) {
-  constexpr const char* names[kDTypes] = {"bool", "unsigned char", "signed char", "short int", "int", "long int",
-                                          "short unsigned int", "unsigned int", "long unsigned int", "c10::Half",
-                                          "c10::BFloat16", "float", "double", "c10::complex<float>",
+  constexpr const char* names[kDTypes] = {"bool",
+                                          "unsigned char",
+                                          "signed char",
+                                          "short int",
+                                          "int",
+                                          "long int",
+                                          "short unsigned int",
+                                          "unsigned int",
+                                          "long unsigned int",
+                                          "c10::Half",
+                                          "c10::BFloat16",
+                                          "float",
+                                          "double",
+                                          "c10::complex<float>",
                                           "c10::complex<double>"};
   return names[static_cast<int>(d)];
 }
 
-std::string list_text(IntSpan v) {
-  return "[" + joined(v) + "]";
-}
+std::string list_text(IntSpan v) { return "[" + joined(v) + "]"; }
 
 std::string describe(const Tensor& t) {
   return "(" + joined(t.sizes) + (t.dim() == 1 ? ",) " : ") ") + dtype_name(t.dtype) + " " + device_name(t.device());

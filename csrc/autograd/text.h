@@ -6,10 +6,10 @@
 
 namespace fl {
 
-std::string list_text(IntSpan v);         // [2, 3]
-std::string describe(const Tensor& t);    // (2, 3) float32 cpu
-const char* device_name(Device d);        // cpu
-const char* c_type_name(DType d);         // "float", as PyTorch's sentences about gradients say it
+std::string list_text(IntSpan v);               // [2, 3]
+std::string describe(const Tensor& t);          // (2, 3) float32 cpu
+const char* device_name(Device d);              // cpu
+const char* c_type_name(DType d);               // "float", as PyTorch's sentences about gradients say it
 std::string camel_case(std::string_view name);  // max_pool2d -> MaxPool2D
 
 }  // namespace fl

@@ -41,27 +41,21 @@ PyObject* py_run_backward(PyObject*, PyObject* const* args, Py_ssize_t n) {
   });
 }
 
-PyObject* is_grad_enabled(PyObject*, PyObject*) {
-  return PyBool_FromLong(GradMode::enabled);
-}
+PyObject* is_grad_enabled(PyObject*, PyObject*) { return PyBool_FromLong(GradMode::enabled); }
 PyObject* set_grad_mode(PyObject*, PyObject* on) {
   int truth = PyObject_IsTrue(on);
   if (truth < 0) return nullptr;
   bool before = std::exchange(GradMode::enabled, truth == 1);
   return PyBool_FromLong(before);
 }
-PyObject* is_inference_mode_enabled(PyObject*, PyObject*) {
-  return PyBool_FromLong(GradMode::inference);
-}
+PyObject* is_inference_mode_enabled(PyObject*, PyObject*) { return PyBool_FromLong(GradMode::inference); }
 PyObject* set_inference_mode(PyObject*, PyObject* on) {
   int truth = PyObject_IsTrue(on);
   if (truth < 0) return nullptr;
   return PyBool_FromLong(std::exchange(GradMode::inference, truth == 1));
 }
 
-Tensor* tensor_or_raise(PyObject* o, const char* function) {
-  return tensor_argument(o, function, "tensor");
-}
+Tensor* tensor_or_raise(PyObject* o, const char* function) { return tensor_argument(o, function, "tensor"); }
 
 PyObject* tensor_hook_dict(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {

@@ -68,8 +68,7 @@ Grads FunctionNode::apply(Grads grads) {
   for (size_t i = 0; i < next.size(); ++i) {
     PyObject* item = PyTuple_GET_ITEM(got.get(), static_cast<Py_ssize_t>(i));
     if (item == Py_None || !next[i].node) continue;
-    if (!is_tensor(item))
-      raise(PyExc_TypeError, "expected Variable or None (got %s)", Py_TYPE(item)->tp_name);
+    if (!is_tensor(item)) raise(PyExc_TypeError, "expected Variable or None (got %s)", Py_TYPE(item)->tp_name);
     results[i] = fit_gradient(TensorRef(tensor_of(item)), inputs_[i].first, inputs_[i].second, *this, i);
   }
   return results;
@@ -130,9 +129,7 @@ TensorRef connect(const Ref<Node>& node, uint32_t nr, Tensor* t, const FunctionC
     result = alias_of(*t);
     if (!contains(call.constant, t)) make_view(result.get(), t, ViewOrigin::Custom);
   }
-  if (contains(call.constant, t) || !is_differentiable(t->dtype)) {
-    return result;
-  }
+  if (contains(call.constant, t) || !is_differentiable(t->dtype)) { return result; }
   if (GradMeta* meta = find_meta(result.get()); meta && meta->view) meta->view->origin = ViewOrigin::Custom;
   set_history(result.get(), node, nr);
   if (GradMeta* meta = find_meta(result.get()); meta->view) meta->view->version = result->version();
@@ -148,16 +145,18 @@ PyObject* function_end(PyObject*, PyObject* const* args, Py_ssize_t n) {
     FunctionCall call{tensors_of(args[4]), tensors_of(args[2]), tensors_of(args[3])};
     for (Tensor* t : call.dirty)
       if (!contains(results, t) && t)
-        raise(PyExc_RuntimeError,
-              "Some elements marked as dirty during the forward method were not returned as output. The inputs that are "
-              "modified inplace must all be outputs of the Function.");
+        raise(
+            PyExc_RuntimeError,
+            "Some elements marked as dirty during the forward method were not returned as output. The inputs that are "
+            "modified inplace must all be outputs of the Function.");
     node->materialize = PyObject_IsTrue(args[6]) == 1;
     node->n_inputs = static_cast<uint32_t>(results.size());
     PyRef outputs = checked(PyTuple_New(static_cast<Py_ssize_t>(results.size())));
     std::vector<TensorRef> made(results.size());
     for (size_t i = 0; i < results.size(); ++i) {
       Tensor* t = results[i];
-      node->outputs.push_back(t ? FunctionNode::Shape{t->sizes, t->dtype, t->device()} : FunctionNode::Shape{{}, DType::Bool, {}});
+      node->outputs.push_back(t ? FunctionNode::Shape{t->sizes, t->dtype, t->device()}
+                                : FunctionNode::Shape{{}, DType::Bool, {}});
       PyObject* o = nullptr;
       if (t) {
         made[i] = connect(node, static_cast<uint32_t>(i), t, call);
@@ -207,8 +206,6 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
-void add_functions(PyObject* module) {
-  check_status(PyModule_AddFunctions(module, functions));
-}
+void add_functions(PyObject* module) { check_status(PyModule_AddFunctions(module, functions)); }
 
 }  // namespace fl

@@ -16,9 +16,7 @@ PyTypeObject* node_type = nullptr;
 
 namespace {
 
-NodeObject* as_node(PyObject* o) {
-  return reinterpret_cast<NodeObject*>(o);
-}
+NodeObject* as_node(PyObject* o) { return reinterpret_cast<NodeObject*>(o); }
 
 const char* type_name(PyObject* o) {
   const char* name = Py_TYPE(o)->tp_name;
@@ -65,9 +63,7 @@ void node_dealloc(PyObject* o) {
   Py_DECREF(type);
 }
 
-PyObject* node_repr(PyObject* o) {
-  return PyUnicode_FromFormat("<%s object at %p>", type_name(o), o);
-}
+PyObject* node_repr(PyObject* o) { return PyUnicode_FromFormat("<%s object at %p>", type_name(o), o); }
 
 PyObject* node_name(PyObject* o, PyObject*) {
   return guarded([&] { return PyUnicode_FromString(node_of(o).name().c_str()); });
@@ -136,10 +132,9 @@ PyGetSetDef node_properties[] = {
     {"_pre_hooks", get_pre_hooks, nullptr, nullptr, nullptr},
     {"_post_hooks", get_post_hooks, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMemberDef node_members[] = {
-    {"__dictoffset__", T_PYSSIZET, offsetof(NodeObject, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(NodeObject, weakrefs), READONLY, nullptr},
-    {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef node_members[] = {{"__dictoffset__", T_PYSSIZET, offsetof(NodeObject, dict), READONLY, nullptr},
+                              {"__weaklistoffset__", T_PYSSIZET, offsetof(NodeObject, weakrefs), READONLY, nullptr},
+                              {nullptr, 0, 0, 0, nullptr}};
 PyType_Slot node_slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(node_traverse)},
                             {Py_tp_clear, reinterpret_cast<void*>(node_clear)},
                             {Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
@@ -175,8 +170,7 @@ PyRef tuple_of(const Grads& grads) {
 }
 
 TensorRef replaced(PyObject* hook, PyObject* result, const TensorRef& before) {
-  if (!is_tensor(result))
-    raise(PyExc_TypeError, "expected Tensor, but hook returned '%s'", Py_TYPE(result)->tp_name);
+  if (!is_tensor(result)) raise(PyExc_TypeError, "expected Tensor, but hook returned '%s'", Py_TYPE(result)->tp_name);
   TensorRef g(tensor_of(result));
   if (before && !(g->sizes == before->sizes)) {
     PyRef name = PyRef::steal(PyObject_GetAttrString(hook, "__name__"));
@@ -188,9 +182,7 @@ TensorRef replaced(PyObject* hook, PyObject* result, const TensorRef& before) {
 
 }  // namespace
 
-PyObject* gradients_to_python(const Grads& grads) {
-  return tuple_of(grads).release();
-}
+PyObject* gradients_to_python(const Grads& grads) { return tuple_of(grads).release(); }
 
 HookDict::~HookDict() {
   WithGil gil;

@@ -7,8 +7,7 @@ namespace fl {
 
 // What `x.grad_fn` is. An ordinary node's object holds the node; the context of a Function is held by its node.
 struct NodeObject {
-  PyObject_HEAD
-  Node* node;  // null: the graph is gone
+  PyObject_HEAD Node* node;  // null: the graph is gone
   bool owns;
   PyObject* dict;
   PyObject* weakrefs;

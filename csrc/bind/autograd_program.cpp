@@ -25,19 +25,15 @@ PyObject* item(PyObject* sequence, Py_ssize_t i) {
   return PyTuple_Check(sequence) ? PyTuple_GET_ITEM(sequence, i) : PyList_GET_ITEM(sequence, i);
 }
 
-PyRef sequence(PyObject* o) {
-  return checked(PySequence_Fast(o, "a gradient's program is malformed"));
-}
-Py_ssize_t length(const PyRef& s) {
-  return PySequence_Fast_GET_SIZE(s.get());
-}
+PyRef sequence(PyObject* o) { return checked(PySequence_Fast(o, "a gradient's program is malformed")); }
+Py_ssize_t length(const PyRef& s) { return PySequence_Fast_GET_SIZE(s.get()); }
 
 // --- derived operators
 
 BackwardPlan* plan_backward(Op& op, const std::string& attributes, bool complex, uint32_t needs) {
   static PyObject *scalar = nullptr, *row = nullptr;
-  PyObject* module = op.kind == BodyKind::Scalar ? imported(scalar, "flambeau.ops.derive")
-                                                 : imported(row, "flambeau.ops.rowderive");
+  PyObject* module =
+      op.kind == BodyKind::Scalar ? imported(scalar, "flambeau.ops.derive") : imported(row, "flambeau.ops.rowderive");
   PyRef got = checked(PyObject_CallMethod(module, "backward_plan", "ssOI", op.name.c_str(), attributes.c_str(),
                                           complex ? Py_True : Py_False, needs));
   PyObject *derived, *saved, *outputs;
@@ -54,7 +50,8 @@ BackwardPlan* plan_backward(Op& op, const std::string& attributes, bool complex,
     PyObject* pair = item(kept.get(), i);
     plan->saved.push_back({item(pair, 0) == Py_True, static_cast<int>(integer(item(pair, 1)))});
   }
-  for (Py_ssize_t i = 0; i < length(wanted); ++i) plan->outputs.push_back(static_cast<int>(integer(item(wanted.get(), i))));
+  for (Py_ssize_t i = 0; i < length(wanted); ++i)
+    plan->outputs.push_back(static_cast<int>(integer(item(wanted.get(), i))));
   return plan.release();  // kept by the operator for ever
 }
 
@@ -81,9 +78,7 @@ const char* kind_name(ParamType type) {
   return "Any";
 }
 
-PyRef boolean(bool v) {
-  return PyRef::borrow(v ? Py_True : Py_False);
-}
+PyRef boolean(bool v) { return PyRef::borrow(v ? Py_True : Py_False); }
 
 PyRef described(const Tensor* t) {
   if (!t) return PyRef::borrow(Py_None);
@@ -150,7 +145,8 @@ Value constant(PyObject* o, const Param* param) {
   if (o == Py_None) return v;
   if (param && from_python(o, *param, v)) return v;
   if (!number_from_python(o, v)) {
-    if (param) raise(PyExc_TypeError, "a gradient's program passes '%R' for the parameter '%s'", o, param->name.c_str());
+    if (param)
+      raise(PyExc_TypeError, "a gradient's program passes '%R' for the parameter '%s'", o, param->name.c_str());
     raise(PyExc_TypeError, "a gradient's program holds '%R'", o);
   }
   return v;
@@ -160,11 +156,13 @@ struct SourceName {
   const char* name;
   Source::Kind kind;
 };
-constexpr SourceName kArithmetic[] = {{"add", Source::Kind::Add},           {"sub", Source::Kind::Sub},
-                                      {"mul", Source::Kind::Mul},           {"floordiv", Source::Kind::FloorDiv},
-                                      {"truediv", Source::Kind::TrueDiv},   {"mod", Source::Kind::Mod}};
-constexpr SourceName kProperties[] = {{"sizes", Source::Kind::Sizes}, {"size", Source::Kind::Size},
-                                      {"numel", Source::Kind::Numel}, {"dtype", Source::Kind::DType},
+constexpr SourceName kArithmetic[] = {{"add", Source::Kind::Add},         {"sub", Source::Kind::Sub},
+                                      {"mul", Source::Kind::Mul},         {"floordiv", Source::Kind::FloorDiv},
+                                      {"truediv", Source::Kind::TrueDiv}, {"mod", Source::Kind::Mod}};
+constexpr SourceName kProperties[] = {{"sizes", Source::Kind::Sizes},
+                                      {"size", Source::Kind::Size},
+                                      {"numel", Source::Kind::Numel},
+                                      {"dtype", Source::Kind::DType},
                                       {"device", Source::Kind::Device}};
 
 // What flambeau.autograd.program writes: a tuple that begins with the kind.
@@ -212,7 +210,8 @@ Instruction parse_instruction(PyObject* o) {
 GradProgram* parse_program(PyObject* o, uint64_t& by_value) {
   PyObject *kept, *code, *results, *looked;
   int first_gradient, n_slots;
-  if (!PyArg_ParseTuple(o, "OOOiiO:trace", &kept, &code, &results, &first_gradient, &n_slots, &looked)) throw PythonError{};
+  if (!PyArg_ParseTuple(o, "OOOiiO:trace", &kept, &code, &results, &first_gradient, &n_slots, &looked))
+    throw PythonError{};
   auto program = std::make_unique<GradProgram>();
   program->first_gradient = first_gradient;
   program->n_slots = n_slots;

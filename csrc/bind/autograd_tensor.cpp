@@ -8,9 +8,7 @@
 namespace fl {
 namespace {
 
-PyObject* boolean(bool v) {
-  return PyBool_FromLong(v);
-}
+PyObject* boolean(bool v) { return PyBool_FromLong(v); }
 
 bool truth(PyObject* o) {
   int v = PyObject_IsTrue(o);
@@ -18,9 +16,7 @@ bool truth(PyObject* o) {
   return v == 1;
 }
 
-PyObject* get_requires_grad(PyObject* o, void*) {
-  return boolean(requires_grad(tensor_of(o)));
-}
+PyObject* get_requires_grad(PyObject* o, void*) { return boolean(requires_grad(tensor_of(o))); }
 int set_requires_grad_property(PyObject* o, PyObject* value, void*) {
   return guarded(
       [&] {
@@ -77,9 +73,7 @@ PyObject* get_base(PyObject* o, void*) {
     return wrap(std::move(base));
   });
 }
-PyObject* get_retains_grad(PyObject* o, void*) {
-  return boolean(retains_grad(tensor_of(o)));
-}
+PyObject* get_retains_grad(PyObject* o, void*) { return boolean(retains_grad(tensor_of(o))); }
 
 PyObject* get_data(PyObject* o, void*) {
   return guarded([&] { return wrap(data_of(*tensor_of(o))); });
@@ -88,7 +82,8 @@ int set_data_property(PyObject* o, PyObject* value, void*) {
   return guarded(
       [&] {
         if (!value || !is_tensor(value))
-          raise(PyExc_TypeError, "Variable data has to be a tensor, but got %s", value ? Py_TYPE(value)->tp_name : "nothing");
+          raise(PyExc_TypeError, "Variable data has to be a tensor, but got %s",
+                value ? Py_TYPE(value)->tp_name : "nothing");
         set_data(tensor_of(o), tensor_of(value));
         return 0;
       },
@@ -110,12 +105,8 @@ PyObject* py_retain_grad(PyObject* o, PyObject*) {
     Py_RETURN_NONE;
   });
 }
-PyObject* is_view(PyObject* o, PyObject*) {
-  return boolean(bool(base_of(tensor_of(o))));
-}
-PyObject* is_inference(PyObject* o, PyObject*) {
-  return boolean(tensor_of(o)->inference);
-}
+PyObject* is_view(PyObject* o, PyObject*) { return boolean(bool(base_of(tensor_of(o)))); }
+PyObject* is_inference(PyObject* o, PyObject*) { return boolean(tensor_of(o)->inference); }
 
 // Arguments by position or name into `slots` (null: not given).
 template <size_t N>
@@ -145,8 +136,7 @@ PyObject* requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObj
 
 TensorRef gradient_argument(PyObject* o) {
   if (!o || o == Py_None) return {};
-  if (!is_tensor(o))
-    raise(PyExc_TypeError, "gradients can be either Tensors or None, but got %s", Py_TYPE(o)->tp_name);
+  if (!is_tensor(o)) raise(PyExc_TypeError, "gradients can be either Tensors or None, but got %s", Py_TYPE(o)->tp_name);
   return TensorRef(tensor_of(o));
 }
 
@@ -189,7 +179,8 @@ PyGetSetDef properties[] = {
     {"_base", get_base, nullptr, "The tensor that this is a view of, or None.", nullptr},
     {"retains_grad", get_retains_grad, nullptr, "Whether .grad of this result is kept.", nullptr},
     {"data", get_data, set_data_property,
-     "The same elements without history, not watched for changes in place. Setting it replaces elements, sizes and dtype.",
+     "The same elements without history, not watched for changes in place. Setting it replaces elements, sizes and "
+     "dtype.",
      nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
@@ -208,9 +199,11 @@ PyMethodDef methods[] = {
      "requires_grad_(requires_grad=True) -> Tensor\n\nSets requires_grad of a leaf."},
     {"backward", fast(backward), METH_FASTCALL | METH_KEYWORDS,
      "backward(gradient=None, retain_graph=None, create_graph=False, inputs=None)\n\n"
-     "Computes the gradients of this tensor with respect to the leaves it was made from and adds them to their .grad.\n\n"
+     "Computes the gradients of this tensor with respect to the leaves it was made from and adds them to their "
+     ".grad.\n\n"
      "gradient: of this tensor; may be left out for a scalar. retain_graph: keeps the graph for another backward.\n"
-     "create_graph: records the computation of the gradients. inputs: tensors whose .grad is wanted; default: all leaves."},
+     "create_graph: records the computation of the gradients. inputs: tensors whose .grad is wanted; default: all "
+     "leaves."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

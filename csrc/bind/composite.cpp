@@ -114,7 +114,8 @@ void composite_forward(const Call& call, Outputs& outputs) {
     raise(PyExc_TypeError, "%s returned %zd values where its signature says %zu", overload.name.c_str(),
           PyTuple_GET_SIZE(items.get()), overload.returns.size());
   for (size_t i = 0; i < overload.returns.size(); ++i)
-    outputs.push_back(result_from_python(PyTuple_GET_ITEM(items.get(), static_cast<Py_ssize_t>(i)), overload.returns[i]));
+    outputs.push_back(
+        result_from_python(PyTuple_GET_ITEM(items.get(), static_cast<Py_ssize_t>(i)), overload.returns[i]));
 }
 
 namespace {

@@ -209,10 +209,11 @@ Device device_argument(const Value& v, Device otherwise = {}) { return v.is_none
 void tensor_forward(const Call& call, Outputs& outputs) {
   PyRef data = checked(to_python(call[0]));
   if (is_tensor(data.get()))
-    check_status(PyErr_WarnEx(PyExc_UserWarning,
-                              "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-                              "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
-                              1));
+    check_status(
+        PyErr_WarnEx(PyExc_UserWarning,
+                     "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+                     "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+                     1));
   Device like = is_tensor(data.get()) ? tensor_of(data.get())->device() : default_device();
   TensorRef t = tensor_from_data(data.get(), dtype_argument(call[1]), device_argument(call[2], like));
   if (call[3].as_bool()) {
@@ -227,11 +228,15 @@ void as_tensor_forward(const Call& call, Outputs& outputs) {
   PyRef data = checked(to_python(call[0]));
   std::optional<DType> dtype = dtype_argument(call[1]);
   TensorRef t;
-  if (is_tensor(data.get())) t = TensorRef(tensor_of(data.get()));
-  else if (is_array_like(data.get())) t = tensor_from_array(data.get());
+  if (is_tensor(data.get()))
+    t = TensorRef(tensor_of(data.get()));
+  else if (is_array_like(data.get()))
+    t = tensor_from_array(data.get());
   Device device = device_argument(call[2], t ? t->device() : default_device());
-  if (!t) t = tensor_from_data(data.get(), dtype, device);
-  else if ((dtype && *dtype != t->dtype) || device != t->device()) t = copied(t.get(), dtype, device);
+  if (!t)
+    t = tensor_from_data(data.get(), dtype, device);
+  else if ((dtype && *dtype != t->dtype) || device != t->device())
+    t = copied(t.get(), dtype, device);
   outputs.emplace_back(std::move(t));
 }
 

@@ -38,7 +38,5 @@ NB_MODULE(_core, m) {
     add_kernels(module);
     add_system(module);
     add_autograd(module);
-  } catch (const PythonError&) {
-    throw nanobind::python_error();
-  }
+  } catch (const PythonError&) { throw nanobind::python_error(); }
 }

@@ -167,7 +167,8 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     op.mask_error = mask_error;
     each_string(statics, [&](const char* p) { each_param(op, p, [](Param& param) { param.is_static = true; }); });
     each_string(fold, [&](const char* p) { each_param(op, p, [](Param& param) { param.fold = true; }); });
-    each_string(numbers, [&](const char* p) { each_param(op, p, [](Param& param) { param.number = !param.written; }); });
+    each_string(numbers,
+                [&](const char* p) { each_param(op, p, [](Param& param) { param.number = !param.written; }); });
     set_roles(op, roles);
     op.has_gradient = has_gradient != 0;
     op.hand_gradient = hand_gradient != 0;

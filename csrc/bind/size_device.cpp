@@ -267,12 +267,11 @@ PyObject* py_set_default_device(PyObject*, PyObject* o) {
     Py_RETURN_NONE;
   });
 }
-PyMethodDef functions[] = {
-    {"get_default_device", py_get_default_device, METH_NOARGS,
-     "get_default_device() -> device: where this thread's new tensors live."},
-    {"set_default_device", py_set_default_device, METH_O,
-     "set_default_device(device): where this thread's new tensors live; None: on the CPU."},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef functions[] = {{"get_default_device", py_get_default_device, METH_NOARGS,
+                            "get_default_device() -> device: where this thread's new tensors live."},
+                           {"set_default_device", py_set_default_device, METH_O,
+                            "set_default_device(device): where this thread's new tensors live; None: on the CPU."},
+                           {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
@@ -292,8 +291,9 @@ bool to_device(PyObject* o, Device& d) {
   if (Py_TYPE(o) != device_type && !PyUnicode_Check(o) && (!PyLong_Check(o) || PyBool_Check(o))) return false;
   DeviceObject found{};
   fill_device(o, found);
-  FL_CHECK(!found.other, ErrorKind::Runtime, 
-           "PyTorch is not linked with support for %s devices [Flambeau computes on the CPU]. Use device='cpu'", found.other);
+  FL_CHECK(!found.other, ErrorKind::Runtime,
+           "PyTorch is not linked with support for %s devices [Flambeau computes on the CPU]. Use device='cpu'",
+           found.other);
   FL_CHECK(found.device.type != DeviceType::CPU || found.device.index <= 0, ErrorKind::Runtime,
            "CPU device index must be -1 or zero, got %d", found.device.index);
   d = found.device;

@@ -12,8 +12,7 @@ namespace {
 
 PyObject* py_set_num_threads(PyObject*, PyObject* n) {
   return guarded([&]() -> PyObject* {
-    if (!PyLong_Check(n))
-      raise(PyExc_TypeError, "set_num_threads expects an int, but got %s", Py_TYPE(n)->tp_name);
+    if (!PyLong_Check(n)) raise(PyExc_TypeError, "set_num_threads expects an int, but got %s", Py_TYPE(n)->tp_name);
     long count = PyLong_AsLong(n);
     if (PyErr_Occurred()) throw PythonError{};
     if (count < 1) raise(PyExc_RuntimeError, "set_num_threads expects a positive integer");
@@ -48,7 +47,8 @@ PyObject* py_cuda_driver(PyObject*, PyObject*) {
       PyRef text = checked(PyUnicode_FromString(name.c_str()));
       check_status(PyList_Append(names.get(), text.get()));
     }
-    return Py_BuildValue("{s:i,s:O,s:s}", "version", driver.version, "devices", names.get(), "problem", driver.problem.c_str());
+    return Py_BuildValue("{s:i,s:O,s:s}", "version", driver.version, "devices", names.get(), "problem",
+                         driver.problem.c_str());
   });
 }
 
@@ -75,7 +75,8 @@ void after_fork_child() {
 
 PyMethodDef methods[] = {
     {"set_num_threads", py_set_num_threads, METH_O, "set_num_threads(n): threads that one operator may use."},
-    {"get_num_threads", py_get_num_threads, METH_NOARGS, "get_num_threads() -> int: threads that one operator may use."},
+    {"get_num_threads", py_get_num_threads, METH_NOARGS,
+     "get_num_threads() -> int: threads that one operator may use."},
     {"memory_stats", py_memory_stats, METH_NOARGS,
      "memory_stats() -> dict: live, peak and cached bytes of CPU tensors, and blocks asked of the system."},
     {"reset_peak_memory", py_reset_peak_memory, METH_NOARGS, "reset_peak_memory(): the peak is what is live now."},

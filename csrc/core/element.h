@@ -55,36 +55,21 @@ struct BFloat16 {
 template <class F>
 decltype(auto) with_element_type(DType d, F&& fn) {
   switch (d) {
-    case DType::Bool:
-      return fn(std::type_identity<bool>{});
-    case DType::U8:
-      return fn(std::type_identity<uint8_t>{});
-    case DType::I8:
-      return fn(std::type_identity<int8_t>{});
-    case DType::I16:
-      return fn(std::type_identity<int16_t>{});
-    case DType::I32:
-      return fn(std::type_identity<int32_t>{});
-    case DType::I64:
-      return fn(std::type_identity<int64_t>{});
-    case DType::U16:
-      return fn(std::type_identity<uint16_t>{});
-    case DType::U32:
-      return fn(std::type_identity<uint32_t>{});
-    case DType::U64:
-      return fn(std::type_identity<uint64_t>{});
-    case DType::F16:
-      return fn(std::type_identity<Half>{});
-    case DType::BF16:
-      return fn(std::type_identity<BFloat16>{});
-    case DType::F32:
-      return fn(std::type_identity<float>{});
-    case DType::F64:
-      return fn(std::type_identity<double>{});
-    case DType::C64:
-      return fn(std::type_identity<std::complex<float>>{});
-    default:
-      return fn(std::type_identity<std::complex<double>>{});
+    case DType::Bool: return fn(std::type_identity<bool>{});
+    case DType::U8: return fn(std::type_identity<uint8_t>{});
+    case DType::I8: return fn(std::type_identity<int8_t>{});
+    case DType::I16: return fn(std::type_identity<int16_t>{});
+    case DType::I32: return fn(std::type_identity<int32_t>{});
+    case DType::I64: return fn(std::type_identity<int64_t>{});
+    case DType::U16: return fn(std::type_identity<uint16_t>{});
+    case DType::U32: return fn(std::type_identity<uint32_t>{});
+    case DType::U64: return fn(std::type_identity<uint64_t>{});
+    case DType::F16: return fn(std::type_identity<Half>{});
+    case DType::BF16: return fn(std::type_identity<BFloat16>{});
+    case DType::F32: return fn(std::type_identity<float>{});
+    case DType::F64: return fn(std::type_identity<double>{});
+    case DType::C64: return fn(std::type_identity<std::complex<float>>{});
+    default: return fn(std::type_identity<std::complex<double>>{});
   }
 }
 

@@ -14,14 +14,14 @@ namespace {
 
 constexpr int64_t kTile = 32;  // of a transposing copy
 
-// Through a small buffer: sources whose rows are a power of two apart would otherwise push one another out of the cache.
+// Through a small buffer: sources whose rows are a power of two apart would otherwise push one another out of the
+// cache.
 template <class T>
 void copy_tile(char* to, const char* from, int64_t to_inner, int64_t to_row, int64_t from_inner, int64_t from_row,
                int64_t n, int64_t m) {
   T tile[kTile * kTile];
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < m; ++j)
-      std::memcpy(&tile[j * kTile + i], from + j * from_row + i * from_inner, sizeof(T));
+    for (int64_t j = 0; j < m; ++j) std::memcpy(&tile[j * kTile + i], from + j * from_row + i * from_inner, sizeof(T));
   for (int64_t j = 0; j < m; ++j)
     for (int64_t i = 0; i < n; ++i) std::memcpy(to + j * to_row + i * to_inner, &tile[j * kTile + i], sizeof(T));
 }
@@ -43,8 +43,7 @@ struct Wide {
 
 void copy_strided(const Iteration& it, size_t item) {
   auto rows = [&](auto element) {
-    run_pieces(
-        it, [&](char** ptr, int64_t n, int64_t m) { copy_block<decltype(element)>(ptr, it, n, m); }, kTile);
+    run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { copy_block<decltype(element)>(ptr, it, n, m); }, kTile);
   };
   switch (item) {
     case 1: return rows(uint8_t{});
@@ -129,7 +128,8 @@ void copy_into(Tensor* to, Tensor* from) {
   FL_CHECK(sizes == to->sizes, ErrorKind::Runtime, "output with shape %s doesn't match the broadcast shape %s",
            shape_text(to->sizes).c_str(), shape_text(sizes).c_str());
   if (to->is_meta() || from->is_meta() || to->numel() == 0 || same_elements(*to, *from)) return;
-  FL_CHECK(to->storage->writable(), ErrorKind::Runtime, "this tensor's memory is read-only [in copy_]. Clone it first.");
+  FL_CHECK(to->storage->writable(), ErrorKind::Runtime,
+           "this tensor's memory is read-only [in copy_]. Clone it first.");
   if (from->numel() == 1) {
     fill_with(to, read_number(from->data(), from->dtype));
   } else if (to->dtype == from->dtype) {
@@ -162,7 +162,8 @@ TensorRef cast_to(Tensor* t, DType dtype) {
 }
 
 TensorRef clone_tensor(Tensor* t, MemoryFormat format) {
-  Dims strides = format == MemoryFormat::Preserve ? result_strides(t->sizes, {&t, 1}) : format_strides(t->sizes, format);
+  Dims strides =
+      format == MemoryFormat::Preserve ? result_strides(t->sizes, {&t, 1}) : format_strides(t->sizes, format);
   TensorRef out = Tensor::empty_strided(t->sizes, strides, t->dtype, t->device());
   copy_into(out.get(), t);
   return out;
@@ -204,9 +205,10 @@ bool has_format(const Tensor& t, MemoryFormat format) {
 void check_no_internal_overlap(const Tensor& written) {
   if (written.is_contiguous()) return;
   for (int d = 0; d < written.dim(); ++d)
-    FL_CHECK(written.strides[d] != 0 || written.sizes[d] < 2, ErrorKind::Runtime,
-             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-             "Please clone() the tensor before performing the operation.");
+    FL_CHECK(
+        written.strides[d] != 0 || written.sizes[d] < 2, ErrorKind::Runtime,
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "Please clone() the tensor before performing the operation.");
 }
 
 void check_no_partial_overlap(const Tensor& written, const Tensor& read) {
@@ -215,9 +217,10 @@ void check_no_partial_overlap(const Tensor& written, const Tensor& read) {
   Span a = bytes_of(written), b = bytes_of(read);
   if (a.begin >= b.end || b.begin >= a.end) return;
   bool same = a.begin == b.begin && a.end == b.end && written.strides == read.strides;
-  FL_CHECK(same, ErrorKind::Runtime,
-           "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
-           "location. Please clone() the tensor before performing the operation.");
+  FL_CHECK(
+      same, ErrorKind::Runtime,
+      "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+      "location. Please clone() the tensor before performing the operation.");
 }
 
 }  // namespace fl

@@ -7,8 +7,10 @@ namespace {
 void result_type(const Call& call, Outputs& outputs) {
   Promotion promotion;
   for (int i = 0; i < 2; ++i) {
-    if (call[i].is_tensor()) promotion.add(*call[i].tensor());
-    else promotion.add(call[i]);
+    if (call[i].is_tensor())
+      promotion.add(*call[i].tensor());
+    else
+      promotion.add(call[i]);
   }
   outputs.emplace_back(promotion.result());
 }

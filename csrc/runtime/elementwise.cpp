@@ -63,8 +63,8 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
   ElementKernel kernel = kernel_for(call, {classes, static_cast<size_t>(it.operands)});
   int64_t stride[2 * kMaxOperands];
   for (int k = 0; k < it.operands; ++k) {
-    stride[k] = it.elements == 1 ? static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)]))
-                                 : it.inner_stride(k);
+    stride[k] =
+        it.elements == 1 ? static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)])) : it.inner_stride(k);
     stride[it.operands + k] = it.row_stride(k);
   }
   run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { kernel(ptr, stride, n, m, call.params); });
@@ -79,8 +79,7 @@ bool gives_floats(const Op& op) { return op.result == ResultRule::Float || op.re
 
 class ScalarCall {
  public:
-  explicit ScalarCall(const Call& call)
-      : call_(call), op_(call.op()), layout_(scalar_layout(*call.overload)) {}
+  explicit ScalarCall(const Call& call) : call_(call), op_(call.op()), layout_(scalar_layout(*call.overload)) {}
 
   void run(Outputs& outputs) {
     find_compute_dtype();
@@ -112,7 +111,8 @@ class ScalarCall {
         promotion.add(*v.tensor(), param(at).role == 'z' ? to_real(v.tensor()->dtype) : v.tensor()->dtype);
     }
     for (int at : layout_.numbers)
-      if (param(at).type == ParamType::Scalar && param(at).role == 'c' && !call_[at].is_none()) promotion.add(call_[at]);
+      if (param(at).type == ParamType::Scalar && param(at).role == 'c' && !call_[at].is_none())
+        promotion.add(call_[at]);
     compute_ = promotion.result();
     if (gives_floats(op_) && !is_differentiable(compute_)) compute_ = default_dtype();
     check_dtype(op_, compute_);
@@ -220,8 +220,8 @@ class ScalarCall {
                  shape_text(given->sizes).c_str(), shape_text(sizes_).c_str());
       resize_output(given, sizes_);
     }
-    FL_CHECK(given->storage->writable(), ErrorKind::Runtime, "%s(): the memory to be written is read-only. Clone the tensor first.",
-             op_.name.c_str());
+    FL_CHECK(given->storage->writable(), ErrorKind::Runtime,
+             "%s(): the memory to be written is read-only. Clone the tensor first.", op_.name.c_str());
     check_no_internal_overlap(*given);
     for (int k = 0; k < n_tensors_; ++k) check_no_partial_overlap(*given, *tensors_[k]);
     if (given->dtype != d) {
@@ -442,8 +442,7 @@ TensorRef elementwise1(Op& op, Tensor* a) {
 }
 
 TensorRef elementwise2(Op& op, Tensor* a, Tensor* b) {
-  if (a->dtype != b->dtype || !(a->sizes == b->sizes) || !is_plain_operand(*a) || !is_plain_operand(*b))
-    return nullptr;
+  if (a->dtype != b->dtype || !(a->sizes == b->sizes) || !is_plain_operand(*a) || !is_plain_operand(*b)) return nullptr;
   DType result;
   ElementKernel kernel = hot_kernel(op, HotPattern::Binary, a->dtype, result);
   if (!kernel) return nullptr;

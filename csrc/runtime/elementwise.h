@@ -19,8 +19,8 @@ struct HotKernels {
   Slot slots[4][kDTypes];
 };
 
-// The plainest calls, without boxing: null where the boxed way must be taken. They do not look at requires_grad, modes or
-// flags.
+// The plainest calls, without boxing: null where the boxed way must be taken. They do not look at requires_grad, modes
+// or flags.
 TensorRef elementwise1(Op& op, Tensor* a);
 TensorRef elementwise2(Op& op, Tensor* a, Tensor* b);
 // `number_first`: op(number, a).

@@ -19,7 +19,8 @@ void resize_tensor(Tensor* t, IntSpan sizes, MemoryFormat format) {
   int64_t end;
   bool overflow = __builtin_add_overflow(numel, t->offset, &end) ||
                   __builtin_mul_overflow(end, static_cast<int64_t>(t->itemsize()), &end);
-  FL_CHECK(!overflow, ErrorKind::Runtime, "Storage size calculation overflowed with sizes=%s", shape_text(sizes).c_str());
+  FL_CHECK(!overflow, ErrorKind::Runtime, "Storage size calculation overflowed with sizes=%s",
+           shape_text(sizes).c_str());
   Dims strides = format_strides(sizes, format);
   if (numel > 0 && static_cast<size_t>(end) > t->storage->bytes()) {
     FL_CHECK(t->storage->resizable(), ErrorKind::Runtime, "Trying to resize storage that is not resizable");
@@ -138,8 +139,7 @@ void fill_dense(Tensor* t, const Value& number) {
 void empty_like(const Call& c, Outputs& outputs) { give(outputs, like(c, 1, 6)); }
 void zeros_like(const Call& c, Outputs& outputs) {
   TensorRef t = like(c, 1, 6);
-  if (!t->is_meta() && t->numel() > 0)
-    std::memset(t->data(), 0, static_cast<size_t>(t->numel()) * t->itemsize());
+  if (!t->is_meta() && t->numel() > 0) std::memset(t->data(), 0, static_cast<size_t>(t->numel()) * t->itemsize());
   give(outputs, std::move(t));
 }
 void ones_like(const Call& c, Outputs& outputs) {
@@ -231,7 +231,9 @@ constexpr bool is_complex_type = std::is_same_v<T, std::complex<float>> || std::
 
 // What the steps between elements of T are computed in.
 template <class T>
-using StepType = std::conditional_t<is_complex_type<T>, T, std::conditional_t<std::is_same_v<T, double> || std::is_integral_v<T>, double, float>>;
+using StepType =
+    std::conditional_t<is_complex_type<T>, T,
+                       std::conditional_t<std::is_same_v<T, double> || std::is_integral_v<T>, double, float>>;
 
 template <class T>
 T end_of_line(const Value& v) {
@@ -263,8 +265,7 @@ void line(const Call& c, Outputs& outputs, int options_at, F&& map) {
   TensorOptions options(c, options_at, complex ? to_complex(default_dtype()) : default_dtype());
   TensorRef t = options.empty(IntSpan(&steps, 1));
   if (!t->is_meta())
-    with_element_type(options.dtype,
-                      [&]<class T>(std::type_identity<T>) { write_line<T>(t, c[0], c[1], map); });
+    with_element_type(options.dtype, [&]<class T>(std::type_identity<T>) { write_line<T>(t, c[0], c[1], map); });
   give(outputs, std::move(t));
 }
 
@@ -370,8 +371,8 @@ Device device_or(const Value& v, const Tensor* self) { return v.is_none() ? self
 // to(self, dtype, non_blocking, copy, memory_format)
 void to_dtype(const Call& c, Outputs& outputs) {
   Tensor* self = c[0].tensor();
-  give(outputs, converted(self, dtype_or(c[1], self), self->device(), c[3].as_bool(),
-                          format_of(c[4], MemoryFormat::Preserve)));
+  give(outputs,
+       converted(self, dtype_or(c[1], self), self->device(), c[3].as_bool(), format_of(c[4], MemoryFormat::Preserve)));
 }
 // to(self, device, dtype, non_blocking, copy, memory_format)
 void to_device(const Call& c, Outputs& outputs) {
@@ -382,7 +383,8 @@ void to_device(const Call& c, Outputs& outputs) {
 // to(self, other, non_blocking, copy, memory_format)
 void to_other(const Call& c, Outputs& outputs) {
   Tensor *self = c[0].tensor(), *other = c[1].tensor();
-  give(outputs, converted(self, other->dtype, other->device(), c[3].as_bool(), format_of(c[4], MemoryFormat::Preserve)));
+  give(outputs,
+       converted(self, other->dtype, other->device(), c[3].as_bool(), format_of(c[4], MemoryFormat::Preserve)));
 }
 
 // resize_(self, size, memory_format)

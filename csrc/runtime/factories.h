@@ -4,7 +4,8 @@
 
 namespace fl {
 
-// Gives a tensor other sizes (contiguous, or in a format), its storage growing where it must; contents beyond are not set.
+// Gives a tensor other sizes (contiguous, or in a format), its storage growing where it must; contents beyond are not
+// set.
 void resize_tensor(Tensor* t, IntSpan sizes, MemoryFormat format = MemoryFormat::Contiguous);
 // As `out=` does: warns where the tensor had elements.
 void resize_output(Tensor* t, IntSpan sizes);

@@ -64,7 +64,8 @@ void cat_parts(const Call& call, Outputs& outputs) {
   int64_t start = 0;
   for (const TensorRef& t : parts) {
     if (!out->is_meta() && t->numel()) {
-      TensorRef slice = Tensor::make(out->storage, out->offset + start * out->strides[dim], t->sizes, out->strides, dtype);
+      TensorRef slice =
+          Tensor::make(out->storage, out->offset + start * out->strides[dim], t->sizes, out->strides, dtype);
       copy_into(slice.get(), t.get());
     }
     start += t->sizes[dim];

@@ -7,8 +7,8 @@
 
 namespace fl {
 
-constexpr int kMaxDims = 64;                // PyTorch's limit as well
-constexpr int64_t kPieceElements = 16384;   // of one task
+constexpr int kMaxDims = 64;                  // PyTorch's limit as well
+constexpr int64_t kPieceElements = 16384;     // of one task
 constexpr int64_t kParallelElements = 32768;  // fewer run on the calling thread
 
 struct Iteration {

@@ -78,7 +78,8 @@ void insert(const KernelKey& key, void* kernel) {
 std::string key_text(const KernelRequest& request) {
   static constexpr char kLetters[] = {'c', 'b', 's', 'n'};
   std::string text = request.overload.op->name + "|f|" + request.attributes + "|";
-  for (size_t i = 0; i < request.dtypes.size(); ++i) text += (i ? "," : "") + std::string(dtype_code(request.dtypes[i]));
+  for (size_t i = 0; i < request.dtypes.size(); ++i)
+    text += (i ? "," : "") + std::string(dtype_code(request.dtypes[i]));
   text += "|";
   for (StrideClass c : request.classes) text += kLetters[static_cast<int>(c)];
   return text;

@@ -24,8 +24,8 @@ constexpr int kMaxOperands = 20;
 constexpr int kMaxFolds = 16;
 
 struct KernelKey {
-  uint64_t op = 0;              // operator, attributes, fold mask
-  uint64_t operands[2] = {};    // six bits an operand: dtype and stride class, outputs first
+  uint64_t op = 0;            // operator, attributes, fold mask
+  uint64_t operands[2] = {};  // six bits an operand: dtype and stride class, outputs first
   bool operator==(const KernelKey&) const = default;
 
   void set_operand(int position, DType dtype, StrideClass c) {

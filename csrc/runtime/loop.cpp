@@ -45,8 +45,7 @@ void run_multi(ElementKernel kernel, std::span<Tensor* const> tensors, int width
                "multi-tensor kernels need tensors of equal sizes and strides");
     }
     total += first->numel();
-    for (int64_t i = 0; i < first->numel(); i += kGrain)
-      pieces.push_back({g, i, std::min(first->numel(), i + kGrain)});
+    for (int64_t i = 0; i < first->numel(); i += kGrain) pieces.push_back({g, i, std::min(first->numel(), i + kGrain)});
   }
   auto run = [&](int64_t p) {
     const Piece& piece = pieces[static_cast<size_t>(p)];

@@ -58,9 +58,7 @@ class Job {
     for (int64_t c; (c = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) {
       try {
         fn_(context_, c);
-      } catch (...) {
-        keep(c, std::current_exception());
-      }
+      } catch (...) { keep(c, std::current_exception()); }
     }
     inside_parallel = false;
   }
@@ -197,9 +195,7 @@ Pool* acquire_pool() {
 
 }  // namespace
 
-int thread_count() {
-  return threads().load(std::memory_order_relaxed);
-}
+int thread_count() { return threads().load(std::memory_order_relaxed); }
 
 void set_thread_count(int n) {
   FL_CHECK(n >= 1, ErrorKind::Runtime, "Expected a positive number of threads");
@@ -223,9 +219,7 @@ void pool_after_fork_child() {
 
 namespace detail {
 
-bool runs_inline() {
-  return inside_parallel || thread_count() == 1;
-}
+bool runs_inline() { return inside_parallel || thread_count() == 1; }
 
 void run_chunks(int64_t chunks, void (*fn)(void*, int64_t), void* context) {
   Pool* p = acquire_pool();

@@ -49,10 +49,21 @@ Range integer_range(DType d) {
 
 // What C++ calls the type in PyTorch's sentences.
 const char* c_name(DType d) {
-  static constexpr const char* names[kDTypes] = {
-      "bool",         "unsigned char", "signed char", "short int", "int",   "long int", "short unsigned int",
-      "unsigned int", "unsigned long", "c10::Half",   "c10::BFloat16", "float", "double",   "c10::complex<float>",
-      "c10::complex<double>"};
+  static constexpr const char* names[kDTypes] = {"bool",
+                                                 "unsigned char",
+                                                 "signed char",
+                                                 "short int",
+                                                 "int",
+                                                 "long int",
+                                                 "short unsigned int",
+                                                 "unsigned int",
+                                                 "unsigned long",
+                                                 "c10::Half",
+                                                 "c10::BFloat16",
+                                                 "float",
+                                                 "double",
+                                                 "c10::complex<float>",
+                                                 "c10::complex<double>"};
   return names[static_cast<int>(d)];
 }
 

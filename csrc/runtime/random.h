@@ -71,8 +71,8 @@ class Generator final : public RefCounted {
 };
 
 Generator& default_generator();
-// Around fork(): every generator is at rest while the process is copied. To be called before the allocator is locked, for
-// a generator that is drawing may have to allocate first.
+// Around fork(): every generator is at rest while the process is copied. To be called before the allocator is locked,
+// for a generator that is drawing may have to allocate first.
 void random_before_fork();
 void random_after_fork();
 

@@ -23,7 +23,8 @@ bool is_dense(Tensor* t) { return t->strides == result_strides(t->sizes, {&t, 1}
 template <class F>
 void draw_into(Tensor* t, F&& fill) {
   if (t->is_meta() || t->numel() == 0) return;
-  FL_CHECK(t->storage->writable(), ErrorKind::Runtime, "the memory to be written is read-only. Clone the tensor first.");
+  FL_CHECK(t->storage->writable(), ErrorKind::Runtime,
+           "the memory to be written is read-only. Clone the tensor first.");
   check_no_internal_overlap(*t);
   if (t->is_contiguous() || is_dense(t)) return fill(t->data());
   TensorRef dense = Tensor::empty_strided(t->sizes, result_strides(t->sizes, {&t, 1}), t->dtype);
@@ -32,7 +33,8 @@ void draw_into(Tensor* t, F&& fill) {
 }
 
 void check_floating(const Tensor& t, const char* what) {
-  FL_CHECK(is_differentiable(t.dtype), ErrorKind::NotImplemented, "\"%s\" not implemented for '%s'", what, dtype_title(t.dtype));
+  FL_CHECK(is_differentiable(t.dtype), ErrorKind::NotImplemented, "\"%s\" not implemented for '%s'", what,
+           dtype_title(t.dtype));
 }
 
 // Complex numbers are drawn as pairs.
@@ -73,7 +75,8 @@ void exponential(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double lambda = c[1].as_double();
   FL_CHECK(lambda > 0, ErrorKind::Runtime, "exponential_ expects lambda > 0.0, but found lambda=%g", lambda);
-  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"exponential_cpu\" not implemented for '%s'", dtype_title(t->dtype));
+  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"exponential_cpu\" not implemented for '%s'",
+           dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_exponential(generator(c[2]), p, t->numel(), t->dtype, lambda); });
   give(outputs, TensorRef(t));
 }
@@ -91,7 +94,9 @@ void cauchy(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double sigma = c[2].as_double();
   FL_CHECK(sigma > 0, ErrorKind::Runtime, "cauchy_ expects sigma > 0.0, but found sigma=%g", sigma);
-  FL_CHECK(is_float(t->dtype), ErrorKind::Runtime, "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified %s",
+  FL_CHECK(is_float(t->dtype), ErrorKind::Runtime,
+           "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you "
+           "specified %s",
            dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_cauchy(generator(c[3]), p, t->numel(), t->dtype, c[1].as_double(), sigma); });
   give(outputs, TensorRef(t));
@@ -101,7 +106,8 @@ void log_normal(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double std = c[2].as_double();
   FL_CHECK(std > 0, ErrorKind::Runtime, "log_normal_ expects std > 0.0, but found std=%g", std);
-  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"log_normal_cpu\" not implemented for '%s'", dtype_title(t->dtype));
+  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"log_normal_cpu\" not implemented for '%s'",
+           dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_log_normal(generator(c[3]), p, t->numel(), t->dtype, c[1].as_double(), std); });
   give(outputs, TensorRef(t));
 }
@@ -142,7 +148,8 @@ void bernoulli_tensor(const Call& c, Outputs& outputs) {
 // bernoulli(self, generator): the elements of self are the probabilities.
 void bernoulli(const Call& c, Outputs& outputs) {
   Tensor* self = c[0].tensor();
-  TensorRef t = Tensor::empty_strided(self->sizes, result_strides(self->sizes, {&self, 1}), self->dtype, self->device());
+  TensorRef t =
+      Tensor::empty_strided(self->sizes, result_strides(self->sizes, {&self, 1}), self->dtype, self->device());
   bernoulli_each(t.get(), self, generator(c[1]));
   give(outputs, std::move(t));
 }

@@ -67,7 +67,8 @@ struct Layout {
     return row.size() > static_cast<size_t>(1 - i) ? row[at].size : 1;
   }
   int64_t row_stride(int i, size_t operand) const {
-    return row.size() > static_cast<size_t>(1 - i) ? row[row.size() - 1 - static_cast<size_t>(1 - i)].strides[operand] : 0;
+    return row.size() > static_cast<size_t>(1 - i) ? row[row.size() - 1 - static_cast<size_t>(1 - i)].strides[operand]
+                                                   : 0;
   }
   int64_t inner_batch() const { return batch.empty() ? 1 : batch.back().size; }
   int64_t batch_stride(size_t operand) const { return batch.empty() ? 0 : batch.back().strides[operand]; }
@@ -83,8 +84,7 @@ struct Layout {
   }
 };
 
-Layout lay_out(const std::vector<Operand>& operands, const Dims& sizes, const std::vector<bool>& in_row,
-               bool ordered) {
+Layout lay_out(const std::vector<Operand>& operands, const Dims& sizes, const std::vector<bool>& in_row, bool ordered) {
   Layout l;
   for (int d = 0; d < sizes.size(); ++d) {
     Axis axis{sizes[d], {}};
@@ -107,8 +107,12 @@ Layout lay_out(const std::vector<Operand>& operands, const Dims& sizes, const st
 class StepRun {
  public:
   StepRun(RowPlan& plan, int index, std::vector<Operand> operands, Layout layout, const Slot* params)
-      : plan_(plan), step_(plan.steps[static_cast<size_t>(index)]), index_(index), operands_(std::move(operands)),
-        layout_(std::move(layout)), params_(params) {}
+      : plan_(plan),
+        step_(plan.steps[static_cast<size_t>(index)]),
+        index_(index),
+        operands_(std::move(operands)),
+        layout_(std::move(layout)),
+        params_(params) {}
 
   void run() {
     if (layout_.n_batch == 0) return;
@@ -236,15 +240,13 @@ class StepRun {
     auto n_chunks = static_cast<int64_t>(chunks_.size());
     for (DType d : dtypes) memory_.emplace_back(static_cast<size_t>(n_chunks * layout_.n_batch) * dtype_size(d));
     size_t base = memory_.size() - dtypes.size();
-    auto fn = reinterpret_cast<RowKernel>(
-        kernel("level" + std::to_string(level),
-               classes_for(n_outputs(), operands_.size(), dtypes.size(), stats_.size())));
+    auto fn = reinterpret_cast<RowKernel>(kernel(
+        "level" + std::to_string(level), classes_for(n_outputs(), operands_.size(), dtypes.size(), stats_.size())));
     int64_t outer = layout_.n_batch / layout_.inner_batch();
     run_tasks(n_chunks * outer, [&](int64_t t) {
       int64_t c = t / outer;
       std::vector<std::pair<char*, DType>> states;
-      for (size_t s = 0; s < dtypes.size(); ++s)
-        states.emplace_back(state(base + s, dtypes[s], c), dtypes[s]);
+      for (size_t s = 0; s < dtypes.size(); ++s) states.emplace_back(state(base + s, dtypes[s], c), dtypes[s]);
       call_chunk(fn, t % outer, chunks_[static_cast<size_t>(c)], n_outputs(), operands_.size(), true, states, stats_);
     });
     combine(level, base);
@@ -371,8 +373,8 @@ class RowCall {
     auto mark = [&](int64_t dim) {
       int d = wrap_dim(dim, n);
       if (n == 0) return;
-      FL_CHECK(!in_row_[static_cast<size_t>(d)], ErrorKind::Runtime, "dim %d appears multiple times in the list of dims",
-               d);
+      FL_CHECK(!in_row_[static_cast<size_t>(d)], ErrorKind::Runtime,
+               "dim %d appears multiple times in the list of dims", d);
       in_row_[static_cast<size_t>(d)] = true;
     };
     if (dims.tag() == Value::Tag::Int) return mark(dims.as_int());
@@ -401,7 +403,8 @@ class RowCall {
       case 'i': return DType::I64;
       case 'b': return DType::Bool;
       case 'r': return to_real(compute_);
-      case 's': return !is_differentiable(compute_) && info_.dtype >= 0 && call_[info_.dtype].is_none() ? DType::I64 : compute_;
+      case 's':
+        return !is_differentiable(compute_) && info_.dtype >= 0 && call_[info_.dtype].is_none() ? DType::I64 : compute_;
       case 'c': return compute_;
       default: return operand_dtypes_[static_cast<size_t>(code - '0')];
     }
@@ -453,8 +456,9 @@ class RowCall {
 
   // An operand of role B or R must fit its group of dimensions (with or without the others kept as 1).
   void check_sizes(Tensor* t, char role) const {
-    FL_CHECK(role == 'S' || t->sizes == role_sizes(role, false) || t->sizes == role_sizes(role, true), ErrorKind::Runtime,
-             "%s(): an operand of %d dimensions does not fit the input of %d", name(), t->dim(), sizes_.size());
+    FL_CHECK(role == 'S' || t->sizes == role_sizes(role, false) || t->sizes == role_sizes(role, true),
+             ErrorKind::Runtime, "%s(): an operand of %d dimensions does not fit the input of %d", name(), t->dim(),
+             sizes_.size());
   }
 
   struct Part {  // an operand of a step: the tensor, its role in the call and its role as the step sees it

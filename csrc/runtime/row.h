@@ -20,14 +20,15 @@ namespace fl {
 struct RowInfo {
   enum class Rule : uint8_t { Param, Last, Except, All, Class };
   Rule rule = Rule::Param;
-  int param = -1;     // Param: index of the dim parameter (int, int[] or None for all); Last: of an int[] (its length)
-  int axis = 0;       // Except: the one batch dimension. Class: the row is dimension 1, or the only one
-  int keepdim = -1;   // index of the keepdim parameter
-  int dtype = -1;     // index of a dtype parameter
+  int param = -1;    // Param: index of the dim parameter (int, int[] or None for all); Last: of an int[] (its length)
+  int axis = 0;      // Except: the one batch dimension. Class: the row is dimension 1, or the only one
+  int keepdim = -1;  // index of the keepdim parameter
+  int dtype = -1;    // index of a dtype parameter
   std::vector<int> operands;  // parameter index of each Tensor operand
   std::string in_roles, out_roles;
-  std::string out_dtypes;     // one letter an output: c compute, s sum (integers to int64), 0 as operand 0, i int64, b bool, r real
-  std::string empty_error;    // not empty: a row without elements raises IndexError with this sentence
+  std::string out_dtypes;   // one letter an output: c compute, s sum (integers to int64), 0 as operand 0, i int64, b
+                            // bool, r real
+  std::string empty_error;  // not empty: a row without elements raises IndexError with this sentence
 };
 
 struct RowTemp {
@@ -36,13 +37,13 @@ struct RowTemp {
 };
 
 struct RowStep {
-  bool over_batch = false;         // exchanges row and batch; roles below are as the step sees them
-  bool ordered = false;            // uses the position in the row: its dimensions keep their order
-  std::vector<int> inputs;         // operand i, or ~k for temporary k
+  bool over_batch = false;  // exchanges row and batch; roles below are as the step sees them
+  bool ordered = false;     // uses the position in the row: its dimensions keep their order
+  std::vector<int> inputs;  // operand i, or ~k for temporary k
   std::string roles;
-  std::vector<int> outputs;        // output i, or ~k for temporary k
+  std::vector<int> outputs;  // output i, or ~k for temporary k
   std::string out_roles;
-  std::vector<std::vector<DType>> levels;      // dtypes of the states of each level
+  std::vector<std::vector<DType>> levels;             // dtypes of the states of each level
   std::map<std::string, void*, std::less<>> kernels;  // "mode|axis|classes" -> address
 };
 

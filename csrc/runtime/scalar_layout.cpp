@@ -53,8 +53,7 @@ uint32_t remember(const ScalarLayout& layout, const Call& call) {
   }
   fresh->id = intern_attributes(text);
   fresh->next = layout.known.load(std::memory_order_acquire);
-  while (!layout.known.compare_exchange_weak(fresh->next, fresh, std::memory_order_acq_rel)) {
-  }
+  while (!layout.known.compare_exchange_weak(fresh->next, fresh, std::memory_order_acq_rel)) {}
   return fresh->id;
 }
 

@@ -12,8 +12,23 @@ enum class MemoryFormat : uint8_t { Contiguous, Preserve, ChannelsLast, Channels
 
 class Value {
  public:
-  enum class Tag : uint8_t { None, Tensor, Bool, Int, Float, DType, Device, Layout, MemoryFormat,
-                             Complex, Str, Ints, Floats, Tensors, Object };
+  enum class Tag : uint8_t {
+    None,
+    Tensor,
+    Bool,
+    Int,
+    Float,
+    DType,
+    Device,
+    Layout,
+    MemoryFormat,
+    Complex,
+    Str,
+    Ints,
+    Floats,
+    Tensors,
+    Object
+  };
   // What does not fit in eight bytes. An Object is anything Python (a Generator, a callable): bind fills `object`.
   struct Box : RefCounted {
     std::complex<double> complex;
@@ -65,8 +80,12 @@ class Value {
   TensorRef tensor_ref() const { return tag_ == Tag::Tensor ? TensorRef(u_.t) : TensorRef(); }
   bool as_bool() const { return u_.i != 0; }
   int64_t as_int() const { return tag_ == Tag::Float ? static_cast<int64_t>(u_.d) : u_.i; }
-  double as_double() const { return tag_ == Tag::Float ? u_.d : tag_ == Tag::Complex ? u_.b->complex.real() : double(u_.i); }
-  std::complex<double> as_complex() const { return tag_ == Tag::Complex ? u_.b->complex : std::complex<double>(as_double()); }
+  double as_double() const {
+    return tag_ == Tag::Float ? u_.d : tag_ == Tag::Complex ? u_.b->complex.real() : double(u_.i);
+  }
+  std::complex<double> as_complex() const {
+    return tag_ == Tag::Complex ? u_.b->complex : std::complex<double>(as_double());
+  }
   DType dtype() const { return static_cast<DType>(u_.i); }
   Device device() const { return {static_cast<DeviceType>(u_.i >> 8), static_cast<int8_t>(u_.i & 0xff)}; }
   MemoryFormat memory_format() const { return static_cast<MemoryFormat>(u_.i); }
@@ -84,12 +103,16 @@ class Value {
     u_.b->retain();
   }
   void retain() const {
-    if (tag_ == Tag::Tensor) u_.t->retain();
-    else if (tag_ >= Tag::Complex) u_.b->retain();
+    if (tag_ == Tag::Tensor)
+      u_.t->retain();
+    else if (tag_ >= Tag::Complex)
+      u_.b->retain();
   }
   void release() const {
-    if (tag_ == Tag::Tensor) u_.t->release();
-    else if (tag_ >= Tag::Complex) u_.b->release();
+    if (tag_ == Tag::Tensor)
+      u_.t->release();
+    else if (tag_ >= Tag::Complex)
+      u_.b->release();
   }
   Tag tag_ = Tag::None;
   union {

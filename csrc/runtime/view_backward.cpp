@@ -85,7 +85,8 @@ int64_t extent(IntSpan sizes, IntSpan strides, int64_t offset) {
 // What every place of the storage gets is summed, shared among the elements of the input that lie there, and read back.
 template <class T>
 void spread(const Tensor& g, const Tensor& self, IntSpan sizes, IntSpan strides, int64_t offset, Tensor& out) {
-  auto count = static_cast<size_t>(std::max(extent(sizes, strides, offset), extent(self.sizes, self.strides, self.offset)));
+  auto count =
+      static_cast<size_t>(std::max(extent(sizes, strides, offset), extent(self.sizes, self.strides, self.offset)));
   std::vector<T> sums(count);
   std::vector<int64_t> shares(count);
   const T* from = g.data<T>();

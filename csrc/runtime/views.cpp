@@ -37,10 +37,11 @@ Dims infer_sizes(IntSpan shape, int64_t numel) {
   FL_CHECK(fits, ErrorKind::Runtime, "shape '%s' is invalid for input of size %lld", shape_text(shape).c_str(),
            static_cast<long long>(numel));
   if (unknown < 0) return sizes;
-  FL_CHECK(known != 0, ErrorKind::Runtime,
-           "cannot reshape tensor of 0 elements into shape %s because the unspecified dimension size -1 can be any value "
-           "and is ambiguous",
-           shape_text(shape).c_str());
+  FL_CHECK(
+      known != 0, ErrorKind::Runtime,
+      "cannot reshape tensor of 0 elements into shape %s because the unspecified dimension size -1 can be any value "
+      "and is ambiguous",
+      shape_text(shape).c_str());
   sizes[unknown] = numel / known;
   return sizes;
 }
@@ -77,7 +78,8 @@ std::optional<Dims> view_strides(const Tensor& t, IntSpan sizes) {
 TensorRef expand_to(const Tensor& t, IntSpan sizes) {
   int n = static_cast<int>(sizes.size()), missing = n - t.dim();
   FL_CHECK(missing >= 0, ErrorKind::Runtime,
-           "expand(torch.%sTensor{%s}, size=%s): the number of sizes provided (%d) must be greater or equal to the number of "
+           "expand(torch.%sTensor{%s}, size=%s): the number of sizes provided (%d) must be greater or equal to the "
+           "number of "
            "dimensions in the tensor (%d)",
            dtype_title(t.dtype), shape_text(t.sizes).c_str(), shape_text(sizes).c_str(), n, t.dim());
   Dims out(sizes), strides(n);
@@ -91,11 +93,12 @@ TensorRef expand_to(const Tensor& t, IntSpan sizes) {
     }
     FL_CHECK(out[d] >= 0, ErrorKind::Runtime, "Trying to create tensor with negative dimension %lld: %s",
              static_cast<long long>(out[d]), shape_text(sizes).c_str());
-    FL_CHECK(have == out[d] || have == 1, ErrorKind::Runtime,
-             "The expanded size of the tensor (%lld) must match the existing size (%lld) at non-singleton dimension %d.  "
-             "Target sizes: %s.  Tensor sizes: %s",
-             static_cast<long long>(out[d]), static_cast<long long>(have), d, shape_text(sizes).c_str(),
-             shape_text(t.sizes).c_str());
+    FL_CHECK(
+        have == out[d] || have == 1, ErrorKind::Runtime,
+        "The expanded size of the tensor (%lld) must match the existing size (%lld) at non-singleton dimension %d.  "
+        "Target sizes: %s.  Tensor sizes: %s",
+        static_cast<long long>(out[d]), static_cast<long long>(have), d, shape_text(sizes).c_str(),
+        shape_text(t.sizes).c_str());
     // A dimension that is not there gets the stride it would have if it were contiguous.
     int64_t inner = d + 1 < n ? out[d + 1] * strides[d + 1] : 1;
     strides[d] = own < 0 ? (out[d] == 1 ? inner : 0) : have == 1 && out[d] != 1 ? 0 : t.strides[own];
@@ -200,10 +203,11 @@ void t_of_matrix(const Call& c, Outputs& outputs) {
 void permute(const Call& c, Outputs& outputs) {
   Tensor& t = *c[0].tensor();
   Dims order = dims_argument(c[1]);
-  FL_CHECK(order.size() == t.dim(), ErrorKind::Runtime,
-           "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
-           "of dimensions i.e. input.dim() = %d is not equal to len(dims) = %d",
-           t.dim(), order.size());
+  FL_CHECK(
+      order.size() == t.dim(), ErrorKind::Runtime,
+      "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
+      "of dimensions i.e. input.dim() = %d is not equal to len(dims) = %d",
+      t.dim(), order.size());
   Dims sizes(t.dim()), strides(t.dim());
   std::vector<bool> used(static_cast<size_t>(t.dim()));
   for (int i = 0; i < order.size(); ++i) {
@@ -294,8 +298,7 @@ void narrow(const Call& c, Outputs& outputs) {
 void as_strided(const Call& c, Outputs& outputs) {
   Tensor& t = *c[0].tensor();
   int64_t offset = c[3].is_none() ? t.offset : c[3].as_int();
-  FL_CHECK(c[1].ints().size() == c[2].ints().size(), ErrorKind::Runtime,
-           "mismatch in length of strides and shape");
+  FL_CHECK(c[1].ints().size() == c[2].ints().size(), ErrorKind::Runtime, "mismatch in length of strides and shape");
   give(outputs, view_of(t, dims_argument(c[1]), dims_argument(c[2]), offset));
 }
 
@@ -356,7 +359,8 @@ void split(const Call& c, Outputs& outputs) {
   FL_CHECK(length >= 0, ErrorKind::Runtime, "split expects split_size be non-negative, but got split_size=%lld",
            static_cast<long long>(length));
   FL_CHECK(length > 0 || size == 0, ErrorKind::Runtime,
-           "split_size can only be 0 if dimension size is 0, but got dimension size of %lld", static_cast<long long>(size));
+           "split_size can only be 0 if dimension size is 0, but got dimension size of %lld",
+           static_cast<long long>(size));
   int64_t count = length == 0 ? 1 : std::max<int64_t>(1, (size + length - 1) / length);
   std::vector<TensorRef> parts;
   for (int64_t i = 0; i < count; ++i) parts.push_back(slice_at(t, d, i * length, std::min(size, (i + 1) * length), 1));
@@ -369,14 +373,16 @@ void split_with_sizes(const Call& c, Outputs& outputs) {
   int d = wrap_dim(c[2].as_int(), t.dim());
   int64_t total = 0;
   for (int64_t s : c[1].ints()) {
-    FL_CHECK(s >= 0, ErrorKind::Runtime, "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=%s",
+    FL_CHECK(s >= 0, ErrorKind::Runtime,
+             "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=%s",
              shape_text(c[1].ints()).c_str());
     total += s;
   }
-  FL_CHECK(total == t.sizes[d], ErrorKind::Runtime,
-           "split_with_sizes expects split_sizes to sum exactly to %lld (input tensor's size at dimension %lld), but got "
-           "split_sizes=%s",
-           static_cast<long long>(t.sizes[d]), static_cast<long long>(c[2].as_int()), shape_text(c[1].ints()).c_str());
+  FL_CHECK(
+      total == t.sizes[d], ErrorKind::Runtime,
+      "split_with_sizes expects split_sizes to sum exactly to %lld (input tensor's size at dimension %lld), but got "
+      "split_sizes=%s",
+      static_cast<long long>(t.sizes[d]), static_cast<long long>(c[2].as_int()), shape_text(c[1].ints()).c_str());
   std::vector<TensorRef> parts;
   int64_t start = 0;
   for (int64_t s : c[1].ints()) {
@@ -429,8 +435,8 @@ void view_as_complex(const Call& c, Outputs& outputs) {
 
 // Elements become narrower: the last dimension grows.
 TensorRef view_narrower(const Tensor& t, DType d, int64_t times) {
-  FL_CHECK(t.dim() > 0, ErrorKind::Runtime,
-           "self.dim() cannot be 0 to view %s as %s (different element sizes)", dtype_title(t.dtype), dtype_title(d));
+  FL_CHECK(t.dim() > 0, ErrorKind::Runtime, "self.dim() cannot be 0 to view %s as %s (different element sizes)",
+           dtype_title(t.dtype), dtype_title(d));
   int last = t.dim() - 1;
   FL_CHECK(t.strides[last] == 1, ErrorKind::Runtime,
            "self.stride(-1) must be 1 to view %s as %s (different element sizes), but got %lld", dtype_title(t.dtype),
@@ -443,7 +449,8 @@ TensorRef view_narrower(const Tensor& t, DType d, int64_t times) {
 
 TensorRef view_wider(const Tensor& t, DType d, int64_t times) {
   const char *from = dtype_title(t.dtype), *to = dtype_title(d);
-  FL_CHECK(t.dim() > 0, ErrorKind::Runtime, "self.dim() cannot be 0 to view %s as %s (different element sizes)", from, to);
+  FL_CHECK(t.dim() > 0, ErrorKind::Runtime, "self.dim() cannot be 0 to view %s as %s (different element sizes)", from,
+           to);
   int last = t.dim() - 1;
   FL_CHECK(t.strides[last] == 1, ErrorKind::Runtime,
            "self.stride(-1) must be 1 to view %s as %s (different element sizes), but got %lld", from, to,

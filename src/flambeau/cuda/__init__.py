@@ -91,7 +91,7 @@ from .random import (
 
 __all__ = [
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CUDAGraph", "CharTensor", "DoubleTensor", "Event", "ExternalStream",
-    "FloatTensor", "HalfTensor", "IntTensor", "LongTensor", "OutOfMemoryError", "ShortTensor", "Stream", 
+    "FloatTensor", "HalfTensor", "IntTensor", "LongTensor", "OutOfMemoryError", "ShortTensor", "Stream",
     "StreamContext", "amp",
     "caching_allocator_alloc", "caching_allocator_delete", "can_device_access_peer", "current_device", "current_stream",
     "default_stream", "device", "device_count", "device_of", "empty_cache", "get_arch_list", "get_device_capability",

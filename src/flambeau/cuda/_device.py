@@ -1,7 +1,7 @@
 """Which devices there are, and choosing one."""
 
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 from flambeau import _core
 
@@ -38,7 +38,7 @@ def device_count() -> int:
     return len(_core.cuda_driver()["devices"]) if is_available() else 0
 
 
-def init() -> NoReturn:
+def init() -> None:
     """Starts CUDA.
 
     Raises:
@@ -89,8 +89,8 @@ class device:
     def __enter__(self) -> None:
         """Nothing changes: only negative numbers come here."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        return False
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing to change back."""
 
 
 class device_of(device):

@@ -21,7 +21,7 @@ def _code_text(code: CodeType) -> str:
 
 
 def _salt(name: str) -> str:
-    """A text that changes with the formula of an operator from outside of the package, whose sources no digest covers."""
+    """A text that changes with the formula of an operator from outside of the package: no digest covers its source."""
     entry = TABLE.get(name)
     while entry is not None and not entry.user and hasattr(entry.body, "parent"):
         entry = entry.body.parent

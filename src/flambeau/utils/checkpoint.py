@@ -5,9 +5,8 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from flambeau._core import Tensor
-
 from flambeau import _core
+from flambeau._core import Tensor
 from flambeau.autograd.differentiate import backward
 from flambeau.autograd.function import Function
 from flambeau.autograd.graph import saved_tensors_hooks
