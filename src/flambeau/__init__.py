@@ -15,6 +15,7 @@ from flambeau._core import (
     default_generator,
     device,
     dtype,
+    from_dlpack,
     from_numpy,
     frombuffer,
     get_default_device,

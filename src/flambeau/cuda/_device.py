@@ -38,7 +38,7 @@ def device_count() -> int:
     return len(_core.cuda_driver()["devices"]) if is_available() else 0
 
 
-def init() -> None:
+def init() -> NoReturn:
     """Starts CUDA.
 
     Raises:
