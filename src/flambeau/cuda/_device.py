@@ -1,7 +1,7 @@
 """Which devices there are, and choosing one."""
 
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from flambeau import _core
 
