@@ -174,9 +174,10 @@ class _Names:
     """The public name of each function."""
 
     def __init__(self) -> None:
+        # Of several names the first one defined counts: `mul_`, not `multiply_`.
         self.tensor = {
             value: f"torch.Tensor.{name}"
-            for name, value in vars(Tensor).items()
+            for name, value in reversed(vars(Tensor).items())
             if callable(value) and getattr(value, "__hash__", None)
         }
         self.functions = {

@@ -59,10 +59,10 @@ def place(base: str, functions: Mapping[str, Any], names: tuple, inplace_names: 
             operators.__dict__.pop(name, None)
             for public in own:
                 _attach(public)
-        _visible.update(own)
+        _visible.update(dict.fromkeys(own))
 
 
-_visible: set[str] = set()
+_visible: dict[str, None] = {}  # in the order of definition
 
 
 def function(public: str) -> Any:
