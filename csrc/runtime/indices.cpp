@@ -50,6 +50,15 @@ void first_outside(const Call& call, Outputs& outputs) {
   outputs.emplace_back(found ? Value(bad) : Value());
 }
 
+// What cat gives: in order, or channels-last where all parts are.
+Dims cat_strides(const Dims& sizes, std::span<Tensor* const> parts) {
+  Dims plain = contiguous_strides(sizes);
+  if (sizes.size() != 4) return plain;
+  Dims strides = result_strides(sizes, parts);
+  bool channels_last = strides[1] == 1 && strides[3] == sizes[1] && strides[2] == sizes[1] * sizes[3];
+  return channels_last ? strides : plain;
+}
+
 // cat_parts(tensors, dim, dtype): shapes were checked.
 void cat_parts(const Call& call, Outputs& outputs) {
   const std::vector<TensorRef>& parts = call[0].tensors();
@@ -60,7 +69,7 @@ void cat_parts(const Call& call, Outputs& outputs) {
   for (const TensorRef& t : parts) sizes[dim] += t->sizes[dim];
   std::vector<Tensor*> like;
   for (const TensorRef& t : parts) like.push_back(t.get());
-  TensorRef out = Tensor::empty_strided(sizes, result_strides(sizes, {like.data(), 1}), dtype, parts[0]->device());
+  TensorRef out = Tensor::empty_strided(sizes, cat_strides(sizes, like), dtype, parts[0]->device());
   int64_t start = 0;
   for (const TensorRef& t : parts) {
     if (!out->is_meta() && t->numel()) {

@@ -12,6 +12,7 @@ from . import (
     index,
     join,
     normalize,
+    pad,
     pool,
     random,
     reduce,
@@ -42,6 +43,6 @@ def op(signature, **options):
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
-    "dtypes", "gather", "index", "join", "normalize", "op", "pool", "random", "reduce", "scan", "search", "select",
+    "dtypes", "gather", "index", "join", "normalize", "op", "pad", "pool", "random", "reduce", "scan", "search", "select",
     "slices", "sort", "unary", "unique", "views",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""Joining, repeating and rearranging tensors: composites over views and copies, with the gradient of cat by hand."""
+"""Joining, repeating and combining tensors: composites over views and copies, with the gradient of cat by hand."""
+
+import itertools
 
 from .launch import wrap_dim
 from .table import ANY, Composite, Native, op
@@ -20,7 +22,9 @@ def _cat(o, tensors, dim=0):
         if t.dim() == 0:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     shaped = [t for t in tensors if tuple(t.shape) != (0,)]
-    first = shaped[0] if shaped else tensors[0]
+    if not shaped:
+        return o.cat_parts(tensors[:1], 0, _promoted(o, tensors))
+    first = shaped[0]
     dim = wrap_dim(dim, first.dim())
     for i, t in enumerate(tensors):
         if tuple(t.shape) == (0,):
@@ -30,10 +34,10 @@ def _cat(o, tensors, dim=0):
         for d in range(first.dim()):
             if d != dim and t.shape[d] != first.shape[d]:
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {dim}. Expected size {first.shape[d]} but got size "
-                    f"{t.shape[d]} for tensor number {i} in the list. [in cat: {[tuple(x.shape) for x in tensors]}]"
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {first.shape[d]} but got "
+                    f"size {t.shape[d]} for tensor number {i} in the list. [in cat: {[tuple(x.shape) for x in tensors]}]"
                 )
-    return o.cat_parts(shaped or tensors[:1], dim, _promoted(o, tensors))
+    return o.cat_parts(shaped, dim, _promoted(o, tensors))
 
 
 def _cat_grad(o, g, tensors, dim, dtype):
@@ -69,8 +73,8 @@ def _stack(o, tensors, dim=0):
     for i, t in enumerate(tensors):
         if t.shape != first.shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and {list(t.shape)} "
-                f"at entry {i}"
+                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and "
+                f"{list(t.shape)} at entry {i}"
             )
     dim = wrap_dim(dim, first.dim() + 1)
     return _cat(o, [t.unsqueeze(dim) for t in tensors], dim)
@@ -142,7 +146,11 @@ def _repeat(o, self, repeats):
         x = x.unsqueeze(d)
     for r, s in zip(repeats, sizes, strict=True):
         shape += [r, s]
-    return x.expand(shape).reshape([r * s for r, s in zip(repeats, sizes, strict=True)]).clone()
+    return (
+        x.expand(shape)
+        .clone(memory_format=o.contiguous_format)
+        .view([r * s for r, s in zip(repeats, sizes, strict=True)])
+    )
 
 
 op(
@@ -166,22 +174,35 @@ op(
 )
 
 
+def _counted(o, repeats, n: int, dim: int):
+    """Positions 0 .. n-1, each as often as `repeats` says."""
+    if repeats.dtype not in (o.int64, o.int32):
+        raise NotImplementedError(f"\"repeat_interleave_cpu\" not implemented for '{repeats.dtype.title}'")
+    if repeats.dim() > 1 or repeats.numel() not in (1, n):
+        raise RuntimeError(
+            "repeats must have the same size as input along dim, but got repeats.size(0) = "
+            f"{repeats.numel()} and input.size({dim}) = {n}"
+        )
+    repeats = repeats.detach().reshape(-1).expand(n)
+    if n and int(o.min(repeats)) < 0:
+        raise RuntimeError("repeats can not be negative")
+    ends = o.cumsum(repeats, 0)
+    at = o.arange(int(ends[-1]) if n else 0, device=repeats.device)
+    return o.searchsorted(ends, at, right=True)
+
+
 def _repeat_interleave(o, self, repeats, dim=None, *, output_size=None):
     if dim is None:
         self, dim = self.reshape(-1), 0
     dim = wrap_dim(dim, self.dim())
-    n = self.shape[dim]
+    n = self.shape[dim] if self.dim() else 1
     if isinstance(repeats, int):
-        index = o.arange(n).unsqueeze(1).expand(n, repeats).reshape(-1)
+        if repeats < 0:
+            raise RuntimeError("Repeats must be non-negative")
+        index = o.arange(n, device=self.device).unsqueeze(1).expand(n, repeats).reshape(-1)
     else:
-        if repeats.dim() > 1 or (repeats.numel() != n and repeats.numel() != 1):
-            raise RuntimeError("repeats must have the same size as input along dim, but got repeats.size(0) = "
-                               f"{repeats.numel()} and input.size({dim}) = {n}")  # fmt: skip
-        counts = repeats.expand(n).tolist()
-        if counts and min(counts) < 0:
-            raise RuntimeError("repeats can not be negative")
-        index = o.tensor([i for i, c in enumerate(counts) for _ in range(c)], dtype=o.int64)
-    return o.index_select(self, dim, index)
+        index = _counted(o, repeats, n, dim)
+    return o.index_select(self if self.dim() else self.reshape(1), dim, index)
 
 
 op(
@@ -192,10 +213,19 @@ op(
     ref=lambda np, x, repeats, dim=None: np.repeat(x, repeats, axis=dim),
     doc="Each element (or slice) of self repeated.",
 )  # fmt: skip
+op(
+    "repeat_interleave.Tensor(Tensor repeats, *, int? output_size=None) -> Tensor",
+    names=("repeat_interleave",),
+    body=Composite(lambda o, repeats, *, output_size=None: _counted(o, repeats, repeats.numel(), 0)),
+    differentiable=False,
+    doc="Positions 0, 1, ..., each as often as repeats says.",
+)
 
 
 def _roll(o, self, shifts, dims=()):
     shifts, dims = list(shifts), list(dims)
+    if not shifts:
+        raise RuntimeError("`shifts` required")
     if not dims:
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
@@ -219,76 +249,6 @@ op(
 )
 
 
-def _pad(o, input, pad, mode="constant", value=None):
-    pad = list(pad)
-    if len(pad) % 2:
-        raise RuntimeError("Padding length must be divisible by 2")
-    if len(pad) // 2 > input.dim():
-        raise RuntimeError(
-            f"Padding length should be less than or equal to two times the input dimension but got padding length {len(pad)} and input of dimension {input.dim()}"
-        )
-    if mode == "constant":
-        return _pad_constant(o, input, pad, 0 if value is None else value)
-    if value is not None:
-        raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    if mode not in ("reflect", "replicate", "circular"):
-        raise NotImplementedError(f"Unrecognised padding mode {mode}")
-    for i in range(len(pad) // 2):
-        d = input.dim() - 1 - i
-        input = _pad_edge(o, input, d, pad[2 * i], pad[2 * i + 1], mode)
-    return input
-
-
-def _pad_constant(o, input, pad, value):
-    shape, inside = list(input.shape), input
-    narrow = []
-    for i in range(len(pad) // 2):
-        d, (before, after) = input.dim() - 1 - i, pad[2 * i : 2 * i + 2]
-        if before < 0 or after < 0:
-            start, end = max(0, -before), inside.shape[d] - max(0, -after)
-            if end < start:
-                raise RuntimeError(
-                    f"The input size {input.shape[d]}, plus negative padding {before} and {after} resulted in a negative output size, which is invalid. Check dimension {d} of your input."
-                )
-            inside = inside.narrow(d, start, end - start)
-        shape[d] = input.shape[d] + before + after
-        narrow.append((d, max(0, before), inside.shape[d]))
-    out = o.full(shape, value, dtype=input.dtype, device=input.device)
-    view = out
-    for d, start, length in narrow:
-        view = view.narrow(d, start, length)
-    view.copy_(inside)
-    return out
-
-
-def _pad_edge(o, x, d, before, after, mode):
-    n = x.shape[d]
-    if mode == "reflect" and max(before, after) >= n:
-        raise RuntimeError(
-            f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding ({before}, {after}) at dimension {d} of input {list(x.shape)}"
-        )
-    if mode == "circular" and max(before, after) > n:
-        raise RuntimeError("Padding value causes wrapping around more than once.")
-    index = []
-    for i in range(-before, n + after):
-        if mode == "replicate":
-            i = min(max(i, 0), n - 1)
-        elif mode == "circular":
-            i = i % n
-        else:
-            i = -i if i < 0 else 2 * (n - 1) - i if i >= n else i
-        index.append(i)
-    return o.index_select(x, d, o.tensor(index, dtype=o.int64))
-
-
-op(
-    "pad(Tensor input, int[] pad, str mode='constant', float? value=None) -> Tensor",
-    names=("nn.functional.pad",),
-    body=Composite(_pad),
-    doc="Adds elements around the last dimensions: a constant, a reflection, the edge, or the other end.",
-)
-
-
 def _triangle(upper):
     def body(o, self, diagonal=0):
         if self.dim() < 2:
@@ -296,7 +256,7 @@ def _triangle(upper):
         rows = o.arange(self.shape[-2], device=self.device).unsqueeze(1)
         columns = o.arange(self.shape[-1], device=self.device)
         keep = columns - rows >= diagonal if upper else columns - rows <= diagonal
-        return o.where(keep, self, o.zeros((), dtype=self.dtype))
+        return o.where(keep, self.contiguous(), o.zeros((), dtype=self.dtype, device=self.device))
 
     return body
 
@@ -339,6 +299,13 @@ op(
 def _meshgrid(o, *tensors, indexing=None):
     if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
         tensors = tensors[0]
+    if not tensors:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    for t in tensors:
+        if t.dim() > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got:  {t.dim()}")
+        if t.dtype is not tensors[0].dtype:
+            raise RuntimeError("meshgrid expects all tensors to have the same dtype")
     flat = [t.reshape(-1) for t in tensors]
     if indexing not in (None, "ij", "xy"):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
@@ -348,7 +315,6 @@ def _meshgrid(o, *tensors, indexing=None):
     sizes = [t.numel() for t in flat]
     grids = [t.view([-1 if d == i else 1 for d in range(len(flat))]).expand(sizes) for i, t in enumerate(flat)]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 
@@ -358,4 +324,91 @@ op(
     names=("meshgrid",),
     body=Composite(_meshgrid, raw=True),
     doc="Coordinates of a grid, one tensor a dimension. Views.",
+)
+
+
+# ---- all pairs, blocks
+
+
+def _check_vectors(tensors) -> None:
+    for t in tensors:
+        if t.dim() != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(t.shape)}")
+
+
+def _cartesian_prod(o, *tensors):
+    _check_vectors(tensors)
+    if len(tensors) == 1:
+        return tensors[0]
+    return o.stack([g.reshape(-1) for g in _meshgrid(o, *tensors, indexing="ij")], 1)
+
+
+op(
+    "cartesian_prod(Any tensors) -> Tensor",
+    names=("cartesian_prod",),
+    body=Composite(_cartesian_prod, raw=True),
+    doc="All combinations of an element of each vector, a row each.",
+)
+
+
+def _combinations(o, input, r=2, with_replacement=False):
+    _check_vectors([input])
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if not r:
+        return o.empty((0,), dtype=input.dtype, device=input.device)
+    n = input.numel()
+    grids = _meshgrid(o, *[o.arange(n, device=input.device)] * r, indexing="ij")
+    keep = o.ones([n] * r, dtype=o.bool, device=input.device)
+    for a, b in itertools.pairwise(grids):
+        keep = keep & (a <= b if with_replacement else a < b)
+    return o.stack([o.index_select(input, 0, o.masked_select(g, keep)) for g in grids], 1)
+
+
+op(
+    "combinations(Tensor input, int r=2, bool with_replacement=False) -> Tensor",
+    names=("combinations",),
+    body=Composite(_combinations),
+    doc="All choices of r elements of a vector in their order, a row each.",
+)
+
+
+def _block_diag(o, *tensors):
+    blocks = []
+    for i, t in enumerate(tensors):
+        if t.dim() > 2:
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.dim()} dimensions"
+            )
+        blocks.append(t.reshape([1] * (2 - t.dim()) + list(t.shape)))
+    if not blocks:
+        return o.empty((1, 0))
+    dtype, width, before = _promoted(o, blocks), sum(b.shape[1] for b in blocks), 0
+    rows = []
+    for b in blocks:
+        after = width - before - b.shape[1]
+        rows.append(o.pad(b.to(dtype), [before, after]))
+        before += b.shape[1]
+    return o.cat(rows, 0)
+
+
+op(
+    "block_diag(Any tensors) -> Tensor",
+    names=("block_diag",),
+    body=Composite(_block_diag, raw=True),
+    doc="A matrix with the given matrices along its diagonal and zeros elsewhere.",
+)
+
+
+def _column_stack(o, tensors):
+    if not tensors:
+        raise RuntimeError("column_stack expects a non-empty TensorList")
+    return o.hstack([t.reshape(t.numel(), 1) if t.dim() <= 1 else t for t in tensors])
+
+
+op(
+    "column_stack(Tensor[] tensors) -> Tensor",
+    names=("column_stack",),
+    body=Composite(_column_stack),
+    doc="Vectors as columns, and matrices, side by side.",
 )

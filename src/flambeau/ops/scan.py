@@ -1,26 +1,19 @@
 """Running sums, products and extremes along a dimension."""
 
+from flambeau.ir.fn import const, exp, isinf, log1p, maximum, minimum, where
+
 from .launch import Launch, dims_of, wrap_dim
 from .table import ORDERED, Composite, Loop, op
 
 # ints: length of the scanned dimension, elements behind it. One iteration: one line, or 16 neighbouring lines.
 
 
-def _lines(b):
-    from ..ir.fn import minimum
-
-    n, width = b.int(0), b.int(1)
-    return n, width, minimum
-
-
 def _scan_program(b, kind: str):
     """Buffers: output, input."""
-    from ..ir.fn import const
-
     dtype = b.compute_dtype(0)
     start = const(1 if kind == "mul" else 0, dtype)
     with b.parallel() as line:
-        n, width, _ = _lines(b)
+        n, width = b.int(0), b.int(1)
         base = line // width * n * width + line % width
         total = b.variable(start, dtype)
         with b.loop(0, n, simd=False) as i:
@@ -34,11 +27,9 @@ def _scan_program(b, kind: str):
 
 def _extreme_program(b, greatest: bool):
     """Buffers: values, positions, input."""
-    from ..ir.fn import const, where
-
     dtype = b.compute_dtype(2)
     with b.parallel() as line:
-        n, width, _ = _lines(b)
+        n, width = b.int(0), b.int(1)
         base = line // width * n * width + line % width
         best = b.variable(b.load(2, base), dtype)
         position = b.variable(const(0, "i64"), "i64")
@@ -112,6 +103,9 @@ op(
 def _extreme_plan(greatest):
     def plan(o, self, dim):
         dim = wrap_dim(dim, self.dim())
+        if self.dtype.is_complex:
+            name = "cummax_cpu" if greatest else "cummin_cpu"
+            raise NotImplementedError(f"\"{name}\" not implemented for '{self.dtype.title}'")
         x = self.contiguous()
         values = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
         where_ = o.empty(tuple(x.shape), dtype=o.int64, device=x.device)
@@ -141,8 +135,6 @@ for _name, _greatest in (("cummax", True), ("cummin", False)):
 
 def _flip_program(b, flags: tuple):
     """Buffers: output, input. ints: sizes. One iteration: one row of the last dimension."""
-    from ..ir.fn import const
-
     nd = len(flags)
     with b.parallel() as row:
         rest, source, step = row, const(0, "i64"), b.int(nd - 1)
@@ -178,3 +170,148 @@ op(
     ref=lambda np, x, dims: np.flip(x, dims),
     doc="The order of elements reversed along dimensions. A copy.",
 )
+
+
+def _flip_checked(name: str, least: int, dim: int):
+    def body(o, self):
+        if self.dim() < least:
+            raise RuntimeError(f"Input must be >= {least}-d. [in {name}: input={tuple(self.shape)}]")
+        return o.flip(self, (dim,))
+
+    return body
+
+
+for _name, _least, _dim in (("fliplr", 2, 1), ("flipud", 1, 0)):
+    op(
+        f"{_name}(Tensor self) -> Tensor",
+        body=Composite(_flip_checked(_name, _least, _dim)),
+        ref=(lambda f: lambda np, x: getattr(np, f)(x))(_name),
+        doc=f"flip along dimension {_dim}.",
+    )
+
+
+# ---- logarithms of running sums of exponentials
+
+
+def _log_program(b):
+    """Buffers: output, input. Two logarithms are added without leaving their scale."""
+    dtype = b.compute_dtype(0)
+    with b.parallel() as line:
+        n, width = b.int(0), b.int(1)
+        base = line // width * n * width + line % width
+        total = b.variable(const(float("-inf"), dtype), dtype)
+        with b.loop(0, n, simd=False) as i:
+            at = base + i * width
+            x, old = b.load(1, at), total.value
+            high, low = maximum(x, old), minimum(x, old)
+            infinite = (high == low) & isinf(high)
+            total.value = where(infinite, high, high + log1p(exp(low - high)))
+            b.store(0, at, total.value)
+
+
+def _log_plan(o, self, dim):
+    dim = wrap_dim(dim, self.dim())
+    if not self.dtype.is_floating_point:
+        raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{self.dtype.title}'")
+    x = self.contiguous()
+    out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
+    before, n, width = dims_of(tuple(x.shape), dim)
+    return Launch((out,), (out, x), [n, width], before * width if x.numel() else 0, n, _log_program)
+
+
+def _log_grad(o, g, self, dim):
+    """Gradients of either sign are summed as logarithms, from the end."""
+    result, none = o.saved.output(0), float("-inf")
+
+    def share(part):
+        part = o.flip(o.logcumsumexp(o.flip(part - result, (dim,)), dim), (dim,)) if self.ndim else part - result
+        return o.exp(part + self)
+
+    positive = o.where(g > 0, o.log(o.abs(g)), none)
+    negative = o.where(g < 0, o.log(o.abs(g)), none)
+    return (share(positive) - share(negative),)
+
+
+op(
+    "logcumsumexp(Tensor self, int dim) -> Tensor",
+    body=Loop(_log_plan),
+    grad=_log_grad,
+    saves=("o0",),
+    ref=lambda np, x, dim: np.logaddexp.accumulate(x, axis=dim),
+    doc="log(cumsum(exp(x))) along a dimension, without overflow.",
+)
+
+
+# ---- differences and areas
+
+
+def _diff(o, self, n=1, dim=-1, prepend=None, append=None):
+    if not self.dim():
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    dim = wrap_dim(dim, self.dim())
+    if n and (prepend is not None or append is not None):
+        ends = [t for t in (prepend, self, append) if t is not None]
+        for t in ends:
+            if t.dim() != self.dim():
+                raise RuntimeError("diff expects prepend or append to be the same dimension as input")
+        self = o.cat(ends, dim)
+    for _ in range(min(n, self.shape[dim])):
+        size = self.shape[dim]
+        a, b = self.narrow(dim, 1, max(size - 1, 0)) if size else self, self.narrow(dim, 0, max(size - 1, 0))
+        self = o.logical_xor(a, b) if self.dtype is o.bool else a - b
+    return self
+
+
+op(
+    "diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor",
+    body=Composite(_diff),
+    ref=lambda np, x, n=1, dim=-1: np.diff(x, n, dim),
+    doc="Differences of neighbours along a dimension, n times over.",
+)
+
+
+def _slabs(o, name, y, x, dx, dim):
+    """Areas between neighbouring samples, twice over."""
+    dim = wrap_dim(dim, y.dim())
+    size = y.shape[dim] if y.dim() else 1
+    if y.dtype is o.bool:
+        raise RuntimeError(f"{name}: received a bool input for `y`, but bool is not supported")
+    if x is not None:
+        if x.dtype is o.bool:
+            raise RuntimeError(f"{name}: received a bool input for `x`, but bool is not supported")
+        if x.dim() == 1 and x.shape[0] != size:
+            raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
+        if x.dim() == 1:
+            x = x.reshape([-1 if d == dim else 1 for d in range(y.dim())])
+        dx = _diff(o, x, 1, dim - y.dim())
+    pair = y.narrow(dim, 1, max(size - 1, 0)) + y.narrow(dim, 0, max(size - 1, 0)) if size else y
+    return pair * dx
+
+
+def _trapezoid(o, y, x=None, *, dx=1, dim=-1):
+    if not y.dim() or not y.shape[wrap_dim(dim, y.dim())]:
+        dim = wrap_dim(dim, y.dim())
+        sizes = [s for d, s in enumerate(y.shape) if d != dim]
+        return o.zeros(sizes, dtype=y.dtype if y.dtype.is_floating_point or y.dtype.is_complex else None)
+    return o.sum(_slabs(o, "trapezoid", y, x, dx, dim), (dim,)) / 2
+
+
+def _cumulative_trapezoid(o, y, x=None, *, dx=1, dim=-1):
+    return o.cumsum(_slabs(o, "cumulative_trapezoid", y, x, dx, dim), dim) / 2
+
+
+for _name, _body, _what in (
+    ("trapezoid", _trapezoid, "The area under samples"),
+    ("trapz", _trapezoid, "The area under samples"),
+    ("cumulative_trapezoid", _cumulative_trapezoid, "The areas under samples up to each of them"),
+):
+    for _overload, _spacing, _star in ((".x", "Tensor x", ""), (".dx", "", "*, Scalar dx=1, ")):
+        _middle = ", ".join(part for part in (_spacing, f"{_star}int dim=-1" if _star else "*, int dim=-1") if part)
+        op(
+            f"{_name}{_overload}(Tensor y, {_middle}) -> Tensor",
+            names=(_name,),
+            body=Composite(_body),
+            doc=f"{_what} along a dimension by the trapezoidal rule.",
+        )

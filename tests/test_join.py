@@ -1,0 +1,145 @@
+"""Joining, padding, repeating, scans and differences against NumPy; gradients by finite differences."""
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck
+from flambeau.nn import functional as F
+
+RANDOM = np.random.default_rng(0)
+
+
+def pair(*shape):
+    """The same random elements as an array and as a tensor."""
+    a = RANDOM.standard_normal(shape)
+    return a, flambeau.from_numpy(a.copy())
+
+
+def check(ours, theirs, *shapes) -> None:
+    """Values of both on the same operands, and the gradient of the first."""
+    arrays, tensors = zip(*(pair(*s) for s in shapes), strict=True)
+    np.testing.assert_allclose(ours(*tensors).numpy(), theirs(*arrays), rtol=1e-12)
+    assert gradcheck(ours, tuple(t.clone().requires_grad_() for t in tensors))
+
+
+def test_joining():
+    check(lambda a, b, c: flambeau.cat([a, b, c], 1), lambda *x: np.concatenate(x, 1), (2, 3), (2, 0), (2, 2))
+    check(lambda a, b: flambeau.stack([a, b], -1), lambda *x: np.stack(x, -1), (2, 3), (2, 3))
+    check(lambda a, b: flambeau.hstack([a, b]), lambda *x: np.hstack(x), (2, 3), (2, 1))
+    check(lambda a, b: flambeau.column_stack([a, b]), lambda *x: np.column_stack(x), (3,), (3, 2))
+    mixed = flambeau.cat([flambeau.ones(2, dtype=flambeau.int64), flambeau.zeros(1)])
+    assert mixed.dtype == flambeau.float32 and mixed.tolist() == [1, 1, 0]
+    x = flambeau.ones(2, 3, 4, 5).contiguous(memory_format=flambeau.channels_last)
+    assert flambeau.cat([x, x], 1).is_contiguous(memory_format=flambeau.channels_last)
+    blocks = flambeau.block_diag(flambeau.ones(1, 2), flambeau.ones(2, 1) * 2, flambeau.tensor(3.0))
+    assert blocks.tolist() == [[1, 1, 0, 0], [0, 0, 2, 0], [0, 0, 2, 0], [0, 0, 0, 3]]
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_of_edges(mode):
+    of = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    check(lambda x: F.pad(x, (2, 1, 0, 3), mode), lambda a: np.pad(a, ((0, 0), (0, 3), (2, 1)), of), (2, 4, 5))
+    check(lambda x: F.pad(x, (-1, 2), mode), lambda a: np.pad(a[..., 1:], ((0, 0), (0, 2)), of), (2, 6))
+
+
+def test_padding_with_a_constant():
+    check(
+        lambda x: F.pad(x, (1, 2, 0, 1), value=3.0), lambda a: np.pad(a, ((0, 1), (1, 2)), constant_values=3.0), (2, 3)
+    )
+    check(lambda x: F.pad(x, (-1, 1)), lambda a: np.pad(a[:, 1:], ((0, 0), (0, 1))), (2, 3))
+
+
+def test_repeating_and_rolling():
+    check(lambda x: x.repeat(2, 3, 1), lambda a: np.tile(a, (2, 3, 1)), (2, 3))
+    check(lambda x: flambeau.roll(x, (1, -2), (0, 1)), lambda a: np.roll(a, (1, -2), (0, 1)), (3, 4))
+    counts = np.array([2, 0, 3])
+    t = flambeau.from_numpy(counts)
+    check(lambda x: flambeau.repeat_interleave(x, t, 0), lambda a: np.repeat(a, counts, 0), (3, 2))
+    assert flambeau.repeat_interleave(t).tolist() == [0, 0, 2, 2, 2]
+    check(lambda x: flambeau.flip(x, (0, 2)), lambda a: np.flip(a, (0, 2)), (2, 3, 4))
+
+
+def test_grids_and_choices():
+    x, y = flambeau.arange(2), flambeau.arange(3)
+    for order in ("ij", "xy"):
+        for got, want in zip(
+            flambeau.meshgrid(x, y, indexing=order), np.meshgrid(range(2), range(3), indexing=order), strict=True
+        ):
+            assert np.array_equal(got.numpy(), want)
+    assert flambeau.cartesian_prod(x, y).tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    assert flambeau.combinations(y).tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert flambeau.combinations(x, 3, True).tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]]
+    assert F.one_hot(flambeau.tensor([2, 0]), 4).tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_scans(dim):
+    check(lambda x: flambeau.cumsum(x, dim), lambda a: np.cumsum(a, dim), (3, 4, 5))
+    check(lambda x: flambeau.cumprod(x, dim), lambda a: np.cumprod(a, dim), (2, 3, 4))
+    check(lambda x: flambeau.logcumsumexp(x, dim), lambda a: np.logaddexp.accumulate(a, dim), (3, 4, 5))
+    check(lambda x: flambeau.cummax(x, dim)[0], lambda a: np.maximum.accumulate(a, dim), (3, 4, 5))
+    check(lambda x: flambeau.diff(x, 2, dim), lambda a: np.diff(a, 2, dim), (3, 4, 5))
+    check(lambda x: flambeau.trapezoid(x, dx=0.5, dim=dim), lambda a: np.trapezoid(a, dx=0.5, axis=dim), (3, 4, 5))
+
+
+def test_scans_at_the_edges():
+    inf, nan = float("inf"), float("nan")
+    x = flambeau.tensor([-inf, 1.0, inf, 2.0])
+    assert flambeau.logcumsumexp(x, 0).tolist() == [-inf, 1.0, inf, inf]
+    assert flambeau.logcumsumexp(flambeau.tensor([1e4, 1e4]), 0)[1].item() == pytest.approx(1e4 + np.log(2))
+    values, at = flambeau.cummax(flambeau.tensor([1.0, 3.0, 3.0, nan, 2.0]), 0)
+    assert at.tolist() == [0, 1, 2, 3, 3] and np.array_equal(values.numpy(), [1, 3, 3, nan, nan], equal_nan=True)
+    assert flambeau.cumsum(flambeau.tensor([True, True]), 0).tolist() == [1, 2]
+    x = flambeau.tensor([[2.0, 0.0, 3.0]], requires_grad=True)
+    flambeau.cumprod(x, 1).sum().backward()
+    assert x.grad.tolist() == [[1.0, 8.0, 0.0]]
+
+
+ERRORS = [
+    (lambda t, x: t.cat([x, t.zeros(2)]), RuntimeError, "Tensors must have same number of dimensions: got 2 and 1"),
+    (
+        lambda t, x: t.cat([x, t.zeros(2, 3)]),
+        RuntimeError,
+        "Sizes of tensors must match except in dimension 0. Expected",
+    ),
+    (lambda t, x: t.cat([]), ValueError, "torch.cat(): expected a non-empty list of Tensors"),
+    (
+        lambda t, x: t.stack([x, t.zeros(2)]),
+        RuntimeError,
+        "stack expects each tensor to be equal size, but got [3, 2] at",
+    ),
+    (lambda t, x: x.repeat(2), RuntimeError, "Number of dimensions of repeat dims can not be smaller than number of"),
+    (lambda t, x: t.roll(x, (1, 2), 0), RuntimeError, "shifts and dimensions must align. shifts: 2, dims:1"),
+    (lambda t, x: t.flip(x, (0, 0)), RuntimeError, "dim 0 appears multiple times in the list of dims"),
+    (
+        lambda t, x: t.repeat_interleave(x, t.tensor([1, 2]), 0),
+        RuntimeError,
+        "repeats must have the same size as input",
+    ),
+    (lambda t, x: F.pad(x, (1,)), RuntimeError, "Padding length must be divisible by 2"),
+    (lambda t, x: F.pad(x, (-3, 0)), RuntimeError, "narrow(): length must be non-negative."),
+    (lambda t, x: F.pad(x, (2, 0), "reflect"), RuntimeError, "Argument #4: Padding size should be less than the"),
+    (
+        lambda t, x: F.pad(x, (1, 1, 1, 1), "reflect"),
+        NotImplementedError,
+        "Padding size 4 is not supported for 2D input",
+    ),
+    (lambda t, x: F.pad(x, (3, 0), "circular"), RuntimeError, "Padding value causes wrapping around more than once."),
+    (lambda t, x: F.one_hot(t.tensor([5]), 3), RuntimeError, "Class values must be smaller than num_classes."),
+    (
+        lambda t, x: t.meshgrid(x, x),
+        RuntimeError,
+        "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got:  2",
+    ),
+    (lambda t, x: t.diff(x, -1), RuntimeError, "order must be non-negative but got -1"),
+    (lambda t, x: t.cumsum(x, 5), IndexError, "Dimension out of range (expected to be in range of [-2, 1], but got 5)"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(ERRORS)))
+def test_errors(case):
+    call, kind, sentence = ERRORS[case]
+    with pytest.raises(kind) as caught:
+        call(flambeau, flambeau.zeros(3, 2))
+    assert sentence in str(caught.value)
