@@ -46,17 +46,6 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Reduce:
-    """Map, combine, finish over dimensions; `init` is the combination's neutral element."""
-
-    map: Callable
-    combine: Callable
-    finish: Callable | None = None
-    init: Any = 0
-    kind = "reduce"
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """An expression with reductions over some dimensions (`flambeau.ir.row`).
 
@@ -110,7 +99,7 @@ class Composite:
     kind = "composite"
 
 
-Body = Scalar | Reduce | Row | Native | Loop | Composite
+Body = Scalar | Row | Native | Loop | Composite
 
 
 @dataclass(slots=True)
@@ -193,7 +182,7 @@ def op(
 
     Args:
         signature: `name.overload(Tensor self, *, float eps=0.1) -> Tensor`; several for overloads of one body.
-        body: `Scalar`, `Reduce`, `Row`, `Native`, `Loop` or `Composite`.
+        body: `Scalar`, `Row`, `Native`, `Loop` or `Composite`.
         names: where it is reached: `exp`, `Tensor.exp`, `nn.functional.gelu`, `special.expit`. Default: the
             function and the method of its name.
         dtypes: dtypes that operands may have after promotion.
