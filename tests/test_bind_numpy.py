@@ -1,6 +1,8 @@
 """Memory shared with NumPy, the buffer protocol and DLPack; tensors from Python data."""
 
 import gc
+import mmap
+import warnings
 import weakref
 
 import numpy as np
@@ -180,3 +182,29 @@ def test_construction_with_a_dtype():
     a = np.ones(2, np.float32)
     assert torch.as_tensor(a).data_ptr() == torch.from_numpy(a).data_ptr()
     assert torch.as_tensor(a, dtype=torch.float64).dtype is torch.float64
+
+
+ONES, FIRST = torch.ones(4, 4), torch.zeros(4, 4, dtype=torch.int64)
+WRITES = {
+    "add_": lambda x: x.add_(1), "copy_": lambda x: x.copy_(ONES), "fill_": lambda x: x.fill_(1), "zero_": lambda x: x.zero_(),
+    "view": lambda x: x.__setitem__(0, 1.0), "index": lambda x: x.__setitem__((slice(None), FIRST[0]), 1.0),
+    "mask": lambda x: x.__setitem__(ONES > 0, 1.0), "scatter_": lambda x: x.scatter_(0, FIRST, 1.0),
+    "scatter_add_": lambda x: x.scatter_add_(0, FIRST, ONES), "index_add_": lambda x: x.index_add_(0, FIRST[0], ONES),
+    "index_copy_": lambda x: x.index_copy_(0, FIRST[0], ONES), "index_put_": lambda x: x.index_put_((FIRST[0],), ONES),
+    "masked_scatter_": lambda x: x.masked_scatter_(ONES > 0, ONES), "normal_": lambda x: x.normal_(), "cumsum_": lambda x: x.cumsum_(0),
+    "addmm_": lambda x: x.addmm_(ONES, ONES), "out": lambda x: torch.add(ONES, ONES, out=x), "out of cat": lambda x: torch.cat([ONES[:2], ONES[:2]], out=x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_read_only_memory_is_not_written(write, tmp_path):
+    path = tmp_path / "numbers"
+    path.write_bytes(np.arange(16, dtype=np.float32).tobytes())
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is not writable is said once
+        x = torch.from_numpy(np.frombuffer(mapping, dtype=np.float32).reshape(4, 4))
+    with pytest.raises(RuntimeError, match="the memory to be written is read-only"):
+        write(x)
+    assert (x.t_().numpy() == np.arange(16).reshape(4, 4).T).all()

@@ -1,6 +1,7 @@
 #include "autograd/inplace.h"
 #include "autograd/record.h"
 #include "core/error.h"
+#include "runtime/copy.h"
 
 namespace fl {
 
@@ -100,7 +101,10 @@ void run_in_place(const Call& call, const OverloadTape& info, bool records, Outp
   Tensor* t = self.tensor();
   if (info.out_form) return run_out_form(call, records, t, outputs);
   check_in_place(t, records, o.name.c_str());
-  if (o.op->kind != BodyKind::Native) check_no_overlap(t);
+  if (o.op->kind != BodyKind::Native) {  // those that write say so themselves; `t_` and its like do not
+    check_writable(*t, o.name.c_str());
+    check_no_overlap(t);
+  }
   if (!records) {
     run_forward(call, outputs);
     return changed(call, t);
