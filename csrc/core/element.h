@@ -51,6 +51,19 @@ struct BFloat16 {
   operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
+// Integers of tensors wrap around, so C++ adds and multiplies them without sign, and wide enough not to be promoted.
+template <class T>
+using Wrapping = std::conditional_t<sizeof(T) < 4, uint32_t, std::make_unsigned_t<T>>;
+
+template <class T>
+T element_sum(T a, T b) {
+  if constexpr (std::is_integral_v<T>) {
+    return static_cast<T>(static_cast<Wrapping<T>>(a) + static_cast<Wrapping<T>>(b));
+  } else {
+    return a + b;
+  }
+}
+
 // Calls fn with a std::type_identity of the element type.
 template <class F>
 decltype(auto) with_element_type(DType d, F&& fn) {

@@ -25,6 +25,11 @@ Mode mode_from_environment() {
 
 const Mode mode = mode_from_environment();
 
+// Blocks alive at once that get protected pages. Each takes two mappings, of which the system gives about 65,000;
+// blocks beyond stand on pages of their own, but join their neighbours' mapping.
+constexpr int64_t kMostGuarded = 16384;
+std::atomic<int64_t> alive{0};
+
 // Protected page, whole pages of data, protected page.
 struct Layout {
   char* base;
@@ -78,16 +83,21 @@ void* guard_allocate(size_t bytes) {
   size_t page = platform::page_size(), data_bytes = round_to_pages(bytes);
   char* base = static_cast<char*>(platform::map_pages(data_bytes + 2 * page, page));
   if (!base) return nullptr;
-  bool guarded = platform::protect_pages(base, page, platform::Access::None) &&
-                 platform::protect_pages(base + page + data_bytes, page, platform::Access::None);
-  if (!guarded) {  // out of mappings
+  bool crowded = alive.fetch_add(1, std::memory_order_relaxed) >= kMostGuarded;
+  bool fine = crowded || (platform::protect_pages(base, page, platform::Access::None) &&
+                          platform::protect_pages(base + page + data_bytes, page, platform::Access::None));
+  if (!fine) {  // out of mappings
+    alive.fetch_sub(1, std::memory_order_relaxed);
     platform::unmap_pages(base, data_bytes + 2 * page);
     return nullptr;
   }
   return base + page + (next_at_start() ? 0 : data_bytes - bytes);
 }
 
-void guard_deallocate(void* p, size_t bytes) noexcept { quarantine.add(layout_of(p, bytes)); }
+void guard_deallocate(void* p, size_t bytes) noexcept {
+  alive.fetch_sub(1, std::memory_order_relaxed);
+  quarantine.add(layout_of(p, bytes));
+}
 
 void guard_before_fork() { quarantine.lock(); }
 void guard_after_fork() { quarantine.unlock(); }

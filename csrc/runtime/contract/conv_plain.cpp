@@ -59,7 +59,7 @@ void fold(const Conv& c, const Shape& s, const T* columns, const T* bias, T* dx)
     for (int64_t tap = 0; tap < s.kernel; tap++) {
       const T* from = columns + (channel * s.kernel + tap) * s.pixels;
       for_positions(c, tap, [&](int64_t p, int64_t i) {
-        if (i >= 0) plane[i] = plane[i] + from[p];
+        if (i >= 0) plane[i] = element_sum(plane[i], from[p]);
       });
     }
   });

@@ -12,11 +12,10 @@ namespace {
 
 constexpr int64_t kPlainChunkWork = 1 << 17;
 
-// Integers wrap around, so they are multiplied without sign, and wide enough not to be promoted to int.
 template <class T>
 T multiply_add(T a, T b, T c) {
   if constexpr (std::is_integral_v<T>) {
-    using U = std::conditional_t<sizeof(T) < 4, uint32_t, std::make_unsigned_t<T>>;
+    using U = Wrapping<T>;
     return static_cast<T>(static_cast<U>(c) + static_cast<U>(a) * static_cast<U>(b));
   } else {
     return c + a * b;

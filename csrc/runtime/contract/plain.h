@@ -28,10 +28,10 @@ void for_chunks(Threads threads, int64_t chunks, F&& fn) {
 template <class T>
 void finish_row(const Gemm& g, int64_t i, T* c) {
   if (g.bias) {
-    for (int64_t j = 0; j < g.n; j++) c[j] = c[j] + static_cast<const T*>(g.bias)[j];
+    for (int64_t j = 0; j < g.n; j++) c[j] = element_sum(c[j], static_cast<const T*>(g.bias)[j]);
   }
   if (g.row_bias) {
-    for (int64_t j = 0; j < g.n; j++) c[j] = c[j] + static_cast<const T*>(g.row_bias)[i];
+    for (int64_t j = 0; j < g.n; j++) c[j] = element_sum(c[j], static_cast<const T*>(g.row_bias)[i]);
   }
   if constexpr (requires(T x) { x > x; }) {
     if (g.act != Activation::Relu) return;
