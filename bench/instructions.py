@@ -77,6 +77,8 @@ def missing() -> str | None:
     """Why instructions cannot be counted here; None where they can."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "instructions are counted on x86-64 Linux"
+    if os.environ.get("FLAMBEAU_GUARD"):
+        return "guard mode is not what is counted"
     return None if shutil.which("valgrind") else "valgrind is not installed"
 
 

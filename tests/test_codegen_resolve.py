@@ -125,7 +125,7 @@ def test_pack(fresh, monkeypatch, tmp_path):
     code = resolve.compile_program(provide("test", "f", "7", ("f32", "f32")), target.by_level(LEVEL), "cc")
     monkeypatch.setattr(resolve, "PACK_FOLDER", tmp_path)
     path = tmp_path / f"{LEVEL}.pack"
-    pack.write(path, resolve.digest(), {key(7): code, key(8): code})
+    pack.write(path, digest.sources_digest(compiler=False), {key(7): code, key(8): code})
     assert resolve.resolve(key(7)) and resolve.resolve(key(9))
     counts = resolve.stats()
     assert (counts["pack_hits"], counts["generated"]) == (1, 1)
@@ -133,6 +133,23 @@ def test_pack(fresh, monkeypatch, tmp_path):
     again(monkeypatch)
     resolve.resolve(key(7))
     assert resolve.stats()["pack_hits"] == 0
+
+
+def test_a_pack_is_made_of_what_a_cache_holds(fresh, monkeypatch, tmp_path):
+    monkeypatch.setattr(resolve, "PACK_FOLDER", tmp_path / "packs")
+    for k in (7, 8):
+        resolve.resolve(key(k))
+    (made, _) = files(fresh)
+    made.with_name("damaged.bin").write_bytes(made.read_bytes()[:-1])
+    sources = digest.sources_digest(compiler=False)
+    assert pack.from_cache(tmp_path / "packs" / f"{LEVEL}.pack", sources, made.parent) == 2
+    for file in files(fresh):
+        file.unlink()
+    again(monkeypatch)
+    for k in (7, 8):
+        resolve.resolve(key(k))
+    counts = resolve.stats()
+    assert (counts["pack_hits"], counts["cache_hits"], counts["generated"]) == (2, 0, 0)
 
 
 def test_digest_follows_the_sources(fresh, monkeypatch, tmp_path):

@@ -31,6 +31,12 @@ def encode(key: str, code: Code) -> bytes:
 
 def decode(data: bytes, key: str) -> Code | None:
     """The code in a file; None if the file is damaged or another key's."""
+    found = decode_any(data)
+    return found[1] if found is not None and found[0] == key else None
+
+
+def decode_any(data: bytes) -> tuple[str, Code] | None:
+    """Key and code in a file; None if the file is damaged."""
     head = len(_MAGIC) + 16
     body = data[head:]
     if data[: len(_MAGIC)] != _MAGIC or hashlib.blake2b(body, digest_size=16).digest() != data[len(_MAGIC) : head]:
@@ -40,10 +46,8 @@ def decode(data: bytes, key: str) -> Code | None:
         (size,) = struct.unpack_from("<I", body, at)
         parts.append(body[at + 4 : at + 4 + size])
         at += 4 + size
-    if parts[0] != key.encode():
-        return None
     lines = (line.rsplit(" ", 1) for line in parts[1].decode().splitlines())
-    return Code(parts[2], {name: int(offset) for name, offset in lines})
+    return parts[0].decode(), Code(parts[2], {name: int(offset) for name, offset in lines})
 
 
 def root() -> Path:

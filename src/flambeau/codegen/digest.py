@@ -16,8 +16,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = ("ops", "ir", "codegen")
 
 
-def _files() -> list[tuple[str, int, int]]:
-    """Path, size and time of every source, sorted."""
+def _files(compiler: bool) -> list[tuple[str, int, int]]:
+    """Path, size and time of every source, sorted; with `compiler` of what tells llvmlite's version too."""
     found = []
     folders = [os.path.join(_PACKAGE, f) for f in FOLDERS]
     while folders:
@@ -31,7 +31,7 @@ def _files() -> list[tuple[str, int, int]]:
                 found.append((entry.path, info.st_size, info.st_mtime_ns))
             elif entry.name != "__pycache__" and entry.is_dir():
                 folders.append(entry.path)
-    version = llvmlite_version_file()
+    version = llvmlite_version_file() if compiler else None
     if version is not None:
         info = version.stat()
         found.append((str(version), info.st_size, info.st_mtime_ns))
@@ -51,9 +51,13 @@ def llvmlite_version_file() -> Path | None:
     return path if path.exists() else Path(spec.origin)
 
 
-def sources_digest() -> str:
-    """32 hexadecimal digits."""
-    files = _files()
+def sources_digest(compiler: bool = True) -> str:
+    """32 hexadecimal digits.
+
+    Args:
+        compiler: llvmlite's version counts. It does not for a pack: whichever LLVM made its code, the code serves.
+    """
+    files = _files(compiler)
     stamp = hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest()
     remembered = cache.root() / "kernels" / f".digest-{stamp}"
     try:

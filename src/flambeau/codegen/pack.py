@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from .cache import decode, encode
+from .cache import decode, decode_any, encode
 from .link import Code
 
 _MAGIC = b"flambeau pack 1\n"
@@ -32,6 +32,19 @@ def write(path: Path, digest: str, kernels: Mapping[str, Code]) -> None:
     index = "\n".join(lines).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join([_MAGIC, digest.encode(), struct.pack("<I", len(index)), index, *records]))
+
+
+def from_cache(path: Path, digest: str, folder: Path) -> int:
+    """Writes the pack of a level from the files of a cache; returns the number of kernels.
+
+    Args:
+        path, digest: as for `write`.
+        folder: of the cache, filled by programs that ran with it.
+    """
+    found = (decode_any(file.read_bytes()) for file in sorted(folder.glob("*.bin")))
+    kernels = dict(pair for pair in found if pair is not None)
+    write(path, digest, kernels)
+    return len(kernels)
 
 
 class Pack:

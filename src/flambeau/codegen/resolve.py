@@ -135,7 +135,7 @@ def _pack_of(key: str) -> Pack:
     level = key.rsplit("|", 1)[1]
     if level not in _state.packs:
         path = PACK_FOLDER / f"{level}.pack"
-        _state.packs[level] = Pack(path, digest()) if path.exists() else Pack(path, "")
+        _state.packs[level] = Pack(path, sources_digest(compiler=False) if path.exists() else "")
     return _state.packs[level]
 
 
