@@ -36,7 +36,7 @@ def arithmetic(torch) -> None:
         for name in f"{BINARY} {COMPARE}".split():
             for other in (x, 2, x[0], x[:, :1], x.t().contiguous().t()):
                 getattr(torch, name)(x, other)
-        for name in "add_ mul_ sub_".split():
+        for name in ["add_", "mul_", "sub_"]:
             getattr(x.clone(), name)(x)
         for reduce in (x.sum, x.max, x.min, x.argmax, x.any, x.all):
             reduce()
@@ -54,7 +54,7 @@ def arithmetic(torch) -> None:
     for name in REDUCE.split():
         for dim in (0, 1, -1):
             getattr(torch, name)(x, dim).sum().backward()
-    for name in "sum mean var std prod norm".split():
+    for name in ["sum", "mean", "var", "std", "prod", "norm"]:
         if hasattr(x, name):
             getattr(x, name)().backward()
 
@@ -104,7 +104,8 @@ def images(torch) -> None:
     """LeNet on batches, as the first program of many does it."""
     nn = torch.nn
     convolutions = (nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU())
-    net = nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 10))
+    dense = (nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 10))
+    net = nn.Sequential(*convolutions, nn.MaxPool2d(2), *dense)
     optimizer = torch.optim.Adam(net.parameters())
     for batch in (64, 37):
         loss = nn.functional.cross_entropy(net(torch.rand(batch, 1, 28, 28)), torch.randint(0, 10, (batch,)))
