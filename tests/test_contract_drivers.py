@@ -101,6 +101,15 @@ def test_empty_convolutions(shape: tuple[int, ...]) -> None:
     assert tuple(dw.shape) == w.shape and (dw.numpy() == 0).all()
 
 
+def test_infinity_in_a_plane_stays_with_its_taps() -> None:
+    """Zeros behind the rows of the gradient are not multiplied by what stands in the input there."""
+    x, dy = np.ones((1, 2, 5, 21), np.float32), np.zeros((1, 2, 5, 19), np.float32)
+    x[0, 0, 2, 20] = np.inf
+    dy[0, :, 1:3, 18] = 1
+    dw = o.conv_weight_grad(c.tensor(dy), c.tensor(x), (2, 1, 1, 3), (1, 1), (0, 0), (1, 1), 2).numpy()
+    np.testing.assert_array_equal(dw[:, 0, 0], [[2, 2, np.inf], [2, 2, 2]])
+
+
 def digest(count: int, **environment: str) -> str:
     """What contractions.py prints in a process of its own."""
     script = Path(c.__file__)

@@ -264,6 +264,62 @@ def test_dot(family, machine) -> None:
         np.testing.assert_array_equal(machine.fetch(out, np.zeros(4, kind)), four)
 
 
+def plane_fields(machine, fields: dict[str, int]) -> int:
+    values = [fields.get(name, 0) for name in contract.PLANE_FIELDS]
+    return machine.place(np.frombuffer(struct.pack(f"<{len(values)}q", *values), np.uint8))
+
+
+def plane_taps(machine, x: np.ndarray, taps: list[tuple[int, int]]) -> int:
+    return machine.place(np.array([y * x.strides[0] + right * x.itemsize for y, right in taps], np.int64))
+
+
+def test_planes(family, machine) -> None:
+    """Rows of outputs from a padded plane, two rows apart: whole vectors are read, columns of outputs only written."""
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    rng, taps, blocks = np.random.default_rng(4), [(0, 0), (0, 2), (1, 1), (2, 0)], 2
+    for number, (vectors, rows) in enumerate((v, r) for v in (1, 2, 3) for r in contract.PLANE_ROWS):
+        columns, height = vectors * lanes - number % 2, rows * blocks
+        x = rng.standard_normal((2 * height + 1, vectors * lanes + 2)).astype(kind)
+        weights, bias = rng.standard_normal(len(taps)).astype(kind), rng.standard_normal(1).astype(kind)
+        y = np.zeros((height, columns), kind)
+        wanted = sum(
+            w * x[a : a + 2 * height - 1 : 2, b : b + columns].astype(np.float64)
+            for w, (a, b) in zip(weights, taps, strict=True)
+        )
+        at_y, flags = machine.place(y), (0, ROW_BIAS, ROW_BIAS | RELU)[number % 3]
+        fields = {"taps": plane_taps(machine, x, taps), "count": len(taps), "weights": machine.place(weights)}
+        fields |= {"x": machine.place(x), "x_row": 2 * x.strides[0], "y": at_y, "y_row": y.strides[0]}
+        fields |= {"blocks": blocks, "mask": (1 << lanes - number % 2) - 1, "flags": flags}
+        machine.call(f"plane_{vectors}_{rows}", plane_fields(machine, fields | {"bias": machine.place(bias)}))
+        wanted = wanted + bias if flags & ROW_BIAS else wanted
+        wanted = np.maximum(wanted, 0) if flags & RELU else wanted
+        np.testing.assert_allclose(machine.fetch(at_y, y), wanted, atol=1e-5 if dtype == "f32" else 1e-13)
+
+
+def test_plane_sums(family, machine) -> None:
+    """Sums a tap are added to what is there; an infinity behind the last column counts for nothing."""
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    rng, height = np.random.default_rng(5), 3
+    for count in range(1, contract.plane_sums(target) + 1):
+        vectors = 1 + count % 3
+        columns = vectors * lanes - 1
+        x = rng.standard_normal((height + 2, vectors * lanes + 2)).astype(kind)
+        y = rng.standard_normal((height, columns)).astype(kind)
+        x[:, columns + 2 :] = np.inf
+        taps = [(t // 3, t % 3) for t in range(count)]
+        sums = rng.standard_normal((count, lanes)).astype(kind)
+        at = machine.place(sums)
+        fields = {"taps": plane_taps(machine, x, taps), "weights": at, "x": machine.place(x), "x_row": x.strides[0]}
+        fields |= {"y": machine.place(y), "y_row": y.strides[0], "blocks": height, "vectors": vectors}
+        machine.call(f"plane_sums_{count}", plane_fields(machine, fields | {"mask": (1 << lanes - 1) - 1}))
+        wide = x.astype(np.float64)
+        wanted = [(wide[a : a + height, b : b + columns] * y).sum() for a, b in taps]
+        got = machine.fetch(at, sums).astype(np.float64).sum(1) - sums.astype(np.float64).sum(1)
+        np.testing.assert_allclose(got, wanted, atol=1e-4 if dtype == "f32" else 1e-12)
+
+
 @pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4", "aarch64"])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_compiles_for_every_cpu(level: str, dtype: str) -> None:

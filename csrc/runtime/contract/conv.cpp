@@ -4,6 +4,7 @@
 
 #include "runtime/contract/conv_images.h"
 #include "runtime/contract/conv_plain.h"
+#include "runtime/contract/conv_planes.h"
 #include "runtime/contract/conv_taps.h"
 #include "runtime/pool.h"
 
@@ -86,6 +87,10 @@ void fill_planes(const Conv& conv, const void* bias, char* out) {
   }
 }
 
+void run_any(const MicroKernels& mk, const TapConv& taps) {
+  planes_suit(mk, taps) ? planes_forward(mk, taps) : run_taps(mk, taps);
+}
+
 void input_phase(const MicroKernels& mk, const Conv& conv, const void* dy, const void* w, const void* bias, void* dx,
                  int64_t phase_y, int64_t phase_x) {
   TapConv taps;
@@ -122,7 +127,7 @@ void input_phase(const MicroKernels& mk, const Conv& conv, const void* dy, const
   taps.weights = weights.as();
   taps.bias = static_cast<const char*>(bias);
   taps.y = static_cast<char*>(dx);
-  run_taps(mk, taps);
+  run_any(mk, taps);
 }
 
 bool every_phase_reached(const Conv& conv) {
@@ -152,7 +157,7 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
     taps.x += images * conv.in_channels * conv.size[1] * conv.size[2] * mk->element_bytes;
     taps.y += images * conv.out_channels * conv.output[1] * conv.output[2] * mk->element_bytes;
   }
-  if (taps.batch) run_taps(*mk, taps);
+  if (taps.batch) run_any(*mk, taps);
 }
 
 void conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
@@ -189,6 +194,9 @@ void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void*
   }
   TapConv taps = forward_taps(conv);
   taps.x = static_cast<const char*>(x);
+  if (planes_suit_weights(*mk, taps)) {
+    return planes_weight_gradient(*mk, taps, static_cast<const char*>(dy), static_cast<char*>(dw));
+  }
   run_weight_gradient(*mk, taps, static_cast<const char*>(dy), static_cast<char*>(dw));
 }
 

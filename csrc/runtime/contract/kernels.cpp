@@ -46,6 +46,7 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
   for (int v = 1; v <= kMaxVectors; v++) kernels->max_height[v] = static_cast<int>(layout[v]);
   kernels->masked = layout[4] != 0;
   kernels->l2_bytes = layout[5];
+  kernels->max_plane_sums = static_cast<int>(layout[6]);
   kernels->pack_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
   kernels->scatter_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
   kernels->dot_1 = reinterpret_cast<MicroKernels::Dot>(*addresses++);
@@ -54,7 +55,11 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
     int heights = kernels->max_height[v];
     for (int h = 0; h <= heights; h++) kernels->make[v][h] = reinterpret_cast<MicroKernels::Kernel>(*addresses++);
     for (int h = 1; h <= heights; h++) kernels->use[v][h] = reinterpret_cast<MicroKernels::Kernel>(*addresses++);
+    kernels->plane_row[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
+    kernels->plane_rows[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
   }
+  for (int t = 1; t <= kernels->max_plane_sums; t++)
+    kernels->plane_sums[t] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
   // A table that was replaced stays: another thread may be reading it.
   entry_of(dtype)->kernels.store(kernels.release(), std::memory_order_release);
 }

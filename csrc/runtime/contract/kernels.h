@@ -41,8 +41,26 @@ struct MicroArgs {
   int64_t prefetch;  // bytes from here to what the next panel will read
 };
 
+// The arguments of a kernel over planes, as PLANE_FIELDS in contract.py; strides and offsets in bytes.
+struct PlaneArgs {
+  const int64_t* taps;  // distance from an output to what tap t reads for it
+  int64_t count;
+  char* weights;  // one a tap; for plane_sums a vector of sums a tap
+  const char* x;
+  int64_t x_row;  // between what neighbouring rows of outputs read
+  char* y;
+  int64_t y_row;
+  int64_t blocks;   // of rows
+  int64_t vectors;  // of a row of y (plane_sums)
+  int64_t mask;     // lanes of the last vector
+  const char* bias;
+  int64_t flags;  // kRowBias, kRelu
+};
+
 constexpr int kMaxVectors = 3;
 constexpr int kMaxHeight = 14;
+constexpr int kPlaneRows = 4;
+constexpr int kMaxPlaneSums = 9;
 
 struct MicroKernels {
   using Kernel = void (*)(const MicroArgs*);
@@ -54,16 +72,21 @@ struct MicroKernels {
   // (low and high 32 bits).
   using Dot = void (*)(int64_t pairs, const char* x, const char* b, int64_t row, int64_t masks, char* out);
 
+  using Plane = void (*)(const PlaneArgs*);
+
   int lanes;  // of a vector
   int vector_bytes;
   int element_bytes;
   int max_height[kMaxVectors + 1];  // rows of a tile, by the number of vectors
   bool masked;                      // kernels in mode make respect lane masks; if not, only height 0 (pack) does
   int64_t l2_bytes;
+  int max_plane_sums;  // taps
   Kernel make[kMaxVectors + 1][kMaxHeight + 1];
   Kernel use[kMaxVectors + 1][kMaxHeight + 1];
   PackColumns pack_columns, scatter_columns;
   Dot dot_1, dot_4;
+  Plane plane_row[kMaxVectors + 1], plane_rows[kMaxVectors + 1];  // one row, kPlaneRows rows a block
+  Plane plane_sums[kMaxPlaneSums + 1];                            // by the number of taps
 };
 
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).

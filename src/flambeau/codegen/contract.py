@@ -9,6 +9,8 @@ C++ struct `MicroArgs`), so nothing is compiled per shape. There are two modes:
   that follow: one tap for a matrix; one a kernel position for a convolution, which hides im2col behind the arithmetic.
   Height 0 only packs.
 
+Convolutions of groups with few channels sum over taps without a panel (`plane_*`).
+
 The C++ drivers in csrc/runtime/contract cut a problem into such tiles.
 """
 
@@ -31,6 +33,9 @@ FIELDS = (
 _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
 _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"}
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
+# The fields of PlaneArgs (the same header).
+PLANE_FIELDS = ("taps", "count", "weights", "x", "x_row", "y", "y_row", "blocks", "vectors", "mask", "bias", "flags")
+_PLANE_POINTERS = {"taps", "weights", "x", "y", "bias"}
 _ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU = 1, 2, 4, 8
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks
 _CACHE_LINE = 64
@@ -39,11 +44,17 @@ ELEMENT_BYTES = {"f32": 4, "f64": 8}
 MAX_VECTORS = 3
 MAX_HEIGHT = 14
 DOT_ROWS = (1, 4)
+PLANE_ROWS = (1, 4)
 
 
 def max_height(target: Target, vectors: int) -> int:
     """Rows of a tile: accumulators, the vectors of B and one broadcast of A fit the registers."""
     return min(MAX_HEIGHT, (target.registers - vectors - 1) // vectors)
+
+
+def plane_sums(target: Target) -> int:
+    """Taps whose gradients are summed together: chains enough to hide the latency, where registers allow."""
+    return min(9, target.registers - 9)
 
 
 # Row i of a tile lies at A + i * a_row. Addresses base + index * {1, 2, 4, 8} reach every row from two bases (A and
@@ -120,10 +131,13 @@ class Lanes:
     def add(self, a: str, b: str) -> str:
         return self.f.value(f"fadd {self.type} {a}, {b}")
 
+    def keep(self, x: str, mask: str) -> str:
+        """Lanes in the mask; 0 elsewhere."""
+        return self.f.value(f"select {self.mask_type} {mask}, {self.type} {x}, {self.type} zeroinitializer")
+
     def relu(self, x: str) -> str:
         """max(x, 0) that keeps nan."""
-        keep = self.f.value(f"fcmp ugt {self.type} {x}, zeroinitializer")
-        return self.f.value(f"select {self.mask_type} {keep}, {self.type} {x}, {self.type} zeroinitializer")
+        return self.keep(x, self.f.value(f"fcmp ugt {self.type} {x}, zeroinitializer"))
 
     def mask(self, bits: str, kind: str) -> str:
         """Lane mask from the low bits of an integer."""
@@ -392,6 +406,88 @@ def _write_dot(module: Module, dtype: str, rows: int) -> None:
     f.finish()
 
 
+def _plane_arguments(f: Function) -> dict[str, str]:
+    kinds = ("ptr" if name in _PLANE_POINTERS else "i64" for name in PLANE_FIELDS)
+    return {
+        name: f.value(f"load {kind}, ptr {f.offset('%args', 8 * i)}")
+        for i, (name, kind) in enumerate(zip(PLANE_FIELDS, kinds, strict=True))
+    }
+
+
+def _write_plane(module: Module, dtype: str, vectors: int, rows: int) -> None:
+    """`plane_<vectors>_<rows>(PlaneArgs*)`: `blocks` times `rows` rows of outputs, `vectors` vectors of columns.
+
+    An output is the sum over `count` taps of weights[t] * x[output + taps[t]], in their order; whole vectors of x are
+    read. Where groups have few channels, that is less work than making panels.
+    """
+    f = Function(module, f"plane_{vectors}_{rows}", [("ptr", "args")])
+    lanes, arg = Lanes(f, dtype), _plane_arguments(f)
+    flags = arg["flags"]
+    relu, biased = (f.value(f"icmp ne i64 {f.value(f'and i64 {flags}, {bit}')}, 0") for bit in (_RELU, _ROW_BIAS))
+    x_at, y_at = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
+    x_rows = [f.mul(arg["x_row"], i) if i else 0 for i in range(rows)]
+    sums = [[lanes.variable() for _ in range(vectors)] for _ in range(rows)]
+    with _repeat(f, arg["blocks"]):
+        x, y = f.value(f"load ptr, ptr {x_at}"), f.value(f"load ptr, ptr {y_at}")
+        for row in sums:
+            for sum_ in row:
+                lanes.set(sum_, "zeroinitializer")
+        with _repeat(f, arg["count"]) as t:
+            weight = lanes.broadcast(f.offset(arg["weights"], f.mul(t, lanes.element_bytes)))
+            source = f.offset(x, f.value(f"load i64, ptr {f.offset(arg['taps'], f.mul(t, 8))}"))
+            for start, row in zip(x_rows, sums, strict=True):
+                at = f.offset(source, start)
+                for j, sum_ in enumerate(row):
+                    lanes.set(sum_, lanes.fma(lanes.load(f.offset(at, j * lanes.bytes)), weight, lanes.get(sum_)))
+        with f.when(biased):
+            bias = lanes.broadcast(arg["bias"])
+            for row in sums:
+                for sum_ in row:
+                    lanes.set(sum_, lanes.add(lanes.get(sum_), bias))
+        with f.when(relu):
+            for row in sums:
+                for sum_ in row:
+                    lanes.set(sum_, lanes.relu(lanes.get(sum_)))
+        masks = [None] * (vectors - 1) + [lanes.mask(arg["mask"], "i64")]
+        for row in sums:
+            for j, (sum_, mask) in enumerate(zip(row, masks, strict=True)):
+                lanes.store(lanes.get(sum_), f.offset(y, j * lanes.bytes), mask)
+            y = f.offset(y, arg["y_row"])
+        f.do(f"store ptr {y}, ptr {y_at}")
+        f.do(f"store ptr {f.offset(x, f.mul(arg['x_row'], rows))}, ptr {x_at}")
+    f.finish()
+
+
+def _write_plane_sums(module: Module, dtype: str, taps: int) -> None:
+    """`plane_sums_<taps>(PlaneArgs*)`: to vector t at `weights` is added the sum of y[i] * x[i + taps[t]].
+
+    y has `blocks` rows of `vectors` vectors, the last one of the lanes in `mask`. What x holds behind the end of a row
+    of y counts for nothing: it might be an infinity.
+    """
+    f = Function(module, f"plane_sums_{taps}", [("ptr", "args")])
+    lanes, arg = Lanes(f, dtype), _plane_arguments(f)
+    offsets = [f.value(f"load i64, ptr {f.offset(arg['taps'], 8 * t)}") for t in range(taps)]
+    sums = [lanes.variable() for _ in range(taps)]
+    x_row, y_row = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
+    whole = f.mul(f.value(f"sub i64 {arg['vectors']}, 1"), lanes.bytes)
+    with _repeat(f, arg["blocks"]):
+        x_start, y_start = f.value(f"load ptr, ptr {x_row}"), f.value(f"load ptr, ptr {y_row}")
+        with f.loop(0, whole, lanes.bytes) as at:
+            y, x = lanes.load(f.offset(y_start, at)), f.offset(x_start, at)
+            for offset, sum_ in zip(offsets, sums, strict=True):
+                lanes.set(sum_, lanes.fma(lanes.load(f.offset(x, offset)), y, lanes.get(sum_)))
+        mask = lanes.mask(arg["mask"], "i64")
+        y, x = lanes.load(f.offset(y_start, whole), mask), f.offset(x_start, whole)
+        for offset, sum_ in zip(offsets, sums, strict=True):
+            lanes.set(sum_, lanes.fma(lanes.keep(lanes.load(f.offset(x, offset)), mask), y, lanes.get(sum_)))
+        f.do(f"store ptr {f.offset(x_start, arg['x_row'])}, ptr {x_row}")
+        f.do(f"store ptr {f.offset(y_start, arg['y_row'])}, ptr {y_row}")
+    for t, sum_ in enumerate(sums):
+        at = f.offset(arg["weights"], t * lanes.bytes)
+        lanes.store(lanes.add(lanes.load(at), lanes.get(sum_)), at)
+    f.finish()
+
+
 def kernel_name(vectors: int, height: int, make: bool) -> str:
     return f"mk_{vectors}_{height}_{'make' if make else 'use'}"
 
@@ -403,13 +499,15 @@ def kernel_names(target: Target) -> list[str]:
         heights = range(max_height(target, vectors) + 1)
         names += [kernel_name(vectors, h, True) for h in heights]
         names += [kernel_name(vectors, h, False) for h in heights[1:]]
+        names += [f"plane_{vectors}_{rows}" for rows in PLANE_ROWS]
+    names += [f"plane_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
     return names
 
 
 def layout(target: Target, dtype: str) -> list[int]:
     """The numbers that C++ needs beside the addresses."""
     heights = [max_height(target, v) for v in range(1, MAX_VECTORS + 1)]
-    return [target.vector_bytes // ELEMENT_BYTES[dtype], *heights, int(target.masks), target.l2]
+    return [target.vector_bytes // ELEMENT_BYTES[dtype], *heights, int(target.masks), target.l2, plane_sums(target)]
 
 
 def module(target: Target, dtype: str) -> Module:
@@ -424,6 +522,10 @@ def module(target: Target, dtype: str) -> Module:
             _MicroKernel(result, dtype, vectors, height, True).write()
             if height:
                 _MicroKernel(result, dtype, vectors, height, False).write()
+        for rows in PLANE_ROWS:
+            _write_plane(result, dtype, vectors, rows)
+    for taps in range(1, plane_sums(target) + 1):
+        _write_plane_sums(result, dtype, taps)
     return result
 
 

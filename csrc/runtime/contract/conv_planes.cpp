@@ -1,0 +1,294 @@
+#include "runtime/contract/conv_planes.h"
+
+#include "runtime/pool.h"
+
+namespace fl {
+namespace {
+
+// Bytes of a band of planes, so that it stays in the nearest cache; and up to which this way is taken at all.
+constexpr int64_t kBandBytes = 24 << 10, kMostBytes = 192 << 10;
+constexpr int64_t kChunkWork = 1 << 18, kChunks = 24;
+constexpr int64_t kFewOutputs = 2, kFewSums = 4;
+
+struct Extent {
+  int64_t low = INT64_MAX, high = INT64_MIN;
+  void add(int64_t x) {
+    low = std::min(low, x);
+    high = std::max(high, x);
+  }
+};
+
+// Column x of a tap is stride * quotient + phase.
+int64_t phase_of(int64_t x, int64_t stride) { return (x % stride + stride) % stride; }
+
+template <class T>
+void copy_apart(const char* from, int64_t stride, int64_t n, char* to) {
+  const T* source = reinterpret_cast<const T*>(from);
+  T* out = reinterpret_cast<T*>(to);
+  for (int64_t i = 0; i < n; i++) out[i] = source[i * stride];
+}
+
+template <class T>
+void spread_apart(const char* from, int64_t stride, int64_t n, char* to) {
+  const T* source = reinterpret_cast<const T*>(from);
+  T* out = reinterpret_cast<T*>(to);
+  for (int64_t i = 0; i < n; i++) out[i * stride] = source[i];
+}
+
+// The scratch: [channel][phase of the column][row of the input][column], and where taps lie in it.
+class Planes {
+ public:
+  Planes(const MicroKernels& mk, const TapConv& conv) : conv_(conv), element_(mk.element_bytes) {
+    Extent ys, quotients;
+    int64_t stride = conv.stride_x;
+    for (auto [y, x] : conv.taps) {
+      int64_t phase = phase_of(x, stride);
+      ys.add(y);
+      quotients.add((x - phase) / stride);
+      if (std::find(phases_.begin(), phases_.end(), phase) == phases_.end()) phases_.push_back(phase);
+    }
+    first_row_ = ys.low;
+    more_rows_ = ys.high - ys.low;
+    first_column_ = quotients.low;
+    padded_width_ = round_up(conv.grid_width, mk.lanes);
+    pitch_ = padded_width_ + quotients.high - quotients.low;
+    planes_ = conv.channels * static_cast<int64_t>(phases_.size());
+    int64_t most = (kBandBytes / (planes_ * pitch_ * element_) - 1 - more_rows_) / conv.stride_y + 1;
+    most = std::max<int64_t>(most, 2 * kPlaneRows);
+    bands_ = ceil_div(conv.grid_height, most);
+    rows_ = (ceil_div(conv.grid_height, bands_) - 1) * conv.stride_y + 1 + more_rows_;
+    for (int64_t c = 0; c < conv.channels; c++) {
+      for (auto [y, x] : conv.taps) {
+        int64_t phase = phase_of(x, stride), column = (x - phase) / stride - first_column_;
+        auto at = std::find(phases_.begin(), phases_.end(), phase) - phases_.begin();
+        int64_t plane = c * static_cast<int64_t>(phases_.size()) + at;
+        offsets_.push_back(((plane * rows_ + y - first_row_) * pitch_ + column) * element_);
+      }
+    }
+  }
+
+  int64_t bands() const { return bands_; }
+  Range band(int64_t i) const { return even_part(conv_.grid_height, bands_, i); }
+  int64_t bytes() const { return planes_ * rows_ * pitch_ * element_; }
+  int64_t padded_width() const { return padded_width_; }
+  int64_t row_step() const { return conv_.stride_y * pitch_ * element_; }
+  const std::vector<int64_t>& offsets() const { return offsets_; }
+
+  // What lies outside the input is the same for all planes of a band: it is cleared once.
+  void clear(char* out) const { std::memset(out, 0, static_cast<size_t>(bytes())); }
+
+  void fill(const char* x, Range band, char* out) const {
+    for (int64_t c = 0; c < conv_.channels; c++, x += conv_.height * conv_.width * element_) {
+      for (int64_t phase : phases_) {
+        fill_plane(x, phase, band, out);
+        out += rows_ * pitch_ * element_;
+      }
+    }
+  }
+
+ private:
+  void fill_plane(const char* x, int64_t phase, Range band, char* out) const {
+    int64_t stride = conv_.stride_x, top = band.begin * conv_.stride_y + first_row_;
+    int64_t bottom = (band.end - 1) * conv_.stride_y + first_row_ + more_rows_ + 1;
+    int64_t begin = std::max<int64_t>(0, -first_column_);
+    int64_t end = std::min(pitch_, ceil_div(conv_.width - phase, stride) - first_column_);
+    if (begin >= end) return;
+    const char* from = x + ((begin + first_column_) * stride + phase) * element_;
+    char* to = out + begin * element_;
+    for (int64_t y = std::max<int64_t>(0, top); y < std::min(bottom, conv_.height); y++) {
+      const char* row = from + y * conv_.width * element_;
+      char* row_out = to + (y - top) * pitch_ * element_;
+      if (stride == 1) {
+        std::memcpy(row_out, row, static_cast<size_t>((end - begin) * element_));
+      } else if (element_ == 4) {
+        copy_apart<float>(row, stride, end - begin, row_out);
+      } else {
+        copy_apart<double>(row, stride, end - begin, row_out);
+      }
+    }
+  }
+
+  const TapConv& conv_;
+  int64_t element_, first_row_, more_rows_, first_column_, padded_width_, pitch_, planes_, bands_, rows_;
+  std::vector<int64_t> phases_, offsets_;
+};
+
+class ForwardRun {
+ public:
+  ForwardRun(const MicroKernels& mk, const TapConv& conv) : mk_(mk), conv_(conv), planes_(mk, conv) {}
+
+  void run() const {
+    int64_t images = conv_.batch * conv_.groups;
+    int64_t work = images * conv_.pixels() / planes_.bands() * conv_.outputs * conv_.depth();
+    int64_t parts = std::clamp<int64_t>(work / kChunkWork, 1, images);
+    parallel_for(parts * planes_.bands(), [&](int64_t i) {
+      run_chunk(even_part(images, parts, i / planes_.bands()), planes_.band(i % planes_.bands()));
+    });
+  }
+
+ private:
+  // Some images (of a group each), one band.
+  void run_chunk(Range images, Range band) const {
+    int64_t element = mk_.element_bytes, in = conv_.channels * conv_.height * conv_.width * element;
+    int64_t spread = conv_.step_x == 1 ? 0 : band.size() * planes_.padded_width() * element;
+    auto scratch_bytes = static_cast<size_t>(planes_.bytes()), spread_bytes = static_cast<size_t>(spread);
+    Workspace work(Workspace::padded(scratch_bytes) + Workspace::padded(spread_bytes));
+    char *scratch = work.take(scratch_bytes), *rows = spread ? work.take(spread_bytes) : nullptr;
+    planes_.clear(scratch);
+    for (int64_t i = images.begin; i < images.end; i++) {
+      planes_.fill(conv_.x + i * in, band, scratch);
+      for (int64_t o = 0; o < conv_.outputs; o++) run_output(i, o, band, scratch, rows);
+    }
+  }
+
+  void run_output(int64_t image, int64_t o, Range band, const char* scratch, char* rows) const {
+    int64_t element = mk_.element_bytes, channel = image % conv_.groups * conv_.outputs + o;
+    int64_t first = (image * conv_.outputs + o) * conv_.out_height + conv_.first_y + band.begin * conv_.step_y;
+    int64_t row = conv_.step_y * conv_.out_width * element;
+    char* y = conv_.y + (first * conv_.out_width + conv_.first_x) * element;
+    PlaneArgs args{};
+    args.taps = planes_.offsets().data();
+    args.count = conv_.depth();
+    args.weights = const_cast<char*>(conv_.weights) + channel * conv_.weights_row;
+    args.x_row = planes_.row_step();
+    if (conv_.bias) args.flags |= kRowBias;
+    if (conv_.act == Activation::Relu) args.flags |= kRelu;
+    args.bias = conv_.bias + (conv_.bias ? channel * element : 0);
+    args.y_row = rows ? planes_.padded_width() * element : row;
+    run_rows(args, scratch, rows ? rows : y, band.size());
+    if (!rows) return;
+    for (int64_t i = 0; i < band.size(); i++) {
+      const char* from = rows + i * args.y_row;
+      if (element == 4) {
+        spread_apart<float>(from, conv_.step_x, conv_.grid_width, y + i * row);
+      } else {
+        spread_apart<double>(from, conv_.step_x, conv_.grid_width, y + i * row);
+      }
+    }
+  }
+
+  void run_rows(PlaneArgs args, const char* x, char* y, int64_t rows) const {
+    int64_t vectors = planes_.padded_width() / mk_.lanes, parts = ceil_div(vectors, kMaxVectors);
+    for (int64_t i = 0; i < parts; i++) {
+      Range columns = even_part(vectors, parts, i);
+      int64_t tail = std::min<int64_t>(mk_.lanes, conv_.grid_width - (columns.end - 1) * mk_.lanes);
+      args.mask = lane_mask(tail);
+      args.x = x + columns.begin * mk_.vector_bytes;
+      args.y = y + columns.begin * mk_.vector_bytes;
+      args.blocks = rows < kPlaneRows ? rows : rows / kPlaneRows;
+      (rows < kPlaneRows ? mk_.plane_row : mk_.plane_rows)[columns.size()](&args);
+      if (rows < kPlaneRows || rows % kPlaneRows == 0) continue;
+      // The last block overlaps the one before: the same values are written twice.
+      args.x += (rows - kPlaneRows) * args.x_row;
+      args.y += (rows - kPlaneRows) * args.y_row;
+      args.blocks = 1;
+      mk_.plane_rows[columns.size()](&args);
+    }
+  }
+
+  const MicroKernels& mk_;
+  const TapConv& conv_;
+  Planes planes_;
+};
+
+class SumsRun {
+ public:
+  SumsRun(const MicroKernels& mk, const TapConv& conv, const char* dy)
+      : mk_(mk),
+        conv_(conv),
+        dy_(dy),
+        planes_(mk, conv),
+        parts_(std::min(conv.batch, ceil_div(kChunks, conv.groups))),
+        sums_(static_cast<size_t>(parts_ * part_bytes())) {}
+
+  template <class T>
+  void run(T* dw) const {
+    std::memset(sums_.as(), 0, static_cast<size_t>(parts_ * part_bytes()));
+    parallel_for(parts_ * conv_.groups, [&](int64_t i) { run_chunk(i / conv_.groups, i % conv_.groups); });
+    int64_t lanes = mk_.lanes, weights = conv_.groups * conv_.outputs * conv_.depth();
+    for (int64_t i = 0; i < weights; i++) {
+      T total = 0;
+      for (int64_t part = 0; part < parts_; part++) {
+        const T* lane = reinterpret_cast<const T*>(sums_.as() + part * part_bytes()) + i * lanes;
+        for (int64_t j = 0; j < lanes; j++) total += lane[j];
+      }
+      dw[i] = total;
+    }
+  }
+
+ private:
+  int64_t part_bytes() const { return conv_.groups * conv_.outputs * conv_.depth() * mk_.vector_bytes; }
+
+  // One part of the images, one group.
+  void run_chunk(int64_t part, int64_t group) const {
+    int64_t in = conv_.channels * conv_.height * conv_.width * mk_.element_bytes;
+    auto bytes = static_cast<size_t>(planes_.bytes());
+    Workspace work(Workspace::padded(bytes));
+    char* scratch = work.take(bytes);
+    char* sums = sums_.as() + part * part_bytes() + group * conv_.outputs * conv_.depth() * mk_.vector_bytes;
+    Range images = even_part(conv_.batch, parts_, part);
+    for (int64_t b = 0; b < planes_.bands(); b++) {
+      planes_.clear(scratch);
+      for (int64_t n = images.begin; n < images.end; n++) {
+        int64_t image = n * conv_.groups + group;
+        planes_.fill(conv_.x + image * in, planes_.band(b), scratch);
+        for (int64_t o = 0; o < conv_.outputs; o++) {
+          add_plane(image * conv_.outputs + o, planes_.band(b), scratch, sums + o * conv_.depth() * mk_.vector_bytes);
+        }
+      }
+    }
+  }
+
+  void add_plane(int64_t plane, Range band, const char* scratch, char* sums) const {
+    int64_t depth = conv_.depth(), parts = ceil_div(depth, mk_.max_plane_sums),
+            vectors = planes_.padded_width() / mk_.lanes;
+    PlaneArgs args{};
+    args.x = scratch;
+    args.x_row = planes_.row_step();
+    args.y_row = conv_.grid_width * mk_.element_bytes;
+    args.y = const_cast<char*>(dy_) + (plane * conv_.grid_height + band.begin) * args.y_row;
+    args.blocks = band.size();
+    args.vectors = vectors;
+    args.mask = lane_mask(conv_.grid_width - (vectors - 1) * mk_.lanes);
+    for (int64_t i = 0; i < parts; i++) {
+      Range taps = even_part(depth, parts, i);
+      args.taps = planes_.offsets().data() + taps.begin;
+      args.weights = sums + taps.begin * mk_.vector_bytes;
+      mk_.plane_sums[taps.size()](&args);
+    }
+  }
+
+  const MicroKernels& mk_;
+  const TapConv& conv_;
+  const char* dy_;
+  Planes planes_;
+  int64_t parts_;
+  Scratch sums_;
+};
+
+bool scratch_fits(const MicroKernels& mk, const TapConv& conv) {
+  return conv.tap_count() > 1 && conv.depth() <= 1024 && Planes(mk, conv).bytes() <= kMostBytes;
+}
+
+}  // namespace
+
+bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
+  return conv.outputs <= kFewOutputs && scratch_fits(mk, conv);
+}
+
+void planes_forward(const MicroKernels& mk, const TapConv& conv) { ForwardRun(mk, conv).run(); }
+
+bool planes_suit_weights(const MicroKernels& mk, const TapConv& conv) {
+  return conv.channels * conv.outputs <= kFewSums && scratch_fits(mk, conv);
+}
+
+void planes_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw) {
+  SumsRun run(mk, conv, dy);
+  if (mk.element_bytes == 4) {
+    run.run(reinterpret_cast<float*>(dw));
+  } else {
+    run.run(reinterpret_cast<double*>(dw));
+  }
+}
+
+}  // namespace fl
