@@ -245,3 +245,25 @@ def test_errors(case):
     with pytest.raises(kind) as caught:
         call(flambeau, flambeau.ones(3, 4))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("k", [1, 5, 32, 33, 50])
+def test_topk_keeps_the_order_of_ties_however_many_are_wanted(k, largest):
+    values = np.random.default_rng(k).integers(0, 9, (7, 50)).astype(np.float32)
+    values[0, ::3], values[1], values[2, :4] = np.nan, 1.0, [np.inf, -np.inf, -0.0, 0.0]
+    key = np.nan_to_num(values, nan=1e9, posinf=1e8, neginf=-1e8)
+    order = np.argsort(-key if largest else key, axis=1, kind="stable")[:, :k]
+    for x, dim in ((torch.from_numpy(values), 1), (torch.from_numpy(values.T.copy()), 0)):
+        got, where = x.topk(k, dim, largest)
+        want = order if dim else order.T
+        assert (where.numpy() == want).all()
+        np.testing.assert_array_equal(got.numpy(), np.take_along_axis(x.numpy(), want, dim))
+
+
+@pytest.mark.parametrize("operator", ["cumsum", "cumprod"])
+def test_running_totals_of_many_lines_are_those_of_one(operator):
+    x = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (3, 19, 300)))
+    together = getattr(torch, operator)(x, 1)
+    for j in range(300):
+        assert (getattr(torch, operator)(x[:, :, j].contiguous(), 1) == together[:, :, j]).all()

@@ -25,6 +25,29 @@ def _scan_program(b, kind: str):
             b.store(0, at, value)
 
 
+_COLUMNS = 256  # neighbouring lines that one iteration handles
+
+
+def _columns_program(b, kind: str):
+    """Buffers: output, input. The same sums in the same order as `_scan_program`, with neighbouring lines in lanes."""
+    start = const(1 if kind == "mul" else 0, b.compute_dtype(0))
+
+    def step(total, x):
+        return total + x if kind == "add" else total * x
+
+    with b.parallel() as chunk:
+        n, width = b.int(0), b.int(1)
+        chunks = (width + (_COLUMNS - 1)) // _COLUMNS
+        base, first = chunk // chunks * n * width, chunk % chunks * _COLUMNS
+        end = minimum(first + _COLUMNS, width)
+        with b.loop(first, end) as j:
+            b.store(0, base + j, step(start, b.load(1, base + j)))
+        with b.loop(1, n, simd=False) as i:
+            row = base + i * width
+            with b.loop(first, end) as j:
+                b.store(0, row + j, step(b.load(0, row - width + j), b.load(1, row + j)))
+
+
 def _extreme_program(b, greatest: bool):
     """Buffers: values, positions, input."""
     dtype = b.compute_dtype(2)
@@ -51,7 +74,11 @@ def _scan_plan(kind):
         x = (self if dtype is None else self.to(dtype)).contiguous()
         out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
         before, n, width = dims_of(tuple(x.shape), dim)
-        return Launch((out,), (out, x), [n, width], before * width if x.numel() else 0, n, _scan_program, (kind,))
+        lines = before * width if x.numel() else 0
+        if width < 16 or x.dtype.itemsize < 4:  # 16-bit totals are kept in float32
+            return Launch((out,), (out, x), [n, width], lines, n, _scan_program, (kind,))
+        chunks = before * -(-width // _COLUMNS) if lines else 0
+        return Launch((out,), (out, x), [n, width], chunks, n * _COLUMNS, _columns_program, (kind,))
 
     return plan
 

@@ -4,8 +4,10 @@ The order comes from NumPy (`ordering`); values are gathered by it, so gradients
 always stable, nan is the greatest value, and zeros of both signs are equal.
 """
 
-from .launch import wrap_dim
-from .table import ORDERED, Composite, op
+from flambeau.ir.fn import minimum
+
+from .launch import Launch, wrap_dim
+from .table import ORDERED, Composite, Loop, op
 
 
 def _key(x):
@@ -139,6 +141,55 @@ op(
 )
 
 
+_FEW = 32  # elements that are selected one by one instead of by partition
+
+
+def _few_program(b, largest: bool):
+    """Buffers: values, positions, input. ints: length of a row, how many. One iteration: one row.
+
+    The best so far stand in order; an element that beats the last of them moves up as far as it beats others.
+    """
+
+    def beats(x, y):
+        return ((x > y) | ((x != x) & (y == y))) if largest else ((x < y) | ((y != y) & (x == x)))
+
+    with b.parallel() as row:
+        n, k = b.int(0), b.int(1)
+        base, out = row * n, row * k
+        with b.loop(0, n, simd=False) as i:
+            x = b.load(2, base + i)
+            with b.when((i < k) | beats(x, b.load(0, out + minimum(i, k - 1)))):
+                last = minimum(i, k - 1)
+                slot = b.variable(last, "i64")
+                with b.loop(0, last, simd=False) as j:
+                    y, position = b.load(0, out + last - 1 - j), b.load(1, out + last - 1 - j)
+                    with b.when(beats(x, y)):
+                        b.store(0, out + last - j, y)
+                        b.store(1, out + last - j, position)
+                        slot.value = last - 1 - j
+                b.store(0, out + slot.value, x)
+                b.store(1, out + slot.value, i)
+
+
+def _few_plan(o, self, k, largest):
+    sizes = (*self.shape[:-1], k)
+    x = self.contiguous()
+    values = o.zeros(sizes, dtype=x.dtype, device=x.device)
+    positions = o.empty(sizes, dtype=o.int64, device=x.device)
+    n = x.shape[-1]
+    return Launch((positions,), (values, positions, x), [n, k], x.numel() // n, n, _few_program, (largest,))
+
+
+op(
+    "topk_few(Tensor self, int k, bool largest) -> Tensor",
+    names=(),
+    body=Loop(_few_plan),
+    dtypes=ORDERED,
+    differentiable=False,
+    doc="Where the few greatest (or least) elements of each row stand, in order; ties keep their order.",
+)
+
+
 def _topk(o, self, k, dim=-1, largest=True, sorted=True):
     dim = wrap_dim(dim, self.dim())
     size = self.shape[dim] if self.dim() else 1
@@ -147,7 +198,10 @@ def _topk(o, self, k, dim=-1, largest=True, sorted=True):
     _no_complex(self, " topk does not support complex dtypes on CPU")
     if self.dtype is o.bool:
         raise RuntimeError("topk does not support bool dtypes on CPU")
-    indices = ordering(o, self, dim, largest, k)
+    if 0 < k <= _FEW and self.numel() and self.dim():
+        indices = o.topk_few(self.detach().movedim(dim, -1), k, largest).movedim(-1, dim).contiguous()
+    else:
+        indices = ordering(o, self, dim, largest, k)
     return o.gather(self, dim, indices), indices
 
 
