@@ -254,7 +254,7 @@ def test_topk_keeps_the_order_of_ties_however_many_are_wanted(k, largest):
     values[0, ::3], values[1], values[2, :4] = np.nan, 1.0, [np.inf, -np.inf, -0.0, 0.0]
     key = np.nan_to_num(values, nan=1e9, posinf=1e8, neginf=-1e8)
     order = np.argsort(-key if largest else key, axis=1, kind="stable")[:, :k]
-    for x, dim in ((torch.from_numpy(values), 1), (torch.from_numpy(values.T.copy()), 0)):
+    for x, dim in ((flambeau.from_numpy(values), 1), (flambeau.from_numpy(values.T.copy()), 0)):
         got, where = x.topk(k, dim, largest)
         want = order if dim else order.T
         assert (where.numpy() == want).all()
@@ -263,7 +263,7 @@ def test_topk_keeps_the_order_of_ties_however_many_are_wanted(k, largest):
 
 @pytest.mark.parametrize("operator", ["cumsum", "cumprod"])
 def test_running_totals_of_many_lines_are_those_of_one(operator):
-    x = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (3, 19, 300)))
-    together = getattr(torch, operator)(x, 1)
+    x = flambeau.from_numpy(np.random.default_rng(0).uniform(-2, 2, (3, 19, 300)))
+    together = getattr(flambeau, operator)(x, 1)
     for j in range(300):
-        assert (getattr(torch, operator)(x[:, :, j].contiguous(), 1) == together[:, :, j]).all()
+        assert (getattr(flambeau, operator)(x[:, :, j].contiguous(), 1) == together[:, :, j]).all()
