@@ -199,3 +199,19 @@ def test_errors_change_nothing(case):
     with pytest.raises(kind) as caught:
         call(flambeau, x)
     assert sentence in str(caught.value) and x.sum().item() == 0 and x._version == 0
+
+
+@pytest.mark.parametrize("options", [(2,), (3,), (3, 1), ((1, 3), 2), (2, 2, 0, True), (2, 1, 0, False, True, 3)])
+def test_mean_pooling_of_small_windows_is_that_of_all_windows(options):
+    values = np.random.default_rng(0).uniform(-1, 1, (2, 3, 9, 10))
+    found = []
+    for layout in (flambeau.contiguous_format, flambeau.channels_last):  # written out; general
+        x = flambeau.from_numpy(values).clone(memory_format=layout).requires_grad_()
+        y = F.avg_pool2d(x, *options)
+        y.backward(flambeau.arange(y.numel(), dtype=flambeau.float64).reshape(y.shape))
+        found.append((y.detach().numpy(), x.grad.numpy()))
+    for small, general in zip(*found, strict=True):
+        np.testing.assert_array_equal(small, general)
+    window = flambeau.from_numpy(values).unfold(2, 2, 2).unfold(3, 2, 2)
+    if options == (2,):
+        np.testing.assert_allclose(found[0][0], window.numpy().mean((-1, -2)), rtol=1e-14)

@@ -160,6 +160,13 @@ def _window_ints(sizes, out, kernel, stride, padding, dilation, divisor: int, la
     ]  # fmt: skip
 
 
+def _small(sizes, out, kernel, stride, padding, dilation, lanes: int) -> bool:
+    """Whether windows are small and lie inside of planes one by one, so that their taps can be written out."""
+    if len(sizes) > 2 or lanes != 1 or any(padding) or set(dilation) != {1} or product(kernel) > 9:
+        return False
+    return all((o - 1) * s + k <= i for o, s, k, i in zip(out, stride, kernel, sizes, strict=True))
+
+
 # ---- max
 
 
@@ -175,10 +182,8 @@ def _max_plan(n):
         lead, sizes = tuple(x.shape[:-n]), tuple(x.shape[-n:])
         values = o.empty(lead + out, dtype=x.dtype, device=x.device, memory_format=layout)
         where_ = o.empty(lead + out, dtype=o.int64, device=x.device, memory_format=layout)
-        inside = n <= 2 and lanes == 1 and not any(padding) and set(dilation) == {1} and product(kernel) <= 9
-        inside = inside and all((o_ - 1) * s + k <= i for o_, s, k, i in zip(out, stride, kernel, sizes, strict=True))
         program, attrs = (programs.max_windows, ())
-        if inside:
+        if _small(sizes, out, kernel, stride, padding, dilation, lanes):
             program, attrs = programs.max_small, tuple(_three(kernel, 1)[1:])
         ints = _window_ints(sizes, out, kernel, stride, padding, dilation, 0, lanes)
         work = product(out) * product(kernel) * lanes
@@ -250,10 +255,13 @@ def _mean_launch(o, data, x, n, kernel, stride, padding, ceil_mode, count_includ
     shape = tuple(x.shape) if back else tuple(x.shape[:-n]) + out
     result = o.empty(shape, dtype=data.dtype, device=data.device, memory_format=layout)
     ints = _window_ints(tuple(x.shape[-n:]), out, kernel, stride, padding, dilation, divisor_override or 0, lanes)
-    attrs = (bool(count_include_pad), divisor_override is not None, back)
+    program, attrs = programs.mean_windows, (bool(count_include_pad), divisor_override is not None, back)
+    if _small(tuple(x.shape[-n:]), out, kernel, stride, padding, dilation, lanes):
+        apart = all(s >= k for s, k in zip(stride, kernel, strict=True))
+        program, attrs = programs.mean_small, (*_three(kernel, 1)[1:], divisor_override is not None, back, apart)
     work = product(out) * product(kernel) * lanes
     planes = _planes(x.shape, n, lanes)
-    return Launch((result,), (result, data), ints, planes, work, programs.mean_windows, attrs)
+    return Launch((result,), (result, data), ints, planes, work, program, attrs)
 
 
 def _mean_plan(n):

@@ -180,6 +180,31 @@ def mean_windows(b: Builder, count_pad: bool, override: bool, back: bool) -> Non
         plane.each_output(output)
 
 
+def mean_small(b: Builder, ky: int, kx: int, override: bool, back: bool, apart: bool) -> None:
+    """As `mean_windows`, for small windows that all lie inside of planes, unrolled; `apart`: no two share an element."""
+    dtype = b.compute_dtype(1)
+    zero = const(0, dtype)
+    with b.parallel() as plane:
+        in_size, out_size = _sizes(b)
+        if back:
+            with b.loop(0, in_size) as i:
+                b.store(0, plane * in_size + i, zero)
+        count = b.int(DIVISOR) if override else const(ky * kx, "i64")
+        with b.loop(0, b.int(4)) as y, b.loop(0, b.int(5)) as x:
+            corner = plane * in_size + y * b.int(10) * b.int(2) + x * b.int(11)
+            at = plane * out_size + y * b.int(5) + x
+            taps = [corner + i * b.int(2) + j for i in range(ky) for j in range(kx)]
+            if not back:
+                total = zero
+                for tap in taps:
+                    total = total + b.load(1, tap)
+                b.store(0, at, _divided(total, count))
+            else:
+                share = _divided(b.load(1, at), count)
+                for tap in taps:
+                    b.store(0, tap, (zero if apart else b.load(0, tap)) + share)
+
+
 def _mean_of(b: Builder, at: Expr, count: Expr, each: Callable, source: Callable, back: bool) -> None:
     """Stores the mean of some elements; or adds the mean's gradient to each of theirs."""
     dtype = b.compute_dtype(1)
