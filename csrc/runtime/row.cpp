@@ -95,7 +95,8 @@ Layout lay_out(const std::vector<Operand>& operands, const Dims& sizes, const st
   collapse(l.batch, false);
   collapse(l.row, ordered);
   for (size_t k = 0; k < operands.size(); ++k) {
-    if (operands[k].role != 'F') continue;
+    // An operand that is expanded along both (the gradient of a sum) says nothing about memory.
+    if (operands[k].role != 'F' || (l.batch_stride(k) == 0 && l.row_stride(1, k) == 0)) continue;
     int64_t item = static_cast<int64_t>(dtype_size(operands[k].dtype));
     l.columns = l.inner_batch() > 1 && l.batch_stride(k) == item && (l.n_row == 1 || l.row_stride(1, k) != item);
     break;
