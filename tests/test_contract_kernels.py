@@ -297,6 +297,29 @@ def test_planes(family, machine) -> None:
         np.testing.assert_allclose(machine.fetch(at_y, y), wanted, atol=1e-5 if dtype == "f32" else 1e-13)
 
 
+def test_plane_columns(family, machine) -> None:
+    """Columns of taps: the weights of a kernel row by row, a vector of the plane read once."""
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    rng, blocks, right = np.random.default_rng(6), 2, 2
+    for vectors in contract.COLUMN_VECTORS:
+        for height in contract.COLUMN_HEIGHTS:
+            rows, columns = contract.PLANE_ROWS[-1] * blocks, vectors * lanes - 1
+            x = rng.standard_normal((rows + height - 1, vectors * lanes + right - 1)).astype(kind)
+            weights, y = rng.standard_normal((height, right)).astype(kind), np.zeros((rows, columns), kind)
+            wide, at_y = x.astype(np.float64), machine.place(y)
+            wanted = sum(
+                weights[a, b] * wide[a : a + rows, b : b + columns] for a in range(height) for b in range(right)
+            )
+            fields = {"taps": plane_taps(machine, x, [(0, b) for b in range(right)]), "count": right}
+            fields |= {"weights": machine.place(weights), "weights_row": weights.strides[0], "blocks": blocks}
+            fields |= {"x": machine.place(x), "x_row": x.strides[0], "y": at_y, "y_row": y.strides[0]}
+            machine.call(
+                f"plane_column_{vectors}_{height}", plane_fields(machine, fields | {"mask": (1 << lanes - 1) - 1})
+            )
+            np.testing.assert_allclose(machine.fetch(at_y, y), wanted, atol=1e-5 if dtype == "f32" else 1e-13)
+
+
 def test_plane_sums(family, machine) -> None:
     """Sums a tap are added to what is there; an infinity behind the last column counts for nothing."""
     target, _, dtype, _ = family

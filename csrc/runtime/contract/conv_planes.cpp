@@ -1,5 +1,7 @@
 #include "runtime/contract/conv_planes.h"
 
+#include <iterator>
+
 #include "runtime/pool.h"
 
 namespace fl {
@@ -51,7 +53,7 @@ class Planes {
     more_rows_ = ys.high - ys.low;
     first_column_ = quotients.low;
     padded_width_ = round_up(conv.grid_width, mk.lanes);
-    pitch_ = padded_width_ + quotients.high - quotients.low;
+    pitch_ = padded_width_ + round_up(quotients.high - quotients.low, mk.lanes);  // rows start at cache lines
     planes_ = conv.channels * static_cast<int64_t>(phases_.size());
     int64_t most = (kBandBytes / (planes_ * pitch_ * element_) - 1 - more_rows_) / conv.stride_y + 1;
     most = std::max<int64_t>(most, 2 * kPlaneRows);
@@ -113,9 +115,26 @@ class Planes {
   std::vector<int64_t> phases_, offsets_;
 };
 
+// Taps that stand in columns of some height, the neighbours of each a row of outputs apart; row by row in memory.
+bool in_columns(const TapConv& conv, int64_t height) {
+  if (conv.channels != 1 || conv.stride_y != 1 || conv.tap_count() % height) return false;
+  int64_t width = conv.tap_count() / height;
+  for (int64_t t = width; t < conv.tap_count(); t++) {
+    TapPosition tap = conv.taps[static_cast<size_t>(t)], above = conv.taps[static_cast<size_t>(t - width)];
+    if (tap.x != above.x || tap.y != above.y + 1) return false;
+  }
+  return true;
+}
+
 class ForwardRun {
  public:
-  ForwardRun(const MicroKernels& mk, const TapConv& conv) : mk_(mk), conv_(conv), planes_(mk, conv) {}
+  ForwardRun(const MicroKernels& mk, const TapConv& conv) : mk_(mk), conv_(conv), planes_(mk, conv) {
+    for (size_t i = 0; i < std::size(kColumnHeights); i++) {
+      if (!in_columns(conv, kColumnHeights[i])) continue;
+      columns_ = mk.plane_column[i];
+      taps_ = conv.tap_count() / kColumnHeights[i];
+    }
+  }
 
   void run() const {
     int64_t images = conv_.batch * conv_.groups;
@@ -168,7 +187,14 @@ class ForwardRun {
   }
 
   void run_rows(PlaneArgs args, const char* x, char* y, int64_t rows) const {
-    int64_t vectors = planes_.padded_width() / mk_.lanes, parts = ceil_div(vectors, kMaxVectors);
+    bool in_columns = columns_ && rows >= kPlaneRows;
+    const MicroKernels::Plane* blocks = in_columns ? columns_ : mk_.plane_rows;
+    int64_t vectors = planes_.padded_width() / mk_.lanes;
+    int64_t parts = ceil_div(vectors, in_columns ? kColumnVectors : kMaxVectors);
+    if (in_columns) {
+      args.count = taps_;
+      args.weights_row = taps_ * mk_.element_bytes;
+    }
     for (int64_t i = 0; i < parts; i++) {
       Range columns = even_part(vectors, parts, i);
       int64_t tail = std::min<int64_t>(mk_.lanes, conv_.grid_width - (columns.end - 1) * mk_.lanes);
@@ -176,19 +202,21 @@ class ForwardRun {
       args.x = x + columns.begin * mk_.vector_bytes;
       args.y = y + columns.begin * mk_.vector_bytes;
       args.blocks = rows < kPlaneRows ? rows : rows / kPlaneRows;
-      (rows < kPlaneRows ? mk_.plane_row : mk_.plane_rows)[columns.size()](&args);
+      (rows < kPlaneRows ? mk_.plane_row : blocks)[columns.size()](&args);
       if (rows < kPlaneRows || rows % kPlaneRows == 0) continue;
       // The last block overlaps the one before: the same values are written twice.
       args.x += (rows - kPlaneRows) * args.x_row;
       args.y += (rows - kPlaneRows) * args.y_row;
       args.blocks = 1;
-      mk_.plane_rows[columns.size()](&args);
+      blocks[columns.size()](&args);
     }
   }
 
   const MicroKernels& mk_;
   const TapConv& conv_;
   Planes planes_;
+  const MicroKernels::Plane* columns_ = nullptr;  // null where taps do not stand in columns
+  int64_t taps_ = 0;                              // of a row
 };
 
 class SumsRun {

@@ -58,6 +58,9 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
     kernels->plane_row[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
     kernels->plane_rows[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
   }
+  for (int v = 1; v <= kColumnVectors; v++) {
+    for (auto& column : kernels->plane_column) column[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
+  }
   for (int t = 1; t <= kernels->max_plane_sums; t++)
     kernels->plane_sums[t] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
   // A table that was replaced stays: another thread may be reading it.

@@ -54,12 +54,15 @@ struct PlaneArgs {
   int64_t vectors;  // of a row of y (plane_sums)
   int64_t mask;     // lanes of the last vector
   const char* bias;
-  int64_t flags;  // kRowBias, kRelu
+  int64_t flags;        // kRowBias, kRelu
+  int64_t weights_row;  // between weights of a column of taps (plane_column)
 };
 
 constexpr int kMaxVectors = 3;
 constexpr int kMaxHeight = 14;
 constexpr int kPlaneRows = 4;
+constexpr int kColumnVectors = 2;
+constexpr int kColumnHeights[] = {3, 5};
 constexpr int kMaxPlaneSums = 9;
 
 struct MicroKernels {
@@ -86,7 +89,8 @@ struct MicroKernels {
   PackColumns pack_columns, scatter_columns;
   Dot dot_1, dot_4;
   Plane plane_row[kMaxVectors + 1], plane_rows[kMaxVectors + 1];  // one row, kPlaneRows rows a block
-  Plane plane_sums[kMaxPlaneSums + 1];                            // by the number of taps
+  Plane plane_column[2][kColumnVectors + 1];  // by the height in kColumnHeights; kPlaneRows rows a block
+  Plane plane_sums[kMaxPlaneSums + 1];        // by the number of taps
 };
 
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).

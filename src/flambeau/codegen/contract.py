@@ -14,6 +14,7 @@ Convolutions of groups with few channels sum over taps without a panel (`plane_*
 The C++ drivers in csrc/runtime/contract cut a problem into such tiles.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,7 +35,21 @@ _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_en
 _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"}
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
 # The fields of PlaneArgs (the same header).
-PLANE_FIELDS = ("taps", "count", "weights", "x", "x_row", "y", "y_row", "blocks", "vectors", "mask", "bias", "flags")
+PLANE_FIELDS = (
+    "taps",
+    "count",
+    "weights",
+    "x",
+    "x_row",
+    "y",
+    "y_row",
+    "blocks",
+    "vectors",
+    "mask",
+    "bias",
+    "flags",
+    "weights_row",
+)
 _PLANE_POINTERS = {"taps", "weights", "x", "y", "bias"}
 _ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU = 1, 2, 4, 8
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks
@@ -45,6 +60,8 @@ MAX_VECTORS = 3
 MAX_HEIGHT = 14
 DOT_ROWS = (1, 4)
 PLANE_ROWS = (1, 4)
+COLUMN_VECTORS = (1, 2)
+COLUMN_HEIGHTS = (3, 5)
 
 
 def max_height(target: Target, vectors: int) -> int:
@@ -414,48 +431,73 @@ def _plane_arguments(f: Function) -> dict[str, str]:
     }
 
 
-def _write_plane(module: Module, dtype: str, vectors: int, rows: int) -> None:
-    """`plane_<vectors>_<rows>(PlaneArgs*)`: `blocks` times `rows` rows of outputs, `vectors` vectors of columns.
+class _PlaneKernel:
+    """Writes `plane_<vectors>_<rows>(PlaneArgs*)`: `blocks` times `rows` rows of outputs, `vectors` vectors of columns.
 
     An output is the sum over `count` taps of weights[t] * x[output + taps[t]], in their order; whole vectors of x are
     read. Where groups have few channels, that is less work than making panels.
+
+    With `height` it is `plane_column_<vectors>_<height>`: a tap is the top of a column of so many, a row of x apart,
+    their weights `weights_row` apart. A vector of x is read once for all the rows of outputs that it adds to.
     """
-    f = Function(module, f"plane_{vectors}_{rows}", [("ptr", "args")])
-    lanes, arg = Lanes(f, dtype), _plane_arguments(f)
-    flags = arg["flags"]
-    relu, biased = (f.value(f"icmp ne i64 {f.value(f'and i64 {flags}, {bit}')}, 0") for bit in (_RELU, _ROW_BIAS))
-    x_at, y_at = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
-    x_rows = [f.mul(arg["x_row"], i) if i else 0 for i in range(rows)]
-    sums = [[lanes.variable() for _ in range(vectors)] for _ in range(rows)]
-    with _repeat(f, arg["blocks"]):
-        x, y = f.value(f"load ptr, ptr {x_at}"), f.value(f"load ptr, ptr {y_at}")
-        for row in sums:
-            for sum_ in row:
-                lanes.set(sum_, "zeroinitializer")
-        with _repeat(f, arg["count"]) as t:
-            weight = lanes.broadcast(f.offset(arg["weights"], f.mul(t, lanes.element_bytes)))
-            source = f.offset(x, f.value(f"load i64, ptr {f.offset(arg['taps'], f.mul(t, 8))}"))
-            for start, row in zip(x_rows, sums, strict=True):
-                at = f.offset(source, start)
-                for j, sum_ in enumerate(row):
-                    lanes.set(sum_, lanes.fma(lanes.load(f.offset(at, j * lanes.bytes)), weight, lanes.get(sum_)))
-        with f.when(biased):
+
+    def __init__(self, module: Module, dtype: str, vectors: int, rows: int, height: int = 0) -> None:
+        name = f"plane_column_{vectors}_{height}" if height else f"plane_{vectors}_{rows}"
+        self.f = Function(module, name, [("ptr", "args")])
+        self.lanes, self.arg = Lanes(self.f, dtype), _plane_arguments(self.f)
+        self.rows, self.height = rows, max(height, 1)
+        self.sums = [[self.lanes.variable() for _ in range(vectors)] for _ in range(rows)]
+
+    def write(self) -> None:
+        f, arg = self.f, self.arg
+        x_at, y_at = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
+        x_rows = [f.mul(arg["x_row"], i) if i else 0 for i in range(self.rows + self.height - 1)]
+        with _repeat(f, arg["blocks"]):
+            x, y = f.value(f"load ptr, ptr {x_at}"), f.value(f"load ptr, ptr {y_at}")
+            for sum_ in itertools.chain(*self.sums):
+                self.lanes.set(sum_, "zeroinitializer")
+            with _repeat(f, arg["count"]) as t:
+                source = f.offset(x, f.value(f"load i64, ptr {f.offset(arg['taps'], f.mul(t, 8))}"))
+                self._add_taps(source, x_rows, f.offset(arg["weights"], f.mul(t, self.lanes.element_bytes)))
+            f.do(f"store ptr {self._finish_rows(y)}, ptr {y_at}")
+            f.do(f"store ptr {f.offset(x, f.mul(arg['x_row'], self.rows))}, ptr {x_at}")
+        f.finish()
+
+    def _add_taps(self, source: str, x_rows: list[int | str], weights: str) -> None:
+        f, lanes = self.f, self.lanes
+        column = []
+        for k in range(self.height):
+            column.append(lanes.broadcast(f.offset(weights, f.mul(self.arg["weights_row"], k) if k else 0)))
+        for i, start in enumerate(x_rows):
+            at = f.offset(source, start)
+            for j in range(len(self.sums[0])):
+                x = lanes.load(f.offset(at, j * lanes.bytes))
+                for k, weight in enumerate(column):
+                    if 0 <= i - k < self.rows:
+                        sum_ = self.sums[i - k][j]
+                        lanes.set(sum_, lanes.fma(x, weight, lanes.get(sum_)))
+
+    def _finish_rows(self, y: str) -> str:
+        f, lanes, arg = self.f, self.lanes, self.arg
+        with self._flagged(_ROW_BIAS):
             bias = lanes.broadcast(arg["bias"])
-            for row in sums:
-                for sum_ in row:
-                    lanes.set(sum_, lanes.add(lanes.get(sum_), bias))
-        with f.when(relu):
-            for row in sums:
-                for sum_ in row:
-                    lanes.set(sum_, lanes.relu(lanes.get(sum_)))
-        masks = [None] * (vectors - 1) + [lanes.mask(arg["mask"], "i64")]
-        for row in sums:
+            for sum_ in itertools.chain(*self.sums):
+                lanes.set(sum_, lanes.add(lanes.get(sum_), bias))
+        with self._flagged(_RELU):
+            for sum_ in itertools.chain(*self.sums):
+                lanes.set(sum_, lanes.relu(lanes.get(sum_)))
+        masks = [None] * (len(self.sums[0]) - 1) + [lanes.mask(arg["mask"], "i64")]
+        for row in self.sums:
             for j, (sum_, mask) in enumerate(zip(row, masks, strict=True)):
                 lanes.store(lanes.get(sum_), f.offset(y, j * lanes.bytes), mask)
             y = f.offset(y, arg["y_row"])
-        f.do(f"store ptr {y}, ptr {y_at}")
-        f.do(f"store ptr {f.offset(x, f.mul(arg['x_row'], rows))}, ptr {x_at}")
-    f.finish()
+        return y
+
+    @contextmanager
+    def _flagged(self, bit: int) -> Iterator[None]:
+        bits = self.f.value(f"and i64 {self.arg['flags']}, {bit}")
+        with self.f.when(self.f.value(f"icmp ne i64 {bits}, 0")):
+            yield
 
 
 def _write_plane_sums(module: Module, dtype: str, taps: int) -> None:
@@ -500,6 +542,7 @@ def kernel_names(target: Target) -> list[str]:
         names += [kernel_name(vectors, h, True) for h in heights]
         names += [kernel_name(vectors, h, False) for h in heights[1:]]
         names += [f"plane_{vectors}_{rows}" for rows in PLANE_ROWS]
+    names += [f"plane_column_{vectors}_{height}" for vectors in COLUMN_VECTORS for height in COLUMN_HEIGHTS]
     names += [f"plane_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
     return names
 
@@ -523,7 +566,10 @@ def module(target: Target, dtype: str) -> Module:
             if height:
                 _MicroKernel(result, dtype, vectors, height, False).write()
         for rows in PLANE_ROWS:
-            _write_plane(result, dtype, vectors, rows)
+            _PlaneKernel(result, dtype, vectors, rows).write()
+    for vectors in COLUMN_VECTORS:
+        for height in COLUMN_HEIGHTS:
+            _PlaneKernel(result, dtype, vectors, PLANE_ROWS[-1], height).write()
     for taps in range(1, plane_sums(target) + 1):
         _write_plane_sums(result, dtype, taps)
     return result
