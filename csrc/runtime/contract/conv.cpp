@@ -1,6 +1,7 @@
 #include "runtime/contract/conv.h"
 
 #include <cstring>
+#include <list>
 
 #include "runtime/contract/conv_images.h"
 #include "runtime/contract/conv_plain.h"
@@ -87,13 +88,26 @@ void fill_planes(const Conv& conv, const void* bias, char* out) {
   }
 }
 
-void run_any(const MicroKernels& mk, const TapConv& taps) {
-  planes_suit(mk, taps) ? planes_forward(mk, taps) : run_taps(mk, taps);
-}
-
-void input_phase(const MicroKernels& mk, const Conv& conv, const void* dy, const void* w, const void* bias, void* dx,
-                 int64_t phase_y, int64_t phase_x) {
+// The part of the gradient of the input that lies at one phase of the stride: a convolution of its own.
+struct InputPhase {
   TapConv taps;
+  std::optional<Scratch> weights;
+};
+
+void make_phase(const Conv& conv, int64_t phase_y, int64_t phase_x, const void* dy, const void* w, const void* bias,
+                void* dx, std::list<InputPhase>& phases) {
+  std::vector<int64_t> positions;
+  std::vector<TapPosition> reached;
+  for (Reach y : phase_reach(conv, 1, phase_y)) {
+    for (Reach x : phase_reach(conv, 2, phase_x)) {
+      reached.push_back({y.tap, x.tap});
+      positions.push_back(y.kernel * conv.kernel[2] + x.kernel);
+    }
+  }
+  if (positions.empty()) return;
+  InputPhase& phase = phases.emplace_back();
+  TapConv& taps = phase.taps;
+  taps.taps = reached;
   taps.batch = conv.batch;
   taps.groups = conv.groups;
   taps.channels = conv.out_channels / conv.groups;
@@ -108,26 +122,29 @@ void input_phase(const MicroKernels& mk, const Conv& conv, const void* dy, const
   taps.step_x = conv.stride[2];
   taps.grid_height = ceil_div(conv.size[1] - phase_y, conv.stride[1]);
   taps.grid_width = ceil_div(conv.size[2] - phase_x, conv.stride[2]);
-  std::vector<int64_t> positions;
-  for (Reach y : phase_reach(conv, 1, phase_y)) {
-    for (Reach x : phase_reach(conv, 2, phase_x)) {
-      taps.taps.push_back({y.tap, x.tap});
-      positions.push_back(y.kernel * conv.kernel[2] + x.kernel);
-    }
-  }
-  if (positions.empty()) return;
-  taps.weights_row = taps.depth() * mk.element_bytes;
-  Scratch weights(static_cast<size_t>(conv.in_channels * taps.weights_row));
+  taps.weights_row = taps.depth() * static_cast<int64_t>(dtype_size(conv.dtype));
+  phase.weights.emplace(static_cast<size_t>(conv.in_channels * taps.weights_row));
   if (conv.dtype == DType::F32) {
-    reorder_weights(conv, static_cast<const float*>(w), positions, weights.as<float>());
+    reorder_weights(conv, static_cast<const float*>(w), positions, phase.weights->as<float>());
   } else {
-    reorder_weights(conv, static_cast<const double*>(w), positions, weights.as<double>());
+    reorder_weights(conv, static_cast<const double*>(w), positions, phase.weights->as<double>());
   }
   taps.x = static_cast<const char*>(dy);
-  taps.weights = weights.as();
+  taps.weights = phase.weights->as();
   taps.bias = static_cast<const char*>(bias);
   taps.y = static_cast<char*>(dx);
-  run_any(mk, taps);
+}
+
+void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases) {
+  std::vector<const TapConv*> planes;
+  for (const InputPhase& phase : phases) {
+    if (planes_suit(mk, phase.taps)) {
+      planes.push_back(&phase.taps);
+    } else {
+      run_taps(mk, phase.taps);
+    }
+  }
+  if (!planes.empty()) planes_forward(mk, planes);
 }
 
 bool every_phase_reached(const Conv& conv) {
@@ -157,7 +174,9 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
     taps.x += images * conv.in_channels * conv.size[1] * conv.size[2] * mk->element_bytes;
     taps.y += images * conv.out_channels * conv.output[1] * conv.output[2] * mk->element_bytes;
   }
-  if (taps.batch) run_any(*mk, taps);
+  if (taps.batch == 0) return;
+  if (planes_suit(*mk, taps)) return planes_forward(*mk, {&taps});
+  run_taps(*mk, taps);
 }
 
 void conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
@@ -176,11 +195,13 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   }
   if (rest.batch == 0) return;
   if (!every_phase_reached(rest)) fill_planes(rest, bias, to);
+  std::list<InputPhase> phases;
   for (int64_t y = 0; y < std::min(conv.stride[1], conv.size[1]); y++) {
     for (int64_t x = 0; x < std::min(conv.stride[2], conv.size[2]); x++) {
-      input_phase(*mk, rest, from, w, bias, to, y, x);
+      make_phase(rest, y, x, from, w, bias, to, phases);
     }
   }
+  run_phases(*mk, phases);
 }
 
 void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {

@@ -136,18 +136,12 @@ class ForwardRun {
     }
   }
 
-  void run() const {
-    int64_t images = conv_.batch * conv_.groups;
-    int64_t work = images * conv_.pixels() / planes_.bands() * conv_.outputs * conv_.depth();
-    int64_t parts = std::clamp<int64_t>(work / kChunkWork, 1, images);
-    parallel_for(parts * planes_.bands(), [&](int64_t i) {
-      run_chunk(even_part(images, parts, i / planes_.bands()), planes_.band(i % planes_.bands()));
-    });
-  }
+  int64_t bands() const { return planes_.bands(); }
+  int64_t band_work() const { return conv_.pixels() / planes_.bands() * conv_.outputs * conv_.depth(); }
 
- private:
   // Some images (of a group each), one band.
-  void run_chunk(Range images, Range band) const {
+  void run_band(Range images, int64_t b) const {
+    Range band = planes_.band(b);
     int64_t element = mk_.element_bytes, in = conv_.channels * conv_.height * conv_.width * element;
     int64_t spread = conv_.step_x == 1 ? 0 : band.size() * planes_.padded_width() * element;
     auto scratch_bytes = static_cast<size_t>(planes_.bytes()), spread_bytes = static_cast<size_t>(spread);
@@ -160,6 +154,7 @@ class ForwardRun {
     }
   }
 
+ private:
   void run_output(int64_t image, int64_t o, Range band, const char* scratch, char* rows) const {
     int64_t element = mk_.element_bytes, channel = image % conv_.groups * conv_.outputs + o;
     int64_t first = (image * conv_.outputs + o) * conv_.out_height + conv_.first_y + band.begin * conv_.step_y;
@@ -295,7 +290,7 @@ class SumsRun {
 };
 
 bool scratch_fits(const MicroKernels& mk, const TapConv& conv) {
-  return conv.tap_count() > 1 && conv.depth() <= 1024 && Planes(mk, conv).bytes() <= kMostBytes;
+  return (conv.tap_count() > 1 || conv.channels == 1) && conv.depth() <= 1024 && Planes(mk, conv).bytes() <= kMostBytes;
 }
 
 }  // namespace
@@ -304,7 +299,23 @@ bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
   return conv.outputs <= kFewOutputs && scratch_fits(mk, conv);
 }
 
-void planes_forward(const MicroKernels& mk, const TapConv& conv) { ForwardRun(mk, conv).run(); }
+void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& phases) {
+  std::vector<ForwardRun> runs;
+  for (const TapConv* phase : phases) runs.emplace_back(mk, *phase);
+  // A lone phase is cut into bands as well.
+  int64_t images = phases[0]->batch * phases[0]->groups, bands = runs.size() == 1 ? runs[0].bands() : 1, work = 0;
+  for (const ForwardRun& run : runs) work += run.band_work() * run.bands() / bands;
+  int64_t parts = std::clamp<int64_t>(images * work / kChunkWork, 1, images);
+  parallel_for(parts * bands, [&](int64_t chunk) {
+    Range part = even_part(images, parts, chunk / bands);
+    if (runs.size() == 1) return runs[0].run_band(part, chunk % bands);
+    for (int64_t i = part.begin; i < part.end; i++) {
+      for (const ForwardRun& run : runs) {
+        for (int64_t b = 0; b < run.bands(); b++) run.run_band({i, i + 1}, b);
+      }
+    }
+  });
+}
 
 bool planes_suit_weights(const MicroKernels& mk, const TapConv& conv) {
   return conv.channels * conv.outputs <= kFewSums && scratch_fits(mk, conv);

@@ -6,7 +6,8 @@
 namespace fl {
 
 bool planes_suit(const MicroKernels& mk, const TapConv& conv);
-void planes_forward(const MicroKernels& mk, const TapConv& conv);
+// Several phases of one result are written plane by plane, so that its memory is touched once.
+void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& phases);
 
 // `conv` is the forward convolution; its weights and output are not looked at.
 bool planes_suit_weights(const MicroKernels& mk, const TapConv& conv);
