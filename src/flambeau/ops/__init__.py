@@ -8,10 +8,12 @@ from . import (
     convert,
     creation,
     dtypes,
+    einsum,
     gather,
     index,
     join,
     normalize,
+    norms,
     pad,
     pool,
     random,
@@ -43,6 +45,6 @@ def op(signature, **options):
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
-    "dtypes", "gather", "index", "join", "normalize", "op", "pad", "pool", "random", "reduce", "scan", "search", "select",
+    "dtypes", "einsum", "gather", "index", "join", "normalize", "norms", "op", "pad", "pool", "random", "reduce", "scan", "search", "select",
     "slices", "sort", "unary", "unique", "views",
 ]  # fmt: skip

@@ -42,7 +42,7 @@ _FLOAT_FUNCTIONS = (
     ("atan", "inverse tangent", "arctan", (-5, 5), NUMERIC, ()),
     ("sinh", "hyperbolic sine", "sinh", (-3, 3), NUMERIC, ()),
     ("cosh", "hyperbolic cosine", "cosh", (-3, 3), NUMERIC, ()),
-    ("tanh", "hyperbolic tangent", "tanh", (-3, 3), NUMERIC, ()),
+    ("tanh", "hyperbolic tangent", "tanh", (-3, 3), NUMERIC, ("nn.functional.tanh",)),
     ("asinh", "inverse hyperbolic sine", "arcsinh", (-5, 5), NUMERIC, ()),
     ("acosh", "inverse hyperbolic cosine", "arccosh", (1.1, 10), NUMERIC, ()),
     ("atanh", "inverse hyperbolic tangent", "arctanh", (-0.95, 0.95), NUMERIC, ()),

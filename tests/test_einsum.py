@@ -1,0 +1,96 @@
+"""einsum, norms and distances against NumPy and SciPy; gradients by finite differences."""
+
+import numpy as np
+import pytest
+from scipy.spatial import distance
+
+import flambeau
+
+SIZES = {"a": 2, "b": 3, "c": 4, "d": 5, "e": 1}
+EQUATIONS = [
+    "ab->ba", "ab", "ba", "ab->", "aa->a", "aab->b", "ab,bc->ac", "ab,bc", "abc,acd->abd", "a,b->ab", "ab,ab->a", "ab,cd->acbd",
+    "abc,bc->a", "ab,bc,cd->ad", "ab,bc,cd,ad->", "...ab,...bc->...ac", "...a,...a->...", "...b->b...", "a...b->b...", "abc,c", "eb,ab->ab",
+]  # fmt: skip
+
+
+def operands(equation: str, ellipsis=(2, 3)):
+    random = np.random.default_rng(len(equation))
+    found = []
+    for term in equation.split("->")[0].split(","):
+        before, dots, after = term.partition("...")
+        sizes = [*(SIZES[v] for v in before), *(ellipsis if dots else ()), *(SIZES[v] for v in after)]
+        found.append(random.uniform(-1, 1, sizes))
+    return found
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_einsum(equation):
+    arrays = operands(equation)
+    tensors = [flambeau.from_numpy(a).requires_grad_() for a in arrays]
+    found = flambeau.einsum(equation, *tensors)
+    np.testing.assert_allclose(found.detach().numpy(), np.einsum(equation, *arrays), rtol=1e-12, atol=1e-14)
+    assert (flambeau.einsum(equation, tensors) == found).all()
+    assert flambeau.autograd.gradcheck(lambda *x: flambeau.einsum(equation, *x), tensors)
+
+
+def test_einsum_broadcasts_size_one_and_takes_lists():
+    a, b = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4)
+    x, y = flambeau.from_numpy(a), flambeau.from_numpy(b)
+    assert np.array_equal(flambeau.einsum(x, [0, 1], y, [1, 2], [2, 0]).numpy(), (a @ b).T)
+    assert np.array_equal(flambeau.einsum(x, [..., 1], y, [1, 2]).numpy(), a @ b)
+    assert np.array_equal(flambeau.einsum("ij,jk->ik", x[:, :1], y).numpy(), a[:, :1] * b.sum(0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("ab",), "must provide at least one operand"),
+        (("ab,bc", flambeau.ones(2, 2)), "fewer operands were provided than specified"),
+        (("ab", flambeau.ones(2, 2), flambeau.ones(2, 2)), "more operands were provided than specified"),
+        (("ab", flambeau.ones(2)), "the number of subscripts in the equation"),
+        (("ab->cb", flambeau.ones(2, 2)), "output subscript c does not appear in the equation"),
+        (("ab->aa", flambeau.ones(2, 2)), "output subscript a appears more than once in the output"),
+        (("ab,bc", flambeau.ones(2, 3), flambeau.ones(2, 3)), "does not broadcast with previously seen size"),
+        (("aa", flambeau.ones(2, 3)), "is repeated for operand 0 but the sizes don't match"),
+        (("a1", flambeau.ones(2, 3)), "invalid subscript given"),
+    ],
+)
+def test_einsum_errors(arguments, sentence):
+    with pytest.raises(RuntimeError, match=sentence):
+        flambeau.einsum(*arguments)
+
+
+@pytest.mark.parametrize("ord", ["fro", 1, -1, float("inf"), float("-inf")])
+def test_norms_of_matrices(ord):
+    a = np.random.default_rng(0).uniform(-1, 1, (3, 4))
+    x = flambeau.from_numpy(a)
+    want = np.linalg.norm(a, ord)
+    np.testing.assert_allclose(flambeau.linalg.norm(x, ord).item(), want, rtol=1e-13)
+    np.testing.assert_allclose(flambeau.linalg.matrix_norm(x, ord).item(), want, rtol=1e-13)
+    stack = flambeau.linalg.matrix_norm(x.expand(2, 3, 4).transpose(0, 1), ord, (0, 2), keepdim=True)
+    assert stack.shape == (1, 2, 1)
+    np.testing.assert_allclose(stack.numpy().ravel(), want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("p", [0, 1, 2, 3, float("inf"), "fro"])
+def test_norms_of_vectors(p):
+    a = np.random.default_rng(1).uniform(-1, 1, (3, 4))
+    x, number = flambeau.from_numpy(a), 2 if p == "fro" else p
+    np.testing.assert_allclose(x.norm(p).item(), np.linalg.norm(a.ravel(), number), rtol=1e-13)
+    found = flambeau.norm(x, p, dim=1, keepdim=True).numpy()
+    np.testing.assert_allclose(found, np.linalg.norm(a, number, 1, True), rtol=1e-13)
+    with pytest.raises(RuntimeError, match="only valid string values"):
+        x.norm("other")
+    with pytest.raises(RuntimeError, match="must have at least 2 dimensions"):
+        flambeau.linalg.matrix_norm(x[0])
+
+
+@pytest.mark.parametrize(("p", "metric"), [(1, "cityblock"), (2, "euclidean"), (float("inf"), "chebyshev")])
+def test_cdist(p, metric):
+    random = np.random.default_rng(2)
+    a, b = random.uniform(-1, 1, (5, 3)), random.uniform(-1, 1, (4, 3))
+    x, y = (flambeau.from_numpy(v).requires_grad_() for v in (a, b))
+    np.testing.assert_allclose(flambeau.cdist(x, y, p).detach().numpy(), distance.cdist(a, b, metric), rtol=1e-12)
+    assert flambeau.autograd.gradcheck(lambda x, y: flambeau.cdist(x, y, p), (x, y))
+    with pytest.raises(RuntimeError, match="must have the same number of columns"):
+        flambeau.cdist(x, y[:, :2])
