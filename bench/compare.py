@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+import ratios
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -69,8 +71,7 @@ def measure(name: str, ours: Worker, theirs: Worker | None, rounds: int) -> dict
     for who, values in times.items():
         row[who] = statistics.median(values)
     if theirs is not None:
-        ratios = sorted(b / a for a, b in zip(times["ours"], times["theirs"], strict=True))
-        row["ratio"], row["low"], row["high"] = statistics.median(ratios), ratios[0], ratios[-1]
+        row["ratio"], row["low"], row["high"] = ratios.summary(times["ours"], times["theirs"])
     return row
 
 
@@ -81,6 +82,7 @@ def line(row: dict) -> str:
     cells = [row["name"], f"{row['ours'] * 1e6:.2f}"]
     if "ratio" in row:
         cells += [f"{row['theirs'] * 1e6:.2f}", f"{row['ratio']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}"]
+        cells[-1] += " (too noisy)" if ratios.noisy(row["ratio"], row["low"], row["high"]) else ""
         cells.append(f"{row['first_ours'] * 1e3:.0f} / {row['first_theirs'] * 1e3:.0f}")
     else:
         cells += ["", "", "", f"{row['first_ours'] * 1e3:.0f}"]
@@ -117,11 +119,14 @@ def main() -> None:
         if re.search(options.only, name):
             rows.append(measure(name, ours, theirs, options.rounds))
             print(line(rows[-1]), flush=True)
+    totals = ratios.totals(rows)
+    print("\n" + "\n".join(totals))
     ours.close()
     if theirs:
         theirs.close()
     if options.markdown:
-        Path(options.markdown).write_text("\n".join([f"# Results\n\n{title}\n", HEAD, *map(line, rows)]) + "\n")
+        parts = [f"# Results\n\n{title}\n", HEAD, *map(line, rows), "", *totals]
+        Path(options.markdown).write_text("\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":
