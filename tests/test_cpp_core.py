@@ -26,6 +26,6 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("guard", ["0", "end", "start", "1"])
 def test_core_checks(checks: Path, guard: str) -> None:
     done = subprocess.run(
-        [str(checks)], env={**os.environ, "FLAMBEAU_GUARD": guard}, capture_output=True, text=True, timeout=60
+        [str(checks)], env={**os.environ, "FLAMBEAU_GUARD": guard}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
