@@ -52,7 +52,10 @@ def test_einsum_broadcasts_size_one_and_takes_lists():
         (("ab->aa", flambeau.ones(2, 2)), "output subscript a appears more than once in the output"),
         (("ab,bc", flambeau.ones(2, 3), flambeau.ones(2, 3)), "does not broadcast with previously seen size"),
         (("aa", flambeau.ones(2, 3)), "is repeated for operand 0 but the sizes don't match"),
-        (("a1", flambeau.ones(2, 3)), "invalid subscript given"),
+        (("a1", flambeau.ones(2, 3)), "invalid subscript given at index 1 in"),
+        (("ab,b ->a.", flambeau.ones(2, 3), flambeau.ones(3)), "invalid subscript given at index 8 in"),
+        (("ab,bb", flambeau.ones(2, 3), flambeau.ones(3, 2)), "subscript b is repeated for operand 1 but"),
+        (("ab,b", flambeau.ones(2, 3), flambeau.ones(3, 2)), "for operand 1 and no ellipsis was given"),
     ],
 )
 def test_einsum_errors(arguments, sentence):

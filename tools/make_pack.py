@@ -55,8 +55,7 @@ def arithmetic(torch) -> None:
         for dim in (0, 1, -1):
             getattr(torch, name)(x, dim).sum().backward()
     for name in ["sum", "mean", "var", "std", "prod", "norm"]:
-        if hasattr(x, name):
-            getattr(x, name)().backward()
+        getattr(x, name)().backward()
 
 
 def layers(torch) -> list:

@@ -97,6 +97,14 @@ def _repeat(f: Function, count: str) -> Iterator[str]:
     f.begin(end)
 
 
+@contextmanager
+def _flagged(f: Function, flags: str, bit: int) -> Iterator[None]:
+    """What happens only where a bit of the flags is set."""
+    bits = f.value(f"and i64 {flags}, {bit}")
+    with f.when(f.value(f"icmp ne i64 {bits}, 0")):
+        yield
+
+
 def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
     """variable = pointer + step. `freeze` hides the recurrence from loop strength reduction, which would replace the
     addresses we chose by a chain of additions."""
@@ -281,12 +289,6 @@ class _MicroKernel:
         _advance(f, panel_at, panel, arg["panel_step"])
         return row
 
-    @contextmanager
-    def _flagged(self, bit: int) -> Iterator[None]:
-        bits = self.f.value(f"and i64 {self.arg['flags']}, {bit}")
-        with self.f.when(self.f.value(f"icmp ne i64 {bits}, 0")):
-            yield
-
     def _epilogue(self) -> None:
         f, lanes, arg = self.f, self.lanes, self.arg
         masks = [None] * (self.vectors - 1) + [lanes.mask(arg["mask"], "i64")]
@@ -295,21 +297,21 @@ class _MicroKernel:
         def add_to(sum_: str, x: str) -> None:
             lanes.set(sum_, lanes.add(x, lanes.get(sum_)))
 
-        with self._flagged(_ACCUMULATE):
+        with _flagged(f, arg["flags"], _ACCUMULATE):
             for i, row in enumerate(rows):
                 for j, mask in enumerate(masks):
                     add_to(self.accumulators[i][j], lanes.load(f.offset(row, j * lanes.bytes), mask))
-        with self._flagged(_COLUMN_BIAS):
+        with _flagged(f, arg["flags"], _COLUMN_BIAS):
             for j, mask in enumerate(masks):
                 bias = lanes.load(f.offset(arg["column_bias"], j * lanes.bytes), mask)
                 for sums in self.accumulators:
                     add_to(sums[j], bias)
-        with self._flagged(_ROW_BIAS):
+        with _flagged(f, arg["flags"], _ROW_BIAS):
             for i, sums in enumerate(self.accumulators):
                 bias = lanes.broadcast(f.offset(arg["row_bias"], i * lanes.element_bytes))
                 for sum_ in sums:
                     add_to(sum_, bias)
-        with self._flagged(_RELU):
+        with _flagged(f, arg["flags"], _RELU):
             for sums in self.accumulators:
                 for sum_ in sums:
                     lanes.set(sum_, lanes.relu(lanes.get(sum_)))
@@ -479,11 +481,11 @@ class _PlaneKernel:
 
     def _finish_rows(self, y: str) -> str:
         f, lanes, arg = self.f, self.lanes, self.arg
-        with self._flagged(_ROW_BIAS):
+        with _flagged(f, arg["flags"], _ROW_BIAS):
             bias = lanes.broadcast(arg["bias"])
             for sum_ in itertools.chain(*self.sums):
                 lanes.set(sum_, lanes.add(lanes.get(sum_), bias))
-        with self._flagged(_RELU):
+        with _flagged(f, arg["flags"], _RELU):
             for sum_ in itertools.chain(*self.sums):
                 lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         masks = [None] * (len(self.sums[0]) - 1) + [lanes.mask(arg["mask"], "i64")]
@@ -492,12 +494,6 @@ class _PlaneKernel:
                 lanes.store(lanes.get(sum_), f.offset(y, j * lanes.bytes), mask)
             y = f.offset(y, arg["y_row"])
         return y
-
-    @contextmanager
-    def _flagged(self, bit: int) -> Iterator[None]:
-        bits = self.f.value(f"and i64 {self.arg['flags']}, {bit}")
-        with self.f.when(self.f.value(f"icmp ne i64 {bits}, 0")):
-            yield
 
 
 def _write_plane_sums(module: Module, dtype: str, taps: int) -> None:

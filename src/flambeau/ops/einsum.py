@@ -25,24 +25,31 @@ def _from_lists(arguments) -> tuple[str, list]:
     return (equation if out is None else f"{equation}->{text(out)}"), operands
 
 
-def _labels(text: str, dims: int, what: str) -> list:
+def _check_letters(equation: str) -> None:
+    left, arrow, right = equation.partition("->")
+    for i, letter in enumerate(left.replace("...", "   ") + "  " * bool(arrow) + right.replace("...", "   ")):
+        if letter not in _LETTERS and letter != " " and not (letter == "," and i < len(left)):
+            raise RuntimeError(
+                f"einsum(): invalid subscript given at index {i} in the equation string, "
+                f"subscripts must be in [a-zA-Z] [got {letter!r} in {equation!r}]"
+            )
+
+
+def _labels(text: str, dims: int, operand: int) -> list:
     """Subscripts of one operand; an ellipsis stands for the dimensions that are left."""
     before, dots, after = text.partition("...")
-    for letter in before + after:
-        if letter not in _LETTERS:
-            raise RuntimeError(f"einsum(): invalid subscript given at index 0 in the equation string, subscripts must be in [a-zA-Z], but got {letter} for {what}")
     named = len(before) + len(after)
     if named > dims or (not dots and named < dims):
         raise RuntimeError(
             f"einsum(): the number of subscripts in the equation ({named}) "
             + ("is more than" if named > dims else "does not match")
-            + f" the number of dimensions ({dims}) for {what}"
+            + f" the number of dimensions ({dims}) for operand {operand}"
             + (" and no ellipsis was given" if not dots else "")
         )
     return [*before, *range(dims - named, 0, -1), *after]
 
 
-def _diagonals(x, labels: list):
+def _diagonals(x, labels: list, operand: int):
     """Takes the diagonal of dimensions with the same subscript."""
     for label in dict.fromkeys(labels):
         while labels.count(label) > 1:
@@ -50,7 +57,7 @@ def _diagonals(x, labels: list):
             second = labels.index(label, first + 1)
             if x.shape[first] != x.shape[second]:
                 raise RuntimeError(
-                    f"einsum(): subscript {label} is repeated for operand 0 but the sizes don't match, "
+                    f"einsum(): subscript {label} is repeated for operand {operand} but the sizes don't match, "
                     f"{x.shape[second]} != {x.shape[first]}"
                 )
             x = x.diagonal(0, first, second)
@@ -140,6 +147,7 @@ def _einsum(o, *arguments):
             tensors = list(tensors[0])
     else:
         equation, tensors = _from_lists(arguments)
+    _check_letters(equation)
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if not tensors:
@@ -148,7 +156,7 @@ def _einsum(o, *arguments):
         fewer = "fewer" if len(tensors) < len(terms) else "more"
         raise RuntimeError(f"einsum(): {fewer} operands were provided than specified in the equation")
     operands = [
-        _diagonals(x, _labels(term, x.dim(), f"operand {i}"))
+        _diagonals(x, _labels(term, x.dim(), i), i)
         for i, (term, x) in enumerate(zip(terms, tensors, strict=True))
     ]
     sizes, out = _sizes(operands), _output(right if arrow else None, [labels for _, labels in operands])

@@ -252,11 +252,12 @@ def _mean_launch(o, data, x, n, kernel, stride, padding, ceil_mode, count_includ
     _check_dtype(x, "avg_pool3d_out_frame" if n == 3 else "avg_pool2d", ("i64",))
     lanes, layout = _layout(o, x, n)
     data = data.contiguous(memory_format=layout)
+    sizes = tuple(x.shape[-n:])
     shape = tuple(x.shape) if back else tuple(x.shape[:-n]) + out
     result = o.empty(shape, dtype=data.dtype, device=data.device, memory_format=layout)
-    ints = _window_ints(tuple(x.shape[-n:]), out, kernel, stride, padding, dilation, divisor_override or 0, lanes)
+    ints = _window_ints(sizes, out, kernel, stride, padding, dilation, divisor_override or 0, lanes)
     program, attrs = programs.mean_windows, (bool(count_include_pad), divisor_override is not None, back)
-    if _small(tuple(x.shape[-n:]), out, kernel, stride, padding, dilation, lanes):
+    if _small(sizes, out, kernel, stride, padding, dilation, lanes):
         apart = all(s >= k for s, k in zip(stride, kernel, strict=True))
         program, attrs = programs.mean_small, (*_three(kernel, 1)[1:], divisor_override is not None, back, apart)
     work = product(out) * product(kernel) * lanes
@@ -356,6 +357,7 @@ def _adaptive_work(x, n: int, out, lanes: int) -> int:
 def _adaptive_mean_launch(o, data, x, n, out, back):
     lanes, layout = _layout(o, x, n)
     data, out = data.contiguous(memory_format=layout), tuple(out)
+    sizes = tuple(x.shape[-n:])
     shape = tuple(x.shape) if back else tuple(x.shape[:-n]) + out
     result = o.empty(shape, dtype=data.dtype, device=data.device, memory_format=layout)
     ints, work = _adaptive_ints(x, n, out, lanes), _adaptive_work(x, n, out, lanes)
