@@ -54,6 +54,8 @@ def test_einsum_broadcasts_size_one_and_takes_lists():
         (("aa", flambeau.ones(2, 3)), "is repeated for operand 0 but the sizes don't match"),
         (("a1", flambeau.ones(2, 3)), "invalid subscript given at index 1 in"),
         (("ab,b ->a.", flambeau.ones(2, 3), flambeau.ones(3)), "invalid subscript given at index 8 in"),
+        (("...a...", flambeau.ones(2, 3)), "for which an ellipsis was already found"),
+        (("...a->...a...", flambeau.ones(2, 3)), "does not appear in the equation"),
         (("ab,bb", flambeau.ones(2, 3), flambeau.ones(3, 2)), "subscript b is repeated for operand 1 but"),
         (("ab,b", flambeau.ones(2, 3), flambeau.ones(3, 2)), "for operand 1 and no ellipsis was given"),
     ],

@@ -38,6 +38,8 @@ def _check_letters(equation: str) -> None:
 def _labels(text: str, dims: int, operand: int) -> list:
     """Subscripts of one operand; an ellipsis stands for the dimensions that are left."""
     before, dots, after = text.partition("...")
+    if "..." in after:
+        raise RuntimeError(f"einsum(): found '.' for operand {operand} for which an ellipsis was already found")
     named = len(before) + len(after)
     if named > dims or (not dots and named < dims):
         raise RuntimeError(

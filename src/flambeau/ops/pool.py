@@ -357,7 +357,6 @@ def _adaptive_work(x, n: int, out, lanes: int) -> int:
 def _adaptive_mean_launch(o, data, x, n, out, back):
     lanes, layout = _layout(o, x, n)
     data, out = data.contiguous(memory_format=layout), tuple(out)
-    sizes = tuple(x.shape[-n:])
     shape = tuple(x.shape) if back else tuple(x.shape[:-n]) + out
     result = o.empty(shape, dtype=data.dtype, device=data.device, memory_format=layout)
     ints, work = _adaptive_ints(x, n, out, lanes), _adaptive_work(x, n, out, lanes)
