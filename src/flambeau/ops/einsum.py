@@ -132,6 +132,8 @@ def _output(text: str | None, inputs: list[list]) -> list:
     if text is None:
         return behind + sorted(v for v in set(every) if isinstance(v, str) and every.count(v) == 1)
     before, dots, after = text.partition("...")
+    if "..." in after:
+        raise RuntimeError("einsum(): found '.' for output but an ellipsis (...) was already found")
     for letter in before + after:
         if (before + after).count(letter) > 1:
             raise RuntimeError(f"einsum(): output subscript {letter} appears more than once in the output")
