@@ -102,7 +102,7 @@ void run_in_place(const Call& call, const OverloadTape& info, bool records, Outp
   if (info.out_form) return run_out_form(call, records, t, outputs);
   check_in_place(t, records, o.name.c_str());
   if (o.op->kind != BodyKind::Native) {  // those that write say so themselves; `t_` and its like do not
-    check_writable(*t, o.name.c_str());
+    check_writable(*t);
     check_no_overlap(t);
   }
   if (!records) {

@@ -313,7 +313,7 @@ void check_expands(const Tensor& value, const Tensor& target) {
 
 void write_view(Tensor* t, Indexed& where, const Value& value) {
   static const OpRef copy("copy_"), fill("fill_");
-  check_writable(*t, "__setitem__");
+  check_writable(*t);
   bool tape = needs_tape(t, value);
   bool whole = where.view.empty();
   TensorRef target = whole ? TensorRef(t) : tape ? where.view.finish() : where.view.bare();

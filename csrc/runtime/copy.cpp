@@ -128,7 +128,7 @@ void copy_into(Tensor* to, Tensor* from) {
   FL_CHECK(sizes == to->sizes, ErrorKind::Runtime, "output with shape %s doesn't match the broadcast shape %s",
            shape_text(to->sizes).c_str(), shape_text(sizes).c_str());
   if (to->is_meta() || from->is_meta() || to->numel() == 0 || same_elements(*to, *from)) return;
-  check_writable(*to, "copy_");
+  check_writable(*to);
   if (from->numel() == 1) {
     fill_with(to, read_number(from->data(), from->dtype));
   } else if (to->dtype == from->dtype) {
@@ -201,9 +201,9 @@ bool has_format(const Tensor& t, MemoryFormat format) {
   return true;
 }
 
-void check_writable(const Tensor& written, const char* what) {
+void check_writable(const Tensor& written) {
   FL_CHECK(written.storage->writable(), ErrorKind::Runtime,
-           "%s(): the memory to be written is read-only. Clone the tensor first.", what);
+           "the memory to be written is read-only. Clone the tensor first.");
 }
 
 void check_no_internal_overlap(const Tensor& written) {

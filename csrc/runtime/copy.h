@@ -20,7 +20,7 @@ Dims format_strides(IntSpan sizes, MemoryFormat format);
 bool has_format(const Tensor& t, MemoryFormat format);
 
 // Raises where the memory is read-only (an array of NumPy, a mapped file).
-void check_writable(const Tensor& written, const char* what);
+void check_writable(const Tensor& written);
 // Whether writing through a tensor is possible at all: raises where elements share memory (an expanded tensor).
 void check_no_internal_overlap(const Tensor& written);
 // Raises where `read` shares a part of the memory of `written`, but not all of it in the same places.

@@ -220,7 +220,7 @@ class ScalarCall {
                  shape_text(given->sizes).c_str(), shape_text(sizes_).c_str());
       resize_output(given, sizes_);
     }
-    check_writable(*given, op_.name.c_str());
+    check_writable(*given);
     check_no_internal_overlap(*given);
     for (int k = 0; k < n_tensors_; ++k) check_no_partial_overlap(*given, *tensors_[k]);
     if (given->dtype != d) {

@@ -304,7 +304,7 @@ void eye(const Call& c, Outputs& outputs) {
 // fill_(self, value), value a number or a tensor of no dimensions
 void fill(const Call& c, Outputs& outputs) {
   Tensor* self = c[0].tensor();
-  check_writable(*self, "fill_");
+  check_writable(*self);
   if (c[1].is_tensor()) {
     Tensor* value = c[1].tensor();
     FL_CHECK(value->dim() == 0, ErrorKind::Runtime,
@@ -319,7 +319,7 @@ void fill(const Call& c, Outputs& outputs) {
 
 void zero(const Call& c, Outputs& outputs) {
   Tensor* self = c[0].tensor();
-  check_writable(*self, "zero_");
+  check_writable(*self);
   clear_tensor(self);
   give(outputs, TensorRef(self));
 }

@@ -23,7 +23,7 @@ bool is_dense(Tensor* t) { return t->strides == result_strides(t->sizes, {&t, 1}
 template <class F>
 void draw_into(Tensor* t, F&& fill) {
   if (t->is_meta() || t->numel() == 0) return;
-  check_writable(*t, "random numbers");
+  check_writable(*t);
   check_no_internal_overlap(*t);
   if (t->is_contiguous() || is_dense(t)) return fill(t->data());
   TensorRef dense = Tensor::empty_strided(t->sizes, result_strides(t->sizes, {&t, 1}), t->dtype);
