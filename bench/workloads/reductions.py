@@ -1,19 +1,69 @@
-"""Sums and row programs."""
+"""Sums and their relatives, over each dimension and over all; running totals, sorting."""
+
+_SIZES = {"64K": (256, 256), "1M": (1024, 1024), "16M": (4096, 4096)}
 
 
-def _case(call):
+def _case(size, call, make_input=None):
     def make(torch):
-        x = torch.rand(1024, 1024)
+        x = torch.randn(size) if make_input is None else make_input(torch, size)
         return lambda: call(torch, x)
 
     return make
 
 
-WORKLOADS = {
-    "sum_all": _case(lambda t, x: x.sum()),
-    "sum_0": _case(lambda t, x: x.sum(0)),
-    "sum_1": _case(lambda t, x: x.sum(1)),
-    "softmax": _case(lambda t, x: t.softmax(x, 1)),
-    "layer_norm": _case(lambda t, x: t.nn.functional.layer_norm(x, (1024,))),
-    "cumsum": _case(lambda t, x: t.cumsum(x, 1)),
+_BY_DIM = {
+    "sum": lambda t, x, d: x.sum(d),
+    "max": lambda t, x, d: x.max(d),
+    "argmax": lambda t, x, d: x.argmax(d),
+    "var": lambda t, x, d: x.var(d),
+    "norm": lambda t, x, d: t.linalg.vector_norm(x, dim=d),
 }
+_ALL = {
+    "sum": lambda t, x: x.sum(),
+    "mean": lambda t, x: x.mean(),
+    "max": lambda t, x: x.max(),
+    "argmax": lambda t, x: x.argmax(),
+    "var": lambda t, x: x.var(),
+    "norm": lambda t, x: x.norm(),
+    "prod": lambda t, x: x.prod(),
+}
+WORKLOADS = {}
+for _n, _size in _SIZES.items():
+    for _name, _call in _ALL.items():
+        WORKLOADS[f"{_name}_all_{_n}"] = _case(_size, _call)
+    for _name, _call in _BY_DIM.items():
+        for _d in (0, 1):
+            WORKLOADS[f"{_name}_{_d}_{_n}"] = _case(_size, lambda t, x, call=_call, d=_d: call(t, x, d))
+
+
+def _false(torch, size):
+    return torch.zeros(size, dtype=torch.bool)
+
+
+def _integers(torch, size):
+    return torch.randint(0, 1000, size)
+
+
+_M = (1024, 1024)
+WORKLOADS.update(
+    {
+        "any_all": _case(_M, lambda t, x: x.any(), _false),
+        "any_1": _case(_M, lambda t, x: x.any(1), _false),
+        "count_bool": _case(_M, lambda t, x: x.sum(), _false),
+        "sum_int64": _case(_M, lambda t, x: x.sum(), _integers),
+        "sum_middle": _case((64, 256, 64), lambda t, x: x.sum(1)),
+        "sum_channels": _case((32, 64, 32, 32), lambda t, x: x.sum((0, 2, 3))),
+        "mean_planes": _case((32, 64, 32, 32), lambda t, x: x.mean((2, 3))),
+        "logsumexp": _case(_M, lambda t, x: x.logsumexp(1)),
+        "cumsum_0": _case(_M, lambda t, x: x.cumsum(0)),
+        "cumsum_1": _case(_M, lambda t, x: x.cumsum(1)),
+        "sort": _case(_M, lambda t, x: x.sort(1)),
+        "sort_long": _case((1 << 20,), lambda t, x: x.sort()),
+        "argsort": _case(_M, lambda t, x: x.argsort(1)),
+        "topk": _case(_M, lambda t, x: x.topk(10)),
+        "topk_half": _case(_M, lambda t, x: x.topk(512)),
+        "unique": _case(_M, lambda t, x: x.unique(), _integers),
+        "bincount": _case(_M, lambda t, x: x.view(-1).bincount(), _integers),
+        "median": _case(_M, lambda t, x: x.median(1)),
+    }
+)

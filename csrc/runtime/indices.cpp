@@ -1,53 +1,84 @@
 // Scans of index tensors (before anything is written through them) and the copying part of cat.
 #include <algorithm>
+#include <atomic>
 
 #include "core/error.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
+#include "runtime/pool.h"
+#include "runtime/positions.h"
 
 namespace fl {
 namespace {
 
-// The first value outside [low, high), in the order of the elements.
+constexpr int64_t kRun = 4096;  // elements that are tested together
+
+// Whether any of n elements lies outside: one comparison each, without a branch.
 template <class T>
-bool scan(const Tensor* t, int64_t low, int64_t high, int64_t* bad) {
-  int n = t->dim();
-  std::vector<int64_t> at(static_cast<size_t>(n), 0);
-  const T* base = t->data<T>();
-  int64_t inner = n ? t->sizes[n - 1] : 1, step = n ? t->strides[n - 1] : 0;
-  for (int64_t row = 0, rows = inner ? t->numel() / inner : 0; row < rows; ++row) {
-    const T* p = base;
-    int64_t rest = row;
-    for (int d = n - 2; d >= 0; --d) {
-      p += rest % t->sizes[d] * t->strides[d];
-      rest /= t->sizes[d];
-    }
-    bool outside = false;
-    for (int64_t i = 0; i < inner; ++i) outside |= p[i * step] < low || static_cast<int64_t>(p[i * step]) >= high;
-    if (!outside) continue;
-    for (int64_t i = 0; i < inner; ++i) {
-      *bad = static_cast<int64_t>(p[i * step]);
-      if (*bad < low || *bad >= high) return true;
-    }
-  }
-  return false;
+bool any_outside(const T* p, int64_t n, int64_t step, int64_t low, int64_t high) {
+  uint64_t span = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
+  uint64_t outside = 0;
+  for (int64_t i = 0; i < n; ++i) outside |= static_cast<uint64_t>(p[i * step]) - static_cast<uint64_t>(low) >= span;
+  return outside != 0;
 }
 
-void first_outside(const Call& call, Outputs& outputs) {
+template <class T>
+const T* row_of(const Tensor& t, int64_t row) {
+  const T* p = t.data<T>();
+  for (int d = t.dim() - 2; d >= 0; --d) {
+    p += row % t.sizes[d] * t.strides[d];
+    row /= t.sizes[d];
+  }
+  return p;
+}
+
+// Rows are cut into runs; the first run, in order, with an element outside of [low, high) is looked through for it.
+template <class T>
+bool scan(const Tensor& t, int64_t low, int64_t high, int64_t* bad) {
+  bool flat = t.is_contiguous();
+  int64_t inner = flat ? t.numel() : t.sizes[t.dim() - 1], step = flat ? 1 : t.strides[t.dim() - 1];
+  if (t.numel() == 0) return false;
+  int64_t per_row = (inner + kRun - 1) / kRun, runs = t.numel() / inner * per_row;
+  auto start = [&](int64_t run) {
+    return (flat ? t.data<T>() : row_of<T>(t, run / per_row)) + run % per_row * kRun * step;
+  };
+  auto length = [&](int64_t run) { return std::min(kRun, inner - run % per_row * kRun); };
+  std::atomic<int64_t> first{runs};
+  auto test = [&](int64_t run) {
+    if (!any_outside(start(run), length(run), step, low, high)) return;
+    for (int64_t seen = first.load(); run < seen && !first.compare_exchange_weak(seen, run);) {}
+  };
+  int64_t together = std::max<int64_t>(1, 4 * kRun / std::min(inner, kRun)), tasks = (runs + together - 1) / together;
+  LongWork quiet(t.numel() >= 64 * kRun);
+  parallel_for(tasks, [&](int64_t task) {
+    for (int64_t run = task * together; run < std::min(runs, (task + 1) * together); ++run) test(run);
+  });
+  if (first == runs) return false;
+  const T* p = start(first);
+  while (*p >= low && *p < high) p += step;
+  *bad = static_cast<int64_t>(*p);
+  return true;
+}
+
+}  // namespace
+
+bool first_outside(const Tensor& index, int64_t low, int64_t high, int64_t* bad) {
+  switch (index.dtype) {
+    case DType::I64: return scan<int64_t>(index, low, high, bad);
+    case DType::I32: return scan<int32_t>(index, low, high, bad);
+    case DType::I16: return scan<int16_t>(index, low, high, bad);
+    case DType::I8: return scan<int8_t>(index, low, high, bad);
+    case DType::U8: return scan<uint8_t>(index, low, high, bad);
+    default: fail(ErrorKind::Index, "tensors used as indices must be long, int, byte or bool tensors");
+  }
+}
+
+namespace {
+
+void first_outside_native(const Call& call, Outputs& outputs) {
   Tensor* t = call[0].tensor();
   int64_t high = call[1].as_int(), low = call[2].as_bool() ? -high : 0, bad = 0;
-  bool found = false;
-  if (!t->is_meta()) {
-    switch (t->dtype) {
-      case DType::I64: found = scan<int64_t>(t, low, high, &bad); break;
-      case DType::I32: found = scan<int32_t>(t, low, high, &bad); break;
-      case DType::I16: found = scan<int16_t>(t, low, high, &bad); break;
-      case DType::I8: found = scan<int8_t>(t, low, high, &bad); break;
-      case DType::U8: found = scan<uint8_t>(t, low, high, &bad); break;
-      default: fail(ErrorKind::Index, "tensors used as indices must be long, int, byte or bool tensors");
-    }
-  }
-  outputs.emplace_back(found ? Value(bad) : Value());
+  outputs.emplace_back(!t->is_meta() && first_outside(*t, low, high, &bad) ? Value(bad) : Value());
 }
 
 // What cat gives: in order, or channels-last where all parts are.
@@ -82,7 +113,7 @@ void cat_parts(const Call& call, Outputs& outputs) {
   outputs.emplace_back(out);
 }
 
-RegisterNative first_outside_native("first_outside", first_outside);
+RegisterNative outside("first_outside", first_outside_native);
 RegisterNative cat_parts_native("cat_parts", cat_parts);
 
 }  // namespace

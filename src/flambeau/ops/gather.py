@@ -55,15 +55,6 @@ def _line_start(b, line, n_other: int, *strides: tuple[int, int]):
     return offsets
 
 
-def _gather_program(b, n_other: int):
-    """Buffers: output (of the index's shape), input, index."""
-    with b.parallel() as line:
-        at_index, at_other = _line_start(b, line, n_other, (4, 3), (5, 3))
-        with b.loop(0, b.int(0)) as i:
-            at = at_index + i * b.int(1)
-            b.store(0, at, b.load(1, at_other + b.load(2, at) * b.int(2)))
-
-
 _REDUCTIONS = {
     "add": lambda old, value: old + value,
     "multiply": lambda old, value: old * value,
@@ -88,8 +79,7 @@ def _scatter_program(b, n_other: int, reduce: str, scalar: bool):
 def _check_lines(name, self, dim, index, source=None):
     nd = max(self.dim(), 1)
     if max(index.dim(), 1) != nd and index.numel():
-        what = "input" if source is None and name == "gather" else "self"
-        raise RuntimeError(f"Index tensor must have the same number of dimensions as {what} tensor")
+        raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
     if source is not None and max(source.dim(), 1) != nd and index.numel():
         raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
     if not index.numel():
@@ -97,11 +87,6 @@ def _check_lines(name, self, dim, index, source=None):
     for d in range(index.dim()):
         to_self = d != dim and index.shape[d] > self.shape[d]
         to_source = source is not None and index.shape[d] > source.shape[d]
-        if to_self and name == "gather":
-            raise RuntimeError(
-                f"Size does not match at dimension {d} expected index {list(index.shape)} to be no larger than self "
-                f"{list(self.shape)} apart from dimension {dim} [in {name}]"
-            )
         if to_self or to_source:
             behind = "" if source is None else f" and to be no larger size than src {list(source.shape)}"
             raise RuntimeError(
@@ -110,27 +95,22 @@ def _check_lines(name, self, dim, index, source=None):
             )
 
 
-def _gather_plan(o, self, dim, index, sparse_grad=False):
-    dim = wrap_dim(dim, self.dim())
-    check_index_dtype(o, "gather", index)
-    _check_lines("gather", self, dim, index)
-    out = o.empty(tuple(index.shape), dtype=self.dtype, device=self.device)
-    if not index.numel():
-        return Launch((out,), (out,), (), 0, 1, _gather_program)
-    _check_index(o, "gather", index, self.shape[dim] if self.dim() else 1, dim)
-    self, index = self.contiguous(), index.contiguous()
-    ints = _line_ints(tuple(index.shape), tuple(self.shape), dim)
-    lines = index.numel() // ints[0]
-    return Launch((out,), (out, self, index), ints, lines, ints[0], _gather_program, (max(index.dim() - 1, 0),))
-
-
 op(
     "gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
-    body=Loop(_gather_plan),
+    body=Native("gather"),
     grad=lambda o, g, self, dim, index, sparse_grad: (o.scatter_sum(g, dim, index, self.shape), None),
     ref=lambda np, x, dim, index: np.take_along_axis(x, index, dim),
     doc="out[i][j][k] = self[i][index[i][j][k]][k] for dim 1: elements picked along one dimension.",
 )
+op(
+    "gather_signed(Tensor self, int dim, Tensor index) -> Tensor",
+    names=(),
+    body=Native("gather_signed"),
+    grad=lambda o, g, self, dim, index: (
+        o.scatter_sum(g, dim, o.remainder(index, self.shape[dim]), self.shape), None,
+    ),
+    doc="gather for indices that may count from the end.",
+)  # fmt: skip
 
 
 def _scatter_into(o, name, out, self, dim, index, src, reduce):
@@ -354,7 +334,10 @@ def _take_along_dim(o, self, indices, dim=None):
     shape = list(o.broadcast_tensors(one.detach(), other)[0].shape)
     mine, theirs = list(shape), list(shape)
     mine[dim], theirs[dim] = self.shape[dim], indices.shape[dim]
-    return o.gather(self.expand(mine), dim, o.remainder(indices.expand(theirs), max(self.shape[dim], 1)))
+    indices = indices.expand(theirs)
+    if not indices.is_meta and o.first_outside(indices, self.shape[dim], True) is not None:
+        indices = o.remainder(indices, max(self.shape[dim], 1))  # PyTorch takes any index modulo the size
+    return o.gather_signed(self.expand(mine), dim, indices)
 
 
 op(

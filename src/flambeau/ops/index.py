@@ -1,9 +1,9 @@
 """Indexing with tensors: x[i, :, j], x[mask], and writing through them."""
 
-from flambeau.ir.fn import cast, const, minimum, where
+from flambeau.ir.fn import const, minimum, where
 
 from .launch import Launch, product, written
-from .table import Composite, Loop, op
+from .table import Composite, Loop, Native, op
 
 
 def _expand_masks(o, x, indices) -> list:
@@ -104,18 +104,6 @@ def _offset(b, first: int, i, n: int):
     return at
 
 
-def _index_program(b, n: int, front: bool):
-    """Buffers: output [front, positions, back], input, n indices. One iteration: one back slice."""
-    with b.parallel() as i:
-        width, position = b.int(0), i
-        source = const(0, "i64")
-        if front:
-            position, source = i % b.int(1), i // b.int(1) * b.int(2)
-        source = source + _offset(b, 2, position, n)
-        with b.loop(0, width) as j:
-            b.store(0, i * width + j, b.load(1, source + j))
-
-
 _BLOCK = 16  # columns that one iteration writes
 
 
@@ -137,20 +125,10 @@ def _put_program(b, n: int, accumulate: bool, scalar: bool):
                 b.store(0, target + j, b.load(0, target + j) + value if accumulate else value)
 
 
-def _index_plan(o, self, indices):
-    at = _Indexed(o, self, indices)
-    x = (self if at.straight else self.permute(at.order)).contiguous()
-    out = o.empty(at.result, dtype=self.dtype, device=self.device)
-    ints = at.ints()
-    slices = product(at.front) * product(at.shape) if out.numel() else 0
-    attrs = (len(at.tensors), bool(at.front))
-    return Launch((out,), (out, x, *at.tensors), ints, slices, ints[0], _index_program, attrs)
-
-
 op(
     "index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
     names=("index", "Tensor.index"),
-    body=Loop(_index_plan),
+    body=Native("index"),
     grad=lambda o, g, self, indices: (o.index_sum_at(g, self.shape, indices), None),
     doc="self[indices] for a list of integer or bool tensors, None for a dimension taken whole. A copy.",
 )
@@ -273,70 +251,17 @@ op(
 )
 
 
-# ints: elements of a block, all elements, true elements, then sizes
-def _nonzero_count(b):
-    """Buffers: count a block, input (bools)."""
-    with b.parallel() as i:
-        first = i * b.int(0)
-        total = b.variable(const(0, "i64"), "i64")
-        with b.loop(first, minimum(first + b.int(0), b.int(1))) as j:
-            total.value = total.value + cast(b.load(1, j), "i64")
-        b.store(0, i, total.value)
-
-
-def _nonzero_write(b, nd: int):
-    """Buffers: positions [nd, count], input (bools), where each block starts."""
-    with b.parallel() as i:
-        first = i * b.int(0)
-        at = b.variable(b.load(2, i), "i64")
-        with b.loop(first, minimum(first + b.int(0), b.int(1)), simd=False) as j, b.when(b.load(1, j)):
-            rest, place = j, at.value
-            for d in reversed(range(nd)):
-                size = b.int(3 + d)
-                b.store(0, place + d * b.int(2), rest % size if d else rest)
-                rest = rest // size
-            at.value = place + 1
-
-
-_NONZERO_BLOCK = 4096
-
-
-def _count_plan(o, holds):
-    blocks = -(-holds.numel() // _NONZERO_BLOCK)
-    counts = o.empty((blocks,), dtype=o.int64, device=holds.device)
-    ints = [_NONZERO_BLOCK, holds.numel()]
-    return Launch((counts,), (counts, holds), ints, blocks, _NONZERO_BLOCK, _nonzero_count)
-
-
-def _position_plan(o, holds, starts, total):
-    sizes = tuple(holds.shape)
-    out = o.empty((len(sizes), total), dtype=o.int64, device=holds.device)
-    ints = [_NONZERO_BLOCK, holds.numel(), total, *sizes]
-    blocks = starts.numel() if total and sizes else 0
-    return Launch((out.t(),), (out, holds, starts), ints, blocks, _NONZERO_BLOCK, _nonzero_write, (len(sizes),))
-
-
 op(
-    "nonzero_counts(Tensor holds) -> Tensor",
+    "nonzero_mask(Tensor mask) -> Tensor",
     names=(),
-    body=Loop(_count_plan),
+    body=Native("nonzero_mask"),
     differentiable=False,
-    doc="How many elements of each block of a contiguous bool tensor are true.",
-)
-op(
-    "nonzero_positions(Tensor holds, Tensor starts, int total) -> Tensor",
-    names=(),
-    body=Loop(_position_plan),
-    differentiable=False,
-    doc="Positions of the true elements of a contiguous bool tensor; starts says where those of each block go.",
+    doc="Positions of the true elements of a bool tensor, a row each.",
 )
 
 
 def _nonzero(o, self):
-    holds = (self if self.dtype is o.bool else self != 0).contiguous()
-    counts = o.nonzero_counts(holds)
-    ends = o.cumsum(counts, 0)
-    return o.nonzero_positions(holds, ends - counts, int(ends[-1]) if counts.numel() else 0)
+    return o.nonzero_mask(self if self.dtype is o.bool else self != 0)
 
 
 def _nonzero_public(o, self, *, as_tuple=False):
@@ -389,20 +314,21 @@ def _check_flat(o, name: str, self, index) -> None:
     if index.dtype is not o.int64:
         raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype.title}")
     if index.numel() and not self.numel():
-        raise IndexError(f"{name}(): tried to {'take from' if name == 'take' else 'put elements into'} an empty tensor")
+        raise IndexError(f"{name}(): tried to put elements into an empty tensor")
     bad = o.first_outside(index, self.numel(), True)
     if bad is not None:
         raise IndexError(f"out of range: tried to access index {bad} on a tensor of {self.numel()} elements.")
 
 
-def _take(o, self, index):
-    _check_flat(o, "take", self, index)
-    return o.index(self.reshape(-1), [index])
+def _take_grad(o, g, self, index):
+    into = o.zeros(self.shape, dtype=g.dtype, device=g.device)
+    return (o.put(into, index, g, True), None)
 
 
 op(
     "take(Tensor self, Tensor index) -> Tensor",
-    body=Composite(_take),
+    body=Native("take"),
+    grad=_take_grad,
     ref=lambda np, x, index: np.take(x, index),
     doc="Elements of self, seen as 1-d, at the positions of index.",
 )

@@ -3,22 +3,12 @@
 from flambeau.ir.fn import minimum
 
 from .launch import Launch, dims_of, number_as, wrap_dim, written
-from .table import Composite, Loop, op
+from .table import Composite, Loop, Native, op
 
 _BLOCK = 16  # columns that one iteration writes
 
 
 # ints: slices before, length of the dimension, elements of a slice, number of indices
-def _select_program(b):
-    """Buffers: output, input, index. One iteration: one slice."""
-    with b.parallel() as i:
-        n = b.int(3)
-        before, k = i // n, i % n
-        source = (before * b.int(1) + b.load(2, k)) * b.int(2)
-        with b.loop(0, b.int(2)) as j:
-            b.store(0, i * b.int(2) + j, b.load(1, source + j))
-
-
 def _write_program(b, add: bool, scaled: bool):
     """Buffers: written, index, source. One iteration: 16 columns of one block, through all indices in their order."""
     with b.parallel() as i:
@@ -40,36 +30,9 @@ def _length(self, dim: int) -> int:
     return self.shape[dim] if self.dim() else 1
 
 
-def _select_plan(o, self, dim, index):
-    dim = wrap_dim(dim, self.dim())
-    size, n = _length(self, dim), index.numel()
-    if index.dim() > 1:
-        raise IndexError(f"index_select(): Index is supposed to be a vector [got shape {tuple(index.shape)}]")
-    if index.dtype not in (o.int64, o.int32):
-        raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index [got {index.dtype}]")
-    if not self.dim() and n != 1:
-        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {n} value(s)")
-    if n and not size:
-        raise RuntimeError("index_select(): self indexing axis dim should be positive")
-    bad = o.first_outside(index, size)
-    if bad is not None:
-        raise IndexError(
-            f"index out of range in self [in index_select: index {bad}, dimension {dim} of size {size}]. "
-            f"Indices must lie in [0, {size})."
-        )
-    self, index = self.contiguous(), index.contiguous()
-    before, _, width = dims_of(tuple(self.shape), dim)
-    shape = list(self.shape)
-    if shape:
-        shape[dim] = n
-    out = o.empty(shape, dtype=self.dtype, device=self.device)
-    rows = before * n if width else 0
-    return Launch((out,), (out, self, index), [before, size, width, n], rows, width, _select_program)
-
-
 op(
     "index_select(Tensor self, int dim, Tensor index) -> Tensor",
-    body=Loop(_select_plan),
+    body=Native("index_select"),
     grad=lambda o, g, self, dim, index: (o.index_sum(g, dim, index, self.shape), None),
     ref=lambda np, x, dim, index: np.take(x, index, axis=dim),
     doc="Slices of self at the positions of index, along one dimension.",
@@ -230,31 +193,6 @@ op(
 # ---- embedding
 
 
-def _check_embedding_index(o, indices):
-    if indices.dtype is not o.int64 and indices.dtype is not o.int32:
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"torch.{indices.dtype.title}Tensor instead (while checking arguments for embedding)"
-        )
-
-
-def _embedding_plan(o, weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
-    if weight.dim() != 2:
-        raise RuntimeError(f"'weight' must be 2-D [in embedding: weight={tuple(weight.shape)}]")
-    _check_embedding_index(o, indices)
-    rows, width = weight.shape
-    bad = o.first_outside(indices, rows)
-    if bad is not None:
-        raise IndexError(
-            f"index out of range in self [in embedding: index {bad}, weight={tuple(weight.shape)}]. "
-            f"Indices must lie in [0, {rows})."
-        )
-    weight, indices = weight.contiguous(), indices.contiguous()
-    n = indices.numel()
-    out = o.empty((*indices.shape, width), dtype=weight.dtype, device=weight.device)
-    return Launch((out,), (out, weight, indices), [1, rows, width, n], n if width else 0, width, _select_program)
-
-
 def _embedding_grad(o, g, weight, indices, padding_idx, scale_grad_by_freq, sparse):
     return (o.embedding_backward(g, indices, weight.shape[0], padding_idx, scale_grad_by_freq), None)
 
@@ -263,7 +201,7 @@ op(
     "embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False)"
     " -> Tensor",
     names=("embedding",),
-    body=Loop(_embedding_plan),
+    body=Native("embedding"),
     grad=_embedding_grad,
     doc="Rows of weight at the positions of indices. Raises IndexError for an index outside the table.",
 )

@@ -1,0 +1,41 @@
+// Copies that go past the caches, for results that would be gone from them before they are read.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace fl {
+
+constexpr int64_t kStreamBytes = int64_t{16} << 20;  // of a result
+
+inline void stream_fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// memcpy; `stream` writes whole cache lines past the caches. stream_fence() comes before others read.
+inline void copy_bytes(char* to, const char* from, size_t n, bool stream) {
+#if defined(__SSE2__)
+  if (stream && n >= 256) {
+    size_t head = (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64;
+    std::memcpy(to, from, head);
+    size_t i = head;
+    for (; i + 64 <= n; i += 64) {
+      __m128i parts[4];
+      std::memcpy(parts, from + i, sizeof parts);
+      for (int k = 0; k < 4; ++k) _mm_stream_si128(reinterpret_cast<__m128i*>(to + i) + k, parts[k]);
+    }
+    std::memcpy(to + i, from + i, n - i);
+    return;
+  }
+#else
+  (void)stream;
+#endif
+  std::memcpy(to, from, n);
+}
+
+}  // namespace fl
