@@ -6,7 +6,7 @@
 #   make lint       ruff, clang-format, types
 #   make format     puts C++ into the house's format
 #   make asan       the tests under AddressSanitizer, UBSan and guard mode
-#   make bench      speed; beside PyTorch where TORCH_PYTHON names a Python that has it
+#   make bench      speed; beside PyTorch where TORCH_PYTHON names a Python that has it    BENCH=--help for its options
 #   make clean      removes what these made
 
 SHELL := /bin/bash

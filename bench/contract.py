@@ -7,13 +7,14 @@ lesser machine than this one, against the peak of that one.
 """
 
 import argparse
-import ctypes
 import os
 import re
 import statistics
 import threading
 import time
 from collections.abc import Callable
+
+import limits
 
 PRODUCTS = [(n, n, n, "") for n in (64, 128, 256, 512, 1024, 2048)]
 PRODUCTS += [(4096, 768, 768, ""), (64, 784, 512, "")]
@@ -50,40 +51,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def peak_kernel(contract, target) -> Callable[[], float]:
-    """A loop of independent multiply-adds that fill the registers; returns a function that gives its operations."""
-    from flambeau.codegen.jit import compile_code
-    from flambeau.codegen.module import Function, Module
-    from flambeau.codegen.resolve import resolve_family
-
-    def make():
-        module = Module(target)
-        f = Function(module, "peak", [("ptr", "p"), ("i64", "n")])
-        lanes = contract.Lanes(f, "f32")
-        x = lanes.load("%p")
-        sums = [lanes.variable(x) for _ in range(count)]
-        with f.loop(0, "%n"):
-            for s in sums:
-                lanes.set(s, lanes.fma(lanes.get(s), x, x))
-        total = x
-        for s in sums:
-            total = lanes.add(total, lanes.get(s))
-        lanes.store(total, "%p")
-        f.finish()
-        return compile_code(module)
-
-    count, steps = (20 if target.registers >= 32 else 12), 200_000
-    address = resolve_family(f"bench|peak||||{target.level}", make)["peak"]
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
-
-    def run() -> float:
-        memory = ctypes.create_string_buffer(256)
-        function(ctypes.addressof(memory), steps)
-        return 2.0 * count * target.vector_bytes / 4 * steps
-
-    return run
-
-
 class Clock:
     """Seconds of something, done by all threads or, with one thread, in time of the processor."""
 
@@ -91,24 +58,23 @@ class Clock:
         self.threads = threads
         self.now = time.thread_time if threads == 1 else time.perf_counter
 
-    def peak(self, run: Callable[[], float]) -> float:
-        """Operations a second of `run` in every thread at once."""
-        done = [0.0] * self.threads
+    def peak(self, run: Callable[[], object], operations: float) -> float:
+        """Operations a second of `run`, which does so many, in every thread at once."""
 
-        def work(i: int) -> None:
-            done[i] = sum(run() for _ in range(4))
+        def work() -> None:
+            for _ in range(4):
+                run()
 
-        if self.threads == 1:
-            begin = self.now()
-            work(0)
-            return done[0] / (self.now() - begin)
-        workers = [threading.Thread(target=work, args=(i,)) for i in range(self.threads)]
         begin = self.now()
-        for w in workers:
-            w.start()
-        for w in workers:
-            w.join()
-        return sum(done) / (self.now() - begin)
+        if self.threads == 1:
+            work()
+        else:
+            workers = [threading.Thread(target=work) for _ in range(self.threads)]
+            for w in workers:
+                w.start()
+            for w in workers:
+                w.join()
+        return 4 * self.threads * operations / (self.now() - begin)
 
     def seconds(self, run: Callable[[], object], least: float = 0.03) -> float:
         """Seconds of one call."""
@@ -157,7 +123,6 @@ def main() -> None:
     import numpy as np
 
     from flambeau import _core
-    from flambeau.codegen import contract
     from flambeau.codegen.target import host
     from flambeau.ops.names import namespace
     from flambeau.ops.names import operators as o
@@ -168,17 +133,17 @@ def main() -> None:
     def randn(*shape: int):
         return _core.tensor(rng.standard_normal(shape, np.float32))
 
-    clock, peak = Clock(options.threads), peak_kernel(contract, host())
-    print(f"{host().level}, {options.threads} threads, peak {clock.peak(peak) / 1e9:.0f} GFLOP/s")
+    clock, peak = Clock(options.threads), limits.peak_kernel("f32", host())
+    print(f"{host().level}, {options.threads} threads, peak {clock.peak(*peak) / 1e9:.0f} GFLOP/s")
     for name, (work, run) in {**products(o, randn), **convolutions(o, randn)}.items():
         if not re.search(options.only, name):
             continue
         run()
         shares, seconds = [], []
         for _ in range(options.rounds):
-            limit = clock.peak(peak)
+            before = clock.peak(*peak)
             seconds.append(clock.seconds(run))
-            shares.append(work / seconds[-1] / max(limit, clock.peak(peak)))
+            shares.append(work / seconds[-1] / max(before, clock.peak(*peak)))
         second = statistics.median(seconds)
         print(
             f"{name:36s} {second * 1e3:9.3f} ms {work / second / 1e9:7.0f} GFLOP/s "

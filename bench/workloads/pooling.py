@@ -1,0 +1,31 @@
+"""Pooling of images, forward and with its gradient."""
+
+
+def _case(shape, call, backward):
+    def make(torch):
+        x = torch.randn(shape, requires_grad=backward)
+        if not backward:
+            return lambda: call(torch.nn.functional, x)
+        g = torch.randn(call(torch.nn.functional, x).shape)
+        return lambda: torch.autograd.grad(call(torch.nn.functional, x), x, g)
+
+    return make
+
+
+_CASES = {
+    "max_2x2": ((32, 64, 56, 56), lambda f, x: f.max_pool2d(x, 2)),
+    "max_2x2_small": ((64, 6, 28, 28), lambda f, x: f.max_pool2d(x, 2)),
+    "max_3x3_stride_2": ((8, 64, 112, 112), lambda f, x: f.max_pool2d(x, 3, 2, 1)),
+    "average_2x2": ((32, 64, 56, 56), lambda f, x: f.avg_pool2d(x, 2)),
+    "average_3x3_stride_1": ((8, 64, 35, 35), lambda f, x: f.avg_pool2d(x, 3, 1, 1)),
+    "global_average": ((32, 512, 7, 7), lambda f, x: f.adaptive_avg_pool2d(x, 1)),
+    "adaptive_max": ((16, 64, 30, 30), lambda f, x: f.adaptive_max_pool2d(x, 7)),
+    "max_1d": ((32, 64, 1024), lambda f, x: f.max_pool1d(x, 2)),
+    "max_3d": ((4, 16, 16, 32, 32), lambda f, x: f.max_pool3d(x, 2)),
+}
+WORKLOADS = {}
+for _name, (_shape, _call) in _CASES.items():
+    WORKLOADS[_name] = _case(_shape, _call, False)
+    WORKLOADS[f"{_name}_backward"] = _case(_shape, _call, True)
+WORK = {"max_2x2": ("copy", 4.0 * 32 * 64 * 56 * 56 * 1.25), "average_2x2": ("copy", 4.0 * 32 * 64 * 56 * 56 * 1.25)}
+QUICK = ("max_2x2_backward",)
