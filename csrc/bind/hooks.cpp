@@ -6,6 +6,7 @@
 #include "bind/python.h"
 #include "runtime/factories.h"
 #include "runtime/kernel_table.h"
+#include "runtime/lapack/library.h"
 #include "runtime/pool.h"
 
 namespace fl {
@@ -30,6 +31,16 @@ void* resolve(const std::string& key) {
 void warn(const char* text) {
   WithGil gil;
   check_status(PyErr_WarnEx(PyExc_UserWarning, text, 1));
+}
+
+// ops.linalg.library.library_path(), called when the first routine is needed.
+std::string lapack_path() {
+  WithGil gil;
+  PyRef module = checked(PyImport_ImportModule("flambeau.ops.linalg.library"));
+  PyRef path = checked(PyObject_CallMethod(module.get(), "library_path", nullptr));
+  const char* text = PyUnicode_AsUTF8(path.get());
+  if (!text) throw PythonError{};
+  return text;
 }
 
 void* give_gil_away() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
@@ -61,6 +72,7 @@ PyMethodDef functions[] = {{"launch", launch, METH_O, "launch(launch): runs a lo
 void add_hooks(PyObject* module) {
   check_status(PyModule_AddFunctions(module, functions));
   kernel_resolver = resolve;
+  lapack::library_path = lapack_path;
   add_contractions();
   warn_user = warn;
   long_work_begin = give_gil_away;

@@ -1,8 +1,9 @@
-"""The functions that the table of operators places under `linalg`."""
+"""Linear algebra: the functions that the table of operators places under `linalg`, and `LinAlgError`."""
 
 from typing import Any
 
 from flambeau._suggest import missing
+from flambeau.ops.linalg.check import _LinAlgError as LinAlgError
 from flambeau.ops.names import namespace
 
 
@@ -14,4 +15,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(namespace("linalg"))
+    return sorted({*namespace("linalg"), "LinAlgError"})
+
+
+__all__ = ["LinAlgError"]

@@ -12,6 +12,7 @@ from . import (
     gather,
     index,
     join,
+    linalg,
     normalize,
     norms,
     pad,
@@ -45,6 +46,6 @@ def op(signature, **options):
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
-    "dtypes", "einsum", "gather", "index", "join", "normalize", "norms", "op", "pad", "pool", "random", "reduce", "scan", "search", "select",
+    "dtypes", "einsum", "gather", "index", "join", "linalg", "normalize", "norms", "op", "pad", "pool", "random", "reduce", "scan", "search", "select",
     "slices", "sort", "unary", "unique", "views",
 ]  # fmt: skip

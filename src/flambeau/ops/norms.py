@@ -1,5 +1,6 @@
 """Norms of vectors and matrices, and distances between rows, over `linalg.vector_norm`."""
 
+from .launch import wrap_dim
 from .table import Composite, op
 
 
@@ -9,16 +10,15 @@ def _vector_norm(o, x, p, dim, keepdim, dtype):
     return o.linalg_vector_norm(x, p, dim, keepdim, dtype=dtype)
 
 
-def _no_singular_values(what: str):
-    return NotImplementedError(f"{what} needs singular values, which are not here yet. Norms 'fro', 1, -1, inf and -inf are.")
-
-
-def _norm(o, input, p="fro", dim=None, keepdim=False, *, dtype=None):
-    if p == "nuc":
-        raise _no_singular_values("norm(p='nuc')")
-    if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
-    return _vector_norm(o, input, 2 if p in (None, "fro") else p, dim, keepdim, dtype)
+def _norm(o, input, p="fro", dim=None, keepdim=False, *, dtype=None, out=None):
+    if p == "nuc" or isinstance(p, str) and p != "fro":
+        pair = tuple(range(input.dim())) if dim is None and input.dim() <= 2 else dim
+        made = _matrix_norm(o, input, p, (-2, -1) if pair is None else pair, keepdim, dtype=dtype)
+    elif p == "fro" and isinstance(dim, list | tuple) and len(dim) > 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, dim))}")
+    else:
+        made = _vector_norm(o, input, 2 if p in (None, "fro") else p, dim, keepdim, dtype)
+    return made if out is None else out.resize_(made.shape).copy_(made)
 
 
 op(
@@ -29,35 +29,101 @@ op(
 )
 
 
-def _matrix_norm(o, A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
+_INDUCED = (1, -1, 2, -2, float("inf"), float("-inf"))
+
+
+def _check_matrix_norm(A, ord, dim):
+    """The two dimensions, counted from the front."""
+    name = "linalg.matrix_norm"
     if A.dim() < 2:
-        raise RuntimeError(
-            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions. [A has {A.dim()} dimensions]"
-        )
-    rows, columns = (d % A.dim() for d in dim)
+        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions. [A has {A.dim()} dimensions]")
+    if isinstance(ord, str):
+        if ord not in ("fro", "nuc"):
+            raise RuntimeError(f"{name}: Order {ord} not supported.")
+    elif ord not in _INDUCED:
+        raise RuntimeError(f"{name}: Order {ord} not supported.")
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    if len(dims) != 2:
+        raise RuntimeError(f"{name}: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
+    rows, columns = (wrap_dim(d, A.dim()) for d in dims)
     if rows == columns:
-        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+        raise RuntimeError(f"{name}: dims must be different. Got ({dims[0]}, {dims[1]})")
+    return rows, columns
+
+
+def _in_dtype(o, A, dtype):
+    name = "linalg.matrix_norm"
+    if not (A.dtype.is_floating_point or A.dtype.is_complex):
+        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {A.dtype.title}")
+    if dtype is None:
+        return A
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {dtype.title}")
+    if dtype.is_complex != A.dtype.is_complex:
+        kind = "complex" if A.dtype.is_complex else "real"
+        raise RuntimeError(f"{name}: dtype should be {kind} for {kind} inputs, but got {dtype.title}")
+    if o.promote_types(A.dtype, dtype) is not dtype:
+        raise RuntimeError(
+            f"{name}: the dtype of the input ({A.dtype.title}) should be convertible without narrowing to the specified "
+            f"dtype ({dtype.title})"
+        )
+    return A.to(dtype)
+
+
+def _of_singular_values(o, A, ord, rows, columns, keepdim):
+    last = [d for d in range(A.dim()) if d not in (rows, columns)] + [rows, columns]
+    S = o.linalg_svdvals(A.permute(last))
+    if ord == "nuc":
+        found = o.sum(S, -1)
+    elif not S.shape[-1]:
+        found = o.zeros(S.shape[:-1], dtype=S.dtype, device=S.device)
+    else:
+        found = (o.amax if ord > 0 else o.amin)(S, -1)
+    if not keepdim:
+        return found
+    for d in sorted((rows, columns)):
+        found = found.unsqueeze(d)
+    return found
+
+
+def _matrix_norm(o, A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=None):
+    rows, columns = _check_matrix_norm(A, ord, dim)
+    A = _in_dtype(o, A, dtype)
     if ord == "fro":
-        return _vector_norm(o, A, 2, (rows, columns), keepdim, dtype)
-    if ord not in (1, -1, float("inf"), float("-inf")):
-        raise _no_singular_values(f"linalg.matrix_norm(ord={ord!r})")
-    summed, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
-    sums = _vector_norm(o, A, 1, summed, True, dtype)
-    best = (o.amax if ord > 0 else o.amin)(sums, chosen, True)
-    if keepdim:
-        return best
-    return best.squeeze(max(rows, columns)).squeeze(min(rows, columns))
+        made = _vector_norm(o, A, 2, (rows, columns), keepdim, None)
+    elif ord in ("nuc", 2, -2):
+        made = _of_singular_values(o, A, ord, rows, columns, keepdim)
+    else:
+        summed, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
+        sums = _vector_norm(o, A, 1, summed, True, None)
+        if sums.shape[chosen]:
+            made = (o.amax if ord > 0 else o.amin)(sums, chosen, True)
+        else:
+            made = o.sum(sums, chosen, True)
+        if not keepdim:
+            made = made.squeeze(max(rows, columns)).squeeze(min(rows, columns))
+    return made if out is None else out.resize_(made.shape).copy_(made)
 
 
 op(
     "linalg_matrix_norm(Tensor self, Any ord='fro', Any dim=(-2, -1), bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
     names=("linalg.matrix_norm",),
     body=Composite(_matrix_norm, raw=True),
-    doc="Frobenius norm of matrices, or the greatest (least) sum of absolute values of a column (1) or row (inf).",
+    doc="""Norms of matrices.
+
+    'fro' is the square root of the sum of squares, 'nuc' the sum of singular values; 1 (-1) is the greatest (least) sum
+    of absolute values of a column, inf (-inf) of a row, 2 (-2) the greatest (least) singular value.""",
 )
 
 
-def _linalg_norm(o, A, ord=None, dim=None, keepdim=False, *, dtype=None):
+def _linalg_norm(o, A, ord=None, dim=None, keepdim=False, *, dtype=None, out=None):
+    made = _any_norm(o, A, ord, dim, keepdim, dtype)
+    return made if out is None else out.resize_(made.shape).copy_(made)
+
+
+def _any_norm(o, A, ord, dim, keepdim, dtype):
+    if dim is not None and not isinstance(dim, int) and len(dim) not in (1, 2) and ord is not None:
+        raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dim)}")
     if ord is None:
         return _vector_norm(o, A, 2, dim, keepdim, dtype)
     if dim is None and A.dim() not in (1, 2):
@@ -68,7 +134,7 @@ def _linalg_norm(o, A, ord=None, dim=None, keepdim=False, *, dtype=None):
     if isinstance(pair, list | tuple) and len(pair) == 2:
         return _matrix_norm(o, A, ord, tuple(pair), keepdim, dtype=dtype)
     if isinstance(ord, str):
-        raise RuntimeError(f"linalg.norm: Order {ord} not supported for vectors")
+        return _matrix_norm(o, A, ord, (-2, -1) if pair is None else pair, keepdim, dtype=dtype)
     return _vector_norm(o, A, ord, dim, keepdim, dtype)
 
 
