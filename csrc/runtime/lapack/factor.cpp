@@ -1,5 +1,6 @@
 // Factorisations: Cholesky, LU, QR by reflections, LDL.
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.h"
 #include "runtime/copy.h"
@@ -32,7 +33,11 @@ void potrf(const Call& c, Outputs& outputs) {
       Routine run(a.tensor->dtype, "potrf");
       each_range(a.count, cube(a.rows) / 3, [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) {
-          run(upper ? 'U' : 'L', a.rows, a.at<T>(i), a.step(), info->data<int>() + i);
+          int* status = info->data<int>() + i;
+          run(upper ? 'U' : 'L', a.rows, a.at<T>(i), a.step(), status);
+          // A diagonal that is no number is not positive; the routine does not always say so.
+          for (int64_t k = 0; *status == 0 && k < a.rows; ++k)
+            if (std::isnan(std::real(a.at<T>(i)[k * (int64_t{a.rows} + 1)]))) *status = static_cast<int>(k) + 1;
           keep_triangle(a.at<T>(i), a.rows, a.cols, upper ? Keep::Upper : Keep::Lower);
         }
       });

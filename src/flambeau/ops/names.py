@@ -71,11 +71,17 @@ def function(public: str) -> Any:
     if found is None:
         known = public if public in _parts else f"<{public}>"
         parts = _parts[known]
-        found = parts[0] if len(parts) == 1 else _core.merge_functions(public.rsplit(".", 1)[-1], parts)
+        found = parts[0] if len(parts) == 1 else _core.merge_functions(_shown(public), parts)
         if found.__doc__ is None:
             found.__doc__ = _docs[known]
         _merged[public] = found
     return found
+
+
+def _shown(public: str) -> str:
+    """The name of a function in messages: `linalg_pinv`, but `gelu` and `max`."""
+    prefix, _, name = public.rpartition(".")
+    return f"{prefix}_{name}" if prefix in ("linalg", "special", "fft") else name
 
 
 def _attach(public: str) -> None:

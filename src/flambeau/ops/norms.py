@@ -4,10 +4,59 @@ from .launch import wrap_dim
 from .table import Composite, op
 
 
-def _vector_norm(o, x, p, dim, keepdim, dtype):
+def _check_dtype(o, x, dtype, name):
+    """The dtype that a norm computes in; None where it is that of x."""
+    if not (x.dtype.is_floating_point or x.dtype.is_complex):
+        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.title}")
+    if dtype is None:
+        return None
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {dtype.title}")
+    if dtype.is_complex != x.dtype.is_complex:
+        kind = "complex" if x.dtype.is_complex else "real"
+        raise RuntimeError(f"{name}: dtype should be {kind} for {kind} inputs, but got {dtype.title}")
+    if o.promote_types(x.dtype, dtype) is not dtype:
+        raise RuntimeError(
+            f"{name}: the dtype of the input ({x.dtype.title}) should be convertible without narrowing to the specified "
+            f"dtype ({dtype.title})"
+        )
+    return dtype
+
+
+def _check_identity(x, p, dim):
+    """Norms without a value for no elements."""
+    if x.numel() or (p >= 0 and p != float("inf")):
+        return
+    order = f"{p:g}"
+    dims = () if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    if not dims:
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {order} norm on an empty tensor because the operation does not have "
+            "an identity"
+        )
+    for d in dims:
+        if not x.shape[wrap_dim(d, x.dim())]:
+            raise RuntimeError(
+                f"linalg.vector_norm cannot compute the {order} norm on the dimension {d}because this dimension is empty "
+                "and the operation does not have an identity"
+            )
+
+
+def _vector_norm(o, x, p=2, dim=None, keepdim=False, dtype=None):
+    dtype = _check_dtype(o, x, dtype, "linalg.vector_norm")
+    _check_identity(x, p, dim)
     if x.dtype.is_complex:
-        x = x.abs()
-    return o.linalg_vector_norm(x, p, dim, keepdim, dtype=dtype)
+        x = x.abs() if dtype is None else x.to(dtype).abs()
+        dtype = None
+    return o.vector_norm_rows(x, p, dim, keepdim, dtype=dtype)
+
+
+op(
+    "linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+    names=("linalg.vector_norm",),
+    body=Composite(lambda o, x, ord=2, dim=None, keepdim=False, *, dtype=None: _vector_norm(o, x, ord, dim, keepdim, dtype)),
+    doc="(sum |x|^p)^(1/p) over dimensions, or over all elements; p may be 0, inf or -inf.",
+)
 
 
 def _norm(o, input, p="fro", dim=None, keepdim=False, *, dtype=None, out=None):
@@ -51,25 +100,6 @@ def _check_matrix_norm(A, ord, dim):
     return rows, columns
 
 
-def _in_dtype(o, A, dtype):
-    name = "linalg.matrix_norm"
-    if not (A.dtype.is_floating_point or A.dtype.is_complex):
-        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {A.dtype.title}")
-    if dtype is None:
-        return A
-    if not (dtype.is_floating_point or dtype.is_complex):
-        raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {dtype.title}")
-    if dtype.is_complex != A.dtype.is_complex:
-        kind = "complex" if A.dtype.is_complex else "real"
-        raise RuntimeError(f"{name}: dtype should be {kind} for {kind} inputs, but got {dtype.title}")
-    if o.promote_types(A.dtype, dtype) is not dtype:
-        raise RuntimeError(
-            f"{name}: the dtype of the input ({A.dtype.title}) should be convertible without narrowing to the specified "
-            f"dtype ({dtype.title})"
-        )
-    return A.to(dtype)
-
-
 def _of_singular_values(o, A, ord, rows, columns, keepdim):
     last = [d for d in range(A.dim()) if d not in (rows, columns)] + [rows, columns]
     S = o.linalg_svdvals(A.permute(last))
@@ -88,7 +118,8 @@ def _of_singular_values(o, A, ord, rows, columns, keepdim):
 
 def _matrix_norm(o, A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=None):
     rows, columns = _check_matrix_norm(A, ord, dim)
-    A = _in_dtype(o, A, dtype)
+    dtype = _check_dtype(o, A, dtype, "linalg.matrix_norm")
+    A = A if dtype is None else A.to(dtype)
     if ord == "fro":
         made = _vector_norm(o, A, 2, (rows, columns), keepdim, None)
     elif ord in ("nuc", 2, -2):

@@ -196,15 +196,38 @@ def _norm(x, p):
     return pow(r.row_sum(pow(size, p)), 1 / p)
 
 
+def _norm_grad(o, g, x, p, dim, keepdim, dtype):
+    """0 where the norm is 0: one of the subgradients."""
+    norm = o.saved.output(0)
+    dims = tuple(range(x.ndim)) if dim is None or not len(dim) else tuple(sorted(d % max(x.ndim, 1) for d in dim))
+    if not keepdim and x.ndim:
+        for d in dims:
+            g, norm = o.unsqueeze(g, d), o.unsqueeze(norm, d)
+    if p == 0:
+        return o.zeros_like(x)
+    if p == 1:
+        return g * o.sgn(x)
+    if p in (float("inf"), float("-inf")):
+        greatest = (o.abs(x) == norm).to(g.dtype) if x.ndim else o.ones_like(g)
+        return o.sgn(x) * greatest * (g / o.sum(greatest, dims, True))
+    if p == 2:
+        return x * o.masked_fill(g / norm, norm == 0, 0)
+    scale = o.masked_fill(g * o.pow(norm, 1 - p), norm == 0, 0)
+    power = o.sgn(x) * o.pow(o.abs(x), p - 1)
+    return scale * (o.masked_fill(power, x == 0, 0) if p < 1 else power)
+
+
 op(
-    "linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
-    names=("linalg.vector_norm",),
+    "vector_norm_rows(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+    names=(),
     dtypes=REAL_FLOATS,
     static=("ord",),
     body=Row(_norm, out="B", out_dtypes="r"),
+    grad=_norm_grad,
+    saves=("o0",),
     ref=lambda np, x, ord=2, dim=None, keepdim=False: np.sum(np.abs(x) ** ord, axis=dim, keepdims=keepdim) ** (1 / ord),
     samples=lambda s: [(s.x(3, 4),), (s.x(3, 4), 1, 1), (s.x(2, 3, 4), 3, 0, {"keepdim": True}), (s.x(2, 70), 2, -1)],
-    doc="(sum |x|^p)^(1/p) over dimensions; p may be 0, inf or -inf.",
+    doc="(sum |x|^p)^(1/p) over dimensions of real numbers; p may be 0, inf or -inf.",
 )
 
 op(

@@ -14,12 +14,6 @@ def _factored(o, A, name, low=True):
     return o.lapack_getrf(A.detach())[:2]
 
 
-def _sign(o, pivots, dtype):
-    """1 for an even number of exchanged rows, else -1."""
-    rows = o.arange(1, pivots.shape[-1] + 1, dtype=o.int32, device=pivots.device)
-    return 1 - 2 * (o.sum(pivots != rows, -1) % 2).to(dtype)
-
-
 def _scaled_inverse(o, A, LU, pivots, scale):
     """A^-H times a number for each matrix."""
     diagonal = o.expand(o.unsqueeze(scale, -1), A.shape[:-1])
@@ -46,7 +40,7 @@ op(
 
 def _det(o, A):
     LU, pivots = _factored(o, A, "linalg.det")
-    det = o.prod(LU.diagonal(0, -2, -1), -1) * _sign(o, pivots, A.dtype)
+    det = o.lapack_det(LU, pivots)
     return o.det_of(A, LU, pivots, [det]) if check.needs_grad(o, A) else det
 
 
@@ -77,9 +71,7 @@ op(
 
 def _signed(o, A, name):
     LU, pivots = _factored(o, A, name, low=False)
-    diagonal = LU.diagonal(0, -2, -1)
-    sign = o.prod(o.sgn(diagonal), -1) * _sign(o, pivots, A.dtype)
-    logs = o.sum(o.log(o.abs(diagonal)), -1)
+    sign, logs = o.lapack_slogdet(LU, pivots)
     return o.slogdet_of(A, LU, pivots, [sign, logs]) if check.needs_grad(o, A) else (sign, logs)
 
 

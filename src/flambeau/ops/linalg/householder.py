@@ -183,12 +183,10 @@ def _ormqr(o, A, tau, C, left=True, transpose=False):
     side = -2 if left else -1
     if not tau.dim():
         raise IndexError("Dimension specified as -1 but tensor has no dimensions")
-    if C.shape[side] < tau.shape[-1]:
-        raise RuntimeError(f"{name}: other.shape[{side}] must be greater than or equal to tau.shape[-1]")
-    if tau.shape[-1] != min(C.shape[side], A.shape[-1]):
-        raise RuntimeError(f"{name}: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
     if C.shape[side] != A.shape[-2]:
         raise RuntimeError(f"{name}: other.shape[{side}] must be equal to input.shape[-2]")
+    if tau.shape[-1] != min(C.shape[side], A.shape[-1]):
+        raise RuntimeError(f"{name}: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
     _check_tau(A, tau, name)
     if A.dim() != C.dim():
         raise RuntimeError(

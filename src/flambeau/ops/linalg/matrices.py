@@ -11,7 +11,7 @@ def _matrix_power(o, A, n):
     check.square(A, "linalg.matrix_power")
     if n == 0:
         eye = o.eye(A.shape[-1], dtype=A.dtype, device=A.device)
-        return eye.expand(A.shape).clone(memory_format=o.contiguous_format)
+        return A.clone(memory_format=o.contiguous_format).zero_() + eye  # a constant, but of A's history
     if n < 0:
         A, n = o.linalg_inv(A), -n
     if n == 1:

@@ -97,8 +97,7 @@ op(
 
 
 def _cross_along(o, a, b, dim):
-    c = o.roll(a, -1, dim) * o.roll(b, -2, dim) - o.roll(a, -2, dim) * o.roll(b, -1, dim)
-    return c
+    return o.roll(a, -1, dim) * o.roll(b, -2, dim) - o.roll(a, -2, dim) * o.roll(b, -1, dim)
 
 
 def _linalg_cross(o, a, b, *, dim=-1):
@@ -147,6 +146,8 @@ op(
 def _vecdot(o, x, y, *, dim=-1):
     check.floating(x, "linalg.vecdot")
     check.same_dtype(x, y, "linalg.vecdot", "x", "y")
+    if x.dim() == 1 and y.dim() == 1:
+        return o.dot(o.conj(x), y)
     return o.sum(o.conj(x) * y, dim)
 
 
@@ -173,8 +174,10 @@ def _powers(o, x, n):
 def _linalg_vander(o, x, *, N=None):
     if not x.dim() and N is None or N is not None and N <= 1 or (x.dim() and N is None and x.shape[-1] <= 1):
         raise RuntimeError("N must be greater than 1.")
-    if x.dtype.code == "b1":
-        x = x.to(o.int64)
+    if x.dtype.code in ("b1", "f16", "bf16"):
+        raise RuntimeError(
+            f"linalg.vander supports floating point, complex, and integer tensors, but got {x.dtype.title}"
+        )
     return _powers(o, x, x.shape[-1] if N is None else N)
 
 

@@ -11,6 +11,11 @@ def _is_vector(A, B) -> bool:
     return B.dim() == 1 or (A.dim() - 1 == B.dim() and B.shape == A.shape[:-1])
 
 
+def _in_columns(X):
+    """Vectors of a batch stand in the order in which PyTorch leaves them."""
+    return X.mT.contiguous().mT if X.dim() > 1 else X
+
+
 def _solved(o, A, B, left):
     """X and LAPACK's codes."""
     name = "linalg.solve"
@@ -33,7 +38,7 @@ def _solved(o, A, B, left):
     A, LU, B = (x.expand((*batch, *x.shape[-2:])) for x in (A, LU, B))
     pivots = pivots.expand((*batch, pivots.shape[-1]))
     X = o.lapack_getrs(A, LU, pivots, B, False) if left else o.lapack_getrs(A, LU, pivots, B.mH, True).mH
-    return (X.squeeze(-1) if vector else X), info
+    return (_in_columns(X.squeeze(-1)) if vector else X), info
 
 
 def _solve_ex(o, A, B, *, left=True, check_errors=False):
@@ -127,9 +132,9 @@ def _tensorinv(o, self, ind=2):
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
             f"{math.prod(tail)} != {math.prod(head)}"
         )
-    inverse, info = _inverted(o, self.reshape(math.prod(head), math.prod(tail)))
+    inverse, info = _inverted(o, self.reshape((math.prod(head), math.prod(tail))))
     check.raise_failure(info, "inv", check.SINGULAR_INVERSE)
-    return inverse.reshape(*tail, *head)
+    return inverse.reshape((*tail, *head))
 
 
 op(

@@ -204,7 +204,8 @@ def _pinv(o, A, *, atol=None, rtol=None, hermitian=False):
         )
     held = A.detach()
     if not A.numel():
-        return o.empty((*A.shape[:-2], A.shape[-1], A.shape[-2]), dtype=A.dtype, device=A.device)
+        P = o.empty((*A.shape[:-2], A.shape[-1], A.shape[-2]), dtype=A.dtype, device=A.device)
+        return o.pinv_of(A, shape_of(A), [P]) if check.needs_grad(o, A) else P
     if hermitian:
         check.square(A, "linalg.eigh")
         S, U = o.linalg_eigh(held)

@@ -2,6 +2,7 @@
 
 from ..table import Composite, op
 from . import check
+from .library import GIVEN
 
 
 def _factor(o, A, upper, name, check_errors):
@@ -57,9 +58,24 @@ op(
 )
 
 
-def _triangular_inverse(o, L, upper):
-    eye = o.eye(L.shape[-1], dtype=L.dtype, device=L.device).expand(L.shape)
-    return o.lapack_trsm(L, eye, upper, True, False)
+def _both(x):
+    return x + x.mH
+
+
+def _cholesky_inverse_grad(o, g, L, upper, results):
+    inverse = o.saved.output(0)
+    common = o.matmul(inverse, o.matmul(_both(g), inverse))
+    return -(o.matmul(L, common) if upper else o.matmul(common, L)), [None]
+
+
+op(
+    "cholesky_inverse_of(Tensor L, bool upper, Tensor[] results) -> Tensor",
+    names=(),
+    body=GIVEN,
+    grad=_cholesky_inverse_grad,
+    saves=("o0",),
+    doc="The inverse from a Cholesky factor, given.",
+)
 
 
 def _cholesky_inverse(o, L, upper=False):
@@ -67,16 +83,48 @@ def _cholesky_inverse(o, L, upper=False):
     check.routine(L, "cholesky_inverse_out_cpu")
     inverse, info = o.lapack_potri(L.detach(), upper)
     check.raise_failure(info, "cholesky_inverse", check.SINGULAR_INVERSE)
-    if not check.needs_grad(o, L):
-        return inverse
-    part = _triangular_inverse(o, L, upper)
-    return o.matmul(part, part.mH) if upper else o.matmul(part.mH, part)
+    return o.cholesky_inverse_of(L, upper, [inverse]) if check.needs_grad(o, L) else inverse
 
 
 op(
     "cholesky_inverse(Tensor self, bool upper=False) -> Tensor",
     body=Composite(_cholesky_inverse),
     doc="(L L^H)^-1, or (U^H U)^-1 with `upper`.",
+)
+
+
+def _cholesky_solve_grad(o, g, B, L, upper, results):
+    """The gradient of L is not that of a triangle alone: PyTorch's is not."""
+    gB = o.cholesky_solve_pair(g, L, upper)
+    if not o.needs[1]:
+        return gB, None, [None]
+    common = _both(o.matmul(gB, o.saved.output(0).mH))
+    return gB, -(o.matmul(L, common) if upper else o.matmul(common, L)), [None]
+
+
+op(
+    "cholesky_solve_of(Tensor B, Tensor L, bool upper, Tensor[] results) -> Tensor",
+    names=(),
+    body=GIVEN,
+    grad=_cholesky_solve_grad,
+    saves=("o0",),
+    doc="The solution of a system with a Cholesky factor, given.",
+)
+
+
+def _solve_pair(o, B, L, upper):
+    """Both triangular systems; batch dimensions are equal."""
+    l, b = L.detach(), B.detach()
+    X = o.lapack_trsm(l.mH if upper else l, b, False, True, False)
+    X = o.lapack_trsm(l if upper else l.mH, X, True, True, False)
+    return o.cholesky_solve_of(B, L, upper, [X]) if check.needs_grad(o, B, L) else X
+
+
+op(
+    "cholesky_solve_pair(Tensor B, Tensor L, bool upper) -> Tensor",
+    names=(),
+    body=Composite(_solve_pair),
+    doc="X with L L^H X = B of checked operands.",
 )
 
 
@@ -87,9 +135,7 @@ def _cholesky_solve(o, B, L, upper=False):
     legacy_system(B, L, "cholesky_solve")
     check.routine(B, "cholesky_solve_cpu")
     B, L = check.expanded(B, L)
-    first = L.mH if upper else L
-    X = o.lapack_trsm(first, B, False, True, False)
-    return o.lapack_trsm(L if upper else L.mH, X, True, True, False)
+    return _solve_pair(o, B, L, upper)
 
 
 def legacy_system(B, A, name: str) -> None:

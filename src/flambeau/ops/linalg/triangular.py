@@ -244,7 +244,8 @@ def _lu_solve_matrices(o, LU, pivots, B, adjoint):
     h = LU.mH
     X = o.lapack_trsm(h, B, False, True, False)
     X = o.lapack_trsm(h, X, True, True, True)
-    return rows(o, X, o.argsort(order, dim=-1))
+    back = o.argsort(order, dim=-1).unsqueeze(-2)
+    return o.gather(X.mT, -1, back.expand(X.mT.shape)).mT  # in columns, as the others
 
 
 def _lu_solve(o, LU, pivots, B, *, left=True, adjoint=False):
