@@ -81,8 +81,6 @@ TensorRef new_vector(const Tensor& like, int64_t n, DType dtype) {
   return Tensor::empty(sizes, dtype, like.device());
 }
 
-DType complex_of(DType dtype) {
-  return dtype == DType::F32 ? DType::C64 : dtype == DType::F64 ? DType::C128 : dtype;
-}
+DType complex_of(DType dtype) { return dtype == DType::F32 ? DType::C64 : dtype == DType::F64 ? DType::C128 : dtype; }
 
 }  // namespace fl::lapack

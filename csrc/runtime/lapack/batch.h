@@ -36,7 +36,6 @@ TensorRef new_vector(const Tensor& like, int64_t n, DType dtype);
 inline TensorRef new_info(const Tensor& like) { return new_vector(like, -1, DType::I32); }
 DType complex_of(DType dtype);
 
-
 // What every routine checks before it reads: users of the table's functions have been told more by then.
 void check_matrices(const Tensor& t, const char* name);
 void check_square(const Tensor& t, const char* name);

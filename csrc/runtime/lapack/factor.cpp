@@ -170,8 +170,8 @@ void ormqr(const Call& c, Outputs& outputs) {
       std::vector<T> work(static_cast<size_t>(length));
       int info = 0;
       for (int64_t i = first; i < last; ++i)
-        run(side, form, product.rows, product.cols, k, a.at<T>(i), a.step(), tau->data<T>() + i * k,
-            product.at<T>(i), product.step(), work.data(), length, &info);
+        run(side, form, product.rows, product.cols, k, a.at<T>(i), a.step(), tau->data<T>() + i * k, product.at<T>(i),
+            product.step(), work.data(), length, &info);
     });
   };
   if (product.has_work() && product.size() > 0 && k > 0) with_type(dtype, multiply);
@@ -227,9 +227,9 @@ void permutation(const Call& c, Outputs& outputs) {
   outputs.emplace_back(order);
 }
 
-RegisterNative natives[] = {{"lapack_potrf", potrf}, {"lapack_potri", potri}, {"lapack_getrf", getrf},
-                            {"lapack_geqrf", geqrf}, {"lapack_orgqr", orgqr}, {"lapack_ormqr", ormqr},
-                            {"lapack_sytrf", sytrf}, {"lapack_permutation", permutation}};
+RegisterNative natives[] = {
+    {"lapack_potrf", potrf}, {"lapack_potri", potri}, {"lapack_getrf", getrf}, {"lapack_geqrf", geqrf},
+    {"lapack_orgqr", orgqr}, {"lapack_ormqr", ormqr}, {"lapack_sytrf", sytrf}, {"lapack_permutation", permutation}};
 
 }  // namespace
 }  // namespace fl::lapack

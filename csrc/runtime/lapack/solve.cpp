@@ -41,9 +41,8 @@ TensorRef checked_pivots(Tensor* t, const Batch& lu, int64_t most, const char* n
   check_shape(*t, *lu.tensor, {lu.rows}, DType::I32, name);
   TensorRef pivots = contiguous_tensor(t);
   const int* p = pivots->data<int>();
-  bool good = t->is_meta() || std::all_of(p, p + t->numel(), [&](int v) {
-    return v != 0 && std::abs(int64_t{v}) <= most;
-  });
+  bool good =
+      t->is_meta() || std::all_of(p, p + t->numel(), [&](int v) { return v != 0 && std::abs(int64_t{v}) <= most; });
   FL_CHECK(good, ErrorKind::Runtime, "%s: a pivot is no row", name);
   return pivots;
 }
@@ -56,8 +55,8 @@ void getrs(const Call& c, Outputs& outputs) {
   DType dtype = lu.tensor->dtype;
   check_shape(*x.tensor, *lu.tensor, {lu.rows, x.cols}, dtype, "lapack_getrs");
   TensorRef pivots = checked_pivots(c[2].tensor(), lu, lu.rows, "lapack_getrs");
-  FL_CHECK(pivots->is_meta() || std::all_of(pivots->data<int>(), pivots->data<int>() + pivots->numel(),
-                                            [](int v) { return v > 0; }),
+  FL_CHECK(pivots->is_meta() ||
+               std::all_of(pivots->data<int>(), pivots->data<int>() + pivots->numel(), [](int v) { return v > 0; }),
            ErrorKind::Runtime, "lapack_getrs: a pivot is no row");
   if (x.has_work() && x.size() > 0) {
     with_type(dtype, [&]<class T>(T) {
@@ -110,7 +109,8 @@ enum class Driver { Gels, Gelsy, Gelsd, Gelss };
 template <class T>
 class LeastSquares {
  public:
-  LeastSquares(DType dtype, Driver driver, double rcond) : driver_(driver), run_(dtype, name(driver)), rcond_(static_cast<Real<T>>(rcond)) {}
+  LeastSquares(DType dtype, Driver driver, double rcond)
+      : driver_(driver), run_(dtype, name(driver)), rcond_(static_cast<Real<T>>(rcond)) {}
 
   int operator()(const Batch& a, T* ai, const Batch& x, T* xi, Real<T>* values, int* rank) {
     if (work_.empty()) {

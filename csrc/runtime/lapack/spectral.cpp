@@ -90,7 +90,8 @@ class General {
   int operator()(T* a, Complex* values, Complex* vectors) {
     int info = call(a, values, vectors, static_cast<int>(work_.size()));
     if constexpr (!is_complex<T>) {
-      for (int64_t i = 0; i < n_; ++i) values[i] = {reals_[static_cast<size_t>(i)], reals_[static_cast<size_t>(n_ + i)]};
+      for (int64_t i = 0; i < n_; ++i)
+        values[i] = {reals_[static_cast<size_t>(i)], reals_[static_cast<size_t>(n_ + i)]};
       if (job_ == 'V') join_pairs(reals_.data() + n_, vectors_.data(), vectors, n_);
     }
     return info;
@@ -103,8 +104,8 @@ class General {
     if constexpr (is_complex<T>)
       run_('N', job_, n_, a, n_, values, &none, 1, vectors, n_, work_.data(), length, reals_.data(), &info);
     else
-      run_('N', job_, n_, a, n_, reals_.data(), reals_.data() + n_, &none, 1, vectors_.data(), n_, work_.data(),
-           length, &info);
+      run_('N', job_, n_, a, n_, reals_.data(), reals_.data() + n_, &none, 1, vectors_.data(), n_, work_.data(), length,
+           &info);
     return info;
   }
 

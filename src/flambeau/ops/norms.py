@@ -60,7 +60,7 @@ op(
 
 
 def _norm(o, input, p="fro", dim=None, keepdim=False, *, dtype=None, out=None):
-    if p == "nuc" or isinstance(p, str) and p != "fro":
+    if p == "nuc" or (isinstance(p, str) and p != "fro"):
         pair = tuple(range(input.dim())) if dim is None and input.dim() <= 2 else dim
         made = _matrix_norm(o, input, p, (-2, -1) if pair is None else pair, keepdim, dtype=dtype)
     elif p == "fro" and isinstance(dim, list | tuple) and len(dim) > 2:

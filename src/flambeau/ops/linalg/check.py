@@ -39,6 +39,12 @@ def floating(x, name: str, low: bool = True) -> None:
         raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {x.dtype.title}")
 
 
+def shape_of(x) -> str:
+    """What gradients must know of sizes when they are traced."""
+    m, n = x.shape[-2:]
+    return "square" if m == n else "tall" if m > n else "wide"
+
+
 def routine(x, kernel: str) -> None:
     check_implemented(x, kernel, NO_ROUTINES)
 

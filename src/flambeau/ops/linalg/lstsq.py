@@ -3,7 +3,7 @@
 from ..table import Composite, op
 from . import check
 from .library import GIVEN
-from .svd import epsilon, pinv_grad, shape_of
+from .svd import epsilon, pinv_grad
 
 _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
@@ -33,7 +33,7 @@ def _check(A, B, driver, name):
             f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1"
         )
     vector = A.dim() - 1 == B.dim() and B.shape == A.shape[:-1]
-    if A.dim() > B.dim() and not vector or (vector and A.shape[-2] != B.shape[-1]):
+    if (A.dim() > B.dim() and not vector) or (vector and A.shape[-2] != B.shape[-1]):
         raise RuntimeError(f"{name}: input.size(-2) should match other.size(-1)")
     if not vector and A.shape[-2] != B.shape[-2]:
         raise RuntimeError(f"{name}: input.size(-2) should match other.size(-2)")
@@ -80,7 +80,7 @@ def _lstsq(o, A, B, rcond=None, *, driver=None):
     residuals = _residuals(o, X, m, n, rank, driver)
     solution = X.narrow(-2, 0, n)
     if check.needs_grad(o, A, B):
-        solution = o.lstsq_of(a, b, o.linalg_pinv(a), shape_of(a), [solution])
+        solution = o.lstsq_of(a, b, o.linalg_pinv(a), check.shape_of(a), [solution])
     none = o.empty((0,), dtype=values.dtype, device=A.device)
     return (
         solution.squeeze(-1) if vector else solution,

@@ -1,5 +1,6 @@
 """Products: chains of matrices, of vectors, and matrices made of vectors."""
 
+import itertools
 import warnings
 
 from ..launch import wrap_dim
@@ -56,7 +57,7 @@ def _multi_dot(o, tensors):
         matrices[0] = first.unsqueeze(0)
     if last.dim() == 1:
         matrices[-1] = last.unsqueeze(-1)
-    for i, (a, b) in enumerate(zip(matrices, matrices[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(matrices)):
         if a.shape[1] != b.shape[0]:
             raise RuntimeError(
                 f"multi_dot(): tensors {i} and {i + 1} with shapes {list(a.shape)} and {list(b.shape)} cannot be multiplied"
@@ -172,7 +173,7 @@ def _powers(o, x, n):
 
 
 def _linalg_vander(o, x, *, N=None):
-    if not x.dim() and N is None or N is not None and N <= 1 or (x.dim() and N is None and x.shape[-1] <= 1):
+    if (not x.dim() and N is None) or (N is not None and N <= 1) or (x.dim() and N is None and x.shape[-1] <= 1):
         raise RuntimeError("N must be greater than 1.")
     if x.dtype.code in ("b1", "f16", "bf16"):
         raise RuntimeError(

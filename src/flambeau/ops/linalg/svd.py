@@ -63,11 +63,6 @@ op(
 _NOT_FINITE = "The algorithm failed to converge because the input matrix contained non-finite values."
 
 
-def shape_of(A) -> str:
-    m, n = A.shape[-2:]
-    return "square" if m == n else "tall" if m > n else "wide"
-
-
 def _decomposed(o, A, full, vectors):
     """U, S, V^H; without `vectors` and gradients U and V^H are empty."""
     check.matrices(A, "linalg.svd")
@@ -81,7 +76,7 @@ def _decomposed(o, A, full, vectors):
     )
     if not tracked:
         return U, S, Vh
-    U, S, Vh = o.svd_of(A, shape_of(A), [U, S, Vh])
+    U, S, Vh = o.svd_of(A, check.shape_of(A), [U, S, Vh])
     k = S.shape[-1]
     return U, o.svdvals_of(A, U.narrow(-1, 0, k), Vh.narrow(-2, 0, k), [S.detach()]), Vh
 
@@ -193,7 +188,7 @@ def _tolerances(o, A, atol, rtol, name):
 def _significant(o, S, largest, A, atol, rtol, name):
     """Which singular values count."""
     atol, rtol = _tolerances(o, A, atol, rtol, name)
-    return S > o.maximum(atol, rtol * largest).unsqueeze(-1)
+    return o.maximum(atol, rtol * largest).unsqueeze(-1) < S
 
 
 def _pinv(o, A, *, atol=None, rtol=None, hermitian=False):
@@ -205,7 +200,7 @@ def _pinv(o, A, *, atol=None, rtol=None, hermitian=False):
     held = A.detach()
     if not A.numel():
         P = o.empty((*A.shape[:-2], A.shape[-1], A.shape[-2]), dtype=A.dtype, device=A.device)
-        return o.pinv_of(A, shape_of(A), [P]) if check.needs_grad(o, A) else P
+        return o.pinv_of(A, check.shape_of(A), [P]) if check.needs_grad(o, A) else P
     if hermitian:
         check.square(A, "linalg.eigh")
         S, U = o.linalg_eigh(held)
@@ -217,7 +212,7 @@ def _pinv(o, A, *, atol=None, rtol=None, hermitian=False):
     kept = _significant(o, sizes, largest, held, atol, rtol, "torch.linalg.pinv")
     inverse = o.where(kept, 1 / S, o.zeros_like(S))
     P = o.matmul(Vh.mH * inverse.unsqueeze(-2), U.mH)
-    return o.pinv_of(A, shape_of(A), [P]) if check.needs_grad(o, A) else P
+    return o.pinv_of(A, check.shape_of(A), [P]) if check.needs_grad(o, A) else P
 
 
 _PINV = {"names": ("linalg.pinv",), "doc": "The pseudoinverse: singular values at or below max(atol, rtol S[0]) count as 0."}
@@ -289,8 +284,7 @@ def _cond(o, A, p=None):
     if p in (None, 2, -2):
         S = o.linalg_svdvals(A)
         largest, least = S.select(-1, 0), S.select(-1, -1)
-        ratio = least / largest if p == -2 else largest / least
-        return ratio
+        return least / largest if p == -2 else largest / least
     inverse, info = o.linalg_inv_ex(A)
     singular = (info != 0).unsqueeze(-1).unsqueeze(-1)
     inverse = o.masked_fill(inverse, singular, math.inf)

@@ -114,9 +114,9 @@ op(
 
 def _solve_pair(o, B, L, upper):
     """Both triangular systems; batch dimensions are equal."""
-    l, b = L.detach(), B.detach()
-    X = o.lapack_trsm(l.mH if upper else l, b, False, True, False)
-    X = o.lapack_trsm(l if upper else l.mH, X, True, True, False)
+    factor = L.detach()
+    X = o.lapack_trsm(factor.mH if upper else factor, B.detach(), False, True, False)
+    X = o.lapack_trsm(factor if upper else factor.mH, X, True, True, False)
     return o.cholesky_solve_of(B, L, upper, [X]) if check.needs_grad(o, B, L) else X
 
 

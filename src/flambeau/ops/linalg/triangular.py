@@ -91,11 +91,6 @@ op(
 )
 
 
-def _shape(x) -> str:
-    m, n = x.shape[-2:]
-    return "square" if m == n else "tall" if m > n else "wide"
-
-
 def _lu_checked(A, pivot, name):
     if A.dim() < 2:
         raise RuntimeError(f"{name}: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
@@ -109,7 +104,7 @@ def _factored(o, A):
     LU, pivots, info = o.lapack_getrf(A.detach())
     if check.needs_grad(o, A):
         order = o.lapack_permutation(pivots, A.shape[-2])
-        LU = o.lu_of(A, o.argsort(order, dim=-1), _shape(A), [LU])
+        LU = o.lu_of(A, o.argsort(order, dim=-1), check.shape_of(A), [LU])
     return LU, pivots, info
 
 
