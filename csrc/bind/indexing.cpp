@@ -335,14 +335,33 @@ void write_view(Tensor* t, Indexed& where, const Value& value) {
   if (!tape) t->bump_version();
 }
 
+// x[mask] = number, the mask being the only index: the mask for masked_fill_, or null.
+TensorRef filled_mask(const Tensor& target, const std::vector<TensorRef>& indices, const Tensor& value) {
+  if (value.dim() || value.dtype != target.dtype) return {};
+  TensorRef mask;
+  for (const TensorRef& t : indices) {
+    if (t && (mask || t->dtype != DType::Bool || t->dim() == 0)) return {};
+    if (t) mask = t;
+  }
+  if (!mask) return {};
+  Dims sizes = mask->sizes, strides = mask->strides;
+  for (int d = static_cast<int>(indices.size()) - 1 + mask->dim(); d < target.dim(); ++d) {
+    sizes.push_back(1);
+    strides.push_back(0);
+  }
+  return Tensor::make(mask->storage, mask->offset, sizes, strides, DType::Bool);
+}
+
 void write_indexed(Tensor* t, Indexed& where, Value value) {
-  static const OpRef put("index_put_");
+  static const OpRef put("index_put_"), fill("masked_fill_");
   TensorRef target = where.view.empty() ? TensorRef(t) : where.view.finish();
   if (!value.is_tensor()) {
     TensorRef number = Tensor::empty({}, target->dtype, target->device());
     fill_with(number.get(), value);
     value = Value(number);
   }
+  if (TensorRef mask = filled_mask(*target, where.indices, *value.tensor()))
+    return (void)fill({target, Value(mask), value});
   Outputs ignored;
   put.call({target, Value(std::move(where.indices)), value}, ignored);
 }

@@ -48,11 +48,15 @@ int64_t position(const char* p) {
 template <class T, bool kWraps>
 bool pick_line(char* out, const char* from, int64_t from_step, const char* at, int64_t at_step, const Axis& axis,
                int64_t n) {
+  const int64_t size = axis.size, stride = axis.stride;  // copies: `out` could point to them for all that is known
   for (int64_t i = 0; i < n; ++i) {
-    int64_t k = position(at + i * at_step);
-    if (kWraps) k += (k >> 63) & axis.size;
-    if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(axis.size)) return false;
-    std::memcpy(out + i * static_cast<int64_t>(sizeof(T)), from + i * from_step + k * axis.stride, sizeof(T));
+    int64_t k = position(at);
+    if (kWraps) k += (k >> 63) & size;
+    if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(size)) return false;
+    std::memcpy(out, from + k * stride, sizeof(T));
+    at += at_step;
+    from += from_step;
+    out += sizeof(T);
   }
   return true;
 }
@@ -373,10 +377,10 @@ struct Indexed {
   }
 };
 
-[[noreturn]] void fail_outside(const Indexed& where) {
-  for (size_t k = 0; k < where.tensors.size(); ++k) {
-    int64_t size = where.axes[k].size, bad = 0;
-    if (first_outside(*where.tensors[k], -size, size, &bad))
+[[noreturn]] void fail_outside(const std::vector<TensorRef>& tensors, std::span<const Axis> axes) {
+  for (size_t k = 0; k < tensors.size(); ++k) {
+    int64_t size = axes[k].size, bad = 0;
+    if (first_outside(*tensors[k], -size, size, &bad))
       fail(ErrorKind::Index, "index %lld is out of bounds for dimension %zu with size %lld",
            static_cast<long long>(bad), k, static_cast<long long>(size));
   }
@@ -404,9 +408,49 @@ void index(const Call& call, Outputs& outputs) {
       FL_CHECK(axis.size, ErrorKind::Index, "index is out of bounds for dimension with size 0");
     std::vector<TensorRef> at;
     for (const TensorRef& t : where.tensors) at.push_back(positions(t.get(), where.back));
-    if (!read_through(out.get(), *x, where.strides, at, where.axes, true)) fail_outside(where);
+    if (!read_through(out.get(), *x, where.strides, at, where.axes, true)) fail_outside(where.tensors, where.axes);
   }
   outputs.emplace_back(out);
+}
+
+// Positions in several dimensions as one position in all of them.
+void flat_positions(const Call& call, Outputs& outputs) {
+  const std::vector<TensorRef>& tensors = call[0].tensors();
+  Dims shape = common_shape(tensors);
+  TensorRef out = Tensor::empty(shape, DType::I64, tensors.empty() ? Device{} : tensors[0]->device());
+  std::vector<Axis> axes;
+  int64_t step = 1;
+  for (size_t k = tensors.size(); k-- > 0;) {
+    int64_t size = call[1].ints()[k];
+    axes.insert(axes.begin(), Axis{size, step});
+    step *= size;
+  }
+  outputs.emplace_back(out);
+  if (out->numel() == 0 || out->is_meta() || !call[2].as_bool()) return;
+  for (const Axis& axis : axes)
+    FL_CHECK(axis.size, ErrorKind::Index, "index is out of bounds for dimension with size 0");
+  std::vector<TensorRef> kept;
+  Iteration it(shape);
+  it.add(*out);
+  for (const TensorRef& t : tensors) it.add(*kept.emplace_back(positions(t.get(), 0)));
+  it.collapse();
+  std::atomic<bool> inside{true};
+  Reading reading{it, axes, true};
+  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
+    bool all = true;
+    for (int64_t j = 0; j < m; ++j) {
+      auto* to = reinterpret_cast<int64_t*>(ptr[0] + j * it.row_stride(0));
+      std::fill_n(to, n, 0);
+      for (size_t k = 0; k < axes.size(); ++k) {
+        int operand = static_cast<int>(k) + 1;
+        const char* from = ptr[operand] + j * it.row_stride(operand);
+        int64_t from_step = it.inner_stride(operand);
+        for (int64_t i = 0; i < n; ++i) all &= reading.lead(position(from + i * from_step), axes[k], to[i]);
+      }
+    }
+    if (!all) inside = false;
+  });
+  if (!inside) fail_outside(tensors, axes);
 }
 
 void nonzero(const Call& call, Outputs& outputs) {
@@ -422,6 +466,7 @@ RegisterNative natives[] = {{"gather", gather},
                             {"embedding", embedding},
                             {"take", take},
                             {"index", index},
+                            {"flat_positions", flat_positions},
                             {"nonzero_mask", nonzero}};
 
 }  // namespace

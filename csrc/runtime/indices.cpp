@@ -13,13 +13,25 @@ namespace {
 
 constexpr int64_t kRun = 4096;  // elements that are tested together
 
-// Whether any of n elements lies outside: one comparison each, without a branch.
+// Whether any of n elements lies outside. The sign of what is gathered tells: it is set where an element less the
+// lowest is negative or above the span. In parts of a fixed length, which compilers turn into vectors.
 template <class T>
 bool any_outside(const T* p, int64_t n, int64_t step, int64_t low, int64_t high) {
-  uint64_t span = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
-  uint64_t outside = 0;
-  for (int64_t i = 0; i < n; ++i) outside |= static_cast<uint64_t>(p[i * step]) - static_cast<uint64_t>(low) >= span;
-  return outside != 0;
+  constexpr int64_t kPart = 32;
+  const auto first = static_cast<uint64_t>(low), last = static_cast<uint64_t>(high) - first - 1;
+  uint64_t outside = 0, i = 0;
+  auto test = [&](T value) {
+    uint64_t above = static_cast<uint64_t>(value) - first;
+    return above | (last - above);
+  };
+  if (step == 1) {
+    uint64_t parts[kPart] = {};
+    for (; i + kPart <= static_cast<uint64_t>(n); i += kPart)
+      for (uint64_t k = 0; k < kPart; ++k) parts[k] |= test(p[i + k]);
+    for (uint64_t part : parts) outside |= part;
+  }
+  for (; i < static_cast<uint64_t>(n); ++i) outside |= test(p[static_cast<int64_t>(i) * step]);
+  return outside >> 63;
 }
 
 template <class T>
@@ -81,6 +93,27 @@ void first_outside_native(const Call& call, Outputs& outputs) {
   outputs.emplace_back(!t->is_meta() && first_outside(*t, low, high, &bad) ? Value(bad) : Value());
 }
 
+// group_positions(index, rows): a counting sort, so places of one row stay in their order.
+void group_positions(const Call& call, Outputs& outputs) {
+  Tensor* index = call[0].tensor();
+  int64_t n = index->numel(), rows = call[1].as_int();
+  TensorRef order = Tensor::empty(Dims{n}, DType::I64, index->device());
+  TensorRef starts = Tensor::empty(Dims{rows + 1}, DType::I64, index->device());
+  outputs.emplace_back(order);
+  outputs.emplace_back(starts);
+  if (index->is_meta()) return;
+  const auto* at = index->data<int64_t>();
+  int64_t* first = starts->data<int64_t>();
+  int64_t* places = order->data<int64_t>();
+  std::fill_n(first, rows + 1, 0);
+  for (int64_t i = 0; i < n; ++i) ++first[at[i] + 1];
+  for (int64_t r = 0; r < rows; ++r) first[r + 1] += first[r];
+  for (int64_t i = 0; i < n; ++i)
+    places[first[at[i]]++] = i;  // a row's start moves to its end, which is the next start
+  for (int64_t r = rows; r > 0; --r) first[r] = first[r - 1];
+  first[0] = 0;
+}
+
 // What cat gives: in order, or channels-last where all parts are.
 Dims cat_strides(const Dims& sizes, std::span<Tensor* const> parts) {
   Dims plain = contiguous_strides(sizes);
@@ -114,6 +147,7 @@ void cat_parts(const Call& call, Outputs& outputs) {
 }
 
 RegisterNative outside("first_outside", first_outside_native);
+RegisterNative groups("group_positions", group_positions);
 RegisterNative cat_parts_native("cat_parts", cat_parts);
 
 }  // namespace

@@ -4,6 +4,7 @@ from flambeau.ir.fn import cast, const, maximum, minimum
 
 from .launch import Launch, number_as, row_strides, wrap_dim, written
 from .table import Composite, Loop, Native, op
+from .writing import plain_source, write_slices
 
 op(
     "first_outside(Tensor self, int size, bool signed=False) -> Any",
@@ -30,31 +31,6 @@ def check_index_dtype(o, name: str, index) -> None:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index [got {index.dtype}]")
 
 
-# ---- a line runs along `dim`; lines are independent of each other.
-# ints: length of a line, its stride in the index, its stride in the other tensor, then for each other dimension
-# its size, its stride in the index and its stride in the other tensor.
-def _line_ints(index_sizes, other_sizes, dim: int) -> list[int]:
-    si, so = row_strides(index_sizes), row_strides(other_sizes)
-    if not index_sizes:
-        return [1, 1, 1]
-    ints = [index_sizes[dim], si[dim], so[dim]]
-    for d, size in enumerate(index_sizes):
-        if d != dim:
-            ints += [size, si[d], so[d]]
-    return ints
-
-
-def _line_start(b, line, n_other: int, *strides: tuple[int, int]):
-    """Offsets at which a line starts; for each tensor, which integer is its first stride, and the step to the next."""
-    offsets, rest = [const(0, "i64") for _ in strides], line
-    for d in reversed(range(n_other)):
-        size = b.int(3 + 3 * d)
-        position = rest if d == 0 else rest % size
-        offsets = [at + position * b.int(s + step * d) for at, (s, step) in zip(offsets, strides, strict=True)]
-        rest = rest if d == 0 else rest // size
-    return offsets
-
-
 _REDUCTIONS = {
     "add": lambda old, value: old + value,
     "multiply": lambda old, value: old * value,
@@ -63,17 +39,36 @@ _REDUCTIONS = {
 }
 
 
-def _scatter_program(b, n_other: int, reduce: str, scalar: bool):
-    """Buffers: the tensor written, index, and source (its strides are ints behind the others) unless scalar."""
+# A line runs along `dim`; lines are independent of each other. One iteration handles one line, or, where `dim` is not the
+# last, the lines of some neighbours in the last dimension side by side.
+# ints: length of a line, its stride in the tensors (index, written, source), lines side by side, those of an iteration,
+# then for each other dimension its size and its strides.
+def _scatter_program(b, n_other: int, wide: bool, reduce: str, scalar: bool):
+    """Buffers: the tensor written, index, and source unless scalar."""
     dtype = b.compute_dtype(0)
-    base = 3 + 3 * n_other
-    strides = [(4, 3), (5, 3)] if scalar else [(4, 3), (5, 3), (base + 1, 1)]
-    with b.parallel() as line:
-        at_index, at_other, *at_source = _line_start(b, line, n_other, *strides)
-        with b.loop(0, b.int(0), simd=False) as i:
-            at = at_other + b.load(1, at_index + i * b.int(1)) * b.int(2)
-            value = b.param(0, dtype) if scalar else cast(b.load(2, at_source[0] + i * b.int(base)), dtype)
+    with b.parallel() as i:
+        blocks = (b.int(4) + (b.int(5) - 1)) // b.int(5)
+        rest, first = (i // blocks, i % blocks * b.int(5)) if wide else (i, const(0, "i64"))
+        starts = [first, first, first]
+        for d in reversed(range(n_other)):
+            size = b.int(6 + 4 * d)
+            place = rest if d == 0 else rest % size
+            starts = [at + place * b.int(7 + 4 * d + k) for k, at in enumerate(starts)]
+            rest = rest if d == 0 else rest // size
+        at_index, at_other, at_source = starts
+
+        def write(place, target, source):
+            at = target + (b.load(1, place) * b.int(2) if wide else b.load(1, place))
+            value = b.param(0, dtype) if scalar else cast(b.load(2, source), dtype)
             b.store(0, at, _REDUCTIONS[reduce](b.load(0, at), value) if reduce else value)
+
+        with b.loop(0, b.int(0), simd=False) as k:
+            if not wide:
+                write(at_index + k, at_other, at_source + k)
+                return
+            place, source = at_index + k * b.int(1), at_source + k * b.int(3)
+            with b.loop(0, minimum(b.int(5), b.int(4) - first), simd=False) as j:
+                write(place + j, at_other + j, source + j)
 
 
 def _check_lines(name, self, dim, index, source=None):
@@ -113,19 +108,44 @@ op(
 )  # fmt: skip
 
 
-def _scatter_into(o, name, out, self, dim, index, src, reduce):
+_SIDE_BY_SIDE = 64
+
+
+def _is_vector(index, self, dim: int) -> bool:
+    """Whether the index is a vector along `dim`, expanded over all of self."""
+    if not self.dim() or index.dim() != self.dim():
+        return False
+    return all(d == dim or (index.stride(d) == 0 and index.shape[d] == self.shape[d]) for d in range(self.dim()))
+
+
+def _scatter_slices(o, out, dim, index, src, reduce, fresh=False):
+    """scatter for an index that `_is_vector`: whole slices are written."""
+    at = index[tuple(slice(None) if d == dim else 0 for d in range(index.dim()))]
+    src = src.narrow(dim, 0, at.shape[0]) if isinstance(src, o.Tensor) else o.full((1,), src, dtype=out.dtype)
+    return write_slices(o, out, dim, at.to(o.int64).contiguous(), plain_source(src), reduce == "add", fresh=fresh)
+
+
+def _scatter_into(o, out, dim, index, src, reduce):
     """The launch that scatters into `out`, a copy of self or self; all checked, index and src contiguous."""
     if not index.numel():
         return Launch((out,), (out,), (), 0, 1, _scatter_program)
-    ints = _line_ints(tuple(index.shape), tuple(self.shape), dim)
     scalar = not isinstance(src, o.Tensor)
-    lines = index.numel() // ints[0]
-    attrs = (max(index.dim() - 1, 0), reduce, scalar)
-    if scalar:
-        return Launch((out,), (out, index), ints, lines, ints[0], _scatter_program, attrs, (src,))
-    strides = row_strides(tuple(src.shape)) or [1]
-    ints += [strides[dim], *(s for d, s in enumerate(strides) if d != dim)]
-    return Launch((out,), (out, index, src), ints, lines, ints[0], _scatter_program, attrs)
+    tensors = (index, out) if scalar else (index, out, src)
+    strides = [row_strides(tuple(t.shape)) or [1] for t in tensors]
+    strides += [[0] * len(strides[0])] * (3 - len(strides))
+    sizes, last = tuple(index.shape) or (1,), max(index.dim() - 1, 0)
+    wide = dim != last
+    columns = sizes[last] if wide else 1
+    block = min(columns, _SIDE_BY_SIDE)
+    ints, others = [sizes[dim], *(s[dim] for s in strides), columns, block], 0
+    for d, size in enumerate(sizes):
+        if d != dim and not (wide and d == last):
+            ints += [size, *(s[d] for s in strides)]
+            others += 1
+    tasks = index.numel() // (sizes[dim] * columns) * -(-columns // block)
+    attrs, params = (others, wide, reduce, scalar), (src,) if scalar else ()
+    buffers = (out, index) if scalar else (out, index, src)
+    return Launch((out,), buffers, ints, tasks, sizes[dim] * block, _scatter_program, attrs, params)
 
 
 def _scatter_plan(name, reduce=""):
@@ -144,11 +164,14 @@ def _scatter_plan(name, reduce=""):
             src = number_as(self.dtype, src)
         if index.numel():
             _check_index(o, name, index, self.shape[dim] if self.dim() else 1, dim)
+        if how in ("", "add") and (how == "" or isinstance(src, o.Tensor)) and _is_vector(index, self, dim):
+            out, *copied = written(o, self, into, *([src] if isinstance(src, o.Tensor) else []))
+            return _scatter_slices(o, out, dim, index, copied[0] if copied else src, how)
         if isinstance(src, o.Tensor):
             out, index, src = written(o, self, into, index, src)
         else:
             out, index = written(o, self, into, index)
-        return _scatter_into(o, name, out, self, dim, index, src, how)
+        return _scatter_into(o, out, dim, index, src, how)
 
     return plan
 
@@ -201,9 +224,11 @@ op(
 
 
 def _sum_plan(o, src, dim, index, size):
-    out = o.zeros(size, dtype=src.dtype, device=src.device)
+    out = o.empty(size, dtype=src.dtype, device=src.device)
     dim = wrap_dim(dim, len(size))
-    return _scatter_into(o, "scatter_sum", out, out, dim, index.contiguous(), src.contiguous(), "add")
+    if _is_vector(index, out, dim):
+        return _scatter_slices(o, out, dim, index, src, "add", fresh=True)
+    return _scatter_into(o, out.zero_(), dim, index.contiguous(), src.contiguous(), "add")
 
 
 op(

@@ -1,9 +1,8 @@
 """Indexing with tensors: x[i, :, j], x[mask], and writing through them."""
 
-from flambeau.ir.fn import const, minimum, where
-
-from .launch import Launch, product, written
+from .launch import product, written
 from .table import Composite, Loop, Native, op
+from .writing import plain_source, write_slices
 
 
 def _expand_masks(o, x, indices) -> list:
@@ -24,12 +23,21 @@ def _expand_masks(o, x, indices) -> list:
     return out
 
 
+op(
+    "flat_positions(Tensor?[] tensors, int[] sizes, bool check) -> Tensor",
+    names=(),
+    body=Native("flat_positions"),
+    differentiable=False,
+    doc="Positions in dimensions of these sizes as one int64 position in all of them, in the tensors' common shape.",
+)
+
+
 class _Indexed:
     """x[indices], checked: x seen as [front, indexed dimensions, back].
 
     Attributes:
         order: how x's dimensions are permuted for that.
-        tensors: contiguous int64 positions of one shape, one tensor an indexed dimension.
+        flat: int64 positions among the indexed dimensions, seen as one.
         front, sizes, back: sizes of the three groups of dimensions.
     """
 
@@ -38,16 +46,12 @@ class _Indexed:
         if len(indices) > x.dim():
             raise IndexError(f"too many indices for tensor of dimension {x.dim()} (got {len(indices)})")
         used = [d for d, i in enumerate(indices) if i is not None]
-        tensors = _together(o, [indices[d] for d in used])
         adjacent = used == list(range(used[0], used[-1] + 1)) if used else True
         lead = list(range(used[0])) if used and adjacent else []
         rest = [d for d in range(x.dim()) if d not in used and d not in lead]
         self.order = [*lead, *used, *rest]
         self.front, self.sizes, self.back = ([x.shape[d] for d in part] for part in (lead, used, rest))
-        self.shape = list(tensors[0].shape) if tensors else []
-        if product([*self.front, *self.shape, *self.back]):
-            _check_positions(o, tensors, self.sizes)
-        self.tensors = [t.contiguous() for t in tensors]
+        self.flat = o.flat_positions([indices[d] for d in used], self.sizes, bool(product([*self.front, *self.back])))
 
     @property
     def straight(self) -> bool:
@@ -56,73 +60,7 @@ class _Indexed:
 
     @property
     def result(self) -> list[int]:
-        return [*self.front, *self.shape, *self.back]
-
-    def ints(self) -> list[int]:
-        """Elements of a back slice, positions, distance of front slices; size and stride of each indexed dimension."""
-        width = step = product(self.back)
-        strides = []
-        for size in reversed(self.sizes):
-            strides = [size, step, *strides]
-            step *= size
-        return [width, max(product(self.shape), 1), step, *strides]
-
-
-def _together(o, tensors) -> list:
-    for t in tensors:
-        if t.dtype not in (o.int64, o.int32, o.int16, o.int8):
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    try:
-        tensors = o.broadcast_tensors(*tensors) if len(tensors) > 1 else tensors
-    except RuntimeError as error:
-        shapes = ", ".join(str(list(t.shape)) for t in tensors)
-        raise IndexError(
-            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
-        ) from error
-    return [t.to(o.int64) for t in tensors]
-
-
-def _check_positions(o, tensors, sizes) -> None:
-    for k, (t, size) in enumerate(zip(tensors, sizes, strict=True)):
-        if not size:
-            raise IndexError("index is out of bounds for dimension with size 0")
-        bad = o.first_outside(t, size, True)
-        if bad is not None:
-            raise IndexError(
-                f"index {bad} is out of bounds for dimension {k} with size {size} "
-                f"[dimension {k} of those that are indexed by tensors]"
-            )
-
-
-def _offset(b, first: int, i, n: int):
-    """Where in a front slice the i-th position points."""
-    at = const(0, "i64")
-    for k in range(n):
-        size, stride = b.int(3 + 2 * k), b.int(4 + 2 * k)
-        position = b.load(first + k, i)
-        at = at + where(position < 0, position + size, position) * stride
-    return at
-
-
-_BLOCK = 16  # columns that one iteration writes
-
-
-def _put_program(b, n: int, accumulate: bool, scalar: bool):
-    """Buffers: the tensor written, values [front, positions, back] (or one), n indices.
-
-    One iteration: 16 columns of one front slice, through all positions in their order.
-    """
-    with b.parallel() as i:
-        width, count = b.int(0), b.int(1)
-        blocks = (width + (_BLOCK - 1)) // _BLOCK
-        slice_, first = i // blocks, i % blocks * _BLOCK
-        last = minimum(width, first + _BLOCK)
-        one = b.load(1, 0) if scalar else None
-        with b.loop(0, count) as p:
-            target = slice_ * b.int(2) + _offset(b, 2, p, n)
-            with b.loop(first, last, simd=False) as j:
-                value = one if scalar else b.load(1, (slice_ * count + p) * width + j)
-                b.store(0, target + j, b.load(0, target + j) + value if accumulate else value)
+        return [*self.front, *self.flat.shape, *self.back]
 
 
 op(
@@ -134,17 +72,14 @@ op(
 )
 
 
-def _put_launch(o, at, target, values, accumulate, result):
+def _put_launch(o, at, target, values, accumulate, result, fresh=False):
     """Writes values to target, whose dimensions are in the order of `at`."""
-    ints = at.ints()
-    scalar = values.numel() == 1
-    if not scalar:
+    if values.numel() != 1:
         values = values.expand(at.result)
-    blocks = (ints[0] + _BLOCK - 1) // _BLOCK
-    tasks = product(at.front) * blocks if product(at.shape) else 0
-    attrs = (len(at.tensors), bool(accumulate), scalar)
-    buffers = (target, values.contiguous(), *at.tensors)
-    return Launch((result,), buffers, ints, tasks, _BLOCK * ints[1], _put_program, attrs)
+    seen = target.view(product(at.front), product(at.sizes), product(at.back))
+    launch = write_slices(o, seen, 1, at.flat.reshape(-1), plain_source(values), bool(accumulate), fresh=fresh)
+    launch.results = (result,)
+    return launch
 
 
 def _put_plan(o, self, indices, values, accumulate=False, into=False):
@@ -161,8 +96,7 @@ def _put_plan(o, self, indices, values, accumulate=False, into=False):
             f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of "
             f"shape {at.result}"
         ) from error
-    target, values, *at.tensors = written(o, self if at.straight else self.permute(at.order), into and at.straight,
-                                          values, *at.tensors)  # fmt: skip
+    target, values = written(o, self if at.straight else self.permute(at.order), into and at.straight, values)
     result = target
     if not at.straight:
         back = [0] * self.dim()
@@ -186,16 +120,15 @@ op(
 
 
 def _sum_plan(o, grad, size, indices):
-    out = o.zeros(size, dtype=grad.dtype, device=grad.device)
+    out = o.empty(size, dtype=grad.dtype, device=grad.device)
     at = _Indexed(o, out, indices)
     if at.straight:
-        return _put_launch(o, at, out, grad, True, out)
-    sizes = [size[d] for d in at.order]
+        return _put_launch(o, at, out, grad, True, out, fresh=True)
     back = [0] * len(size)
     for place, d in enumerate(at.order):
         back[d] = place
-    target = o.zeros(sizes, dtype=grad.dtype, device=grad.device)
-    return _put_launch(o, at, target, grad, True, target.permute(back))
+    target = o.empty([size[d] for d in at.order], dtype=grad.dtype, device=grad.device)
+    return _put_launch(o, at, target, grad, True, target.permute(back), fresh=True)
 
 
 op(

@@ -186,7 +186,7 @@ def _bincount(o, self, weights=None, minlength=0):
         raise RuntimeError("weights should be 1-d and have the same length as input")
     size = max(minlength, int(o.max(self)) + 1 if self.numel() else 0)
     if weights is None:
-        weights = o.ones(self.shape, dtype=o.int64, device=self.device)
+        weights = o.ones((1,), dtype=o.int64, device=self.device).expand(self.shape)
     elif weights.dtype is not o.float32:
         weights = weights.to(o.float64)
     out = o.zeros((size,), dtype=weights.dtype, device=self.device)

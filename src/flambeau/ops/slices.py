@@ -1,29 +1,8 @@
 """Whole slices along a dimension by a vector of positions: index_select, index_add, index_copy, embedding."""
 
-from flambeau.ir.fn import minimum
-
-from .launch import Launch, dims_of, number_as, wrap_dim, written
+from .launch import number_as, wrap_dim, written
 from .table import Composite, Loop, Native, op
-
-_BLOCK = 16  # columns that one iteration writes
-
-
-# ints: slices before, length of the dimension, elements of a slice, number of indices
-def _write_program(b, add: bool, scaled: bool):
-    """Buffers: written, index, source. One iteration: 16 columns of one block, through all indices in their order."""
-    with b.parallel() as i:
-        width, n = b.int(2), b.int(3)
-        blocks = (width + (_BLOCK - 1)) // _BLOCK
-        before, first = i // blocks, i % blocks * _BLOCK
-        last = minimum(width, first + _BLOCK)
-        with b.loop(0, n) as k:
-            target = (before * b.int(1) + b.load(1, k)) * width
-            source = (before * n + k) * width
-            with b.loop(first, last) as j:
-                value = b.load(2, source + j)
-                if scaled:
-                    value = value * b.param(0, b.compute_dtype(0))
-                b.store(0, target + j, b.load(0, target + j) + value if add else value)
+from .writing import plain_source, write_slices
 
 
 def _length(self, dim: int) -> int:
@@ -39,20 +18,14 @@ op(
 )
 
 
-def _write_launch(out, dim, index, source, add, alpha=1):
-    """Writes slices to out; all checked and contiguous."""
-    before, size, width = dims_of(tuple(out.shape), dim)
-    n = index.numel()
-    blocks = (width + _BLOCK - 1) // _BLOCK
-    scaled = alpha != 1
-    params = (number_as(out.dtype, alpha),) if scaled else ()
-    ints, work = [before, size, width, n], _BLOCK * max(n, 1)
-    return Launch((out,), (out, index, source), ints, before * blocks, work, _write_program, (add, scaled), params)
+def _vector(o, index):
+    return index.reshape(-1).to(o.int64).contiguous()
 
 
 def _sum_plan(o, source, dim, index, size):
-    out = o.zeros(size, dtype=source.dtype, device=source.device)
-    return _write_launch(out, wrap_dim(dim, len(size)), index.contiguous(), source.contiguous(), True)
+    out = o.empty(size, dtype=source.dtype, device=source.device)
+    dim = wrap_dim(dim, len(size))
+    return write_slices(o, out, dim, _vector(o, index), plain_source(source), True, fresh=True)
 
 
 op(
@@ -90,8 +63,8 @@ def _add_plan(o, self, dim, index, source, alpha=1, into=False):
             f"({_length(source, dim)}), for dim: {dim}"
         )
     _check_positions(o, "index_add", index, self, dim)
-    out, index, source = written(o, self, into, index, source)
-    return _write_launch(out, dim, index, source, True, alpha)
+    out, index, source = written(o, self, into, index, plain_source(source))
+    return write_slices(o, out, dim, _vector(o, index), source, True, alpha)
 
 
 def _check_positions(o, name, index, self, dim, sentence="index out of range in self") -> None:
@@ -140,8 +113,8 @@ def _copy_plan(o, self, dim, index, source, into=False):
         )
     sentence = "index_copy_(): index {bad} is out of bounds for dimension {dim} with size {size}"
     _check_positions(o, "index_copy", index, self, dim, sentence)
-    out, index, source = written(o, self, into, index, source)
-    return _write_launch(out, dim, index, source, False)
+    out, index, source = written(o, self, into, index, plain_source(source))
+    return write_slices(o, out, dim, _vector(o, index), source, False)
 
 
 op(
@@ -155,7 +128,7 @@ op(
 )  # fmt: skip
 
 
-def _index_fill(o, self, dim, index, value):
+def _index_fill_plan(o, self, dim, index, value, into=False):
     dim = wrap_dim(dim, self.dim())
     if index.dtype is not o.int64:
         raise IndexError("index_fill_(): Expected dtype int64 for index.")
@@ -176,18 +149,30 @@ def _index_fill(o, self, dim, index, value):
     bad = o.first_outside(index, size, True)
     if bad is not None:
         raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size} [in index_fill]")
-    shape = [index.numel() if d == dim else s for d, s in enumerate(self.shape)]
-    return o.index_copy(self, dim, o.where(index < 0, index + size, index), fill.expand(shape or [index.numel()]))
+    out, fill, index = written(o, self, into, fill, o.where(index < 0, index + size, index))
+    return write_slices(o, out, dim, _vector(o, index), fill, False)
 
 
+_INDEX_FILL = {
+    "names": ("index_fill", "Tensor.index_fill"),
+    "body": Loop(_index_fill_plan, in_place=True),
+    "inplace": True,
+    "doc": "self[index[i]] = value for slices along one dimension.",
+}
 op(
-    ["index_fill.Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
-     "index_fill.Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor"],
-    names=("index_fill", "Tensor.index_fill"),
-    body=Composite(_index_fill),
-    inplace=True,
-    doc="self[index[i]] = value for slices along one dimension.",
-)  # fmt: skip
+    "index_fill.Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
+    grad=lambda o, g, self, dim, index, value: (o.index_fill(g, dim, index, 0), None),
+    **_INDEX_FILL,
+)
+op(
+    "index_fill.Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor",
+    grad=lambda o, g, self, dim, index, value: (
+        o.index_fill(g, dim, index, 0),
+        None,
+        o.sum(o.index_select(g, dim, o.remainder(index, _length(self, dim)))),
+    ),
+    **_INDEX_FILL,
+)
 
 
 # ---- embedding
