@@ -3,7 +3,7 @@
 
 #include "bind/hooks.h"
 #include "bind/python.h"
-#include "runtime/contract/kernels.h"
+#include "runtime/contract/attention_kernels.h"
 
 namespace fl {
 namespace {
@@ -19,19 +19,33 @@ std::vector<T> numbers(PyObject* list) {
 }
 
 // None as an answer: this machine runs no generated code, plain loops serve.
+PyRef provide(const char* source, DType dtype) {
+  PyRef module = checked(PyImport_ImportModule(source));
+  return checked(PyObject_CallMethod(module.get(), "provide", "s", dtype_code(dtype)));
+}
+
 void load_micro_kernels(DType dtype) {
   WithGil gil;
   if (!gil.alive()) return;
-  PyRef module = checked(PyImport_ImportModule("flambeau.codegen.contract"));
-  PyRef answer = checked(PyObject_CallMethod(module.get(), "provide", "s", dtype_code(dtype)));
+  PyRef answer = provide("flambeau.codegen.contract", dtype);
   if (answer.get() == Py_None) return;
   PyObject *layout, *addresses;
   if (!PyArg_ParseTuple(answer.get(), "O!O!", &PyList_Type, &layout, &PyList_Type, &addresses)) throw PythonError{};
   install_micro_kernels(dtype, numbers<int64_t>(layout).data(), numbers<uint64_t>(addresses).data());
 }
 
+void load_attention_kernels(DType dtype) {
+  WithGil gil;
+  if (!gil.alive()) return;
+  PyRef answer = provide("flambeau.codegen.attention", dtype);
+  if (answer.get() != Py_None) install_attention_kernels(dtype, numbers<uint64_t>(answer.get()).data());
+}
+
 }  // namespace
 
-void add_contractions() { micro_kernel_source = load_micro_kernels; }
+void add_contractions() {
+  micro_kernel_source = load_micro_kernels;
+  attention_kernel_source = load_attention_kernels;
+}
 
 }  // namespace fl

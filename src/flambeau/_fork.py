@@ -12,8 +12,8 @@ from typing import Any
 
 _LATE = (
     "flambeau.kernels.scalar", "flambeau.kernels.row", "flambeau.kernels.loop", "flambeau.codegen.jit",
-    "flambeau.codegen.elementwise", "flambeau.codegen.contract", "flambeau.autograd.program", "llvmlite.binding",
-    "numpy",
+    "flambeau.codegen.elementwise", "flambeau.codegen.contract", "flambeau.codegen.attention",
+    "flambeau.autograd.program", "llvmlite.binding", "numpy",
 )  # fmt: skip
 _held: list[Any] = []
 

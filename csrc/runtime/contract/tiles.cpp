@@ -22,7 +22,8 @@ void copy_strided(const char* from, int64_t step, int64_t n, int64_t element, ch
   }
 }
 
-// A block whose columns are contiguous, transposed into rows `to_row` bytes apart with room for whole vectors.
+}  // namespace
+
 void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64_t n_rows, int64_t depth,
                     int64_t to_row, char* to) {
   int64_t lanes = mk.lanes, most = kMaxVectors * lanes, groups = ceil_div(n_rows, lanes);
@@ -35,8 +36,6 @@ void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64
     mk.pack_columns(groups, from + k * col, rows, to + k * mk.element_bytes, vectors, to_row, 0);
   }
 }
-
-}  // namespace
 
 LeftPacking::LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, int64_t height, int64_t a_row,
                          int64_t a_col, int64_t panels) {

@@ -83,7 +83,7 @@ _ROW_ADDRESS = {
 
 
 @contextmanager
-def _repeat(f: Function, count: str) -> Iterator[str]:
+def repeat(f: Function, count: str) -> Iterator[str]:
     """A loop over 0 .. count - 1, count being at least 1: the test stands at the bottom."""
     index = f.variable("i64", "0")
     top, end = f.label("top"), f.label("end")
@@ -242,7 +242,7 @@ class _MicroKernel:
         b_at = f.variable("ptr", self.arg["b"])
         if self.make:
             panel_at, tap_at = f.variable("ptr", self.arg["panel"]), f.variable("ptr", self.arg["taps"])
-        with _repeat(f, self.arg["k"]):
+        with repeat(f, self.arg["k"]):
             bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
             b = self._make_row(b_at, panel_at, tap_at) if self.make else self._use_row(b_at)
             for i, row in enumerate(self.accumulators):
@@ -320,7 +320,7 @@ class _MicroKernel:
                 lanes.store(lanes.get(self.accumulators[i][j]), f.offset(row, j * lanes.bytes), mask)
 
 
-def _transpose(lanes: Lanes, rows: list[str]) -> list[str]:
+def transpose(lanes: Lanes, rows: list[str]) -> list[str]:
     """The transpose of a square of lanes: first inside 128-bit pieces, then of the pieces as a matrix."""
     piece = 16 // lanes.element_bytes
     groups = [_transpose_pieces(lanes, rows[g : g + piece], piece) for g in range(0, lanes.count, piece)]
@@ -367,10 +367,10 @@ def _write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     n, width = lanes.count, lanes.bytes
     group_step = f.mul("%step", n)
     written = lanes.mask("%mask", "i64") if masked else None
-    with _repeat(f, "%vectors") as j:
+    with repeat(f, "%vectors") as j:
         table = f.offset("%rows", f.mul(j, 16 * n))
         out_at = f.variable("ptr", f.offset("%out", f.mul(j, width)))
-        with _repeat(f, "%groups") as g:
+        with repeat(f, "%groups") as g:
             source = f.offset("%source", f.mul(g, width))
             mask_offset = f.mul(g, 2)
             columns = []
@@ -379,7 +379,7 @@ def _write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
                 read = lanes.mask(f.value(f"load i16, ptr {f.offset(masks, mask_offset)}"), "i16")
                 columns.append(lanes.load(f.offset(source, f.value(f"load i64, ptr {f.offset(table, 16 * i)}")), read))
             out = f.value(f"load ptr, ptr {out_at}")
-            for i, x in enumerate(_transpose(lanes, columns)):
+            for i, x in enumerate(transpose(lanes, columns)):
                 lanes.store(x, f.offset(out, f.mul("%step", i) if i else 0), written)
             f.do(f"store ptr {f.offset(out, group_step)}, ptr {out_at}")
     f.finish()
@@ -454,11 +454,11 @@ class _PlaneKernel:
         f, arg = self.f, self.arg
         x_at, y_at = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
         x_rows = [f.mul(arg["x_row"], i) if i else 0 for i in range(self.rows + self.height - 1)]
-        with _repeat(f, arg["blocks"]):
+        with repeat(f, arg["blocks"]):
             x, y = f.value(f"load ptr, ptr {x_at}"), f.value(f"load ptr, ptr {y_at}")
             for sum_ in itertools.chain(*self.sums):
                 self.lanes.set(sum_, "zeroinitializer")
-            with _repeat(f, arg["count"]) as t:
+            with repeat(f, arg["count"]) as t:
                 source = f.offset(x, f.value(f"load i64, ptr {f.offset(arg['taps'], f.mul(t, 8))}"))
                 self._add_taps(source, x_rows, f.offset(arg["weights"], f.mul(t, self.lanes.element_bytes)))
             f.do(f"store ptr {self._finish_rows(y)}, ptr {y_at}")
@@ -508,7 +508,7 @@ def _write_plane_sums(module: Module, dtype: str, taps: int) -> None:
     sums = [lanes.variable() for _ in range(taps)]
     x_row, y_row = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
     whole = f.mul(f.value(f"sub i64 {arg['vectors']}, 1"), lanes.bytes)
-    with _repeat(f, arg["blocks"]):
+    with repeat(f, arg["blocks"]):
         x_start, y_start = f.value(f"load ptr, ptr {x_row}"), f.value(f"load ptr, ptr {y_row}")
         with f.loop(0, whole, lanes.bytes) as at:
             y, x = lanes.load(f.offset(y_start, at)), f.offset(x_start, at)

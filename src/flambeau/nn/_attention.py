@@ -1,4 +1,4 @@
-"""Attention as a composition of operators. `nn.functional` gives it out."""
+"""Attention of several heads, projections included. `nn.functional` gives it out."""
 
 from __future__ import annotations
 
@@ -8,55 +8,6 @@ from typing import Any
 from flambeau import functional_ns as o
 
 Tensor = o.Tensor
-
-
-def scaled_dot_product_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """softmax(q k^T scale + mask) v.
-
-    Args:
-        attn_mask: added to the scores; a boolean one says where to look.
-        dropout_p: dropout of the weights.
-        is_causal: look at no later position.
-        scale: 1 / sqrt(size of q's last dimension) where it is left out.
-        enable_gqa: several heads of q share a head of k and v.
-
-    Shape:
-        (N, ..., L, E), (N, ..., S, E), (N, ..., S, Ev) -> (N, ..., L, Ev)
-    """
-    if is_causal and attn_mask is not None:
-        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
-    if enable_gqa:
-        key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
-        value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
-    scores = o.matmul(query, key.transpose(-2, -1)) * (1 / math.sqrt(query.size(-1)) if scale is None else scale)
-    if is_causal:
-        attn_mask = o.ones((query.size(-2), key.size(-2)), dtype=o.bool, device=query.device).tril()
-    weights = _softmax(scores, attn_mask)
-    if dropout_p > 0.0:
-        weights = o.dropout(weights, dropout_p, True)
-    return o.matmul(weights, value)
-
-
-# The table's own, where it has one.
-_attend = o.functional().get("scaled_dot_product_attention", scaled_dot_product_attention)
-
-
-def _softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return o.softmax(scores, -1)
-    if mask.dtype != o.bool:
-        return o.softmax(scores + mask, -1)
-    weights = o.softmax(o.where(mask, scores, -math.inf), -1)
-    return o.where(mask.any(-1, keepdim=True), weights, 0.0)  # a row that may look nowhere gives zeros
 
 
 def _canonical_mask(
@@ -223,7 +174,7 @@ def multi_head_attention_forward(
         out = o.matmul(weights, v)
         weights = weights.mean(1) if average_attn_weights else weights
     else:
-        out = _attend(q, k, v, attn_mask, dropout_p, is_causal)
+        out = o.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
     out = out.permute(2, 0, 1, 3).reshape(targets * n, width)
     out = o.linear(out, out_proj_weight, out_proj_bias).view(targets, n, -1)
     if batched:

@@ -5,7 +5,7 @@ A name that the table defines comes from there; what is only composed here stand
 
 from flambeau import functional_ns as o
 from flambeau._suggest import missing
-from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward, scaled_dot_product_attention
+from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward
 from flambeau.nn._ctc import ctc_loss
 from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance, pdist
 from flambeau.nn._fractional import (

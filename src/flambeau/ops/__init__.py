@@ -3,6 +3,7 @@
 from . import (
     activation,
     arrange,
+    attention,
     binary,
     contract,
     convert,

@@ -1,0 +1,108 @@
+#include "runtime/contract/attention.h"
+
+#include <limits>
+
+#include "runtime/contract/attention_blocks.h"
+#include "runtime/contract/plain.h"
+#include "runtime/pool.h"
+
+namespace fl {
+namespace {
+
+// Chunks wanted where heads are few; a number that most counts of threads divide.
+constexpr int64_t kChunks = 48;
+// Multiply-adds from which other threads of Python may run meanwhile.
+constexpr int64_t kLongWork = 1 << 21;
+
+// The memory of a chunk.
+struct Place {
+  char *key_copy, *value_copy, *rows, *panel, *scores, *sums;
+  char *limits, *maximum, *total, *factors, *lse, *scale;
+};
+
+class Forward : public AttentionBlocks {
+ public:
+  Forward(const Attention& attention, const MicroKernels& micro, const AttentionKernels& kernels)
+      : AttentionBlocks(attention, micro, kernels),
+        heads_(a.batch * a.key_heads),
+        parts_(std::min(ceil_div(kChunks, heads_), blocks.count())) {}
+
+  int64_t chunks() const { return heads_ * parts_; }
+
+  // Some blocks of queries of a group of heads.
+  void run(int64_t chunk) const {
+    int64_t batch = chunk / parts_ / a.key_heads, group = chunk / parts_ % a.key_heads;
+    Range part = even_part(blocks.count(), parts_, chunk % parts_);
+    size_t keys_size = key_bytes(a.k, a.depth, a.keys), values_size = key_bytes(a.v, a.value_depth, a.keys);
+    size_t rows_size = row_bytes(std::max(a.depth, a.value_depth)), lanes_size = lane_bytes();
+    size_t sizes[] = {
+        keys_size, values_size, rows_size, panel_bytes(a.depth), panel_bytes(kKeyBlock), panel_bytes(a.value_depth)};
+    size_t all = 6 * Workspace::padded(lanes_size);
+    for (size_t size : sizes) all += Workspace::padded(size);
+    Workspace work(all);
+    Place p{};
+    p.key_copy = keys_size ? work.take(keys_size) : nullptr;
+    p.value_copy = values_size ? work.take(values_size) : nullptr;
+    p.rows = work.take(rows_size);
+    p.panel = work.take(sizes[3]);
+    p.scores = work.take(sizes[4]);
+    p.sums = work.take(sizes[5]);
+    for (char** lanes : {&p.limits, &p.maximum, &p.total, &p.factors, &p.lse, &p.scale}) *lanes = work.take(lanes_size);
+    fill_lanes(mk, vectors, a.scale, p.scale);
+    KeyRows k = keys(a.k, batch, group, a.depth, {0, a.keys}, p.key_copy);
+    KeyRows v = keys(a.v, batch, group, a.value_depth, {0, a.keys}, p.value_copy);
+    for (int64_t i = part.begin; i < part.end; i++) run_block(batch, blocks.at(group, i), k, v, p);
+  }
+
+ private:
+  void run_block(int64_t batch, const QueryBlock& block, KeyRows k, KeyRows v, const Place& p) const {
+    const int n = block_vectors(block);
+    ScoreArgs args{};
+    args.limits = p.limits, args.maximum = p.maximum, args.total = p.total, args.lse = p.lse;
+    read(a.q, batch, block, a.depth, p.rows);
+    pack(p.rows, block, a.depth, p.panel);
+    scale_rows(args, n, p.panel, a.depth, p.scale);
+    fill_lanes(mk, n, -std::numeric_limits<double>::infinity(), p.maximum);
+    fill_lanes(mk, n, 0, p.total);
+    const int64_t seen = fill_limits(block, p.limits);
+    for (int64_t first = 0; first < seen; first += kKeyBlock) {
+      Range range{first, std::min(first + kKeyBlock, seen)};
+      multiply({k.data + first * k.row, k.row}, range.size(), a.depth, n, p.panel, p.scores);
+      if (a.mask.data) add_mask(batch, block, range, p.scores);
+      args.scores = p.scores, args.factors = p.factors;
+      args.rows = range.size(), args.free = free_rows(block, range), args.first = first;
+      ak.softmax[n](&args);
+      if (first) scale_rows(args, n, p.sums, a.value_depth, p.factors);
+      collect({v.data + first * v.row, v.row}, range.size(), a.value_depth, n, p.scores, p.sums, first > 0);
+    }
+    args.factors = p.factors;
+    ak.finish[n](&args);
+    scale_rows(args, n, p.sums, a.value_depth, p.factors);
+    unpack(p.sums, block, a.value_depth, p.rows);
+    write(a.out, batch, block, a.value_depth, p.rows, row_step(a.value_depth));
+    for (int64_t h = 0; h < block.heads; h++) {
+      int64_t at = (batch * a.heads + block.head + h) * a.queries + block.first;
+      std::memcpy(a.lse + at * element, p.lse + h * block.count * element, static_cast<size_t>(block.count * element));
+    }
+  }
+
+  void scale_rows(ScoreArgs& args, int n, char* matrix, int64_t rows, char* factors) const {
+    args.scores = matrix, args.rows = rows, args.factors = factors;
+    ak.scale[n](&args);
+  }
+
+  int64_t heads_, parts_;
+};
+
+}  // namespace
+
+void attention_forward(const Attention& a) {
+  const MicroKernels* mk = micro_kernels(compute_type(a.dtype));
+  const AttentionKernels* ak = attention_kernels(compute_type(a.dtype));
+  if (!mk || !ak) return plain_attention_forward(a);
+  Forward forward(a, *mk, *ak);
+  LongWork quiet(a.batch * a.heads * a.queries * a.keys * (a.depth + a.value_depth) >= kLongWork);
+  parallel_for(forward.chunks(), [&](int64_t chunk) { forward.run(chunk); });
+}
+
+}  // namespace fl

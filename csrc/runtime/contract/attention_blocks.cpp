@@ -1,0 +1,196 @@
+#include "runtime/contract/attention_blocks.h"
+
+#include "core/element.h"
+#include "runtime/contract/plain.h"
+
+namespace fl {
+namespace {
+
+// Three vectors a panel load least, where registers leave tiles of eight rows.
+int widest_panel(const MicroKernels& mk) { return mk.max_height[3] >= 8 ? 3 : 2; }
+
+template <class F>
+void with_float_type(DType dtype, F&& fn) {
+  if (dtype == DType::F16) return fn(std::type_identity<Half>{}, float{});
+  if (dtype == DType::BF16) return fn(std::type_identity<BFloat16>{}, float{});
+  if (dtype == DType::F32) return fn(std::type_identity<float>{}, float{});
+  fn(std::type_identity<double>{}, double{});
+}
+
+template <class Integer>
+int64_t fill_limits_as(const AttentionBlocks& b, const QueryBlock& block, Integer* limits) {
+  int64_t most = 0, keys = b.a.keys, lanes = b.block_vectors(block) * b.mk.lanes;
+  for (int64_t i = 0; i < lanes; i++) {
+    int64_t limit = b.a.causal && i < block.rows() ? std::min(block.query_of(i) + 1, keys) : keys;
+    limits[i] = static_cast<Integer>(limit);
+    if (i < block.rows()) most = std::max(most, limit);
+  }
+  return most;
+}
+
+}  // namespace
+
+QueryBlocks::QueryBlocks(const Attention& a, int64_t lanes, int64_t vectors)
+    : group_(a.group()), queries_(a.queries), lanes_(lanes) {
+  int64_t width = lanes * vectors;
+  if (2 * queries_ <= width && group_ > 1) {
+    merged_ = std::min(group_, width / queries_);
+  } else {
+    per_head_ = ceil_div(queries_, width);
+  }
+}
+
+QueryBlock QueryBlocks::at(int64_t group, int64_t i) const {
+  int64_t head = group * group_;
+  if (!per_head_) {
+    Range heads = even_part(group_, count(), i);
+    return {head + heads.begin, heads.size(), 0, queries_};
+  }
+  Range units = even_part(ceil_div(queries_, lanes_), per_head_, i % per_head_);
+  int64_t first = units.begin * lanes_;
+  return {head + i / per_head_, 1, first, std::min(units.end * lanes_, queries_) - first};
+}
+
+AttentionBlocks::AttentionBlocks(const Attention& a_, const MicroKernels& mk_, const AttentionKernels& ak_)
+    : a(a_),
+      mk(mk_),
+      ak(ak_),
+      element(mk_.element_bytes),
+      vectors(widest_panel(mk_)),
+      blocks(a_, mk_.lanes, widest_panel(mk_)) {}
+
+size_t AttentionBlocks::row_bytes(int64_t columns) const {
+  return static_cast<size_t>(vectors * mk.lanes * row_step(columns));
+}
+
+size_t AttentionBlocks::key_bytes(const Heads& heads, int64_t columns, int64_t keys) const {
+  if (compute_type(a.dtype) == a.dtype && (heads.col == 1 || columns == 1)) return 0;
+  return static_cast<size_t>(keys * columns * element);
+}
+
+KeyRows AttentionBlocks::keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys,
+                              char* copy) const {
+  const auto size = static_cast<int64_t>(dtype_size(a.dtype));
+  const char* first = head_data(heads, batch, head, a.dtype) + keys.begin * heads.row * size;
+  if (!copy) return {first, heads.row * size};
+  for (int64_t i = 0; i < keys.size(); i++) {
+    read_elements(a.dtype, first + i * heads.row * size, heads.col, columns, copy + i * columns * element);
+  }
+  return {copy, columns * element};
+}
+
+void AttentionBlocks::read(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns,
+                           char* rows) const {
+  const auto size = static_cast<int64_t>(dtype_size(a.dtype));
+  for (int64_t i = 0; i < block.rows(); i++) {
+    const char* from = head_data(heads, batch, block.head_of(i), a.dtype) + block.query_of(i) * heads.row * size;
+    read_elements(a.dtype, from, heads.col, columns, rows + i * columns * element);
+  }
+}
+
+void AttentionBlocks::write(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns,
+                            const char* rows, int64_t step) const {
+  const auto size = static_cast<int64_t>(dtype_size(a.dtype));
+  for (int64_t i = 0; i < block.rows(); i++) {
+    char* to = head_data(heads, batch, block.head_of(i), a.dtype) + block.query_of(i) * heads.row * size;
+    write_elements(a.dtype, rows + i * step, columns, to, heads.col);
+  }
+}
+
+void AttentionBlocks::pack(const char* rows, const QueryBlock& block, int64_t columns, char* panel) const {
+  uint16_t masks[512];
+  const int64_t most = 512 * mk.lanes, step = block_vectors(block) * mk.vector_bytes;
+  for (int64_t k = 0; k < columns; k += most) {  // in one go, but for heads of thousands of columns
+    pack_panel(mk, rows + k * element, element, columns * element, std::min(most, columns - k),
+               PanelShape(block.rows(), mk.lanes), masks, panel + k * step);
+  }
+}
+
+void AttentionBlocks::unpack(const char* panel, const QueryBlock& block, int64_t columns, char* rows) const {
+  transpose_rows(mk, panel, block_vectors(block) * mk.vector_bytes, block.rows(), columns, row_step(columns), rows);
+}
+
+int64_t AttentionBlocks::fill_limits(const QueryBlock& block, char* limits) const {
+  if (element == 4) return fill_limits_as(*this, block, reinterpret_cast<int32_t*>(limits));
+  return fill_limits_as(*this, block, reinterpret_cast<int64_t*>(limits));
+}
+
+int64_t AttentionBlocks::free_rows(const QueryBlock& block, Range keys) const {
+  if (!a.causal) return keys.size();
+  return std::clamp<int64_t>(block.first + 1 - keys.begin, 0, keys.size());
+}
+
+void AttentionBlocks::multiply(KeyRows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel,
+                               char* scores) const {
+  MicroArgs args{};
+  args.k = depth;
+  args.c = scores;
+  args.c_row = panel_vectors * mk.vector_bytes;
+  args.mask = lane_mask(mk.lanes);
+  args.panel = panel;
+  sweep(mk, panel_vectors, args, {keys.data, keys.row, element}, Tiles(rows, mk.max_height[panel_vectors]), false);
+}
+
+void AttentionBlocks::collect(KeyRows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
+                              bool accumulate) const {
+  MicroArgs args{};
+  args.k = rows;
+  args.c = sums;
+  args.c_row = panel_vectors * mk.vector_bytes;
+  args.mask = lane_mask(mk.lanes);
+  if (accumulate) args.flags = kAccumulate;
+  args.panel = weights;
+  sweep(mk, panel_vectors, args, {keys.data, element, keys.row}, Tiles(columns, mk.max_height[panel_vectors]), false);
+}
+
+void AttentionBlocks::add_mask(int64_t batch, const QueryBlock& block, Range keys, char* scores) const {
+  const auto size = static_cast<int64_t>(dtype_size(a.mask_dtype));
+  const int64_t lanes = mk.lanes, groups = ceil_div(keys.size(), lanes), count = block_vectors(block) * lanes;
+  uint16_t masks[kKeyBlock];
+  std::fill(masks, masks + groups, lane_mask(lanes));
+  masks[groups - 1] = lane_mask(keys.size() - (groups - 1) * lanes);
+  PackedRow rows[kMaxVectors * 16];
+  for (int64_t i = 0; i < count; i++) {
+    int64_t row = std::min(i, block.rows() - 1);
+    rows[i] = {(block.head_of(row) * a.mask.head + block.query_of(row) * a.mask.row) * size, masks};
+  }
+  const char* source = a.mask.data + (batch * a.mask.batch + keys.begin) * size;
+  auto add = a.mask_dtype == DType::Bool ? ak.mask_bool : ak.mask;
+  add(groups, source, rows, scores, count / lanes, count * element);
+}
+
+void read_elements(DType dtype, const char* from, int64_t step, int64_t n, char* to) {
+  if (step == 1 && compute_type(dtype) == dtype) {
+    std::memcpy(to, from, static_cast<size_t>(n) * dtype_size(dtype));
+    return;
+  }
+  with_float_type(dtype, [&](auto type, auto wide) {
+    const auto* source = reinterpret_cast<const typename decltype(type)::type*>(from);
+    auto* result = reinterpret_cast<decltype(wide)*>(to);
+    for (int64_t i = 0; i < n; i++) result[i] = source[i * step];
+  });
+}
+
+void write_elements(DType dtype, const char* from, int64_t n, char* to, int64_t step) {
+  if (step == 1 && compute_type(dtype) == dtype) {
+    std::memcpy(to, from, static_cast<size_t>(n) * dtype_size(dtype));
+    return;
+  }
+  with_float_type(dtype, [&](auto type, auto wide) {
+    using Element = typename decltype(type)::type;
+    const auto* source = reinterpret_cast<const decltype(wide)*>(from);
+    auto* result = reinterpret_cast<Element*>(to);
+    for (int64_t i = 0; i < n; i++) result[i * step] = Element(source[i]);
+  });
+}
+
+void fill_lanes(const MicroKernels& mk, int vectors, double value, char* lanes) {
+  int64_t n = vectors * mk.lanes;
+  if (mk.element_bytes == 4) {
+    std::fill_n(reinterpret_cast<float*>(lanes), n, static_cast<float>(value));
+  } else {
+    std::fill_n(reinterpret_cast<double*>(lanes), n, value);
+  }
+}
+
+}  // namespace fl

@@ -1,0 +1,92 @@
+// What the drivers of attention share: blocks of queries, their rows in memory, and products with a block of keys.
+#pragma once
+#include "runtime/contract/attention.h"
+#include "runtime/contract/attention_kernels.h"
+#include "runtime/contract/tiles.h"
+
+namespace fl {
+
+// Keys of a block of scores: with as many queries as three vectors hold it stays in the nearest caches.
+constexpr int64_t kKeyBlock = 128;
+
+// `count` queries from `first` of each of `heads` heads from `head` on, which share one head of keys.
+struct QueryBlock {
+  int64_t head, heads, first, count;
+  int64_t rows() const { return heads * count; }
+  int64_t head_of(int64_t row) const { return head + row / count; }
+  int64_t query_of(int64_t row) const { return first + row % count; }
+};
+
+// The queries of a group of heads, cut into blocks that fill a panel: parts of a head, or several short heads.
+class QueryBlocks {
+ public:
+  QueryBlocks(const Attention& a, int64_t lanes, int64_t vectors);
+  int64_t count() const { return per_head_ ? per_head_ * group_ : ceil_div(group_, merged_); }
+  QueryBlock at(int64_t group, int64_t i) const;
+
+ private:
+  int64_t group_, queries_, lanes_, per_head_ = 0, merged_ = 0;
+};
+
+// Rows of keys or values of one head, of the type of the computation; strides in bytes.
+struct KeyRows {
+  const char* data;
+  int64_t row;
+};
+
+// One attention with the kernels that compute it, and the sizes that its blocks have.
+class AttentionBlocks {
+ public:
+  AttentionBlocks(const Attention& a, const MicroKernels& mk, const AttentionKernels& ak);
+
+  const Attention& a;
+  const MicroKernels& mk;
+  const AttentionKernels& ak;
+  const int64_t element;
+  const int vectors;  // of a full panel
+  const QueryBlocks blocks;
+
+  // Of one value for each query of a block; of a panel (packing writes whole squares of lanes).
+  size_t lane_bytes() const { return static_cast<size_t>(vectors * mk.vector_bytes); }
+  size_t panel_bytes(int64_t rows) const { return static_cast<size_t>(round_up(rows, mk.lanes)) * lane_bytes(); }
+  size_t row_bytes(int64_t columns) const;  // of a block of queries, row by row, with room for whole vectors
+  size_t key_bytes(const Heads& heads, int64_t columns, int64_t keys) const;  // 0: they are read where they lie
+
+  // The rows of keys; where they cannot be read where they lie, copied to `copy`.
+  KeyRows keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys, char* copy) const;
+  // The rows of a block of queries, one after the other in the type of the computation.
+  void read(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns, char* rows) const;
+  void write(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns, const char* rows,
+             int64_t step) const;
+  // Rows that `read` gave as a panel: lanes are queries.
+  void pack(const char* rows, const QueryBlock& block, int64_t columns, char* panel) const;
+  // The way back: `rows` has rows of `row_step(columns)` bytes.
+  void unpack(const char* panel, const QueryBlock& block, int64_t columns, char* rows) const;
+  int64_t row_step(int64_t columns) const { return round_up(columns, mk.lanes) * element; }
+
+  // Keys that each lane sees (`limits`), and that any lane sees (returned).
+  int64_t fill_limits(const QueryBlock& block, char* limits) const;
+  // The row of a block of scores from which some lane may not see a key.
+  int64_t free_rows(const QueryBlock& block, Range keys) const;
+  // scores = keys times a packed panel of queries.
+  void multiply(KeyRows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel, char* scores) const;
+  // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries.
+  void collect(KeyRows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
+               bool accumulate) const;
+  void add_mask(int64_t batch, const QueryBlock& block, Range keys, char* scores) const;
+  int block_vectors(const QueryBlock& block) const { return static_cast<int>(ceil_div(block.rows(), mk.lanes)); }
+};
+
+// Elements of the type of the computation from n elements `step` apart, and back.
+void read_elements(DType dtype, const char* from, int64_t step, int64_t n, char* to);
+void write_elements(DType dtype, const char* from, int64_t n, char* to, int64_t step);
+
+// The address of a head's first element.
+inline char* head_data(const Heads& heads, int64_t batch, int64_t head, DType dtype) {
+  return heads.data + (batch * heads.batch + head * heads.head) * static_cast<int64_t>(dtype_size(dtype));
+}
+
+// A number in every lane of `vectors` vectors.
+void fill_lanes(const MicroKernels& mk, int vectors, double value, char* lanes);
+
+}  // namespace fl

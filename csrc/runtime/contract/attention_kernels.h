@@ -1,0 +1,44 @@
+// Generated kernels of attention, as src/flambeau/codegen/attention.py makes them: the table and their arguments.
+#pragma once
+#include "runtime/contract/kernels.h"
+
+namespace fl {
+
+// The arguments of a kernel over a block of scores: keys as rows, queries as lanes. The order is that of FIELDS in
+// attention.py. Rows are whole aligned vectors; so are the values of each query that follow them.
+struct ScoreArgs {
+  char* scores;
+  char* other;
+  int64_t rows;
+  int64_t free;        // rows before this one are seen by every query
+  int64_t first;       // the key of row 0
+  const char* limits;  // keys that each query sees: integers as wide as the elements
+  char* maximum;
+  char* total;
+  char* factors;
+  char* lse;  // logarithm of the sum of exponentials
+  char* delta;
+  const char* scale;
+};
+
+struct AttentionKernels {
+  using Block = void (*)(const ScoreArgs*);
+  // Groups of keys as wide as a vector; otherwise the operands of pack_columns.
+  using Mask = void (*)(int64_t groups, const char* source, const PackedRow* rows, char* scores, int64_t vectors,
+                        int64_t step);
+  // By the number of vectors.
+  Block softmax[kMaxVectors + 1], finish[kMaxVectors + 1], gradient[kMaxVectors + 1], scale[kMaxVectors + 1],
+      products[kMaxVectors + 1];
+  Mask mask, mask_bool;
+};
+
+// The kernels of float32 or float64; null where none can be had.
+const AttentionKernels* attention_kernels(DType dtype);
+
+// Set by bind; see micro_kernel_source.
+extern void (*attention_kernel_source)(DType dtype);
+
+// `addresses` in the order of `kernel_names` in attention.py.
+void install_attention_kernels(DType dtype, const uint64_t* addresses);
+
+}  // namespace fl

@@ -1,0 +1,284 @@
+"""Kernels of attention over a block of scores, beside the micro-kernels of contractions that make the products.
+
+A block lies with keys as rows and queries as lanes: row j holds the scores of key j with `vectors` vectors of queries.
+Maximum and sum over the keys then need no step across lanes, and the block, once exponentiated, is a packed panel for
+the next product. Sizes and addresses are run-time arguments (`FIELDS`, the C++ struct `ScoreArgs`).
+
+* `softmax_<vectors>`: one step of the online softmax.
+* `finish_<vectors>`: what the sums come to: the logarithm of the sum, and the factors that normalize.
+* `gradient_<vectors>`: weights and gradient of the scores, from the scores and the logarithm of their sum.
+* `scale_<vectors>`, `products_<vectors>`: rows times a vector; sums over rows of products.
+* `mask_<dtype>`: adds a mask, transposed on the way.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from flambeau.ir import fn
+from flambeau.ir.expr import Expr, input_
+from flambeau.ir.program import lower
+
+from . import target as targets
+from .arena import ExecutableMemoryError
+from .contract import MAX_VECTORS, Lanes, repeat, transpose
+from .emit import Elements
+from .jit import compile_code
+from .link import Code
+from .module import Function, Module, literal
+from .resolve import resolve_family
+from .target import Target
+
+# The fields of ScoreArgs (csrc/runtime/contract/attention_kernels.h), eight bytes each.
+FIELDS = ("scores", "other", "rows", "free", "first", "limits", "maximum", "total", "factors", "lse", "delta", "scale")
+_NUMBERS = {"rows", "free", "first"}
+KERNELS = ("softmax", "finish", "gradient", "scale", "products")
+MASKS = ("same", "bool")
+
+
+@cache
+def _lowered(function: Callable[[Expr], Expr], dtype: str) -> Expr:
+    return lower([function(input_(0, dtype))])[0]
+
+
+class _Kernel:
+    """Writes `<name>_<vectors>(ScoreArgs*)`."""
+
+    def __init__(self, module: Module, dtype: str, name: str, vectors: int) -> None:
+        self.f = Function(module, f"{name}_{vectors}", [("ptr", "args")])
+        self.dtype, self.vectors, self.name = dtype, vectors, name
+        self.lanes = Lanes(self.f, dtype)
+        self.places = range(0, vectors * self.lanes.bytes, self.lanes.bytes)
+        self.integer = f"i{8 * self.lanes.element_bytes}"
+        self.integers = f"<{self.lanes.count} x {self.integer}>"
+        self.lowest = self.constant(-math.inf)
+
+    def write(self) -> None:
+        getattr(self, f"_write_{self.name}")()
+        self.f.finish()
+
+    # ---- values
+
+    def constant(self, x: float) -> str:
+        return f"splat ({self.lanes.scalar} {literal(x, self.dtype)})"
+
+    def apply(self, function: Callable[[Expr], Expr], x: str) -> str:
+        """A function of the expression language, for every lane."""
+        return Elements(self.f, self.lanes.count, lambda _: x).emit(_lowered(function, self.dtype))[0]
+
+    def binary(self, op: str, a: str, b: str) -> str:
+        return self.f.value(f"{op} {self.lanes.type} {a}, {b}")
+
+    def select(self, condition: str, a: str, b: str) -> str:
+        kind = self.lanes.type
+        return self.f.value(f"select {self.lanes.mask_type} {condition}, {kind} {a}, {kind} {b}")
+
+    def larger(self, a: str, b: str) -> str:
+        """b where it is larger; a nan of b is left out: it shows up in the exponentials."""
+        return self.select(self.f.value(f"fcmp ogt {self.lanes.type} {b}, {a}"), b, a)
+
+    def finite(self, x: str) -> str:
+        """0 in place of minus infinity, so that the difference of two of them is not nan."""
+        lowest = self.f.value(f"fcmp oeq {self.lanes.type} {x}, {self.lowest}")
+        return self.select(lowest, self.constant(0.0), x)
+
+    # ---- memory
+
+    def argument(self, name: str) -> str:
+        kind = "i64" if name in _NUMBERS else "ptr"
+        return self.f.value(f"load {kind}, ptr {self.f.offset('%args', 8 * FIELDS.index(name))}")
+
+    def load(self, pointer: str) -> list[str]:
+        return [self.lanes.load(self.f.offset(pointer, at), aligned=True) for at in self.places]
+
+    def store(self, values: list[str], pointer: str) -> None:
+        for x, at in zip(values, self.places, strict=True):
+            self.lanes.store(x, self.f.offset(pointer, at), aligned=True)
+
+    def variables(self, values: list[str]) -> list[str]:
+        return [self.lanes.variable(x) for x in values]
+
+    def get(self, variables: list[str]) -> list[str]:
+        return [self.lanes.get(v) for v in variables]
+
+    def row(self, matrix: str, i: str) -> str:
+        return self.f.offset(matrix, self.f.mul(i, self.vectors * self.lanes.bytes))
+
+    def hidden(self, i: str, limits: list[str]) -> list[str]:
+        """Which lanes do not see key `first` + i."""
+        f = self.f
+        key = f.add(self.argument("first"), i)
+        if self.integer != "i64":
+            key = f.value(f"trunc i64 {key} to {self.integer}")
+        one = f.value(f"insertelement {self.integers} poison, {self.integer} {key}, i32 0")
+        keys = f.value(f"shufflevector {self.integers} {one}, {self.integers} poison, "
+                       f"<{self.lanes.count} x i32> zeroinitializer")  # fmt: skip
+        return [f.value(f"icmp sge {self.integers} {keys}, {limit}") for limit in limits]
+
+    def limits(self) -> list[str]:
+        pointer = self.argument("limits")
+        return [
+            self.f.value(f"load {self.integers}, ptr {self.f.offset(pointer, at)}, align {self.lanes.bytes}")
+            for at in self.places
+        ]
+
+    @contextmanager
+    def rows(self) -> Iterator[str]:
+        with self.f.loop(0, self.argument("rows")) as i:
+            yield i
+
+    def seen_rows(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Rows of scores, their number and address: first those that all lanes see, then those that some may not,
+        minus infinity standing there."""
+        f = self.f
+        matrix, free = self.argument("scores"), self.argument("free")
+        with f.loop(0, free) as i:
+            at = self.row(matrix, i)
+            yield i, at, self.load(at)
+        limits = self.limits()
+        with f.loop(free, self.argument("rows")) as i:
+            at = self.row(matrix, i)
+            hidden = self.hidden(i, limits)
+            yield i, at, [self.select(h, self.lowest, x) for h, x in zip(hidden, self.load(at), strict=True)]
+
+    # ---- kernels
+
+    def _write_softmax(self) -> None:
+        """scores = exp(scores - new maximum); maximum and total go on, factors = exp(old maximum - new maximum)."""
+        old = self.load(self.argument("maximum"))
+        maximum = self.variables(old)
+        for _, at, scores in self.seen_rows():
+            self.store(scores, at)
+            for m, x in zip(maximum, scores, strict=True):
+                self.lanes.set(m, self.larger(self.lanes.get(m), x))
+        new = self.get(maximum)
+        base = [self.finite(m) for m in new]
+        self.store(new, self.argument("maximum"))
+        factors = [self.apply(fn.exp, self.binary("fsub", a, b)) for a, b in zip(old, base, strict=True)]
+        self.store(factors, self.argument("factors"))
+        before = self.load(self.argument("total"))
+        totals = self.variables([self.binary("fmul", t, x) for t, x in zip(before, factors, strict=True)])
+        matrix = self.argument("scores")
+        with self.rows() as i:
+            at = self.row(matrix, i)
+            weights = [self.apply(fn.exp, self.binary("fsub", x, b)) for x, b in zip(self.load(at), base, strict=True)]
+            self.store(weights, at)
+            for t, w in zip(totals, weights, strict=True):
+                self.lanes.set(t, self.lanes.add(self.lanes.get(t), w))
+        self.store(self.get(totals), self.argument("total"))
+
+    def _write_finish(self) -> None:
+        """lse = maximum + log(total), factors = 1 / total. Where nothing was seen: infinity and 0, so that weights
+        computed from either are 0."""
+        lse, factors = [], []
+        for m, t in zip(self.load(self.argument("maximum")), self.load(self.argument("total")), strict=True):
+            empty = self.f.value(f"fcmp oeq {self.lanes.type} {t}, zeroinitializer")
+            logarithm = self.lanes.add(self.finite(m), self.apply(fn.log, t))
+            lse.append(self.select(empty, self.constant(math.inf), logarithm))
+            factors.append(self.select(empty, self.constant(0.0), self.binary("fdiv", self.constant(1.0), t)))
+        self.store(lse, self.argument("lse"))
+        self.store(factors, self.argument("factors"))
+
+    def _write_gradient(self) -> None:
+        """scores = exp(scores - lse), the weights; other = scores * (other - delta) * scale, from their gradient."""
+        lse, delta = self.load(self.argument("lse")), self.load(self.argument("delta"))
+        scale = self.lanes.broadcast(self.argument("scale"))
+        gradients = self.argument("other")
+        for i, at, scores in self.seen_rows():
+            weights = [self.apply(fn.exp, self.binary("fsub", x, base)) for x, base in zip(scores, lse, strict=True)]
+            self.store(weights, at)
+            other = self.row(gradients, i)
+            result = []
+            for w, g, d in zip(weights, self.load(other), delta, strict=True):
+                result.append(self.binary("fmul", self.binary("fmul", w, scale), self.binary("fsub", g, d)))
+            self.store(result, other)
+
+    def _write_scale(self) -> None:
+        """scores = scores * factors."""
+        factors, matrix = self.load(self.argument("factors")), self.argument("scores")
+        with self.rows() as i:
+            at = self.row(matrix, i)
+            self.store([self.binary("fmul", x, y) for x, y in zip(self.load(at), factors, strict=True)], at)
+
+    def _write_products(self) -> None:
+        """delta = the sum over rows of scores * other."""
+        left, right = self.argument("scores"), self.argument("other")
+        sums = self.variables(["zeroinitializer"] * self.vectors)
+        with self.rows() as i:
+            for s, a, b in zip(sums, self.load(self.row(left, i)), self.load(self.row(right, i)), strict=True):
+                self.lanes.set(s, self.lanes.fma(a, b, self.lanes.get(s)))
+        self.store(self.get(sums), self.argument("delta"))
+
+
+def _write_mask(module: Module, dtype: str, kind: str) -> None:
+    """`mask_<kind>(groups, source, rows, scores, vectors, step)`: a mask, transposed, is added to a block of scores.
+
+    Operands are those of `pack_columns`: element k of row j of the mask belongs to lane j of row k of the block, whose
+    rows are `step` bytes apart. In a mask of bools False stands for minus infinity and True for 0.
+    """
+    arguments = [("i64", "groups"), ("ptr", "source"), ("ptr", "rows"), ("ptr", "scores")]
+    f = Function(module, f"mask_{kind}", [*arguments, ("i64", "vectors"), ("i64", "step")])
+    lanes = Lanes(f, dtype)
+    n = lanes.count
+    size = 1 if kind == "bool" else lanes.element_bytes
+    bytes_, lowest = f"<{n} x i8>", f"splat ({lanes.scalar} {literal(-math.inf, dtype)})"
+
+    def load(pointer: str, mask: str) -> str:
+        if kind != "bool":
+            return lanes.load(pointer, mask)
+        name = f"llvm.masked.load.v{n}i8.p0"
+        raw = f.call(name, bytes_, f"ptr align 1 {pointer}", f"{lanes.mask_type} {mask}", f"{bytes_} zeroinitializer")
+        seen = f.value(f"icmp ne {bytes_} {raw}, zeroinitializer")
+        return f.value(f"select {lanes.mask_type} {seen}, {lanes.type} zeroinitializer, {lanes.type} {lowest}")
+
+    with repeat(f, "%vectors") as j:
+        table = f.offset("%rows", f.mul(j, 16 * n))
+        block = f.offset("%scores", f.mul(j, lanes.bytes))
+        with repeat(f, "%groups") as g:
+            source = f.offset("%source", f.mul(g, n * size))
+            columns = []
+            for i in range(n):
+                masks = f.value(f"load ptr, ptr {f.offset(table, 16 * i + 8)}")
+                read = lanes.mask(f.value(f"load i16, ptr {f.offset(masks, f.mul(g, 2))}"), "i16")
+                columns.append(load(f.offset(source, f.value(f"load i64, ptr {f.offset(table, 16 * i)}")), read))
+            first = f.mul(g, n)
+            for i, x in enumerate(transpose(lanes, columns)):
+                at = f.offset(block, f.mul(f.add(first, i), "%step"))
+                lanes.store(lanes.add(lanes.load(at, aligned=True), x), at, aligned=True)
+    f.finish()
+
+
+def kernel_names() -> list[str]:
+    """Names in the order in which C++ receives the addresses."""
+    return [
+        *(f"{name}_{vectors}" for name in KERNELS for vectors in range(1, MAX_VECTORS + 1)),
+        *(f"mask_{kind}" for kind in MASKS),
+    ]
+
+
+def module(target: Target, dtype: str) -> Module:
+    """Every kernel of one element type."""
+    result = Module(target)
+    for name in KERNELS:
+        for vectors in range(1, MAX_VECTORS + 1):
+            _Kernel(result, dtype, name, vectors).write()
+    for kind in MASKS:
+        _write_mask(result, dtype, kind)
+    return result
+
+
+def compile_family(target: Target, dtype: str) -> Code:
+    """The kernels of one element type as flat code."""
+    return compile_code(module(target, dtype))
+
+
+def provide(dtype: str) -> list[int] | None:
+    """Addresses for C++'s `install_attention_kernels`; None where the system refuses executable memory."""
+    chosen = targets.host()
+    key = f"attention|block||{dtype}|c|{chosen.level}"
+    try:
+        addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
+    except ExecutableMemoryError:
+        return None
+    return [addresses[name] for name in kernel_names()]
