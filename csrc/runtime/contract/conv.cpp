@@ -15,27 +15,27 @@ namespace {
 // Rows of weights that are reordered together.
 constexpr int64_t kReorderedRows = 16;
 
-bool is_flat(const Conv& conv) {
-  return conv.size[0] == 1 && conv.output[0] == 1 && conv.kernel[0] == 1 && conv.padding[0] == 0;
-}
-
-const MicroKernels* kernels_for(const Conv& conv) { return is_flat(conv) ? micro_kernels(conv.dtype) : nullptr; }
-
 TapConv forward_taps(const Conv& conv) {
   TapConv taps;
   taps.batch = conv.batch;
   taps.groups = conv.groups;
   taps.channels = conv.in_channels / conv.groups;
   taps.outputs = conv.out_channels / conv.groups;
+  taps.slices = conv.size[0];
   taps.height = conv.size[1];
   taps.width = conv.size[2];
+  taps.stride_z = conv.stride[0];
   taps.stride_y = conv.stride[1];
   taps.stride_x = conv.stride[2];
+  taps.grid_slices = taps.out_slices = conv.output[0];
   taps.grid_height = taps.out_height = conv.output[1];
   taps.grid_width = taps.out_width = conv.output[2];
-  for (int64_t y = 0; y < conv.kernel[1]; y++) {
-    for (int64_t x = 0; x < conv.kernel[2]; x++) {
-      taps.taps.push_back({y * conv.dilation[1] - conv.padding[1], x * conv.dilation[2] - conv.padding[2]});
+  auto position = [&](int axis, int64_t k) { return k * conv.dilation[axis] - conv.padding[axis]; };
+  for (int64_t z = 0; z < conv.kernel[0]; z++) {
+    for (int64_t y = 0; y < conv.kernel[1]; y++) {
+      for (int64_t x = 0; x < conv.kernel[2]; x++) {
+        taps.taps.push_back({position(0, z), position(1, y), position(2, x)});
+      }
     }
   }
   taps.weights_row = taps.depth() * static_cast<int64_t>(dtype_size(conv.dtype));
@@ -60,7 +60,7 @@ std::vector<Reach> phase_reach(const Conv& conv, int axis, int64_t phase) {
 template <class T>
 void reorder_weights(const Conv& conv, const T* w, const std::vector<int64_t>& positions, T* out) {
   int64_t channels = conv.in_channels / conv.groups, outputs = conv.out_channels / conv.groups;
-  int64_t kernel = conv.kernel[1] * conv.kernel[2], taps = static_cast<int64_t>(positions.size());
+  int64_t kernel = conv.kernel[0] * conv.kernel[1] * conv.kernel[2], taps = static_cast<int64_t>(positions.size());
   // A few rows at a time, outputs outside: both sides then stay in the cache.
   int64_t blocks = ceil_div(channels, kReorderedRows);
   parallel_for(conv.groups * blocks, [&](int64_t chunk) {
@@ -78,7 +78,7 @@ void reorder_weights(const Conv& conv, const T* w, const std::vector<int64_t>& p
 
 // Planes that no tap reaches hold zeros, or the bias.
 void fill_planes(const Conv& conv, const void* bias, char* out) {
-  int64_t element = static_cast<int64_t>(dtype_size(conv.dtype)), plane = conv.size[1] * conv.size[2];
+  int64_t element = static_cast<int64_t>(dtype_size(conv.dtype)), plane = conv.size[0] * conv.size[1] * conv.size[2];
   for (int64_t i = 0; i < conv.batch * conv.in_channels; i++) {
     char* to = out + i * plane * element;
     std::memset(to, 0, static_cast<size_t>(plane * element));
@@ -94,14 +94,16 @@ struct InputPhase {
   std::optional<Scratch> weights;
 };
 
-void make_phase(const Conv& conv, int64_t phase_y, int64_t phase_x, const void* dy, const void* w, const void* bias,
-                void* dx, std::list<InputPhase>& phases) {
+void make_phase(const Conv& conv, TapPosition at, const void* dy, const void* w, const void* bias, void* dx,
+                std::list<InputPhase>& phases) {
   std::vector<int64_t> positions;
   std::vector<TapPosition> reached;
-  for (Reach y : phase_reach(conv, 1, phase_y)) {
-    for (Reach x : phase_reach(conv, 2, phase_x)) {
-      reached.push_back({y.tap, x.tap});
-      positions.push_back(y.kernel * conv.kernel[2] + x.kernel);
+  for (Reach z : phase_reach(conv, 0, at.z)) {
+    for (Reach y : phase_reach(conv, 1, at.y)) {
+      for (Reach x : phase_reach(conv, 2, at.x)) {
+        reached.push_back({z.tap, y.tap, x.tap});
+        positions.push_back((z.kernel * conv.kernel[1] + y.kernel) * conv.kernel[2] + x.kernel);
+      }
     }
   }
   if (positions.empty()) return;
@@ -112,16 +114,21 @@ void make_phase(const Conv& conv, int64_t phase_y, int64_t phase_x, const void* 
   taps.groups = conv.groups;
   taps.channels = conv.out_channels / conv.groups;
   taps.outputs = conv.in_channels / conv.groups;
+  taps.slices = conv.output[0];
   taps.height = conv.output[1];
   taps.width = conv.output[2];
+  taps.out_slices = conv.size[0];
   taps.out_height = conv.size[1];
   taps.out_width = conv.size[2];
-  taps.first_y = phase_y;
-  taps.first_x = phase_x;
+  taps.first_z = at.z;
+  taps.first_y = at.y;
+  taps.first_x = at.x;
+  taps.step_z = conv.stride[0];
   taps.step_y = conv.stride[1];
   taps.step_x = conv.stride[2];
-  taps.grid_height = ceil_div(conv.size[1] - phase_y, conv.stride[1]);
-  taps.grid_width = ceil_div(conv.size[2] - phase_x, conv.stride[2]);
+  taps.grid_slices = ceil_div(conv.size[0] - at.z, conv.stride[0]);
+  taps.grid_height = ceil_div(conv.size[1] - at.y, conv.stride[1]);
+  taps.grid_width = ceil_div(conv.size[2] - at.x, conv.stride[2]);
   taps.weights_row = taps.depth() * static_cast<int64_t>(dtype_size(conv.dtype));
   phase.weights.emplace(static_cast<size_t>(conv.in_channels * taps.weights_row));
   if (conv.dtype == DType::F32) {
@@ -147,9 +154,11 @@ void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases) {
   if (!planes.empty()) planes_forward(mk, planes);
 }
 
+int64_t phase_count(const Conv& conv, int axis) { return std::min(conv.stride[axis], conv.size[axis]); }
+
 bool every_phase_reached(const Conv& conv) {
-  for (int axis = 1; axis < 3; axis++) {
-    for (int64_t phase = 0; phase < std::min(conv.stride[axis], conv.size[axis]); phase++) {
+  for (int axis = 0; axis < 3; axis++) {
+    for (int64_t phase = 0; phase < phase_count(conv, axis); phase++) {
       if (phase_reach(conv, axis, phase).empty()) return false;
     }
   }
@@ -159,10 +168,10 @@ bool every_phase_reached(const Conv& conv) {
 }  // namespace
 
 void conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
-  const MicroKernels* mk = kernels_for(conv);
+  const MicroKernels* mk = micro_kernels(conv.dtype);
   if (!mk || conv.in_channels == 0) return plain_conv_forward(conv, x, w, bias, y, act);
   TapConv taps = forward_taps(conv);
-  if (taps.batch * taps.groups * taps.outputs * taps.pixels() == 0) return;
+  if (taps.batch * taps.groups * taps.outputs * taps.volume() == 0) return;
   taps.x = static_cast<const char*>(x);
   taps.weights = static_cast<const char*>(w);
   taps.bias = static_cast<const char*>(bias);
@@ -180,10 +189,10 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
 }
 
 void conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
-  const MicroKernels* mk = kernels_for(conv);
-  bool empty = conv.out_channels == 0 || conv.output[1] * conv.output[2] == 0;
+  const MicroKernels* mk = micro_kernels(conv.dtype);
+  bool empty = conv.out_channels == 0 || conv.output[0] * conv.output[1] * conv.output[2] == 0;
   if (!mk || empty) return plain_conv_backward_input(conv, dy, w, bias, dx);
-  if (conv.batch * conv.in_channels * conv.size[1] * conv.size[2] == 0) return;
+  if (conv.batch * conv.in_channels * conv.size[0] * conv.size[1] * conv.size[2] == 0) return;
   Conv rest = conv;
   const char* from = static_cast<const char*>(dy);
   char* to = static_cast<char*>(dx);
@@ -196,17 +205,17 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   if (rest.batch == 0) return;
   if (!every_phase_reached(rest)) fill_planes(rest, bias, to);
   std::list<InputPhase> phases;
-  for (int64_t y = 0; y < std::min(conv.stride[1], conv.size[1]); y++) {
-    for (int64_t x = 0; x < std::min(conv.stride[2], conv.size[2]); x++) {
-      make_phase(rest, y, x, from, w, bias, to, phases);
+  for (int64_t z = 0; z < phase_count(conv, 0); z++) {
+    for (int64_t y = 0; y < phase_count(conv, 1); y++) {
+      for (int64_t x = 0; x < phase_count(conv, 2); x++) make_phase(rest, {z, y, x}, from, w, bias, to, phases);
     }
   }
   run_phases(*mk, phases);
 }
 
 void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {
-  const MicroKernels* mk = kernels_for(conv);
-  int64_t pixels = conv.batch * conv.output[1] * conv.output[2];
+  const MicroKernels* mk = micro_kernels(conv.dtype);
+  int64_t pixels = conv.batch * conv.output[0] * conv.output[1] * conv.output[2];
   if (!mk || pixels == 0) return plain_conv_backward_weight(conv, x, dy, dw);
   if (conv.in_channels * conv.out_channels == 0) return;
   if (weights_from_images(*mk, conv)) {

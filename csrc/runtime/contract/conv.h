@@ -14,6 +14,7 @@ struct Conv {
   int64_t size[3] = {1, 1, 1}, output[3] = {1, 1, 1};
   int64_t kernel[3] = {1, 1, 1}, stride[3] = {1, 1, 1}, padding[3] = {0, 0, 0}, dilation[3] = {1, 1, 1};
   DType dtype = DType::F32;
+  bool flat() const { return size[0] == 1 && output[0] == 1 && kernel[0] == 1 && padding[0] == 0; }
 };
 
 // y[n, o] = act(sum over channels and kernel of x * w + bias[o]); `bias` may be null.

@@ -313,6 +313,7 @@ void run_problem(const MicroKernels& mk, const Conv& conv, const Problem& proble
 int64_t images_as_lanes(const MicroKernels& mk, const Conv& conv) {
   int64_t in = conv.size[1] * conv.size[2], out = conv.output[1] * conv.output[2];
   int64_t channels = std::min(conv.in_channels, conv.out_channels) / conv.groups;
+  if (!conv.flat()) return 0;
   bool point = conv.kernel[1] * conv.kernel[2] == 1;  // nothing to skip, and with strides most pixels are not used
   if (point || in > 4 * kMostPixels || out > kMostPixels || conv.kernel[2] * channels < kLeastDepth) return 0;
   return conv.batch / mk.lanes * mk.lanes;

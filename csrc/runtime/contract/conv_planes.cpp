@@ -50,23 +50,24 @@ void copy_apart(const char* from, int64_t stride, int64_t n, char* to) {
   for (int64_t i = stride == 2 ? copy_evens(source, n, out) : 0; i < n; i++) out[i] = source[i * stride];
 }
 
-template <class T>
-void spread_apart(const char* from, int64_t stride, int64_t n, char* to) {
-  const T* source = reinterpret_cast<const T*>(from);
-  T* out = reinterpret_cast<T*>(to);
-  for (int64_t i = 0; i < n; i++) out[i * stride] = source[i];
-}
+// Number i of the images of groups: a slice of a group of an image of the batch, in the order of memory.
+struct GroupImage {
+  int64_t image, group;
+  GroupImage(const TapConv& conv, int64_t i)
+      : image(i / conv.grid_slices / conv.groups * conv.grid_slices + i % conv.grid_slices),
+        group(i / conv.grid_slices % conv.groups) {}
+};
 
-// The scratch: [channel][phase of the column][row of the input][column], and where taps lie in it.
+// The scratch: [channel][slice of the taps and phase of the column][row of the input][column], and where taps lie in it.
 class Planes {
  public:
   Planes(const MicroKernels& mk, const TapConv& conv) : conv_(conv), element_(mk.element_bytes) {
     Extent ys, quotients;
     int64_t stride = conv.stride_x;
-    for (auto [y, x] : conv.taps) {
-      int64_t phase = phase_of(x, stride);
+    for (auto [z, y, x] : conv.taps) {
+      Phase phase{z, phase_of(x, stride)};
       ys.add(y);
-      quotients.add((x - phase) / stride);
+      quotients.add((x - phase.column) / stride);
       if (std::find(phases_.begin(), phases_.end(), phase) == phases_.end()) phases_.push_back(phase);
     }
     first_row_ = ys.low;
@@ -80,8 +81,9 @@ class Planes {
     bands_ = ceil_div(conv.grid_height, most);
     rows_ = (ceil_div(conv.grid_height, bands_) - 1) * conv.stride_y + 1 + more_rows_;
     for (int64_t c = 0; c < conv.channels; c++) {
-      for (auto [y, x] : conv.taps) {
-        int64_t phase = phase_of(x, stride), column = (x - phase) / stride - first_column_;
+      for (auto [z, y, x] : conv.taps) {
+        Phase phase{z, phase_of(x, stride)};
+        int64_t column = (x - phase.column) / stride - first_column_;
         auto at = std::find(phases_.begin(), phases_.end(), phase) - phases_.begin();
         int64_t plane = c * static_cast<int64_t>(phases_.size()) + at;
         offsets_.push_back(((plane * rows_ + y - first_row_) * pitch_ + column) * element_);
@@ -96,19 +98,28 @@ class Planes {
   int64_t row_step() const { return conv_.stride_y * pitch_ * element_; }
   const std::vector<int64_t>& offsets() const { return offsets_; }
 
-  // What lies outside the input is the same for all planes of a band: it is cleared once.
+  // What lies outside the input's planes is the same for all planes of a band: it is cleared once.
   void clear(char* out) const { std::memset(out, 0, static_cast<size_t>(bytes())); }
 
-  void fill(const char* x, Range band, char* out) const {
-    for (int64_t c = 0; c < conv_.channels; c++, x += conv_.height * conv_.width * element_) {
-      for (int64_t phase : phases_) {
-        fill_plane(x, phase, band, out);
+  void fill(GroupImage from, Range band, char* out) const {
+    for (int64_t c = 0; c < conv_.channels; c++) {
+      for (const Phase& phase : phases_) {
+        if (const char* x = conv_.input_plane(from.image, from.group, c, phase.slice, element_)) {
+          fill_plane(x, phase.column, band, out);
+        } else {
+          std::memset(out, 0, static_cast<size_t>(rows_ * pitch_ * element_));
+        }
         out += rows_ * pitch_ * element_;
       }
     }
   }
 
  private:
+  struct Phase {
+    int64_t slice, column;
+    bool operator==(const Phase&) const = default;
+  };
+
   void fill_plane(const char* x, int64_t phase, Range band, char* out) const {
     int64_t stride = conv_.stride_x, top = band.begin * conv_.stride_y + first_row_;
     int64_t bottom = (band.end - 1) * conv_.stride_y + first_row_ + more_rows_ + 1;
@@ -132,7 +143,8 @@ class Planes {
 
   const TapConv& conv_;
   int64_t element_, first_row_, more_rows_, first_column_, padded_width_, pitch_, planes_, bands_, rows_;
-  std::vector<int64_t> phases_, offsets_;
+  std::vector<Phase> phases_;
+  std::vector<int64_t> offsets_;
 };
 
 // Taps that stand in columns of some height, the neighbours of each a row of outputs apart; row by row in memory.
@@ -141,7 +153,7 @@ bool in_columns(const TapConv& conv, int64_t height) {
   int64_t width = conv.tap_count() / height;
   for (int64_t t = width; t < conv.tap_count(); t++) {
     TapPosition tap = conv.taps[static_cast<size_t>(t)], above = conv.taps[static_cast<size_t>(t - width)];
-    if (tap.x != above.x || tap.y != above.y + 1) return false;
+    if (tap.x != above.x || tap.y != above.y + 1 || tap.z != above.z) return false;
   }
   return true;
 }
@@ -157,29 +169,33 @@ class ForwardRun {
   }
 
   int64_t bands() const { return planes_.bands(); }
-  int64_t band_work() const { return conv_.pixels() / planes_.bands() * conv_.outputs * conv_.depth(); }
+  // All slices and bands of one group of one image of the batch.
+  void run_volume(int64_t i) const {
+    int64_t slices = conv_.grid_slices;
+    for (int64_t b = 0; b < bands(); b++) run_band({i * slices, (i + 1) * slices}, b);
+  }
 
-  // Some images (of a group each), one band.
+  // Some images of groups, one band.
   void run_band(Range images, int64_t b) const {
     Range band = planes_.band(b);
-    int64_t element = mk_.element_bytes, in = conv_.channels * conv_.height * conv_.width * element;
+    int64_t element = mk_.element_bytes;
     int64_t spread = conv_.step_x == 1 ? 0 : band.size() * planes_.padded_width() * element;
     auto scratch_bytes = static_cast<size_t>(planes_.bytes()), spread_bytes = static_cast<size_t>(spread);
     Workspace work(Workspace::padded(scratch_bytes) + Workspace::padded(spread_bytes));
     char *scratch = work.take(scratch_bytes), *rows = spread ? work.take(spread_bytes) : nullptr;
     planes_.clear(scratch);
     for (int64_t i = images.begin; i < images.end; i++) {
-      planes_.fill(conv_.x + i * in, band, scratch);
-      for (int64_t o = 0; o < conv_.outputs; o++) run_output(i, o, band, scratch, rows);
+      planes_.fill({conv_, i}, band, scratch);
+      for (int64_t o = 0; o < conv_.outputs; o++) run_output({conv_, i}, o, band, scratch, rows);
     }
   }
 
  private:
-  void run_output(int64_t image, int64_t o, Range band, const char* scratch, char* rows) const {
-    int64_t element = mk_.element_bytes, channel = image % conv_.groups * conv_.outputs + o;
-    int64_t first = (image * conv_.outputs + o) * conv_.out_height + conv_.first_y + band.begin * conv_.step_y;
-    int64_t row = conv_.step_y * conv_.out_width * element;
-    char* y = conv_.y + (first * conv_.out_width + conv_.first_x) * element;
+  void run_output(GroupImage at, int64_t o, Range band, const char* scratch, char* rows) const {
+    int64_t element = mk_.element_bytes, channel = at.group * conv_.outputs + o;
+    int64_t first = conv_.first_y + band.begin * conv_.step_y, row = conv_.step_y * conv_.out_width * element;
+    char* y = conv_.output_plane(at.image, at.group, o, element);
+    y += (first * conv_.out_width + conv_.first_x) * element;
     PlaneArgs args{};
     args.taps = planes_.offsets().data();
     args.count = conv_.depth();
@@ -241,7 +257,7 @@ class SumsRun {
         conv_(conv),
         dy_(dy),
         planes_(mk, conv),
-        parts_(std::min(conv.batch, ceil_div(kChunks, conv.groups))),
+        parts_(std::min(conv.images(), ceil_div(kChunks, conv.groups))),
         sums_(static_cast<size_t>(parts_ * part_bytes())) {}
 
   template <class T>
@@ -264,19 +280,18 @@ class SumsRun {
 
   // One part of the images, one group.
   void run_chunk(int64_t part, int64_t group) const {
-    int64_t in = conv_.channels * conv_.height * conv_.width * mk_.element_bytes;
     auto bytes = static_cast<size_t>(planes_.bytes());
     Workspace work(Workspace::padded(bytes));
     char* scratch = work.take(bytes);
     char* sums = sums_.as() + part * part_bytes() + group * conv_.outputs * conv_.depth() * mk_.vector_bytes;
-    Range images = even_part(conv_.batch, parts_, part);
+    Range images = even_part(conv_.images(), parts_, part);
     for (int64_t b = 0; b < planes_.bands(); b++) {
       planes_.clear(scratch);
       for (int64_t n = images.begin; n < images.end; n++) {
-        int64_t image = n * conv_.groups + group;
-        planes_.fill(conv_.x + image * in, planes_.band(b), scratch);
+        int64_t slices = conv_.grid_slices, volume = (n / slices * conv_.groups + group) * conv_.outputs;
+        planes_.fill({conv_, volume / conv_.outputs * slices + n % slices}, planes_.band(b), scratch);
         for (int64_t o = 0; o < conv_.outputs; o++) {
-          add_plane(image * conv_.outputs + o, planes_.band(b), scratch, sums + o * conv_.depth() * mk_.vector_bytes);
+          add_plane((volume + o) * slices + n % slices, planes_.band(b), scratch, sums + o * conv_.depth() * mk_.vector_bytes);
         }
       }
     }
@@ -322,17 +337,17 @@ bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
 void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& phases) {
   std::vector<ForwardRun> runs;
   for (const TapConv* phase : phases) runs.emplace_back(mk, *phase);
-  // A lone phase is cut into bands as well.
-  int64_t images = phases[0]->batch * phases[0]->groups, bands = runs.size() == 1 ? runs[0].bands() : 1, work = 0;
-  for (const ForwardRun& run : runs) work += run.band_work() * run.bands() / bands;
-  int64_t parts = std::clamp<int64_t>(images * work / kChunkWork, 1, images);
+  // A lone phase is cut into slices and bands as well.
+  bool lone = runs.size() == 1;
+  int64_t bands = lone ? runs[0].bands() : 1, images = phases[0]->groups * (lone ? phases[0]->images() : phases[0]->batch);
+  int64_t work = 0;
+  for (const TapConv* phase : phases) work += phase->work();
+  int64_t parts = std::clamp<int64_t>(work / bands / kChunkWork, 1, images);
   parallel_for(parts * bands, [&](int64_t chunk) {
     Range part = even_part(images, parts, chunk / bands);
-    if (runs.size() == 1) return runs[0].run_band(part, chunk % bands);
+    if (lone) return runs[0].run_band(part, chunk % bands);
     for (int64_t i = part.begin; i < part.end; i++) {
-      for (const ForwardRun& run : runs) {
-        for (int64_t b = 0; b < run.bands(); b++) run.run_band({i, i + 1}, b);
-      }
+      for (const ForwardRun& run : runs) run.run_volume(i);
     }
   });
 }

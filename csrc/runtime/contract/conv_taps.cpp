@@ -57,8 +57,7 @@ Cut make_cut(const MicroKernels& mk, const TapConv& conv, int64_t units) {
   cut.vectors = mk.max_height[3] >= 8 ? 3 : 2;
   cut.width = cut.vectors * mk.lanes;
   cut.channels = block_channels(conv.channels, conv.tap_count(), mk.element_bytes);
-  int64_t work = conv.batch * conv.groups * conv.outputs * conv.depth() * conv.pixels();
-  int64_t wanted = std::clamp<int64_t>(work / kChunkWork, 1, kFewChunks);
+  int64_t wanted = std::clamp<int64_t>(conv.work() / kChunkWork, 1, kFewChunks);
   int64_t most = ceil_div(conv.outputs, 4 * mk.max_height[cut.vectors]);
   cut.output_blocks = std::clamp<int64_t>(ceil_div(wanted, units), 1, most);
   return cut;
@@ -67,8 +66,7 @@ Cut make_cut(const MicroKernels& mk, const TapConv& conv, int64_t units) {
 // Units are claimed in chunks of about even work; their order never matters.
 template <class F>
 void for_units(const TapConv& conv, int64_t units, F&& run) {
-  int64_t work = conv.batch * conv.groups * conv.outputs * conv.depth() * conv.pixels();
-  int64_t chunks = std::clamp<int64_t>(work / kChunkWork, 1, std::min(units, kManyChunks));
+  int64_t chunks = std::clamp<int64_t>(conv.work() / kChunkWork, 1, std::min(units, kManyChunks));
   parallel_for(chunks, [&](int64_t chunk) {
     Range part = even_part(units, chunks, chunk);
     for (int64_t u = part.begin; u < part.end; u++) run(u);
@@ -124,7 +122,7 @@ class DirectRun {
       : mk_(mk),
         conv_(conv),
         cut_(make_cut(mk, conv, conv.batch * conv.groups * panel_groups(mk, conv))),
-        panels_(ceil_div(conv.pixels(), cut_.width)),
+        panels_(ceil_div(conv.volume(), cut_.width)),
         groups_(panel_groups(mk, conv)),
         table_(static_cast<size_t>(panels_ * conv.tap_count()) * sizeof(Tap)) {
     fill_tap_table(conv, mk, cut_.width, table_.as<Tap>());
@@ -136,7 +134,7 @@ class DirectRun {
  private:
   static int64_t panel_groups(const MicroKernels& mk, const TapConv& conv) {
     int64_t width = (mk.max_height[3] >= 8 ? 3 : 2) * mk.lanes;
-    return ceil_div(ceil_div(conv.pixels(), width), kSharedPanels);
+    return ceil_div(ceil_div(conv.volume(), width), kSharedPanels);
   }
 
   void unit(int64_t u) {
@@ -144,7 +142,7 @@ class DirectRun {
     int64_t image = u / (groups_ * cut_.output_blocks), group = image % conv_.groups;  // image and group together
     Range panels = even_part(panels_, groups_, panel_group);
     Range outputs = even_part(conv_.outputs, cut_.output_blocks, block);
-    int64_t element = mk_.element_bytes, plane = conv_.height * conv_.width * element, pixels = conv_.pixels();
+    int64_t element = mk_.element_bytes, plane = conv_.in_volume() * element, pixels = conv_.volume();
     Workspace work(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
     char* panel_memory = work.take(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
     for (int64_t c = 0; c < conv_.channels; c += cut_.channels) {
@@ -180,13 +178,13 @@ class ExpandedRun {
         images_(side_by_side(mk, conv)),
         bands_(band_count(mk, conv, images_)),
         expansion_(conv, mk.element_bytes, images_, ceil_div(conv.grid_height, bands_)),
-        cut_(make_cut(mk, conv, ceil_div(conv.batch, images_) * conv.groups * bands_)),
-        in_place_(images_ == 1 && conv.dense_output()) {
+        cut_(make_cut(mk, conv, ceil_div(conv.images(), images_) * conv.groups * bands_)),
+        in_place_(images_ == 1 && conv.dense_planes()) {
     cut_.channels = std::clamp<int64_t>(mk.l2_bytes * 3 / 8 / expansion_.channel_bytes(), 1, cut_.channels);
     cut_.channels = ceil_div(conv.channels, ceil_div(conv.channels, cut_.channels));
   }
   void run() {
-    int64_t units = ceil_div(conv_.batch, images_) * conv_.groups * cut_.output_blocks * bands_;
+    int64_t units = ceil_div(conv_.images(), images_) * conv_.groups * cut_.output_blocks * bands_;
     for_units(conv_, units, [&](int64_t u) { unit(u); });
   }
 
@@ -194,7 +192,7 @@ class ExpandedRun {
   static int64_t side_by_side(const MicroKernels& mk, const TapConv& conv) {
     int64_t pixels = conv.pixels();
     if (pixels > kSmallImage || pixels % mk.lanes == 0) return 1;
-    return std::clamp<int64_t>(ceil_div(conv.batch, 2), 1, pixels <= 64 ? 8 : 4);
+    return std::clamp<int64_t>(ceil_div(conv.images(), 2), 1, pixels <= 64 ? 8 : 4);
   }
   // Few rows at a time keep the expansion in the cache; many avoid doing the rows above and below again.
   static int64_t band_count(const MicroKernels& mk, const TapConv& conv, int64_t images) {
@@ -210,12 +208,12 @@ class ExpandedRun {
     int64_t rest = u / (cut_.output_blocks * bands_), group = rest % conv_.groups;
     Range outputs = even_part(conv_.outputs, cut_.output_blocks, block);
     Range rows = even_part(conv_.grid_height, bands_, band);
-    int64_t image = rest / conv_.groups * images_, images = std::min(images_, conv_.batch - image);
+    int64_t image = rest / conv_.groups * images_, images = std::min(images_, conv_.images() - image);
     if (rows.size() == 0) return;
     int64_t element = mk_.element_bytes, pixels = rows.size() * expansion_.row_pixels();
     size_t panel_size = panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors);
     auto expanded = static_cast<size_t>(expansion_.bytes(cut_.channels, cut_.vectors * mk_.vector_bytes));
-    int64_t result_row = in_place_ ? conv_.pixels() : round_up(pixels, mk_.lanes) + mk_.lanes;
+    int64_t result_row = in_place_ ? conv_.out_slices * conv_.pixels() : round_up(pixels, mk_.lanes) + mk_.lanes;
     auto result_size = static_cast<size_t>(in_place_ ? 0 : outputs.size() * result_row * element);
     auto taps_size = static_cast<size_t>(conv_.tap_count()) * sizeof(Tap);
     Workspace work(Workspace::padded(panel_size) + Workspace::padded(expanded) + Workspace::padded(result_size) +
@@ -227,9 +225,8 @@ class ExpandedRun {
       taps[t] = plain_tap(mk_.lanes, 1, mk_.lanes);
       taps[t].offset = expansion_.tap_offset(t);
     }
-    int64_t first_output = (image * conv_.groups + group) * conv_.outputs + outputs.begin;
-    char* y = conv_.y + (first_output * conv_.pixels() + rows.begin * conv_.grid_width) * element;
-    char* result = in_place_ ? y : work.take(result_size);
+    char* y = conv_.output_plane(image, group, outputs.begin, element);
+    char* result = in_place_ ? y + rows.begin * conv_.grid_width * element : work.take(result_size);
     for (int64_t c = 0; c < conv_.channels; c += cut_.channels) {
       Range channels{c, std::min(c + cut_.channels, conv_.channels)};
       expansion_.fill(image, images, group, channels, rows, source);
@@ -251,18 +248,19 @@ class ExpandedRun {
 
   // Rows of the computed grid to their places in y.
   void scatter(int64_t image, int64_t group, Range outputs, Range rows, const char* from, int64_t from_row) const {
-    int64_t element = mk_.element_bytes, first = (image * conv_.groups + group) * conv_.outputs;
+    int64_t element = mk_.element_bytes;
     for (int64_t o = outputs.begin; o < outputs.end; o++) {
-      char* plane = conv_.y + (first + o) * conv_.out_height * conv_.out_width * element;
+      char* plane = conv_.output_plane(image, group, o, element);
       for (int64_t r = 0; r < rows.size(); r++) {
         const char* source = from + ((o - outputs.begin) * from_row + r * expansion_.row_pixels()) * element;
         int64_t y = conv_.first_y + (rows.begin + r) * conv_.step_y;
         char* to = plane + (y * conv_.out_width + conv_.first_x) * element;
         if (conv_.step_x == 1) {
           std::memcpy(to, source, static_cast<size_t>(conv_.grid_width * element));
+        } else if (element == 4) {
+          spread_apart<float>(source, conv_.step_x, conv_.grid_width, to);
         } else {
-          for (int64_t x = 0; x < conv_.grid_width; x++)
-            std::memcpy(to + x * conv_.step_x * element, source + x * element, static_cast<size_t>(element));
+          spread_apart<double>(source, conv_.step_x, conv_.grid_width, to);
         }
       }
     }
@@ -286,7 +284,7 @@ int64_t block_channels(int64_t channels, int64_t taps, int64_t element) {
 }
 
 void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_width, Tap* table) {
-  int64_t taps = conv.tap_count(), panels = ceil_div(conv.pixels(), panel_width);
+  int64_t taps = conv.tap_count(), panels = ceil_div(conv.volume(), panel_width);
   for (int64_t t = 0; t < taps; t++) {
     int64_t offset = tap_distance(conv, t) * mk.element_bytes;
     for (int64_t p = 0; p < panels; p++) table[p * taps + t] = {offset, {}};
@@ -304,10 +302,11 @@ Expansion::Expansion(const TapConv& conv, int64_t element, int64_t images, int64
   for (const TapPosition& tap : conv.taps) {
     int64_t row = floor_div(tap.y, conv.stride_y), remainder = tap.y - row * conv.stride_y;
     auto shift = std::find_if(shifts_.begin(), shifts_.end(), [&](const Shift& s) { return s.x == tap.x; });
-    auto phase = std::find_if(phases_.begin(), phases_.end(), [&](const Phase& p) { return p.remainder == remainder; });
+    auto phase = std::find_if(phases_.begin(), phases_.end(),
+                              [&](const Phase& p) { return p.slice == tap.z && p.remainder == remainder; });
     places.push_back({shift - shifts_.begin(), phase - phases_.begin(), row});
     if (shift == shifts_.end()) shifts_.push_back({tap.x, outputs_inside(tap.x)});
-    if (phase == phases_.end()) phases_.push_back({remainder, row});
+    if (phase == phases_.end()) phases_.push_back({tap.z, remainder, row});
     Phase& own = phases_[static_cast<size_t>(places.back().phase)];
     own.first = std::min(own.first, row);
   }
@@ -330,13 +329,13 @@ Range Expansion::outputs_inside(int64_t shift) const {
 }
 
 void Expansion::fill(int64_t first_image, int64_t images, int64_t group, Range channels, Range rows, char* out) const {
-  int64_t plane_bytes = conv_.height * conv_.width * element_, copy_bytes = rows_ * row_pixels() * element_;
+  int64_t copy_bytes = rows_ * row_pixels() * element_;
   for (int64_t c = channels.begin; c < channels.end; c++) {
     for (const Shift& shift : shifts_) {
       for (const Phase& phase : phases_) {
         for (int64_t i = 0; i < images; i++) {
-          int64_t plane = ((first_image + i) * conv_.groups + group) * conv_.channels + c;
-          fill_plane(conv_.x + plane * plane_bytes, shift, phase, rows, out + i * conv_.grid_width * element_);
+          const char* plane = conv_.input_plane(first_image + i, group, c, phase.slice, element_);
+          fill_plane(plane, shift, phase, rows, out + i * conv_.grid_width * element_);
         }
         out += copy_bytes;
       }
@@ -351,7 +350,7 @@ void Expansion::fill_plane(const char* plane, const Shift& shift, const Phase& p
   const int64_t first = (shift.inside.begin * stride + shift.x) * element_;
   for (int64_t r = 0; r < rows_; r++, out += step) {
     int64_t y = (rows.begin + r + phase.first) * conv_.stride_y + phase.remainder;
-    if (y < 0 || y >= conv_.height) {
+    if (!plane || y < 0 || y >= conv_.height) {
       std::memset(out, 0, static_cast<size_t>(conv_.grid_width * element_));
       continue;
     }
@@ -370,7 +369,7 @@ void Expansion::fill_plane(const char* plane, const Shift& shift, const Phase& p
 }
 
 void run_taps(const MicroKernels& mk, const TapConv& conv) {
-  bool small = conv.pixels() <= kSmallImage && conv.pixels() % mk.lanes != 0 && conv.batch > 1;
+  bool small = conv.volume() <= kSmallImage && conv.volume() % mk.lanes != 0 && conv.batch > 1;
   if (conv.direct() && conv.dense_output() && !small) return DirectRun(mk, conv).run();
   ExpandedRun(mk, conv).run();
 }

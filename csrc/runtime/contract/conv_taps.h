@@ -1,4 +1,4 @@
-// A convolution as the sum over taps: output (y, x) reads input (y * stride_y + tap.y, x * stride_x + tap.x).
+// A convolution as the sum over taps: output (z, y, x) reads input (z * stride_z + tap.z, y * stride_y + tap.y, ...).
 // The forward convolution is one of these; the gradient of the input is one for each phase of the stride.
 #pragma once
 #include <cstdint>
@@ -9,58 +9,95 @@
 namespace fl {
 
 struct TapPosition {
-  int64_t y, x;
+  int64_t z, y, x;
 };
 
 struct TapConv {
   int64_t batch, groups, channels, outputs;  // channels and outputs of one group
-  int64_t height, width;                     // of the input
-  int64_t stride_y = 1, stride_x = 1;
-  int64_t grid_height, grid_width;  // outputs that are computed
+  int64_t slices, height, width;             // of the input
+  int64_t stride_z = 1, stride_y = 1, stride_x = 1;
+  int64_t grid_slices, grid_height, grid_width;  // outputs that are computed
   std::vector<TapPosition> taps;
   const char* x;
   const char* weights;  // [groups * outputs][channels * taps]
   int64_t weights_row;  // bytes between rows of weights
   char* y;
-  // Where output (i, j) of the grid lies in the planes of y.
-  int64_t out_height, out_width, first_y = 0, first_x = 0, step_y = 1, step_x = 1;
+  // Where output (k, i, j) of the grid lies in y.
+  int64_t out_slices, out_height, out_width;
+  int64_t first_z = 0, first_y = 0, first_x = 0, step_z = 1, step_y = 1, step_x = 1;
   const char* bias = nullptr;  // groups * outputs
   Activation act = Activation::None;
 
   int64_t tap_count() const { return static_cast<int64_t>(taps.size()); }
   int64_t depth() const { return channels * tap_count(); }
-  int64_t pixels() const { return grid_height * grid_width; }
-  bool dense_output() const { return out_height == grid_height && out_width == grid_width; }
+  int64_t pixels() const { return grid_height * grid_width; }  // of a slice
+  int64_t volume() const { return grid_slices * pixels(); }
+  int64_t in_volume() const { return slices * height * width; }
+  // Slices of outputs, each of them an image: number i is slice i % grid_slices of image i / grid_slices of the batch.
+  int64_t images() const { return batch * grid_slices; }
+  int64_t work() const { return batch * groups * outputs * depth() * volume(); }  // multiply-adds
+  // What tap slice `tap_z` reads of a channel for image i, or null outside the input.
+  const char* input_plane(int64_t i, int64_t group, int64_t channel, int64_t tap_z, int64_t element) const {
+    int64_t z = i % grid_slices * stride_z + tap_z;
+    if (z < 0 || z >= slices) return nullptr;
+    int64_t volume = (i / grid_slices * groups + group) * channels + channel;
+    return x + (volume * slices + z) * height * width * element;
+  }
+  char* output_plane(int64_t i, int64_t group, int64_t output, int64_t element) const {
+    int64_t volume = (i / grid_slices * groups + group) * outputs + output;
+    int64_t slice = volume * out_slices + first_z + i % grid_slices * step_z;
+    return y + slice * out_height * out_width * element;
+  }
+  bool dense_planes() const { return out_height == grid_height && out_width == grid_width; }
+  bool dense_output() const { return dense_planes() && out_slices == grid_slices; }
   // Output pixels and input pixels correspond one to one, a tap being a constant distance in memory.
-  bool direct() const { return stride_y == 1 && stride_x == 1 && grid_width == width; }
+  bool direct() const {
+    bool flat = slices == 1 && grid_slices == 1;
+    return stride_z == 1 && stride_y == 1 && stride_x == 1 && grid_width == width && (flat || grid_height == height);
+  }
 };
+
+// n elements written `stride` apart.
+template <class T>
+void spread_apart(const char* from, int64_t stride, int64_t n, char* to) {
+  const T* source = reinterpret_cast<const T*>(from);
+  T* out = reinterpret_cast<T*>(to);
+  for (int64_t i = 0; i < n; i++) out[i * stride] = source[i];
+}
 
 // Channels of a block of depth, so that a panel of them stays in the cache.
 int64_t block_channels(int64_t channels, int64_t taps, int64_t element);
 
 // Pixels between an output and what tap t of a direct convolution reads for it.
 inline int64_t tap_distance(const TapConv& conv, int64_t t) {
-  auto [y, x] = conv.taps[static_cast<size_t>(t)];
-  return y * conv.width + x;
+  auto [z, y, x] = conv.taps[static_cast<size_t>(t)];
+  return (z * conv.height + y) * conv.width + x;
 }
 
 // Calls run(begin, end) for the runs of output pixels whose tap t lies inside the input of a direct convolution.
 template <class F>
 void for_valid_pixels(const TapConv& conv, int64_t t, F&& run) {
-  auto [dy, dx] = conv.taps[static_cast<size_t>(t)];
+  auto [dz, dy, dx] = conv.taps[static_cast<size_t>(t)];
   int64_t width = conv.width, left = std::max<int64_t>(0, -dx), right = std::min(width, width - dx);
   int64_t top = std::max<int64_t>(0, -dy), bottom = std::min(conv.grid_height, conv.height - dy);
+  int64_t front = std::max<int64_t>(0, -dz), back = std::min(conv.grid_slices, conv.slices - dz);
   if (left >= right || top >= bottom) return;
-  if (right - left == width) return run(top * width, bottom * width);
-  for (int64_t y = top; y < bottom; y++) run(y * width + left, y * width + right);
+  for (int64_t z = front; z < back; z++) {
+    int64_t first = z * conv.pixels();
+    if (right - left == width) {
+      run(first + top * width, first + bottom * width);
+    } else {
+      for (int64_t y = top; y < bottom; y++) run(first + y * width + left, first + y * width + right);
+    }
+  }
 }
 
 // Lane masks of a direct convolution: table[panel * taps + t] is tap t of a panel of `panel_width` pixels.
 void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_width, Tap* table);
 
 // Copies of input planes shifted by the taps' columns, without strides and with zeros for the padding, so that every
-// tap is an offset: planes [channel][shift][phase of the row], rows of `images * grid_width` pixels, image beside
-// image.
+// tap is an offset: planes [channel][shift][slice of the taps and phase of the row], rows of `images * grid_width`
+// pixels, image beside image.
 class Expansion {
  public:
   // For bands of up to `band` rows of `images` images at a time.
@@ -74,7 +111,7 @@ class Expansion {
 
  private:
   struct Phase {
-    int64_t remainder, first;  // tap.y = stride * quotient + remainder; the lowest quotient
+    int64_t slice, remainder, first;  // tap.z; tap.y = stride * quotient + remainder; the lowest quotient
   };
   // A shift of columns, and the outputs for which it stays inside the input.
   struct Shift {

@@ -34,13 +34,14 @@ class WeightRun {
 
   int64_t columns() const { return conv_.depth(); }
   int64_t row_bytes() const { return columns() * mk_.element_bytes; }
-  int64_t mask_row() const { return ceil_div(conv_.pixels(), mk_.lanes); }
+  int64_t mask_row() const { return ceil_div(pixels_, mk_.lanes); }
 
   const MicroKernels& mk_;
   const TapConv& conv_;
   const char* dy_;
   char* dw_;
   bool direct_;
+  int64_t images_, pixels_;  // whole volumes when direct, else slices
   int vectors_;
   int64_t width_, height_;
   int64_t depth_;  // pixels of a block: groups of lanes when direct, whole rows when expanded
@@ -50,7 +51,7 @@ class WeightRun {
 };
 
 int64_t block_pixels(const MicroKernels& mk, const TapConv& conv, bool direct) {
-  int64_t pixels = conv.pixels(), most = kWholeDepth * 4 / mk.element_bytes;
+  int64_t pixels = conv.volume(), most = kWholeDepth * 4 / mk.element_bytes;
   if (!direct) {
     int64_t rows = std::clamp<int64_t>(most / conv.grid_width, 1, conv.grid_height);
     return ceil_div(conv.grid_height, ceil_div(conv.grid_height, rows)) * conv.grid_width;
@@ -64,18 +65,19 @@ WeightRun::WeightRun(const MicroKernels& mk, const TapConv& conv, const char* dy
       dy_(dy),
       dw_(dw),
       direct_(conv.direct()),
+      images_(direct_ ? conv.batch : conv.images()),
+      pixels_(direct_ ? conv.volume() : conv.pixels()),
       vectors_(static_cast<int>(std::min<int64_t>(mk.max_height[3] >= 8 ? 3 : 2, ceil_div(conv.depth(), mk.lanes)))),
       width_(vectors_ * mk.lanes),
       height_(mk.max_height[vectors_]),
-      depth_(block_pixels(mk, conv, conv.direct())),
+      depth_(block_pixels(mk, conv, direct_)),
       expansion_(conv, mk.element_bytes, 1, depth_ / conv.grid_width + (direct_ ? 1 : 0)),
       masks_(static_cast<size_t>(direct_ ? conv.tap_count() * mask_row() : ceil_div(depth_, mk.lanes)) *
              sizeof(uint16_t)) {
   int64_t panels = ceil_div(columns(), width_);
-  int64_t work = conv.batch * conv.groups * conv.outputs * columns() * conv.pixels();
-  int64_t wanted = ceil_div(std::clamp<int64_t>(work / kChunkWork, 1, kChunks), conv.groups);
+  int64_t wanted = ceil_div(std::clamp<int64_t>(conv.work() / kChunkWork, 1, kChunks), conv.groups);
   int64_t sums = conv.groups * conv.outputs * row_bytes();
-  int64_t most_parts = std::min(conv.batch, 1 + kPartialBytes / sums);
+  int64_t most_parts = std::min(images_, 1 + kPartialBytes / sums);
   // Sharing out images packs nothing twice, sharing out columns needs no partial sums.
   column_parts_ = std::clamp<int64_t>(panels / kSharedPanels, 1, ceil_div(wanted, 2));
   image_parts_ = std::clamp<int64_t>(ceil_div(wanted, column_parts_), 1, most_parts);
@@ -104,7 +106,7 @@ WeightRun::Chunk WeightRun::chunk(int64_t i, char* partials) const {
   int64_t part = i / (column_parts_ * conv_.groups), column = i / conv_.groups % column_parts_;
   Chunk c;
   c.group = i % conv_.groups;
-  c.images = even_part(conv_.batch, image_parts_, part);
+  c.images = even_part(images_, image_parts_, part);
   Range panels = even_part(ceil_div(columns(), width_), column_parts_, column);
   c.columns = {panels.begin * width_, std::min(panels.end * width_, columns())};
   int64_t sums = conv_.groups * conv_.outputs * row_bytes();
@@ -115,10 +117,10 @@ WeightRun::Chunk WeightRun::chunk(int64_t i, char* partials) const {
 
 void WeightRun::run_chunk(const Chunk& c) const {
   if (c.columns.size() <= 0) return;
-  int64_t element = mk_.element_bytes, pixels = conv_.pixels(), plane = conv_.height * conv_.width * element;
+  int64_t element = mk_.element_bytes, volume = conv_.volume(), plane = conv_.in_volume() * element;
   Range channels{c.columns.begin / conv_.tap_count(), ceil_div(c.columns.end, conv_.tap_count())};
   Tiles tiles(conv_.outputs, height_);
-  LeftPacking packing(mk_, conv_.outputs, depth_, height_, pixels * element, element,
+  LeftPacking packing(mk_, conv_.outputs, depth_, height_, volume * element, element,
                       ceil_div(c.columns.size(), width_));
   size_t panel_size = panel_bytes(mk_, depth_, vectors_);
   auto expanded = static_cast<size_t>(direct_ ? 0 : expansion_.bytes(channels.size(), mk_.vector_bytes));
@@ -127,11 +129,11 @@ void WeightRun::run_chunk(const Chunk& c) const {
   char* copy = expanded ? work.take(expanded) : nullptr;
   char* packed_left = packing.bytes() ? work.take(packing.bytes()) : nullptr;
   for (int64_t n = c.images.begin; n < c.images.end; n++) {
-    int64_t image = n * conv_.groups + c.group;
-    for (int64_t p = 0; p < pixels; p += depth_) {
-      int64_t depth = std::min(depth_, pixels - p);
-      const char* a = dy_ + (image * conv_.outputs * pixels + p) * element;
-      Left left = packing.pack(mk_, a, pixels * element, element, depth, tiles.rows, packed_left);
+    int64_t slices = volume / pixels_, image = n / slices * conv_.groups + c.group;
+    for (int64_t p = 0; p < pixels_; p += depth_) {
+      int64_t depth = std::min(depth_, pixels_ - p);
+      const char* a = dy_ + (image * conv_.outputs * volume + n % slices * pixels_ + p) * element;
+      Left left = packing.pack(mk_, a, volume * element, element, depth, tiles.rows, packed_left);
       bool first = n == c.images.begin && p == 0;
       const auto* masks = masks_.as<uint16_t>();
       if (direct_) {
@@ -149,7 +151,7 @@ void WeightRun::run_chunk(const Chunk& c) const {
 void WeightRun::multiply(const Chunk& c, const char* source, const uint16_t* masks, int64_t mask_row, int64_t depth,
                          const Left& left, const Tiles& tiles, bool first, char* panel) const {
   int64_t element = mk_.element_bytes, taps = conv_.tap_count(), first_channel = c.columns.begin / taps;
-  int64_t channel_step = direct_ ? conv_.height * conv_.width * element : expansion_.channel_bytes();
+  int64_t channel_step = direct_ ? conv_.in_volume() * element : expansion_.channel_bytes();
   MicroArgs args{};
   args.k = depth;
   args.c_row = row_bytes();

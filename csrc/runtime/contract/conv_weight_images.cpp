@@ -219,7 +219,7 @@ bool weights_from_images(const MicroKernels& mk, const Conv& conv) {
   int64_t in = conv.size[1] * conv.size[2], out = conv.output[1] * conv.output[2];
   int64_t images = std::min(conv.batch, ceil_div(kDepth, conv.output[2]));
   bool lanes_filled = 4 * round_up(channels, mk.lanes) <= 5 * channels;
-  return conv.stride[2] == 1 && in <= 2 * kMostPixels && out <= kMostPixels && lanes_filled &&
+  return conv.flat() && conv.stride[2] == 1 && in <= 2 * kMostPixels && out <= kMostPixels && lanes_filled &&
          outputs >= kLeastOutputs && conv.kernel[1] * conv.kernel[2] > 1 && conv.output[2] * images >= kLeastDepth;
 }
 
