@@ -1,4 +1,4 @@
-// Convolutions as a matrix product with the input unfolded in memory: any type, three dimensions, no generated kernels.
+// Convolutions as a matrix product with the input unfolded in memory: any type, no generated kernels.
 #pragma once
 #include "runtime/contract/conv.h"
 

@@ -58,7 +58,8 @@ struct GroupImage {
         group(i / conv.grid_slices % conv.groups) {}
 };
 
-// The scratch: [channel][slice of the taps and phase of the column][row of the input][column], and where taps lie in it.
+// The scratch: [channel][slice of the taps and phase of the column][row of the input][column], and where taps lie in
+// it.
 class Planes {
  public:
   Planes(const MicroKernels& mk, const TapConv& conv) : conv_(conv), element_(mk.element_bytes) {
@@ -291,7 +292,8 @@ class SumsRun {
         int64_t slices = conv_.grid_slices, volume = (n / slices * conv_.groups + group) * conv_.outputs;
         planes_.fill({conv_, volume / conv_.outputs * slices + n % slices}, planes_.band(b), scratch);
         for (int64_t o = 0; o < conv_.outputs; o++) {
-          add_plane((volume + o) * slices + n % slices, planes_.band(b), scratch, sums + o * conv_.depth() * mk_.vector_bytes);
+          add_plane((volume + o) * slices + n % slices, planes_.band(b), scratch,
+                    sums + o * conv_.depth() * mk_.vector_bytes);
         }
       }
     }
@@ -339,7 +341,8 @@ void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& p
   for (const TapConv* phase : phases) runs.emplace_back(mk, *phase);
   // A lone phase is cut into slices and bands as well.
   bool lone = runs.size() == 1;
-  int64_t bands = lone ? runs[0].bands() : 1, images = phases[0]->groups * (lone ? phases[0]->images() : phases[0]->batch);
+  int64_t bands = lone ? runs[0].bands() : 1,
+          images = phases[0]->groups * (lone ? phases[0]->images() : phases[0]->batch);
   int64_t work = 0;
   for (const TapConv* phase : phases) work += phase->work();
   int64_t parts = std::clamp<int64_t>(work / bands / kChunkWork, 1, images);
