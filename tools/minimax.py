@@ -145,6 +145,95 @@ def erfcx_of(t, k):
     return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
 
 
+def bessel_in_inverse(bessel: Callable, sign: int, cut, limit) -> Callable:
+    """t -> sqrt(x) exp(sign * x) bessel(x), t = 2 cut/x - 1; `limit` at infinity (t = -1)."""
+
+    def g(t):
+        x = 2 * cut / (t + 1) if t > -1 else mp.inf
+        return limit if x == mp.inf else mp.sqrt(x) * mp.exp(sign * x) * bessel(x)
+
+    return g
+
+
+def hankel(order: int, second: bool) -> Callable:
+    """w -> Hankel's P, or Q * x/5, of an order, with w = 2 (5/x)**2 - 1."""
+
+    def g(w):
+        if w == -1:
+            return mpf(4 * order * order - 1) / 40 if second else mpf(1)
+        x = 5 * mp.sqrt(2 / (w + 1))
+        angle = x - mp.pi * (2 * order + 1) / 4
+        j, y = mp.besselj(order, x), mp.bessely(order, x)
+        root = mp.sqrt(mp.pi * x / 2)
+        if second:
+            return root * (y * mp.cos(angle) - j * mp.sin(angle)) * x / 5
+        return root * (j * mp.cos(angle) + y * mp.sin(angle))
+
+    return g
+
+
+def of_square(function: Callable) -> Callable:
+    """u -> function(x) with x*x = 12.5 (u + 1): around the middle of [0, 5] squared; the limit at 0 from beside it."""
+    return lambda u: function(mp.sqrt(max(mpf(12.5) * (u + 1), mpf("1e-30"))))
+
+
+J0_ZEROS = [mp.besseljzero(0, k) for k in (1, 2)]
+J1_ZERO = mp.besseljzero(1, 1)
+AIRY_ZERO = mp.airyaizero(1)
+
+
+def j0_without_zeros(x):
+    return mp.besselj(0, x) / ((x * x - J0_ZEROS[0] ** 2) * (x * x - J0_ZEROS[1] ** 2))
+
+
+def j1_without_zeros(x):
+    return mp.besselj(1, x) / (x * (x * x - J1_ZERO**2))
+
+
+def y0_regular(x):
+    return mp.bessely(0, x) - 2 / mp.pi * mp.log(x) * mp.besselj(0, x)
+
+
+def y1_regular(x):
+    return (mp.bessely(1, x) - 2 / mp.pi * (mp.log(x) * mp.besselj(1, x) - 1 / x)) / x
+
+
+def airy_decay(t):
+    """2 sqrt(pi) x**(1/4) exp(zeta) Ai(x) with zeta = 2/3 x**(3/2), t = 4/zeta - 1."""
+    if t == -1:
+        return mpf(1)
+    zeta = 4 / (t + 1)
+    x = (zeta * 3 / 2) ** (mpf(2) / 3)
+    return 2 * mp.sqrt(mp.pi) * x ** mpf("0.25") * mp.exp(zeta) * mp.airyai(x)
+
+
+def airy_oscillating(second: bool) -> Callable:
+    """w -> P, or Q * zeta/3.5, of Ai(-x), with w = 2 (3.5/zeta)**2 - 1, zeta = 2/3 x**(3/2)."""
+
+    def g(w):
+        if w == -1:
+            return mpf(5) / 72 / mpf(3.5) if second else mpf(1)
+        zeta = mpf(3.5) * mp.sqrt(2 / (w + 1))
+        x = (zeta * 3 / 2) ** (mpf(2) / 3)
+        root = mp.sqrt(mp.pi) * x ** mpf("0.25")
+        a, b = mp.airyai(-x) * root, mp.airybi(-x) * root
+        cosine, sine = mp.cos(zeta - mp.pi / 4), mp.sin(zeta - mp.pi / 4)
+        return (a * sine + b * cosine) * zeta / mpf(3.5) if second else a * cosine - b * sine
+
+    return g
+
+
+def airy_middle(u):
+    """Ai(x) / (x - its first zero), x = 2.6 u - 0.5."""
+    x = mpf("2.6") * u - mpf("0.5")
+    return mp.airyai(x) / (x - AIRY_ZERO)
+
+
+def relative(g: Callable, degree: int) -> "Fit":
+    """A fit on [-1, 1] of the same relative error everywhere."""
+    return Fit(g, -1, 1, degree, lambda t: 1 / g(t))
+
+
 HALF_LN2 = mp.log(2) / 2 * mpf("1.0001")
 SQRT2 = mp.sqrt(2)
 QUARTER_PI = mp.pi / 4 * mpf("1.0001")
@@ -185,6 +274,22 @@ FITS = {
     "erf_f64": Fit(erf_over_x, 0, 1, 13, lambda z: 1 / erf_over_x(z)),
     "lgamma_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 22, lambda u: 1 / lgamma_quotient(u + 1.5)),
     "erfcx_f64": Fit(lambda t: erfcx_of(t, mpf(4)), mpf(-1), mpf(1), 25, lambda t: 1 / erfcx_of(t, mpf(4))),
+    "i0_f64": relative(bessel_in_inverse(lambda x: mp.besseli(0, x), -1, 8, 1 / mp.sqrt(2 * mp.pi)), 22),
+    "i1_f64": relative(bessel_in_inverse(lambda x: mp.besseli(1, x), -1, 8, 1 / mp.sqrt(2 * mp.pi)), 22),
+    "k0_f64": relative(bessel_in_inverse(lambda x: mp.besselk(0, x), 1, 2, mp.sqrt(mp.pi / 2)), 23),
+    "k1_f64": relative(bessel_in_inverse(lambda x: mp.besselk(1, x), 1, 2, mp.sqrt(mp.pi / 2)), 23),
+    "p0_f64": Fit(hankel(0, False), -1, 1, 17),
+    "q0_f64": Fit(hankel(0, True), -1, 1, 18),
+    "p1_f64": Fit(hankel(1, False), -1, 1, 17),
+    "q1_f64": Fit(hankel(1, True), -1, 1, 18),
+    "j0_f64": relative(of_square(j0_without_zeros), 12),
+    "j1_f64": relative(of_square(j1_without_zeros), 12),
+    "y0_f64": Fit(of_square(y0_regular), -1, 1, 14),
+    "y1_f64": Fit(of_square(y1_regular), -1, 1, 13),
+    "airy_decay_f64": relative(airy_decay, 23),
+    "airy_middle_f64": relative(airy_middle, 28),
+    "airy_p_f64": Fit(airy_oscillating(False), -1, 1, 23),
+    "airy_q_f64": Fit(airy_oscillating(True), -1, 1, 24),
 }
 
 

@@ -151,7 +151,21 @@ class ScalarCall {
         sizes_ = broadcast_sizes(sizes_, t->sizes);
       }
     }
-    FL_CHECK(!first, ErrorKind::Type, "%s(): at least one argument must be a tensor", op_.name.c_str());
+    if (first) fail_without_tensor();
+  }
+
+  [[noreturn]] void fail_without_tensor() const {
+    std::string got;
+    for (int at : layout_.operands) {
+      using Tag = Value::Tag;
+      Tag tag = call_[at].tag();
+      got += got.empty() ? "" : ", ";
+      got += tag == Tag::Bool ? "bool" : tag == Tag::Int ? "int" : tag == Tag::Float ? "float" : "complex";
+    }
+    fail(ErrorKind::Type,
+         "%s() received an invalid combination of arguments - got (%s), but expected one of:\n"
+         " * (Tensor, Tensor)\n * (Number, Tensor)\n * (Tensor, Number)\n",
+         op_.name.c_str(), got.c_str());
   }
 
   void check_device(const Tensor& t) {

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, walk
+from flambeau.ir.repeat import carry, results
 
 from .module import Function, literal, llvm_type, suffix
 
@@ -134,9 +135,7 @@ class Elements:
         f = self.function
         condition = self._values[group[0].args[0]]
         kept = [f.variable(self.type(e.dtype), self._values[e.args[2]]) for e in group]
-        any_lane = condition
-        if self.lanes > 1:
-            any_lane = f.call(f"llvm.vector.reduce.or.v{self.lanes}i1", "i1", f"<{self.lanes} x i1> {condition}")
+        any_lane = self._any_lane(condition)
         outside = dict(self._values)
         with f.when(any_lane):
             for e, address in zip(group, kept, strict=True):
@@ -148,6 +147,36 @@ class Elements:
         self._values = outside
         for e, address in zip(group, kept, strict=True):
             self._values[e] = f.value(f"load {self.type(e.dtype)}, ptr {address}")
+
+    def _any_lane(self, condition: str) -> str:
+        if self.lanes == 1:
+            return condition
+        name = f"llvm.vector.reduce.or.v{self.lanes}i1"
+        return self.function.call(name, "i1", f"<{self.lanes} x i1> {condition}")
+
+    def _emit_repeat(self, e: Expr, *args: str) -> str:
+        """Runs the loop while some lane goes on; lanes that have stopped keep their state."""
+        f, steps = self.function, e.attr[0]
+        nodes = results(e.args, steps)
+        state = [f.variable(self.type(n.dtype), a) for n, a in zip(nodes, args, strict=False)]
+        outside, outer = self._values, self.outer
+        self.outer = None  # what does not change was found by `ir.repeat`
+        with f.repeat(steps.limit) as go_on_if:
+            self._values = {carry(k, a.dtype): v for k, (a, v) in enumerate(zip(e.args, args, strict=True))}
+            for k, (n, place) in enumerate(zip(nodes, state, strict=True)):
+                self._values[carry(k, n.dtype)] = f.value(f"load {self.type(n.dtype)}, ptr {place}")
+            self._visit(steps.go)
+            go = self._values[steps.go]
+            go_on_if(self._any_lane(go))
+            for following in steps.next:
+                self._visit(following)
+            for k, (n, place) in enumerate(zip(nodes, state, strict=True)):
+                before, after = self._values[carry(k, n.dtype)], self._values[steps.next[k]]
+                f.do(f"store {self.type(n.dtype)} {self._select(n.dtype, go, after, before)}, ptr {place}")
+        self._values, self.outer = outside, outer
+        for n, place in zip(nodes, state, strict=True):
+            self._values[n] = f.value(f"load {self.type(n.dtype)}, ptr {place}")
+        return self._values[e]
 
     # One method an operation; `_emit_plain` serves those that are one instruction or intrinsic.
 

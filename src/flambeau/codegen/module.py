@@ -5,7 +5,7 @@ that code found to be invariant later can still be put before a loop.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .target import Target
@@ -187,6 +187,27 @@ class Function:
         yield now
         self.do(f"store i64 {self.add(now, step)}, ptr {i}")
         self.do(f"br label %{head}{metadata}")
+        self.begin(end)
+
+    @contextmanager
+    def repeat(self, limit: int) -> Iterator[Callable[[str], None]]:
+        """At most `limit` times; yields a function that leaves the loop unless an i1 holds."""
+        i = self.variable("i64", "0")
+        head, body, end = self.label("head"), self.label("body"), self.label("end")
+        self.do(f"br label %{head}")
+        self.begin(head)
+        now = self.value(f"load i64, ptr {i}")
+        self.do(f"br i1 {self.value(f'icmp slt i64 {now}, {limit}')}, label %{body}, label %{end}")
+        self.begin(body)
+
+        def go_on_if(condition: str) -> None:
+            following = self.label("next")
+            self.do(f"br i1 {condition}, label %{following}, label %{end}")
+            self.begin(following)
+
+        yield go_on_if
+        self.do(f"store i64 {self.add(now, 1)}, ptr {i}")
+        self.do(f"br label %{head}{NO_UNROLL}")
         self.begin(end)
 
     @contextmanager

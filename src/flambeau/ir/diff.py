@@ -23,6 +23,7 @@ Gradient = Expr | None
 Rule = Callable[..., tuple[Gradient, ...]]
 
 _TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
+_NORMAL = 1 / math.sqrt(2 * math.pi)
 _LN2, _LN10 = math.log(2), math.log(10)
 
 
@@ -145,6 +146,12 @@ def _polygamma(e: Expr, g: Expr):
     return (g * fn.polygamma(e.attr + 1, e.args[0]),)
 
 
+def _over_argument(value: Expr, x: Expr) -> Expr:
+    """value / x of an odd function with slope 1/2, by that slope at 0."""
+    safe = fn.where(x == 0, const(1, x.dtype), x)
+    return fn.where(x == 0, const(0.5, x.dtype), value / safe)
+
+
 _RULES: dict[str, Rule] = {
     "add": lambda e, g: (g, g),
     "sub": lambda e, g: (g, -g),
@@ -184,6 +191,14 @@ _RULES: dict[str, Rule] = {
     "atanh": _over(lambda e, x: 1 - x * x),
     "erf": _holomorphic(lambda e, x: fn.exp(-(x * x)) * _TWO_OVER_SQRT_PI),
     "erfc": _holomorphic(lambda e, x: fn.exp(-(x * x)) * -_TWO_OVER_SQRT_PI),
+    "erfcx": _holomorphic(lambda e, x: e * x * 2 - _TWO_OVER_SQRT_PI),
+    "ndtr": _holomorphic(lambda e, x: fn.exp(x * x * -0.5) * _NORMAL),
+    "log_ndtr": _holomorphic(lambda e, x: math.sqrt(2 / math.pi) / fn.erfcx(x * -math.sqrt(0.5))),
+    "ndtri": _holomorphic(lambda e, x: fn.exp(e * e * 0.5) * (1 / _NORMAL)),
+    "i0": _holomorphic(lambda e, x: fn.i1(x)),
+    "i0e": _holomorphic(lambda e, x: fn.i1e(x) - fn.sign(x) * e),
+    "i1": _holomorphic(lambda e, x: fn.i0(x) - _over_argument(e, x)),
+    "i1e": _holomorphic(lambda e, x: fn.i0e(x) - fn.sign(x) * e - _over_argument(e, x)),
     "erfinv": _holomorphic(lambda e, x: fn.exp(e * e) * (1 / _TWO_OVER_SQRT_PI)),
     "lgamma": _holomorphic(lambda e, x: fn.polygamma(0, x)),
     "polygamma": _polygamma,

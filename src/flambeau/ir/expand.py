@@ -3,17 +3,35 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from . import fn, math_div, math_f32, math_f64, math_pow, math_special
+from . import (
+    fn,
+    math_bessel,
+    math_div,
+    math_f32,
+    math_f64,
+    math_igamma,
+    math_normal,
+    math_orthogonal,
+    math_pow,
+    math_special,
+    math_zeta,
+)  # fmt: skip
 from . import types as t
 from .expr import FUNCTIONS, Expr, const, walk
+from .repeat import Steps, results
 from .scalar import rebuild
 
 _DIVISION = {"remainder": math_div.remainder, "floordiv": math_div.floordiv, "fmod": math_div.fmod}
 _INTEGER = {**_DIVISION, "fmod": math_div.fmod_int, "pow": math_pow.pow_int}
-_SPECIAL_F32 = {name: math_f32.by_f64(f) for name, f in math_special.EXPANSIONS.items()}
+_SPECIAL = {
+    name: f
+    for m in (math_special, math_bessel, math_zeta, math_igamma, math_normal, math_orthogonal)
+    for name, f in m.EXPANSIONS.items()
+}
+_SPECIAL_F32 = {name: math_f32.by_f64(f) for name, f in _SPECIAL.items()}
 _FLOAT = {
     "f32": {**_SPECIAL_F32, **math_f32.EXPANSIONS, **_DIVISION},
-    "f64": {**math_f64.EXPANSIONS, **math_special.EXPANSIONS, **_DIVISION},
+    "f64": {**math_f64.EXPANSIONS, **_SPECIAL, **_DIVISION},
 }
 
 
@@ -43,7 +61,11 @@ def expand(roots: Iterable[Expr]) -> list[Expr]:
             if id(e) in done:
                 continue
             args = tuple(done[id(a)] for a in e.args)
-            if e.op in FUNCTIONS:
+            if e.op == "repeat":
+                steps, number = e.attr
+                go, *following = expand([steps.go, *steps.next])
+                done[id(e)] = results(args, Steps(go, tuple(following), steps.limit))[number]
+            elif e.op in FUNCTIONS:
                 formula = expansion(e)(*args)
                 keep.append(formula)
                 done[id(e)] = visit([formula])[0]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 
 from . import types as t
 
-# name -> arity of the leaves and operations that interpreter and emitters implement
+# name -> arity of the leaves and operations that interpreter and emitters implement (None: any)
 PRIMITIVES = {
     "const": 0, "input": 0, "param": 0, "index": 0,
     "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "fma": 3,
@@ -28,6 +28,7 @@ PRIMITIVES = {
     "idiv": 2, "irem": 2, "and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "shr": 2,
     "eq": 2, "ne": 2, "lt": 2, "le": 2, "gt": 2, "ge": 2,
     "select": 3, "unlikely": 3, "cast": 1, "bitcast": 1, "round_to": 1, "lookup": 1,
+    "carry": 0, "repeat": None,
 }  # fmt: skip
 
 # name -> arity of the functions that `ir.expand` turns into primitives
@@ -39,6 +40,9 @@ FUNCTIONS = {
     "rsqrt": 1, "sigmoid": 1, "softplus": 1, "log_sigmoid": 1, "pow": 2, "hypot": 2, "fmod": 2, "remainder": 2,
     "floordiv": 2,
     "relu": 1, "polygamma": 1, "detach": 1,
+    "erfcx": 1, "ndtr": 1, "log_ndtr": 1, "ndtri": 1, "zeta": 2, "igamma": 2, "igammac": 2, "orthogonal": 2,
+    "i0": 1, "i0e": 1, "i1": 1, "i1e": 1, "k0": 1, "k0e": 1, "k1": 1, "k1e": 1,
+    "j0": 1, "j1": 1, "y0": 1, "y1": 1, "spherical_j0": 1, "airy_ai": 1,
 }  # fmt: skip
 
 # Reductions over the row of a row program; `ir.row` gives them their meaning.

@@ -47,6 +47,24 @@ erf = _float_function("erf", "Error function.")
 erfc = _float_function("erfc", "1 - erf(x) without cancellation.")
 erfinv = _float_function("erfinv", "Inverse of erf.")
 lgamma = _float_function("lgamma", "log(|gamma(x)|).")
+erfcx = _float_function("erfcx", "exp(x*x) * erfc(x), without overflow.")
+ndtr = _float_function("ndtr", "The standard normal distribution's probability below x.")
+log_ndtr = _float_function("log_ndtr", "log(ndtr(x)), without underflow.")
+ndtri = _float_function("ndtri", "Inverse of ndtr.")
+i0 = _float_function("i0", "Modified Bessel function of the first kind, order 0.")
+i0e = _float_function("i0e", "exp(-|x|) * i0(x).")
+i1 = _float_function("i1", "Modified Bessel function of the first kind, order 1.")
+i1e = _float_function("i1e", "exp(-|x|) * i1(x).")
+k0 = _float_function("k0", "Modified Bessel function of the second kind, order 0.")
+k0e = _float_function("k0e", "exp(x) * k0(x).")
+k1 = _float_function("k1", "Modified Bessel function of the second kind, order 1.")
+k1e = _float_function("k1e", "exp(x) * k1(x).")
+j0 = _float_function("j0", "Bessel function of the first kind, order 0.")
+j1 = _float_function("j1", "Bessel function of the first kind, order 1.")
+y0 = _float_function("y0", "Bessel function of the second kind, order 0.")
+y1 = _float_function("y1", "Bessel function of the second kind, order 1.")
+spherical_j0 = _float_function("spherical_j0", "Spherical Bessel function of the first kind, order 0.")
+airy_ai = _float_function("airy_ai", "Airy's function Ai.")
 sqrt = _float_function("sqrt", "Square root, correctly rounded.")
 rsqrt = _float_function("rsqrt", "1 / sqrt(x).")
 sigmoid = _float_function("sigmoid", "1 / (1 + exp(-x)), without overflow.")
@@ -88,6 +106,9 @@ copysign = _binary_function("copysign", "|a| with the sign of b.")
 atan2 = _binary_function("atan2", "Angle of the point (b, a).")
 hypot = _binary_function("hypot", "sqrt(a*a + b*b) without overflow.")
 pow = _binary_function("pow", "a to the power b.")
+zeta = _binary_function("zeta", "Hurwitz's zeta function: the sum of (b + k)**-a over k = 0, 1, ...")
+igamma = _binary_function("igamma", "Regularised lower incomplete gamma function of a at b.")
+igammac = _binary_function("igammac", "Regularised upper incomplete gamma function of a at b.")
 fmod = _binary_function("fmod", "Remainder of division rounded towards zero (sign of a).")
 remainder = _binary_function("remainder", "Remainder of division rounded down (sign of b), as % of Python.")
 floor_divide = _binary_function("floordiv", "Quotient rounded down, as // of Python.")
@@ -221,6 +242,12 @@ def detach(x: Expr) -> Expr:
 def polygamma(n: int, x: Expr) -> Expr:
     """The n-th derivative of digamma (n = 0), the derivative of lgamma."""
     return make("polygamma", x.dtype, (x,), n)
+
+
+def orthogonal(kind: str, x: Operand, n: Operand) -> Expr:
+    """A polynomial of degree n (rounded towards zero): `chebyshev_t`, `laguerre`, ... (see `ir.math_orthogonal`)."""
+    x, n = together(x, n)
+    return make("orthogonal", x.dtype, (x, n), kind)
 
 
 def digamma(x: Expr) -> Expr:

@@ -8,6 +8,7 @@ Total where machines are not:
   and for what does not fit; then the low bits. u64 takes 2**63 off values that reach it, and puts it back;
 - `max` and `min` give nan where either is nan; `lookup` clamps the position;
 - bf16 and f16 are rounded to nearest even from f32, nan stays nan;
+- a `repeat` takes a step where `go` held in every step before, and `limit` steps at most;
 - `ldexp(x, n)` is x * 2**(n >> 1) * 2**(n - (n >> 1)), for |n| below twice the exponent's range and nan where x is.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 from . import types as t
 from .expr import Expr, walk
 from .program import ScalarProgram
+from .repeat import Steps
 
 _NUMPY_NAMES = {"f16": "float16", "bf16": "uint16", "f32": "float32", "f64": "float64", "b1": "bool"}
 _NUMPY_NAMES.update({"c64": "complex64", "c128": "complex128"})
@@ -97,15 +99,34 @@ def evaluate(
     np = _numpy()
     rules = {**_PRIMITIVES, **reductions} if reductions else _PRIMITIVES
     values: dict[int, Any] = {}
+    loops: dict[tuple, list[Any]] = {}
     with np.errstate(all="ignore"):
         for e in walk(roots):
             if e.op == "const":
                 values[id(e)] = np.asarray(e.attr, numpy_dtype(e.dtype))
             elif not e.args:
                 values[id(e)] = leaf(e)
+            elif e.op == "repeat":
+                key = (e.attr[0], *map(id, e.args))
+                if key not in loops:
+                    loops[key] = _repeat(e.attr[0], [values[id(a)] for a in e.args])
+                values[id(e)] = loops[key][e.attr[1]]
             else:
                 values[id(e)] = rules[e.op](e, *(values[id(a)] for a in e.args))
     return [values[id(r)] for r in roots]
+
+
+def _repeat(steps: Steps, state: list[Any]) -> list[Any]:
+    """The state of a loop after its steps: each element stops for itself."""
+    np = _numpy()
+    going = np.ones(np.broadcast_shapes(*map(np.shape, state)), bool)
+    for _ in range(steps.limit):
+        going = going & evaluate([steps.go], lambda e: state[e.attr])[0]
+        if not going.any():
+            break
+        following = evaluate(steps.next, lambda e: state[e.attr])
+        state[: len(following)] = [np.where(going, n, s) for n, s in zip(following, state, strict=False)]
+    return state
 
 
 def widen(a: Any, storage: str) -> Any:

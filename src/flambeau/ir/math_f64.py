@@ -252,14 +252,28 @@ def acos(x: Expr) -> Expr:
     return fn.where(near, inside, fn.where(x < 0.0, (math.pi - angle) + 1.2246467991473532e-16, angle))
 
 
+def _erfcx_tail(x: Expr) -> Expr:
+    """exp(x*x) * erfc(x) for x >= 0."""
+    near = between(x, 0.0, 1e17)
+    return fn.polynomial((near - 4.0) / (near + 4.0), _ERFCX) / fn.fma(x, 2.0, 1.0)
+
+
 def _erfc_tail(x: Expr) -> Expr:
     """erfc(x) for x >= 0, by exp(-x*x) with the square in two parts."""
     x = between(x, 0.0, 28.0)
-    t = (x - 4.0) / (x + 4.0)
     square = x * x
     lost = fn.fma(x, x, -square)
     e = exp(-square)
-    return fn.fma(e, -lost, e) * (fn.polynomial(t, _ERFCX) / fn.fma(x, 2.0, 1.0))
+    return fn.fma(e, -lost, e) * _erfcx_tail(x)
+
+
+def erfcx(x: Expr) -> Expr:
+    """Below 0: 2 exp(x*x) - erfcx(-x), the square in two parts."""
+    tail = _erfcx_tail(fn.abs(x))
+    near = between(x, -26.64, 0.0)  # below, the value leaves the range
+    square = near * near
+    e = exp(square)
+    return fn.where(x < 0.0, fn.fma(e, fn.fma(near, near, -square), e) * 2.0 - tail, tail)
 
 
 def erfc(x: Expr) -> Expr:
@@ -297,5 +311,5 @@ EXPANSIONS: dict[str, Callable] = {
     "sigmoid": sigmoid, "softplus": softplus, "log_sigmoid": log_sigmoid,
     "sinh": sinh, "cosh": cosh, "tanh": tanh, "asinh": asinh, "acosh": acosh, "atanh": atanh,
     "sin": sin, "cos": cos, "tan": tan, "asin": asin, "acos": acos, "atan": atan, "atan2": atan2,
-    "erf": erf, "erfc": erfc, "rsqrt": rsqrt, "hypot": hypot, "pow": pow_f64,
+    "erf": erf, "erfc": erfc, "erfcx": erfcx, "rsqrt": rsqrt, "hypot": hypot, "pow": pow_f64,
 }  # fmt: skip

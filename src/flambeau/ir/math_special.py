@@ -8,6 +8,7 @@ import math
 from . import fn
 from .expr import Expr, const
 from .math_common import odd
+from .math_zeta import derivative_of_digamma
 
 # lgamma_f64: lgamma(x) / ((x - 1)(x - 2)) in x - 3/2, 1 <= x <= 2
 _LGAMMA = (
@@ -63,11 +64,9 @@ def _lgamma_positive(x: Expr) -> Expr:
     middle = from_one * from_two * fn.polynomial(from_one - 0.5, _LGAMMA)
     log_factor = fn.log(fn.where(below, x, product))
     near = fn.where(below, middle - log_factor, middle + log_factor)
-    inverse = 1.0 / x
-    series = inverse * fn.polynomial(inverse * inverse, _STIRLING)
     log = fn.log(x)
-    stirling = (x - 0.5) * (log - 1.0) + (series + (_HALF_LOG_2PI - 0.5))
-    return fn.where(x < 8.0, near, fn.where(x == math.inf, x, stirling))
+    far = (x - 0.5) * (log - 1.0) + (stirling(x) + (_HALF_LOG_2PI - 0.5))
+    return fn.where(x < 8.0, near, fn.where(x == math.inf, x, far))
 
 
 def lgamma(x: Expr) -> Expr:
@@ -81,16 +80,20 @@ def lgamma(x: Expr) -> Expr:
     return fn.where(x > 0.0, positive, fn.where(x == -math.inf, math.inf, fn.where(fn.isnan(x), x, reflected)))
 
 
+def lgamma_1p(x: Expr) -> Expr:
+    """lgamma(1 + x) for 0 <= x <= 1, relatively exact near 0."""
+    return x * (x - 1.0) * fn.polynomial(x - 0.5, _LGAMMA)
+
+
+def stirling(x: Expr) -> Expr:
+    """lgamma(x) - ((x - 1/2) log(x) - x + log(2 pi) / 2) for x >= 8."""
+    inverse = 1.0 / x
+    return inverse * fn.polynomial(inverse * inverse, _STIRLING)
+
+
 def polygamma(n: int, x: Expr) -> Expr:
-    """The n-th derivative of digamma; of orders above 1 for x > 0, nan below."""
-    if n == 0:
-        return _digamma(x)
-    reflected = fn.where(fn.trunc(x) == x, const(math.inf, x.dtype), math.nan)
-    if n == 1:
-        sine = _sine_of_pi(x)
-        reflection = (math.pi * math.pi) / (sine * sine) - _polygamma_positive(1, 1.0 - x)
-        reflected = fn.where(fn.trunc(x) == x, math.inf, reflection)
-    return fn.where(x > 0.0, _polygamma_positive(n, x), fn.where(fn.isnan(x), x, reflected))
+    """The n-th derivative of digamma."""
+    return derivative_of_digamma(n, x) if n else _digamma(x)
 
 
 def _digamma(x: Expr) -> Expr:
@@ -117,33 +120,6 @@ def _digamma_positive(x: Expr) -> Expr:
     series = z * fn.polynomial(z, [b / (2 * k + 2) for k, b in enumerate(_BERNOULLI)])
     value = (fn.log(y) - inverse * 0.5) - series - below
     return fn.where(x == math.inf, x, value)
-
-
-def _polygamma_positive(n: int, x: Expr) -> Expr:
-    """(-1)^(n+1) n! times: the terms of the Hurwitz zeta function below 10, and its asymptotic series beyond."""
-    below = const(0.0, x.dtype)
-    y = x
-    for _ in range(_SHIFT + n):
-        small = y < _SHIFT + n
-        below = fn.where(small, below + _power(1.0 / y, n + 1), below)
-        y = fn.where(small, y + 1.0, y)
-    inverse = 1.0 / y
-    z = inverse * inverse
-    factors = []
-    for k, b in enumerate(_BERNOULLI, 1):
-        factors.append(b * math.prod(range(n + 1, n + 2 * k)) / math.factorial(2 * k))
-    head = _power(inverse, n)
-    series = head * (1 / n) + head * inverse * 0.5 + head * z * fn.polynomial(z, factors)
-    value = (series + below) * (math.factorial(n) * (-1.0) ** (n + 1))
-    return fn.where(x == math.inf, 0.0, value)
-
-
-def _power(x: Expr, n: int) -> Expr:
-    """x**n for a small n > 0."""
-    result = x
-    for _ in range(n - 1):
-        result = result * x
-    return result
 
 
 EXPANSIONS = {"erfinv": erfinv, "lgamma": lgamma, "polygamma": polygamma}

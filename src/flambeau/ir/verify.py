@@ -29,6 +29,8 @@ def verify(roots: Iterable[Expr], inputs: Sequence[str], params: Sequence[str]) 
 def _fault(e: Expr, inputs: Sequence[str], params: Sequence[str]) -> str | None:
     if e.op not in ARITY:
         return "unknown operation"
+    if e.op == "repeat":
+        return _repeat_fault(e)
     if len(e.args) != ARITY[e.op]:
         return f"{len(e.args)} arguments instead of {ARITY[e.op]}"
     if e.dtype not in t.DTYPES or e.dtype in ("bf16", "f16"):
@@ -36,6 +38,24 @@ def _fault(e: Expr, inputs: Sequence[str], params: Sequence[str]) -> str | None:
     if e.op in ("input", "param"):
         return _leaf_fault(e, inputs if e.op == "input" else params)
     return _dtype_fault(e)
+
+
+def _repeat_fault(e: Expr) -> str | None:
+    """A loop's steps must be closed, keep the dtypes of their state, and be right themselves."""
+    steps, number = e.attr
+    dtypes = [a.dtype for a in e.args]
+    following = [n.dtype for n in steps.next]
+    if steps.go.dtype != "b1" or following != dtypes[: len(following)] or e.dtype != following[number]:
+        return "dtypes"
+    for inner in walk([steps.go, *steps.next]):
+        if inner.op in ("input", "param", "index"):
+            return "steps that are not closed"
+        if inner.op == "carry":
+            if not 0 <= inner.attr < len(dtypes) or inner.dtype != dtypes[inner.attr]:
+                return f"carry {inner.attr}"
+        elif fault := _fault(inner, (), ()):
+            return fault
+    return None
 
 
 def _leaf_fault(e: Expr, declared: Sequence[str]) -> str | None:

@@ -25,6 +25,7 @@ from . import (
     select,
     slices,
     sort,
+    special,
     unary,
     unique,
     views,
@@ -48,5 +49,5 @@ def op(signature, **options):
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
     "dtypes", "einsum", "gather", "index", "join", "linalg", "normalize", "norms", "op", "pad", "pool", "random", "reduce", "scan", "search", "select",
-    "slices", "sort", "unary", "unique", "views",
+    "slices", "sort", "special", "unary", "unique", "views",
 ]  # fmt: skip

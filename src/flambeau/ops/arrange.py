@@ -1,6 +1,5 @@
 """Diagonals, copies with a part replaced, rotations: composites of views and copies."""
 
-import math
 
 from .table import Composite, op
 from .views import _wrap
@@ -135,22 +134,4 @@ op(
     names=("std_mean",),
     body=Composite(lambda o, self, unbiased: _std_mean(o, self, None, int(unbiased), False)),
     doc="Standard deviation and mean of all elements; unbiased=False divides by n.",
-)
-
-
-def _mvlgamma(o, self, p):
-    if p < 1:
-        raise RuntimeError("p has to be greater than or equal to 1")
-    x = self if self.dtype.is_floating_point else self.to(o.get_default_dtype())
-    shifts = o.arange(0, p, 1, dtype=x.dtype) * -0.5
-    return o.sum(o.lgamma(o.unsqueeze(x, -1) + shifts), -1) + p * (p - 1) / 4 * math.log(math.pi)
-
-
-op(
-    "mvlgamma(Tensor self, int p) -> Tensor",
-    names=("mvlgamma", "Tensor.mvlgamma", "special.multigammaln"),
-    body=Composite(_mvlgamma),
-    inplace=True,
-    ref=lambda np, x, p: np.special.multigammaln(x, p) if x.ndim == 0 else np.vectorize(np.special.multigammaln)(x, p),
-    doc="log of the multivariate gamma function of dimension p.",
 )

@@ -418,11 +418,12 @@ def _x_log(log):
     return body
 
 
-for _name, _log, _more in (("xlogy", fn.log, _names("xlogy")), ("xlog1py", fn.log1p, ("special.xlog1py",))):
+for _name, _log, _more in (("xlogy", fn.log, _names("xlogy")), ("xlog1py", fn.log1p, ())):
     op(
-        f"{_name}(Tensor self, Tensor other) -> Tensor",
+        f"{'special_' if _name == 'xlog1py' else ''}{_name}(Tensor self, Tensor other) -> Tensor",
         names=(*_more, f"special.{_name}"),
         dtypes=ORDERED,
+        dtype_error=f"\"{_name}_cpu\" not implemented for '{{got}}'",
         result="float",
         numbers=_BOTH,
         body=Scalar(_x_log(_log)),

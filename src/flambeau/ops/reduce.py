@@ -1,7 +1,7 @@
 """Reductions over any dimensions: row programs whose results vary over the batch only."""
 
 from ..ir import row as r
-from ..ir.fn import abs, cast, const, exp, isnan, log, pow, sqrt, where
+from ..ir.fn import abs, cast, const, exp, isnan, log, pow, real, sqrt, where
 from .table import FLOATING, ORDERED, REAL_FLOATS, Composite, Row, op
 
 _DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
@@ -125,7 +125,7 @@ for _name, _reduce in (("all", r.row_all), ("any", r.row_any)):
 
 op(
     "logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
-    dtypes=ORDERED,
+    names=("logsumexp", "Tensor.logsumexp", "special.logsumexp"),
     result="float",
     body=Row(lambda x: _logsumexp(x), out="B", out_dtypes="c"),
     ref=lambda np, x, dim, keepdim=False: np.log(np.sum(np.exp(x), axis=dim, keepdims=keepdim)),
@@ -135,7 +135,7 @@ op(
 
 
 def _logsumexp(x):
-    top = r.constant(finite_max(x))
+    top = r.constant(finite_max(real(x)))
     return log(r.row_sum(exp(x - top))) + top
 
 

@@ -372,25 +372,3 @@ op(
     samples=("unary", 0.1, 0.9),
     doc="log(x / (1 - x)); with eps x is kept in [eps, 1 - eps].",
 )
-op(
-    "polygamma(int n, Tensor self) -> Tensor",
-    names=("polygamma", "special.polygamma"),
-    dtypes=ORDERED,
-    result="float",
-    static=("n",),
-    body=Scalar(lambda n, x: fn.polygamma(n, x)),
-    ref=lambda np, n, x: np.special.polygamma(n, x),
-    doc="The n-th derivative of digamma.",
-)
-op(
-    "polygamma.method(Tensor self, int n) -> Tensor",
-    names=("Tensor.polygamma",),
-    body=Composite(lambda o, self, n: o.polygamma(n, self)),
-    doc="The n-th derivative of digamma.",
-)
-op(
-    "polygamma_(Tensor(a!) self, int n) -> Tensor(a!)",
-    names=("Tensor.polygamma_",),
-    body=Composite(lambda o, self, n: self.copy_(o.polygamma(n, self))),
-    doc="The n-th derivative of digamma, written to self.",
-)
