@@ -1,6 +1,8 @@
 // backward, modes, hooks and anomaly detection for Python.
+#include <unordered_set>
 #include <vector>
 
+#include "autograd/accumulate.h"
 #include "autograd/meta.h"
 #include "autograd/saved.h"
 #include "bind/autograd_node.h"
@@ -38,6 +40,30 @@ PyObject* py_run_backward(PyObject*, PyObject* const* args, Py_ssize_t n) {
     Grads grads = run_backward(roots, std::move(seeds), PyObject_IsTrue(args[2]) == 1, PyObject_IsTrue(args[3]) == 1,
                                inputs, PyObject_IsTrue(args[5]) == 1, PyObject_IsTrue(args[6]) == 1);
     return gradients_to_python(grads);
+  });
+}
+
+// has_other_leaves(tensors, leaves) -> whether the history of one of the tensors ends in a leaf that is not among these
+PyObject* has_other_leaves(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2) raise(PyExc_TypeError, "has_other_leaves() takes 2 arguments");
+    std::unordered_set<const Node*> seen;
+    for (const TensorRef& t : tensor_list(args[1], "leaves must be Tensors"))
+      if (t && requires_grad(t.get())) seen.insert(gradient_edge(t.get()).node.get());
+    std::vector<const Node*> waiting;
+    auto visit = [&](const Node* node) {
+      if (node && seen.insert(node).second) waiting.push_back(node);
+    };
+    std::vector<TensorRef> tensors = tensor_list(args[0], "tensors must be Tensors");
+    for (const TensorRef& t : tensors)
+      if (t && requires_grad(t.get())) visit(gradient_edge(t.get()).node.get());
+    while (!waiting.empty()) {
+      const Node* node = waiting.back();
+      waiting.pop_back();
+      if (dynamic_cast<const AccumulateGrad*>(node)) Py_RETURN_TRUE;
+      for (const Edge& edge : node->next) visit(edge.node.get());
+    }
+    Py_RETURN_FALSE;
   });
 }
 
@@ -185,6 +211,8 @@ PyCFunction fast(F f) {
 
 PyMethodDef functions[] = {
     {"run_backward", fast(py_run_backward), METH_FASTCALL, "Runs the graph from its roots."},
+    {"has_other_leaves", fast(has_other_leaves), METH_FASTCALL,
+     "has_other_leaves(tensors, leaves) -> bool\n\nWhether histories of the tensors end in leaves that are not named."},
     {"is_grad_enabled", is_grad_enabled, METH_NOARGS,
      "is_grad_enabled() -> bool\n\nWhether operations are recorded for gradients in this thread."},
     {"set_grad_mode", set_grad_mode, METH_O, "Sets whether operations are recorded; returns what was set before."},

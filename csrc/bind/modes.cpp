@@ -7,6 +7,7 @@
 namespace fl {
 
 constinit thread_local ThreadModes thread_modes;
+constexpr uint32_t kMostModes = 63;  // a bit each in ThreadModes::quiet
 
 namespace {
 
@@ -86,6 +87,12 @@ PyRef call4(PyObject* f, PyObject* a, PyObject* b, PyObject* c, PyObject* d) {
   return checked(PyObject_Vectorcall(f, args, 4, nullptr));
 }
 
+// What a handler returns that does not care whether the call is seen: unlike NotImplemented it makes no call fail.
+PyObject* no_opinion() {
+  static PyObject* object = PyObject_CallNoArgs(reinterpret_cast<PyObject*>(&PyBaseObject_Type));
+  return object;
+}
+
 [[noreturn]] void nobody_took(PyObject* function, PyObject* types) {
   PyRef name = PyRef::steal(PyObject_GetAttrString(function, "__name__"));
   PyErr_Clear();
@@ -98,7 +105,7 @@ PyRef call4(PyObject* f, PyObject* a, PyObject* b, PyObject* c, PyObject* d) {
 
 bool must_intercept(PyObject* const* args, size_t count) {
   if (thread_modes.all_off) return false;
-  if (thread_modes.active) return true;
+  if (~thread_modes.quiet & ((uint64_t{1} << thread_modes.active) - 1)) return true;
   if (thread_modes.subclass_off) return false;
   bool found = false;
   for (size_t i = 0; i < count && !found; ++i) each_candidate(args[i], [&](PyObject* o) { found |= wants_calls(o); });
@@ -112,21 +119,27 @@ PyRef intercept(PyObject* function, PyObject* const* args, Py_ssize_t n, PyObjec
   std::vector<PyObject*> objects;
   if (!thread_modes.subclass_off) objects = overloaded_arguments(args, count);
   PyRef types = types_of(objects);
+  bool refused = false;
+  // Whether the handler leaves the call to the next one.
+  auto leaves = [&](const PyRef& result) {
+    if (result.get() == Py_NotImplemented) return refused = true;
+    return result.get() == no_opinion();
+  };
   {
     Restore restore;
     for (uint32_t i = restore.saved; i-- > 0;) {
       thread_modes.active = i;
       PyRef handler = PyRef::borrow(PyList_GET_ITEM(thread_modes.handlers, static_cast<Py_ssize_t>(i)));
       PyRef result = call4(handler.get(), function, types.get(), positional.get(), keywords.get());
-      if (result.get() != Py_NotImplemented) return result;
+      if (!leaves(result)) return result;
     }
   }
   for (PyObject* o : objects) {
     PyRef handler = checked(PyObject_GetAttr(o, name_torch_function()));
     PyRef result = call4(handler.get(), function, types.get(), positional.get(), keywords.get());
-    if (result.get() != Py_NotImplemented) return result;
+    if (!leaves(result)) return result;
   }
-  if (!objects.empty() || thread_modes.active) nobody_took(function, types.get());
+  if (refused) nobody_took(function, types.get());
   handled = false;
   return {};
 }
@@ -147,14 +160,20 @@ PyObject* run_plainly(PyObject*, PyObject* const* args, Py_ssize_t n) {
 }
 PyMethodDef run_plainly_def = {"_disabled_torch_function_impl", py_function(run_plainly), METH_FASTCALL, nullptr};
 
-PyObject* push_mode(PyObject*, PyObject* handler) {
+PyObject* push_handler(PyObject* handler, bool quiet) {
   return guarded([&]() -> PyObject* {
+    if (thread_modes.active >= kMostModes) raise(PyExc_RecursionError, "more than %u modes are active", kMostModes);
+    uint64_t bit = uint64_t{1} << thread_modes.active;
+    thread_modes.quiet = quiet ? thread_modes.quiet | bit : thread_modes.quiet & ~bit;
     if (!thread_modes.handlers) thread_modes.handlers = checked(PyList_New(0)).release();
     check_status(PyList_Insert(thread_modes.handlers, static_cast<Py_ssize_t>(thread_modes.active), handler));
     ++thread_modes.active;
     Py_RETURN_NONE;
   });
 }
+
+PyObject* push_mode(PyObject*, PyObject* handler) { return push_handler(handler, false); }
+PyObject* push_quiet_mode(PyObject*, PyObject* handler) { return push_handler(handler, true); }
 
 PyObject* pop_mode(PyObject*, PyObject*) {
   return guarded([&]() -> PyObject* {
@@ -201,6 +220,7 @@ PyObject* handle_torch_function(PyObject*, PyObject* const* args, Py_ssize_t n, 
 
 PyMethodDef functions[] = {
     {"push_mode", push_mode, METH_O, "Lets handler(func, types, args, kwargs) see every call on this thread."},
+    {"push_quiet_mode", push_quiet_mode, METH_O, "The same for a handler that sees operators of the table only."},
     {"pop_mode", pop_mode, METH_NOARGS, "Takes the innermost handler away and returns it."},
     {"active_modes", active_modes, METH_NOARGS, "How many handlers see calls on this thread."},
     {"switch_subclasses", switch_subclasses, METH_O, "+1: __torch_function__ of subclasses is off until -1."},
@@ -219,6 +239,7 @@ PyObject* disabled_torch_function() {
 
 void add_modes(PyObject* module) {
   add_object(module, "_disabled_torch_function_impl", disabled_torch_function());
+  add_object(module, "no_opinion", no_opinion());
   check_status(PyModule_AddFunctions(module, functions));
 }
 

@@ -9,6 +9,7 @@ namespace fl {
 
 struct ThreadModes {
   uint32_t active = 0;           // handlers on the stack; part of the one test at entry
+  uint64_t quiet = 0;            // a bit a handler: those that see operators of the table and nothing else
   PyObject* handlers = nullptr;  // a list, innermost last
   int subclass_off = 0;          // DisableTorchFunctionSubclass and handlers that are running
   int all_off = 0;               // DisableTorchFunction

@@ -141,14 +141,17 @@ bool any_intercepts(Arguments& args) {
 
 PyRef call_general(OpFunction* f, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   size_t count = static_cast<size_t>(n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
-  bool handled = false;
-  auto ask = [&] { return intercept(reinterpret_cast<PyObject*>(f), args, n, kwnames, handled); };
+  bool handled = false, asked = false;
+  auto ask = [&] {
+    asked = true;
+    return intercept(reinterpret_cast<PyObject*>(f), args, n, kwnames, handled);
+  };
   if (thread_modes.active && !thread_modes.all_off) {
     PyRef result = ask();
     if (handled) return result;
   }
   if (f->raw) {
-    if (must_intercept(args, count)) {
+    if (!asked && must_intercept(args, count)) {
       PyRef result = ask();
       if (handled) return result;
     }
@@ -157,7 +160,7 @@ PyRef call_general(OpFunction* f, PyObject* const* args, Py_ssize_t n, PyObject*
   Arguments values;
   const Form* form = parse(*f->group, args, n, kwnames, values);
   // A foreign class with __torch_function__ fits no signature.
-  if (!form ? must_intercept(args, count) : any_intercepts(values)) {
+  if (!asked && (!form ? must_intercept(args, count) : any_intercepts(values))) {
     PyRef result = ask();
     if (handled) return result;
   }
@@ -342,7 +345,43 @@ PyObject* new_function(OpGroup* group, bool method) {
   });
 }
 
+namespace {
+
+// bound_call(function, args, kwargs) -> (entry, number of the overload, arguments, out), or None where the operator
+// reads its arguments itself
+PyObject* bound_call(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 3 || !is_op_function(args[0])) raise(PyExc_TypeError, "bound_call(operator, args, kwargs)");
+    OpFunction* f = function_of(args[0]);
+    if (f->raw) Py_RETURN_NONE;
+    PyRef given = checked(PySequence_List(args[1]));
+    PyRef names = checked(PySequence_Tuple(args[2]));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names.get()); ++i)
+      check_status(PyList_Append(given.get(), PyDict_GetItem(args[2], PyTuple_GET_ITEM(names.get(), i))));
+    PyObject* const* items = PySequence_Fast_ITEMS(given.get());
+    Py_ssize_t positional = PyList_GET_SIZE(given.get()) - PyTuple_GET_SIZE(names.get());
+    PyObject* kwnames = PyTuple_GET_SIZE(names.get()) ? names.get() : nullptr;
+    Arguments values;
+    const Form* form = parse(*f->group, items, positional, kwnames, values);
+    if (!form) raise_mismatch(*f->group, items, positional, kwnames);
+    PyRef bound = checked(PyList_New(0));
+    for (size_t i = 0; i < values.size(); ++i) {
+      PyRef value = checked(to_python(values[i]));
+      check_status(PyList_Append(bound.get(), value.get()));
+    }
+    auto* entry = static_cast<PyObject*>(form->overload->op->python);
+    return Py_BuildValue("(OiOO)", entry ? entry : Py_None, form->overload->index, bound.get(),
+                         values.out ? values.out : Py_None);
+  });
+}
+PyMethodDef module_functions[] = {{"bound_call", py_function(bound_call), METH_FASTCALL,
+                                   "(entry, number of the overload, arguments by parameter, out) of a call."},
+                                  {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
 void add_op_functions(PyObject* module) {
+  check_status(PyModule_AddFunctions(module, module_functions));
   function_type = make_function_type("flambeau.OpFunction", false);
   method_type = make_function_type("flambeau.OpMethod", true);
   add_object(module, "OpFunction", reinterpret_cast<PyObject*>(function_type));

@@ -49,8 +49,8 @@ newaxis = None
 
 # What is imported when it is first asked for: modules, and names by the module that has them.
 _SUBMODULES = (
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "linalg", "mps", "nn", "optim", "overrides", "random",
-    "serialization", "special", "types", "utils", "xpu",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "func", "linalg", "mps", "nn", "optim", "overrides",
+    "random", "serialization", "special", "types", "utils", "xpu",
 )  # fmt: skip
 _ELSEWHERE = {
     "_kinds": (
@@ -76,6 +76,7 @@ _ELSEWHERE = {
     "codegen.resolve": ("stats",),
     "compiler": ("compile",),
     "cuda": ("Event", "OutOfMemoryError", "Stream"),
+    "func.vmap": ("vmap",),
     "ops": ("op",),
     "overrides": ("DisableTorchFunction", "DisableTorchFunctionSubclass"),
     "random": ("get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"),

@@ -93,10 +93,16 @@ def grad(
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
+    roots, wanted = _as_tuple(outputs), _as_tuple(inputs)
+    asked = roots + wanted + (() if grad_outputs is None else _as_tuple(grad_outputs))
+    if _core.has_torch_function(asked):
+        return _core.handle_torch_function(
+            grad, asked, outputs, inputs, grad_outputs, retain_graph, create_graph, is_grads_batched, allow_unused,
+            materialize_grads,
+        )  # fmt: skip
     if is_grads_batched:
         return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
-    roots, wanted = _as_tuple(outputs), _as_tuple(inputs)
     if not wanted:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     retain = create_graph if retain_graph is None else retain_graph

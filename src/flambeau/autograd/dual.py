@@ -1,0 +1,244 @@
+"""Forward mode: values that carry a tangent.
+
+The tangent of a call needs no rule of its own. With the gradient v -> J^T v of an operator, which is linear in v, the
+tangent J t is the gradient of that. Linear and bilinear operators, most of what costs time, are simply applied to the
+tangents.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flambeau import _core
+from flambeau._core import Tensor
+from flambeau.autograd.differentiate import grad
+from flambeau.autograd.grad_mode import enable_grad
+from flambeau.autograd.wrapped import Level, Operation, Wrapped, cut, leaf, over_tensors, rebuilt, tensors_in
+from flambeau.ops.names import operators as ops
+
+__all__ = ["Dual", "DualLevel", "tangent_of"]
+
+# Linear in their first argument, the only tensor that they take.
+_LINEAR = frozenset(
+    {
+        "view", "_unsafe_view", "reshape", "flatten", "transpose", "t", "permute", "expand", "broadcast_to", "squeeze",
+        "squeeze.dims", "unsqueeze", "alias", "select.int", "slice.Tensor", "narrow", "diagonal", "unbind.int",
+        "split.Tensor", "split_with_sizes", "unfold", "as_strided", "sum_to_size", "view_as_real", "view_as_complex",
+        "clone", "contiguous", "neg", "sum", "mean", "cumsum", "flip", "select_backward", "slice_backward",
+        "narrow_backward", "diagonal_backward", "real", "imag", "mT",
+    }
+)  # fmt: skip
+# Linear in each of their first two arguments.
+_BILINEAR = frozenset(["mul", "matmul", "mm", "bmm", "mv", "dot", "linear", "conv1d", "conv2d", "conv3d"])
+_ADDED = {"linear", "conv1d", "conv2d", "conv3d"}  # with a bias as the third
+
+
+class Dual(Wrapped):
+    """A value (`inner`) with its tangent."""
+
+    tangent: Tensor
+
+    @classmethod
+    def wrap(cls, level: "DualLevel", primal: Tensor, tangent: Tensor) -> "Dual":
+        made = cls.make(primal, level, primal)
+        made.tangent = tangent
+        return made
+
+    def over(self, inner: Tensor) -> "Dual":
+        return Dual.wrap(self.level, inner, self.tangent)
+
+    def cut(self) -> Tensor:
+        return Dual.wrap(self.level, cut(self.inner), cut(self.tangent))
+
+    def detach(self) -> Tensor:
+        return self.inner.detach()
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"{self.inner!r} with tangent {self.tangent!r}"
+
+    def _plain(name: str) -> Callable[..., Any]:
+        def method(self: "Dual", *args: Any, **kwargs: Any) -> Any:
+            return getattr(self.inner, name)(*args, **kwargs)
+
+        method.__name__ = name
+        return method
+
+    item, tolist, numpy, data_ptr = _plain("item"), _plain("tolist"), _plain("numpy"), _plain("data_ptr")
+    __bool__, __int__, __float__ = _plain("__bool__"), _plain("__int__"), _plain("__float__")
+    __index__, __complex__, __array__ = _plain("__index__"), _plain("__complex__"), _plain("__array__")
+
+
+def tangent_of(t: Any, level: Level) -> Tensor | None:
+    """The tangent that a value has at a level."""
+    return t.tangent if isinstance(t, Dual) and t.level is level else None
+
+
+def _is_differentiable(t: Any) -> bool:
+    return isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())
+
+
+class DualLevel(Level):
+    """A forward-mode derivative that is being taken."""
+
+    title = "forward mode"
+
+    def primal(self, t: Tensor) -> Tensor:
+        return t.inner if isinstance(t, Dual) and t.level is self else t
+
+    def primals(self, values: Any) -> Any:
+        return over_tensors(self.primal, values)
+
+    def special(self, func: Any) -> Callable[..., Any] | None:
+        if func is Tensor.__getitem__:
+            return self._getitem
+        if func is Tensor.__setitem__:
+            return self._setitem
+        return self._grad if func is grad else None
+
+    def operate(self, operation: Operation, args: tuple, kwargs: dict) -> Any:
+        kind = operation.entry.body.kind
+        carries = any(tangent_of(t, self) is not None for t in tensors_in(operation.values))
+        if not operation.entry.differentiable or not carries:
+            return operation.run(self.primals(operation.values))
+        if operation.in_place:
+            return self._change(operation)
+        if operation.name in _LINEAR:
+            return self._linear(operation)
+        if operation.name in _BILINEAR:
+            return self._bilinear(operation)
+        if kind == "composite" and operation.entry.grad is None:
+            return self.expand(operation.func, args, kwargs)
+        return self._paired(*self._pushed(operation, self.primals(operation.values)))
+
+    def _linear(self, operation: Operation) -> Any:
+        result = operation.run(self.primals(operation.values))
+        tangents = operation.run([operation.values[0].tangent, *operation.values[1:]])
+        return self._paired(result, tangents)
+
+    def _bilinear(self, operation: Operation) -> Any:
+        values = self.primals(operation.values)
+        result = operation.run(values)
+        tangents = [tangent_of(v, self) for v in operation.values[:3]]
+        without = [None if i == 2 and operation.name in _ADDED else v for i, v in enumerate(values)]
+        parts = [
+            operation.run([tangents[k] if i == k else v for i, v in enumerate(without)])
+            for k in (0, 1)
+            if tangents[k] is not None
+        ]
+        if operation.name in _ADDED and tangents[2] is not None:
+            spatial = result.ndim - values[1].ndim + 2 if operation.name == "linear" else result.ndim
+            shape = (-1,) if operation.name == "linear" else (-1, *(1,) * (values[1].ndim - 2))
+            parts.append(ops.expand(tangents[2].reshape(shape), result.shape) if spatial else tangents[2])
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return self._paired(result, total if total.dtype == result.dtype else total.to(result.dtype))
+
+    def _pushed(self, operation: Operation, values: list[Any]) -> tuple[Any, Any]:
+        """Result and tangents of a call: the gradient of the gradient."""
+        moving = [
+            t for t in tensors_in(operation.values) if tangent_of(t, self) is not None and _is_differentiable(t)
+        ]
+        recorded = _core.is_grad_enabled() and any(
+            t.requires_grad for t in (*tensors_in(values), *(m.tangent for m in moving))
+        )
+        with enable_grad():
+            leaves = {id(t): leaf(t.inner) for t in moving}
+            inputs = over_tensors(lambda t: leaves.get(id(t), self.primal(t)), operation.values)
+            if operation.in_place:
+                inputs[0] = inputs[0].clone()
+            result = operation.run(inputs)
+            outputs = [y for y in tensors_in((result,)) if y.requires_grad and _is_differentiable(y)]
+            tangents = self._tangents(outputs, [leaves[id(t)] for t in moving], [t.tangent for t in moving], recorded)
+        by_output = {id(y): t for y, t in zip(outputs, tangents, strict=True)}
+        paired = over_tensors(lambda y: by_output.get(id(y)), result)
+        if recorded:
+            return result, paired
+        return over_tensors(cut, result), over_tensors(cut, paired)
+
+    def _tangents(
+        self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], moves: Sequence[Tensor], recorded: bool
+    ) -> list[Tensor | None]:
+        if not outputs:
+            return []
+        seeds = [leaf(ops.zeros_like(cut(y))) for y in outputs]
+        pulled = grad(outputs, inputs, seeds, create_graph=True, allow_unused=True)
+        pairs = [(g, t) for g, t in zip(pulled, moves, strict=True) if g is not None and g.requires_grad]
+        if not pairs:
+            return [None] * len(outputs)
+        # The gradient of <J^H u, t> by u is conj(J conj(t))'s conjugate: J t, in PyTorch's convention.
+        return list(
+            grad([g for g, _ in pairs], seeds, [t for _, t in pairs], create_graph=recorded, allow_unused=True)
+        )
+
+    def _paired(self, result: Any, tangents: Any) -> Any:
+        """Results with their tangents, in the structure of the results."""
+        if isinstance(result, Tensor):
+            return result if tangents is None else Dual.wrap(self, result, tangents)
+        if not isinstance(result, list | tuple):
+            return result
+        items = [self._paired(r, t) for r, t in zip(result, tangents, strict=True)]
+        return rebuilt(result, items)
+
+    def _change(self, operation: Operation) -> Any:
+        """A change in place: of the value, and of its tangent."""
+        target = operation.values[0]
+        if tangent_of(target, self) is None:
+            raise RuntimeError(
+                f"{operation.entry.base_name}_(): a tensor without tangent cannot be changed in place by one that has "
+                "one. Use the form that returns a new tensor, or make the tensor from one with a tangent (zeros_like)."
+            )
+        values = self.primals(operation.values)
+        if operation.name in ("copy_", "zero_", "fill_.Scalar"):
+            source = tangent_of(operation.values[1], self) if operation.name == "copy_" else None
+            operation.run(values)
+            target.tangent.copy_(source) if source is not None else target.tangent.zero_()
+            return target
+        _, tangent = self._pushed(operation, values)
+        operation.run(values)
+        target.tangent.zero_() if tangent is None else target.tangent.copy_(tangent)
+        return target
+
+    def _getitem(self, tensor: Tensor, index: Any) -> Any:
+        index, tangent = self.primals(index), tangent_of(tensor, self)
+        value = self.primal(tensor)[index]
+        return value if tangent is None else Dual.wrap(self, value, tangent[index])
+
+    def _setitem(self, tensor: Tensor, index: Any, value: Any) -> None:
+        if tangent_of(tensor, self) is None:
+            raise RuntimeError(
+                "a tensor without tangent cannot be changed in place by one that has one. Make the tensor from one "
+                "with a tangent (zeros_like)."
+            )
+        index = self.primals(index)
+        tensor.inner[index] = self.primals(value)
+        moved = tangent_of(value, self)
+        tensor.tangent[index] = 0 if moved is None else moved
+
+    def _grad(
+        self, outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: Any = None,
+        create_graph: bool = False, is_grads_batched: bool = False, allow_unused: bool | None = None,
+        materialize_grads: bool = False,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        """Reverse mode inside of forward mode: the tangent of a gradient is the gradient of the outputs' tangents."""
+        if is_grads_batched:
+            raise RuntimeError("grad(is_grads_batched=True) is not supported inside of forward mode")
+        roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        given = [None] * len(roots) if grad_outputs is None else grad_outputs
+        seeds = [given] if isinstance(given, Tensor) else list(given)
+        seeds = [ops.ones_like(cut(self.primal(y))) if g is None else g for y, g in zip(roots, seeds, strict=True)]
+        leaves = [self.primal(x) for x in wanted]
+        options = {"retain_graph": True, "create_graph": create_graph}
+        found = grad(
+            [self.primal(y) for y in roots], leaves, [self.primal(g) for g in seeds], **options,
+            allow_unused=allow_unused, materialize_grads=materialize_grads,
+        )  # fmt: skip
+        moved = [(tangent_of(y, self), self.primal(g)) for y, g in zip(roots, seeds, strict=True)]
+        moved += [(self.primal(y), tangent_of(g, self)) for y, g in zip(roots, seeds, strict=True)]
+        live = [(y, g) for y, g in moved if y is not None and g is not None and y.requires_grad]
+        if not live:
+            return found
+        tangents = grad([y for y, _ in live], leaves, [g for _, g in live], **options, allow_unused=True)
+        return tuple(
+            g if g is None or t is None else Dual.wrap(self, g, t) for g, t in zip(found, tangents, strict=True)
+        )
