@@ -87,6 +87,7 @@ bool collect_varargs(const Form& form, PyObject* const* args, Py_ssize_t at, Py_
 bool take(const Form& form, size_t i, PyObject* o, Value& v) {
   const Param& param = form.overload->params[i];
   if (!from_python(o, param, v)) return false;
+  if (o == Py_None && param.has_default) v = param.default_value;  // `correction=None` is `correction=1`
   bool boxed = param.number && v.is_number() && form.overload->op->kind != BodyKind::Scalar;
   if (boxed) v = Value(wrapped_number_tensor(v));
   return true;

@@ -77,7 +77,10 @@ def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: st
 
 
 def component_dtypes(e: Expr) -> list[str]:
-    """Dtypes of a reduction's state: positions carry the value they stand for."""
+    """Dtypes of a reduction's state, its result last: positions carry the value they stand for, a part of a complex
+    product the other part."""
+    if e.op in ir.COMPLEX_PRODUCTS:
+        return [e.dtype, e.dtype]
     return [e.args[0].dtype, "i64"] if e.op in ("row_argmax", "row_argmin") else [e.dtype]
 
 
@@ -92,11 +95,18 @@ def _limit(dtype: str, lowest: bool):
     return -(1 << (bits - 1)) if lowest else (1 << (bits - 1)) - 1
 
 
+def _result_last(e: Expr, re: Expr, im: Expr) -> list[Expr]:
+    """The state of a complex product's part from both parts."""
+    return [im, re] if e.op == "row_prod_re" else [re, im]
+
+
 def identity(e: Expr) -> list[Expr]:
     """The state of no elements."""
     dtype = e.args[0].dtype
     if e.op in ("row_sum", "row_prod"):
         return [const(0 if e.op == "row_sum" else 1, e.dtype)]
+    if e.op in ir.COMPLEX_PRODUCTS:
+        return _result_last(e, const(1, dtype), const(0, dtype))
     start = const(_limit(dtype, e.op in ("row_max", "row_argmax")), dtype)
     return [start] if e.op in ("row_max", "row_min") else [start, const(_limit("i64", False), "i64")]
 
@@ -106,6 +116,9 @@ def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
     plain = {"row_sum": "add", "row_prod": "mul", "row_max": "max", "row_min": "min"}
     if e.op in plain:
         return [binary(plain[e.op], a[0], b[0])]
+    if e.op in ir.COMPLEX_PRODUCTS:
+        (ar, ai), (br, bi) = (reversed(v) if e.op == "row_prod_re" else v for v in (a, b))
+        return _result_last(e, ar * br - ai * bi, ar * bi + ai * br)
     (va, ia), (vb, ib) = a, b
     if va.dtype == "b1":
         va, vb = (make("cast", "u8", (v,)) for v in (va, vb))
@@ -122,6 +135,8 @@ def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
 
 def element_state(e: Expr) -> list[Expr]:
     """The state of one element."""
+    if e.op in ir.COMPLEX_PRODUCTS:
+        return _result_last(e, *e.args)
     return [e.args[0], ir.row_index()] if len(component_dtypes(e)) == 2 else [e.args[0]]
 
 

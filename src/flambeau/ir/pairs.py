@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from . import fn
 from . import types as t
-from .expr import REDUCTIONS, Expr, const, node, walk
+from .expr import Expr, const, node, walk
 from .scalar import make, rebuild
 
 Pair = tuple[Expr, Expr]
@@ -51,8 +51,10 @@ def _pair_of(e: Expr, args: list) -> Pair:
     if e.op in ("select", "unlikely"):
         condition, (ar, ai), (br, bi) = args
         return make(e.op, part, (condition, ar, br)), make(e.op, part, (condition, ai, bi))
-    if e.op in REDUCTIONS and e.op == "row_sum":
+    if e.op == "row_sum":
         return fn.row_sum(args[0][0]), fn.row_sum(args[0][1])
+    if e.op == "row_prod":
+        return make("row_prod_re", part, args[0]), make("row_prod_im", part, args[0])
     rule = _RULES.get(e.op)
     if rule is None:
         raise TypeError(f"{e.op} is not defined for complex expressions")

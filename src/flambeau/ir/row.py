@@ -20,7 +20,8 @@ from .scalar import cast, make, substitute
 ROW, BATCH = 1, 2
 SPACE = {"F": ROW | BATCH, "B": BATCH, "R": ROW, "S": 0}
 ROLE = {space: role for role, space in SPACE.items()}
-MONOIDS = ("row_sum", "row_prod", "row_max", "row_min", "row_argmax", "row_argmin")
+COMPLEX_PRODUCTS = ("row_prod_re", "row_prod_im")  # the parts of a product of (real, imaginary)
+MONOIDS = ("row_sum", "row_prod", *COMPLEX_PRODUCTS, "row_max", "row_min", "row_argmax", "row_argmin")
 COUNT = 3  # the part of a `param` leaf that is the length of the row
 TEMP = 1 << 16  # operand numbers of values that one step leaves for a later one
 

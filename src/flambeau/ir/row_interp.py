@@ -78,11 +78,11 @@ def _result(role: str, dtype: str, values: Any, shape: tuple[int, int]) -> Any:
 def _over_row(rule: Callable, length: int) -> Callable:
     """A reduction of rows of this length, applied to an argument that may not vary over them."""
 
-    def reduce(e: Expr, a: Any) -> Any:
+    def reduce(e: Expr, *arguments: Any) -> Any:
         import numpy as np
 
-        a = np.atleast_2d(a)
-        return rule(np, np.broadcast_to(a, (a.shape[0], length)))
+        rows = [np.atleast_2d(a) for a in arguments]
+        return rule(np, *(np.broadcast_to(a, (a.shape[0], length)) for a in rows))
 
     return reduce
 
@@ -115,6 +115,8 @@ def _position(np: Any, a: Any, find: Callable) -> Any:
 _ROW: dict[str, Callable] = {
     "row_sum": lambda np, a: np.sum(a, axis=1, keepdims=True, dtype=a.dtype),
     "row_prod": lambda np, a: np.prod(a, axis=1, keepdims=True, dtype=a.dtype),
+    "row_prod_re": lambda np, re, im: np.prod(re + 1j * im, axis=1, keepdims=True).real.astype(re.dtype),
+    "row_prod_im": lambda np, re, im: np.prod(re + 1j * im, axis=1, keepdims=True).imag.astype(re.dtype),
     "row_max": lambda np, a: np.max(a, axis=1, keepdims=True, initial=_limit(np, a.dtype, True)),
     "row_min": lambda np, a: np.min(a, axis=1, keepdims=True, initial=_limit(np, a.dtype, False)),
     "row_argmax": lambda np, a: _position(np, a, np.argmax),

@@ -87,6 +87,79 @@ _composite(
 )
 
 
+def _as_strided_scatter(o, self, src, size, stride, storage_offset):
+    start = self.storage_offset() if storage_offset is None else storage_offset
+    reach = start + 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=False))
+    held = self.untyped_storage().nbytes()
+    if 0 not in size and reach * self.itemsize > held and not self.is_meta:
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and itemsize "
+            f"{self.itemsize} requiring a storage size of {reach * self.itemsize} are out of bounds for storage of "
+            f"size {held}"
+        )
+    return _with_part(o, self, src, lambda t: o.as_strided(t, size, stride, storage_offset), "as_strided_scatter")
+
+
+_composite(
+    "as_strided_scatter(Tensor self, Tensor src, int[] size, int[] stride, int? storage_offset=None) -> Tensor",
+    _as_strided_scatter,
+    "A copy of self with src at the elements that as_strided would view.",
+)
+
+
+def _fill_diagonal(o, self, fill_value, wrap):
+    if self.dim() < 2:
+        raise RuntimeError(f"dimensions must larger than 1 [in fill_diagonal_: self={tuple(self.shape)}]")
+    if self.dim() > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    n = min(self.shape)
+    step = sum(self.stride())
+    o.as_strided(self, (n,), (step,), self.storage_offset()).fill_(fill_value)
+    if wrap and self.dim() == 2 and self.shape[0] > self.shape[1] + 1:
+        for first in range(self.shape[1] + 1, self.shape[0], self.shape[1] + 1):
+            self.narrow(0, first, min(n, self.shape[0] - first)).diagonal().fill_(fill_value)
+    return self
+
+
+op(
+    "fill_diagonal_(Tensor(a!) self, Scalar fill_value, bool wrap=False) -> Tensor(a!)",
+    names=("Tensor.fill_diagonal_",),
+    body=Composite(_fill_diagonal),
+    doc="A number on the main diagonal, in place; wrap starts it anew below a tall matrix's end.",
+)
+
+
+def _unravel_index(o, indices, shape):
+    if indices.dtype.is_floating_point or indices.dtype.is_complex or indices.dtype is o.bool:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    if not isinstance(shape, int | tuple | list):
+        raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape)}")
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(not isinstance(n, int) for n in sizes):
+        kind = next(type(n) for n in sizes if not isinstance(n, int))
+        raise TypeError(f"expected 'shape' sequence to only contain ints, but got {kind}")
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    places, step = [], 1
+    for n in reversed(sizes):
+        places.insert(0, o.remainder(o.div(indices, step, rounding_mode="floor"), n))
+        step *= n
+    return tuple(places)
+
+
+op(
+    "unravel_index(Tensor indices, Any shape) -> Any",
+    names=("unravel_index",),
+    body=Composite(_unravel_index),
+    differentiable=False,
+    doc="""Positions in a flattened tensor as one index for each dimension.
+
+    Example:
+        >>> torch.unravel_index(torch.tensor([1, 5]), (2, 3))
+        (tensor([0, 1]), tensor([1, 2]))""",
+)
+
+
 def _rot90(o, self, k, dims):
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
@@ -109,29 +182,4 @@ _composite(
     "self turned by 90 degrees k times, from the first of two dimensions towards the second.",
     lambda np, x, k=1, dims=(0, 1): np.rot90(x, k, dims),
     lambda s: [(s.x(2, 3),), (s.x(2, 3), 2), (s.x(2, 3, 2), -1, (1, 2))],
-)
-
-
-def _std_mean(o, self, dim, correction, keepdim):
-    correction = 1 if correction is None else correction
-    return o.std(self, dim, correction=correction, keepdim=keepdim), o.mean(self, dim, keepdim)
-
-
-op(
-    "std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=1, bool keepdim=False) -> (Tensor, Tensor)",
-    names=("std_mean",),
-    body=Composite(_std_mean),
-    doc="Standard deviation and mean over dimensions.",
-)
-op(
-    "std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)",
-    names=("std_mean",),
-    body=Composite(lambda o, self, dim, unbiased, keepdim: _std_mean(o, self, dim, int(unbiased), keepdim)),
-    doc="Standard deviation and mean; unbiased=False divides by n.",
-)
-op(
-    "std_mean(Tensor self, bool unbiased) -> (Tensor, Tensor)",
-    names=("std_mean",),
-    body=Composite(lambda o, self, unbiased: _std_mean(o, self, None, int(unbiased), False)),
-    doc="Standard deviation and mean of all elements; unbiased=False divides by n.",
 )

@@ -2,6 +2,7 @@
 
 from ..ir import row as r
 from ..ir.fn import cast, const, exp, log, rsqrt, where
+from .launch import product
 from .reduce import finite_max
 from .table import REAL_FLOATS, Composite, Row, op
 
@@ -104,7 +105,7 @@ op(
 )
 
 
-def _check_normalized_shape(name, input, normalized_shape, weight, bias):
+def check_normalized_shape(name, input, normalized_shape, weight, bias):
     shape = tuple(normalized_shape)
     if not shape:
         raise RuntimeError(
@@ -125,7 +126,7 @@ def _check_normalized_shape(name, input, normalized_shape, weight, bias):
 
 
 def _layer_norm_public(o, input, normalized_shape, weight=None, bias=None, eps=1e-5):
-    _check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
+    check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
     return o.layer_norm_rows(input, normalized_shape, weight, bias, eps)
 
 
@@ -138,7 +139,7 @@ op(
 
 
 def _rms_norm_public(o, input, normalized_shape, weight=None, eps=None):
-    _check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
+    check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
     if eps is None:  # the distance of 1 to the next number, in the dtype that is computed in
         eps = 2.0**-52 if input.dtype is o.float64 else 2.0**-23
     return o.rms_norm_rows(input, normalized_shape, weight, eps)
@@ -152,7 +153,7 @@ op(
 )
 
 
-def _batch_norm_checks(input, tensors, training):
+def batch_norm_checks(input, tensors, training):
     channels = input.shape[1] if input.dim() > 1 else 1
     for what, t in tensors:
         if t is not None and t.numel() != channels:
@@ -165,7 +166,7 @@ def _batch_norm_checks(input, tensors, training):
 
 def _batch_norm(o, input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     named = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
-    _batch_norm_checks(input, named, training)
+    batch_norm_checks(input, named, training)
     if training:
         out, mean, var = o.batch_norm_train(input, weight, bias, eps)
         if running_mean is not None and input.numel():
@@ -209,7 +210,7 @@ def _group_norm(o, input, num_groups, weight=None, bias=None, eps=1e-5):
                 f"Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of "
                 f"shape {list(t.shape)} and input of shape {list(input.shape)}"
             )
-    rows = input.reshape(n, num_groups, -1)
+    rows = input.reshape(n, num_groups, product(input.shape[1:]) // num_groups)
     y = o.layer_norm_rows(rows, (rows.shape[-1],), None, None, eps).view(input.shape)
     shape = (1, c) + (1,) * (input.dim() - 2)
     y = y if weight is None else y * weight.view(shape)

@@ -1,8 +1,9 @@
 """Reductions over any dimensions: row programs whose results vary over the batch only."""
 
 from ..ir import row as r
-from ..ir.fn import abs, cast, const, exp, isnan, log, pow, real, sqrt, where
-from .table import FLOATING, ORDERED, REAL_FLOATS, Composite, Row, op
+from ..ir import types as t
+from ..ir.fn import abs, cast, const, exp, imag, isnan, log, pow, real, sqrt, where
+from .table import FLOATING, NUMERIC, ORDERED, REAL_FLOATS, Composite, Row, op
 
 _DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
 _EMPTY = "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
@@ -52,7 +53,7 @@ op(
 
 op(
     "prod(Tensor self, int? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
-    dtypes=ORDERED,
+    dtypes=NUMERIC,
     body=Row(r.row_prod, out="B", out_dtypes="s"),
     grad=lambda o, g, self, dim, keepdim, dtype: (o.prod_backward(g, self, dim, keepdim),),
     ref=lambda np, x, dim=None, keepdim=False: np.prod(x, axis=dim, keepdims=keepdim),
@@ -65,9 +66,13 @@ for _name, _reduce, _what in (("amax", r.row_max, "Greatest"), ("amin", r.row_mi
         f"{_name}(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
         dtypes=ORDERED,
         body=Row(_reduce, out="B", out_dtypes="c", empty=_EMPTY),
-        ref=(lambda f: lambda np, x, dim=(), keepdim=False: getattr(np, f)(x, axis=None if dim == () else dim, keepdims=keepdim))(
-            _name
-        ),
+        ref=(
+            lambda f: (
+                lambda np, x, dim=(), keepdim=False: getattr(np, f)(
+                    x, axis=None if dim == () else dim, keepdims=keepdim
+                )
+            )
+        )(_name),
         samples="reduce",
         doc=f"{_what} element over dimensions. nan wins; the gradient is shared by ties.",
     )
@@ -141,23 +146,29 @@ def _logsumexp(x):
 
 def finite_max(x):
     """The maximum of the row, 0 where it is infinite: what can be subtracted without making nan of inf - inf."""
-    top = r.row_max(x)
-    return where(abs(top) < float("inf"), top, const(0, x.dtype))
+    top = r.row_max(real(x))
+    return where(abs(top) < float("inf"), top, const(0, top.dtype))
+
+
+def _squared_size(x):
+    return real(x) * real(x) + imag(x) * imag(x) if t.is_complex(x.dtype) else x * x
 
 
 def _variance(x, correction):
     mean = r.row_mean(x)
-    count = r.row_count(x.dtype)
-    spread = r.row_sum((x - mean) * (x - mean))
-    below = count - correction
-    return spread / where(below > 0, below, const(0, x.dtype)), mean
+    count = r.row_count(t.real_of(x.dtype))
+    below = count - real(correction)
+    spread = r.row_sum(_squared_size(x - mean))
+    return spread / where(below > 0, below, const(0, below.dtype)), mean
 
 
 _VAR = f"{_DIMS[: -len(', bool keepdim=False')]}, *, Scalar? correction=1, bool keepdim=False"
+_FLOATS_ONLY = "RuntimeError: {} only support floating point and complex dtypes"
 op(
     f"var.correction({_VAR}) -> Tensor",
     names=("var", "Tensor.var"),
-    dtypes=REAL_FLOATS,
+    dtypes=FLOATING,
+    dtype_error=_FLOATS_ONLY.format("std and var"),
     body=Row(lambda x, correction: _variance(x, correction)[0], out="B", out_dtypes="r"),
     ref=lambda np, x, dim=None, correction=1, keepdim=False: np.var(x, axis=dim, ddof=correction, keepdims=keepdim),
     samples="reduce",
@@ -166,7 +177,8 @@ op(
 op(
     f"std.correction({_VAR}) -> Tensor",
     names=("std", "Tensor.std"),
-    dtypes=REAL_FLOATS,
+    dtypes=FLOATING,
+    dtype_error=_FLOATS_ONLY.format("std and var"),
     body=Row(lambda x, correction: sqrt(_variance(x, correction)[0]), out="B", out_dtypes="r"),
     ref=lambda np, x, dim=None, correction=1, keepdim=False: np.std(x, axis=dim, ddof=correction, keepdims=keepdim),
     samples="reduce",
@@ -175,7 +187,8 @@ op(
 op(
     f"var_mean.correction({_VAR}) -> (Tensor, Tensor)",
     names=("var_mean",),
-    dtypes=REAL_FLOATS,
+    dtypes=FLOATING,
+    dtype_error=_FLOATS_ONLY.format("var_mean"),
     body=Row(_variance, out="BB", out_dtypes="rc"),
     doc="Variance and mean over dimensions.",
 )
@@ -184,7 +197,7 @@ op(
 def _norm(x, p):
     size = abs(x)
     if p == 2:
-        return sqrt(r.row_sum(size * size))
+        return sqrt(r.row_sum(_squared_size(x)))
     if p == 1:
         return r.row_sum(size)
     if p == 0:
@@ -263,7 +276,7 @@ def _prod_backward(o, grad, self, dim, keepdim):
     before = o.cumprod(o.cat([one, self.narrow(dim, 0, max(n - 1, 0))], dim), dim)
     turned = o.flip(self, (dim,))
     behind = o.flip(o.cumprod(o.cat([one, turned.narrow(dim, 0, max(n - 1, 0))], dim), dim), (dim,))
-    return grad * (before * behind)
+    return grad * o.conj(before * behind)
 
 
 op(

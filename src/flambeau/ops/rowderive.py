@@ -14,7 +14,7 @@ from flambeau.ir import diff
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, node, walk
-from flambeau.ir.scalar import substitute
+from flambeau.ir.scalar import real, substitute
 
 from .programs import attribute_value, is_run_time_number, parse_attributes
 from .rowbody import layout_params, trace
@@ -173,7 +173,9 @@ def _register(
         for e in walk(results):
             key = e.attr[0] if e.op in ("input", "param") else None
             if e.op == "input":
-                table[e] = given[key if isinstance(key, str) else f"i{key}"]
+                value = given[key if isinstance(key, str) else f"i{key}"]
+                # Operands are seen in one dtype: beside a complex one, a real gradient is complex too.
+                table[e] = value if t.is_complex(e.dtype) else real(value)
             elif key in values:
                 table[e] = values[key]
         return tuple(substitute(results, table))
