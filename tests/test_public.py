@@ -16,7 +16,7 @@ NO_GPU = (RuntimeError, AssertionError)
 MODULES = (
     "accelerator", "amp", "autograd", "backends", "backends.cpu", "backends.cuda", "backends.cudnn",
     "backends.cusparselt", "backends.mha", "backends.mkl", "backends.mkldnn", "backends.mps", "backends.openmp",
-    "backends.opt_einsum", "compiler", "cpu", "cuda", "cuda.amp", "cuda.random", "linalg", "mps", "nn",
+    "backends.opt_einsum", "compiler", "cpu", "cuda", "cuda.amp", "cuda.random", "fft", "linalg", "mps", "nn",
     "nn.functional", "optim", "overrides", "random", "serialization", "special", "types", "utils", "utils.data",
     "version", "xpu",
 )  # fmt: skip

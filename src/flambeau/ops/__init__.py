@@ -10,6 +10,7 @@ from . import (
     creation,
     dtypes,
     einsum,
+    fft,
     gather,
     gcd,
     gradient,
@@ -55,7 +56,7 @@ def op(signature, **options):
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
-    "dtypes", "einsum", "gather", "gcd", "gradient", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
+    "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
     "norms", "op", "pad", "pool", "products", "random", "reduce", "scan", "search", "select", "slices", "sort", "special",
     "statistics", "unary", "unique", "views",
 ]  # fmt: skip
