@@ -49,37 +49,35 @@ class Forward : public AttentionBlocks {
     p.sums = work.take(sizes[5]);
     for (char** lanes : {&p.limits, &p.maximum, &p.total, &p.factors, &p.lse, &p.scale}) *lanes = work.take(lanes_size);
     fill_lanes(mk, vectors, a.scale, p.scale);
-    KeyRows k = keys(a.k, batch, group, a.depth, {0, a.keys}, p.key_copy);
-    KeyRows v = keys(a.v, batch, group, a.value_depth, {0, a.keys}, p.value_copy);
+    Rows k = keys(a.k, batch, group, a.depth, {0, a.keys}, p.key_copy);
+    Rows v = keys(a.v, batch, group, a.value_depth, {0, a.keys}, p.value_copy);
     for (int64_t i = part.begin; i < part.end; i++) run_block(batch, blocks.at(group, i), k, v, p);
   }
 
  private:
-  void run_block(int64_t batch, const QueryBlock& block, KeyRows k, KeyRows v, const Place& p) const {
+  void run_block(int64_t batch, const QueryBlock& block, Rows k, Rows v, const Place& p) const {
     const int n = block_vectors(block);
     ScoreArgs args{};
     args.limits = p.limits, args.maximum = p.maximum, args.total = p.total, args.lse = p.lse;
-    read(a.q, batch, block, a.depth, p.rows);
-    pack(p.rows, block, a.depth, p.panel);
+    pack(queries(a.q, batch, block, a.depth, p.rows), block, a.depth, p.panel);
     scale_rows(args, n, p.panel, a.depth, p.scale);
     fill_lanes(mk, n, -std::numeric_limits<double>::infinity(), p.maximum);
     fill_lanes(mk, n, 0, p.total);
     const int64_t seen = fill_limits(block, p.limits);
     for (int64_t first = 0; first < seen; first += kKeyBlock) {
       Range range{first, std::min(first + kKeyBlock, seen)};
-      multiply({k.data + first * k.row, k.row}, range.size(), a.depth, n, p.panel, p.scores);
+      multiply(k.from(first), range.size(), a.depth, n, p.panel, p.scores);
       if (a.mask.data) add_mask(batch, block, range, p.scores);
       args.scores = p.scores, args.factors = p.factors;
       args.rows = range.size(), args.free = free_rows(block, range), args.first = first;
       ak.softmax[n](&args);
       if (first) scale_rows(args, n, p.sums, a.value_depth, p.factors);
-      collect({v.data + first * v.row, v.row}, range.size(), a.value_depth, n, p.scores, p.sums, first > 0);
+      collect(v.from(first), range.size(), a.value_depth, n, p.scores, p.sums, first > 0);
     }
     args.factors = p.factors;
     ak.finish[n](&args);
     scale_rows(args, n, p.sums, a.value_depth, p.factors);
-    unpack(p.sums, block, a.value_depth, p.rows);
-    write(a.out, batch, block, a.value_depth, p.rows, row_step(a.value_depth));
+    unpack(p.sums, a.out, batch, block, a.value_depth, p.rows);
     for (int64_t h = 0; h < block.heads; h++) {
       int64_t at = (batch * a.heads + block.head + h) * a.queries + block.first;
       std::memcpy(a.lse + at * element, p.lse + h * block.count * element, static_cast<size_t>(block.count * element));

@@ -6,8 +6,11 @@
 namespace fl {
 namespace {
 
-// Three vectors a panel load least, where registers leave tiles of eight rows.
-int widest_panel(const MicroKernels& mk) { return mk.max_height[3] >= 8 ? 3 : 2; }
+// Three vectors a panel load least, where registers leave tiles of eight rows; beside the diagonal of a causal mask
+// narrow blocks compute less that is thrown away.
+int panel_width(const Attention& a, const MicroKernels& mk) {
+  return mk.max_height[3] >= 8 && !(a.causal && a.queries <= 16 * mk.lanes) ? 3 : 2;
+}
 
 template <class F>
 void with_float_type(DType dtype, F&& fn) {
@@ -56,58 +59,70 @@ AttentionBlocks::AttentionBlocks(const Attention& a_, const MicroKernels& mk_, c
       mk(mk_),
       ak(ak_),
       element(mk_.element_bytes),
-      vectors(widest_panel(mk_)),
-      blocks(a_, mk_.lanes, widest_panel(mk_)) {}
+      vectors(panel_width(a_, mk_)),
+      blocks(a_, mk_.lanes, panel_width(a_, mk_)) {}
 
 size_t AttentionBlocks::row_bytes(int64_t columns) const {
   return static_cast<size_t>(vectors * mk.lanes * row_step(columns));
 }
 
-size_t AttentionBlocks::key_bytes(const Heads& heads, int64_t columns, int64_t keys) const {
-  if (compute_type(a.dtype) == a.dtype && (heads.col == 1 || columns == 1)) return 0;
-  return static_cast<size_t>(keys * columns * element);
+bool AttentionBlocks::in_place(const Heads& heads, int64_t columns) const {
+  return compute_type(a.dtype) == a.dtype && (heads.col == 1 || columns == 1);
 }
 
-KeyRows AttentionBlocks::keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys,
-                              char* copy) const {
+size_t AttentionBlocks::key_bytes(const Heads& heads, int64_t columns, int64_t keys) const {
+  return in_place(heads, columns) ? 0 : static_cast<size_t>(keys * columns * element);
+}
+
+char* AttentionBlocks::query_data(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t row) const {
   const auto size = static_cast<int64_t>(dtype_size(a.dtype));
-  const char* first = head_data(heads, batch, head, a.dtype) + keys.begin * heads.row * size;
-  if (!copy) return {first, heads.row * size};
+  return head_data(heads, batch, block.head_of(row), a.dtype) + block.query_of(row) * heads.row * size;
+}
+
+Rows AttentionBlocks::keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys,
+                           char* copy) const {
+  const int64_t row = heads.row * static_cast<int64_t>(dtype_size(a.dtype));
+  char* first = head_data(heads, batch, head, a.dtype) + keys.begin * row;
+  if (in_place(heads, columns)) return {first, row};
   for (int64_t i = 0; i < keys.size(); i++) {
-    read_elements(a.dtype, first + i * heads.row * size, heads.col, columns, copy + i * columns * element);
+    read_elements(a.dtype, first + i * row, heads.col, columns, copy + i * columns * element);
   }
   return {copy, columns * element};
 }
 
-void AttentionBlocks::read(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns,
-                           char* rows) const {
-  const auto size = static_cast<int64_t>(dtype_size(a.dtype));
-  for (int64_t i = 0; i < block.rows(); i++) {
-    const char* from = head_data(heads, batch, block.head_of(i), a.dtype) + block.query_of(i) * heads.row * size;
-    read_elements(a.dtype, from, heads.col, columns, rows + i * columns * element);
+Rows AttentionBlocks::queries(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns,
+                              char* copy) const {
+  if (block.heads == 1 && in_place(heads, columns)) {
+    return {query_data(heads, batch, block, 0), heads.row * element};
   }
+  for (int64_t i = 0; i < block.rows(); i++) {
+    read_elements(a.dtype, query_data(heads, batch, block, i), heads.col, columns, copy + i * columns * element);
+  }
+  return {copy, columns * element};
 }
 
-void AttentionBlocks::write(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns,
-                            const char* rows, int64_t step) const {
-  const auto size = static_cast<int64_t>(dtype_size(a.dtype));
-  for (int64_t i = 0; i < block.rows(); i++) {
-    char* to = head_data(heads, batch, block.head_of(i), a.dtype) + block.query_of(i) * heads.row * size;
-    write_elements(a.dtype, rows + i * step, columns, to, heads.col);
-  }
-}
-
-void AttentionBlocks::pack(const char* rows, const QueryBlock& block, int64_t columns, char* panel) const {
+void AttentionBlocks::pack(Rows rows, const QueryBlock& block, int64_t columns, char* panel) const {
   uint16_t masks[512];
   const int64_t most = 512 * mk.lanes, step = block_vectors(block) * mk.vector_bytes;
   for (int64_t k = 0; k < columns; k += most) {  // in one go, but for heads of thousands of columns
-    pack_panel(mk, rows + k * element, element, columns * element, std::min(most, columns - k),
+    pack_panel(mk, rows.data + k * element, element, rows.row, std::min(most, columns - k),
                PanelShape(block.rows(), mk.lanes), masks, panel + k * step);
   }
 }
 
-void AttentionBlocks::unpack(const char* panel, const QueryBlock& block, int64_t columns, char* rows) const {
-  transpose_rows(mk, panel, block_vectors(block) * mk.vector_bytes, block.rows(), columns, row_step(columns), rows);
+void AttentionBlocks::unpack(const char* panel, const Heads& heads, int64_t batch, const QueryBlock& block,
+                             int64_t columns, char* copy) const {
+  const int64_t panel_row = block_vectors(block) * mk.vector_bytes;
+  bool whole = block.heads == 1 && block.rows() % mk.lanes == 0 && columns % mk.lanes == 0;
+  if (whole && in_place(heads, columns)) {
+    transpose_rows(mk, panel, panel_row, block.rows(), columns, heads.row * element,
+                   query_data(heads, batch, block, 0));
+    return;
+  }
+  transpose_rows(mk, panel, panel_row, block.rows(), columns, row_step(columns), copy);
+  for (int64_t i = 0; i < block.rows(); i++) {
+    write_elements(a.dtype, copy + i * row_step(columns), columns, query_data(heads, batch, block, i), heads.col);
+  }
 }
 
 int64_t AttentionBlocks::fill_limits(const QueryBlock& block, char* limits) const {
@@ -120,7 +135,7 @@ int64_t AttentionBlocks::free_rows(const QueryBlock& block, Range keys) const {
   return std::clamp<int64_t>(block.first + 1 - keys.begin, 0, keys.size());
 }
 
-void AttentionBlocks::multiply(KeyRows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel,
+void AttentionBlocks::multiply(Rows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel,
                                char* scores) const {
   MicroArgs args{};
   args.k = depth;
@@ -131,7 +146,7 @@ void AttentionBlocks::multiply(KeyRows keys, int64_t rows, int64_t depth, int pa
   sweep(mk, panel_vectors, args, {keys.data, keys.row, element}, Tiles(rows, mk.max_height[panel_vectors]), false);
 }
 
-void AttentionBlocks::collect(KeyRows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
+void AttentionBlocks::collect(Rows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
                               bool accumulate) const {
   MicroArgs args{};
   args.k = rows;

@@ -28,10 +28,11 @@ class QueryBlocks {
   int64_t group_, queries_, lanes_, per_head_ = 0, merged_ = 0;
 };
 
-// Rows of keys or values of one head, of the type of the computation; strides in bytes.
-struct KeyRows {
-  const char* data;
+// Rows of the type of the computation, columns one beside the other; strides in bytes.
+struct Rows {
+  char* data;
   int64_t row;
+  Rows from(int64_t first) const { return {data + first * row, row}; }
 };
 
 // One attention with the kernels that compute it, and the sizes that its blocks have.
@@ -50,28 +51,31 @@ class AttentionBlocks {
   size_t lane_bytes() const { return static_cast<size_t>(vectors * mk.vector_bytes); }
   size_t panel_bytes(int64_t rows) const { return static_cast<size_t>(round_up(rows, mk.lanes)) * lane_bytes(); }
   size_t row_bytes(int64_t columns) const;  // of a block of queries, row by row, with room for whole vectors
-  size_t key_bytes(const Heads& heads, int64_t columns, int64_t keys) const;  // 0: they are read where they lie
+  // Whether rows serve as they lie in memory; if not, they are copied.
+  bool in_place(const Heads& heads, int64_t columns) const;
+  size_t key_bytes(const Heads& heads, int64_t columns, int64_t keys) const;  // of that copy; 0: none
 
-  // The rows of keys; where they cannot be read where they lie, copied to `copy`.
-  KeyRows keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys, char* copy) const;
-  // The rows of a block of queries, one after the other in the type of the computation.
-  void read(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns, char* rows) const;
-  void write(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns, const char* rows,
-             int64_t step) const;
-  // Rows that `read` gave as a panel: lanes are queries.
-  void pack(const char* rows, const QueryBlock& block, int64_t columns, char* panel) const;
-  // The way back: `rows` has rows of `row_step(columns)` bytes.
-  void unpack(const char* panel, const QueryBlock& block, int64_t columns, char* rows) const;
+  // The rows of keys: in memory, or read into `copy`.
+  Rows keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys, char* copy) const;
+  // The rows of a block of queries, likewise.
+  Rows queries(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns, char* copy) const;
+  // Rows as a panel: lanes are queries.
+  void pack(Rows rows, const QueryBlock& block, int64_t columns, char* panel) const;
+  // The way back, straight to memory or by way of `copy`.
+  void unpack(const char* panel, const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns,
+              char* copy) const;
   int64_t row_step(int64_t columns) const { return round_up(columns, mk.lanes) * element; }
+  // The address of a query of a block.
+  char* query_data(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t row) const;
 
   // Keys that each lane sees (`limits`), and that any lane sees (returned).
   int64_t fill_limits(const QueryBlock& block, char* limits) const;
   // The row of a block of scores from which some lane may not see a key.
   int64_t free_rows(const QueryBlock& block, Range keys) const;
   // scores = keys times a packed panel of queries.
-  void multiply(KeyRows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel, char* scores) const;
+  void multiply(Rows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel, char* scores) const;
   // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries.
-  void collect(KeyRows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
+  void collect(Rows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
                bool accumulate) const;
   void add_mask(int64_t batch, const QueryBlock& block, Range keys, char* scores) const;
   int block_vectors(const QueryBlock& block) const { return static_cast<int>(ceil_div(block.rows(), mk.lanes)); }

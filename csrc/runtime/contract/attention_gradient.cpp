@@ -16,11 +16,18 @@ struct Place {
   char *limits, *lse, *delta, *scale;
 };
 
-// A block of queries of one chunk, ready for products.
+// The part of a head of keys that a chunk computes, and where its gradients are summed.
+struct Keys {
+  Range range;
+  Rows k, v, dk, dv;
+};
+
+// A block of queries: rows of q and of the gradient of the output.
 struct Queries {
   int64_t batch;
   QueryBlock block;
   int vectors;
+  Rows q, grad;
 };
 
 class Backward : public AttentionBlocks {
@@ -43,72 +50,71 @@ class Backward : public AttentionBlocks {
   void run_chunk(int64_t chunk) const {
     const int64_t batch = chunk / parts_ / a.key_heads, group = chunk / parts_ % a.key_heads, part = chunk % parts_;
     const Range range = even_part(a.keys, parts_, part);
-    const auto dk_size = static_cast<size_t>(range.size() * a.depth * element);
-    const auto dv_size = static_cast<size_t>(range.size() * a.value_depth * element);
-    const size_t key_size = key_bytes(a.k, a.depth, range.size()), rows_size = row_bytes(a.depth);
-    const size_t value_size = key_bytes(a.v, a.value_depth, range.size());
-    const size_t grad_size = row_bytes(a.value_depth), block_size = panel_bytes(kKeyBlock), lanes = lane_bytes();
-    size_t all = 4 * Workspace::padded(lanes) + 2 * Workspace::padded(block_size);
-    for (size_t size : {dk_size, dv_size, key_size, value_size, rows_size, grad_size, panel_bytes(a.depth),
-                        panel_bytes(a.value_depth), panel_bytes(std::max(a.depth, a.value_depth))})
-      all += Workspace::padded(size);
+    const size_t sizes[] = {key_bytes(a.k, a.depth, range.size()),
+                            key_bytes(a.v, a.value_depth, range.size()),
+                            key_bytes(g.dk, a.depth, range.size()),
+                            key_bytes(g.dv, a.value_depth, range.size()),
+                            row_bytes(a.depth),
+                            row_bytes(a.value_depth),
+                            panel_bytes(a.depth),
+                            panel_bytes(a.value_depth),
+                            panel_bytes(kKeyBlock),
+                            panel_bytes(kKeyBlock),
+                            panel_bytes(std::max(a.depth, a.value_depth)),
+                            lane_bytes(),
+                            lane_bytes(),
+                            lane_bytes(),
+                            lane_bytes()};
+    size_t all = 0;
+    for (size_t size : sizes) all += Workspace::padded(size);
     Workspace work(all);
     Place p{};
-    p.key_copy = key_size ? work.take(key_size) : nullptr;
-    p.value_copy = value_size ? work.take(value_size) : nullptr;
-    p.dk = work.take(dk_size), p.dv = work.take(dv_size);
-    p.rows = work.take(rows_size), p.grad_rows = work.take(grad_size);
-    p.panel = work.take(panel_bytes(a.depth)), p.sums = work.take(panel_bytes(std::max(a.depth, a.value_depth)));
-    p.grad_panel = work.take(panel_bytes(a.value_depth));
-    p.scores = work.take(block_size), p.grad_scores = work.take(block_size);
-    for (char** x : {&p.limits, &p.lse, &p.delta, &p.scale}) *x = work.take(lanes);
-    std::memset(p.dk, 0, dk_size);
-    std::memset(p.dv, 0, dv_size);
-    KeyRows k = keys(a.k, batch, group, a.depth, range, p.key_copy);
-    KeyRows v = keys(a.v, batch, group, a.value_depth, range, p.value_copy);
+    char** places[] = {&p.key_copy, &p.value_copy,  &p.dk,   &p.dv,     &p.rows, &p.grad_rows, &p.panel, &p.grad_panel,
+                       &p.scores,   &p.grad_scores, &p.sums, &p.limits, &p.lse,  &p.delta,     &p.scale};
+    for (size_t i = 0; i < std::size(sizes); i++) *places[i] = work.take(sizes[i]);
+    Keys keys{range, this->keys(a.k, batch, group, a.depth, range, p.key_copy),
+              this->keys(a.v, batch, group, a.value_depth, range, p.value_copy),
+              sums_of(g.dk, batch, group, a.depth, range, p.dk),
+              sums_of(g.dv, batch, group, a.value_depth, range, p.dv)};
     for (int64_t i = 0; i < blocks.count(); i++) {
-      Queries queries{batch, blocks.at(group, i), 0};
-      queries.vectors = block_vectors(queries.block);
-      run_block(queries, range, part, k, v, p);
+      const QueryBlock block = blocks.at(group, i);
+      run_block({batch, block, block_vectors(block), {}, {}}, keys, part, p);
     }
-    write_keys(g.dk, batch, group, a.depth, range, p.dk);
-    write_keys(g.dv, batch, group, a.value_depth, range, p.dv);
+    write_sums(g.dk, batch, group, a.depth, keys.range, keys.dk);
+    write_sums(g.dv, batch, group, a.value_depth, keys.range, keys.dv);
   }
 
-  void run_block(const Queries& queries, Range range, int64_t part, KeyRows k, KeyRows v, const Place& p) const {
-    const int64_t seen = std::min(fill_limits(queries.block, p.limits), range.end);
-    if (seen > range.begin) {
+  void run_block(Queries queries, const Keys& keys, int64_t part, const Place& p) const {
+    const int64_t begin = keys.range.begin, seen = std::min(fill_limits(queries.block, p.limits), keys.range.end);
+    if (seen > begin) {
       prepare(queries, p);
     } else {
       std::memset(p.sums, 0, panel_bytes(a.depth));
     }
-    for (int64_t first = range.begin; first < seen; first += kKeyBlock) {
-      const Range keys{first, std::min(first + kKeyBlock, seen)};
-      const int64_t at = first - range.begin;
-      run_pair(queries, keys, {k.data + at * k.row, k.row}, {v.data + at * v.row, v.row}, p.dk + at * a.depth * element,
-               p.dv + at * a.value_depth * element, first > range.begin, p);
+    for (int64_t first = begin; first < seen; first += kKeyBlock) {
+      run_pair(queries, keys, {first, std::min(first + kKeyBlock, seen)}, p);
     }
-    unpack(p.sums, queries.block, a.depth, p.rows);
-    if (parts_ == 1) return write(g.dq, queries.batch, queries.block, a.depth, p.rows, row_step(a.depth));
+    if (parts_ == 1) return unpack(p.sums, g.dq, queries.batch, queries.block, a.depth, p.rows);
+    const int64_t step = row_step(a.depth);
+    transpose_rows(mk, p.sums, queries.vectors * mk.vector_bytes, queries.block.rows(), a.depth, step, p.rows);
     for (int64_t i = 0; i < queries.block.rows(); i++) {
-      int64_t head = queries.batch * a.heads + queries.block.head_of(i);
-      std::memcpy(partial(head, part) + queries.block.query_of(i) * a.depth * element, p.rows + i * row_step(a.depth),
+      char* to = partial(queries.batch * a.heads + queries.block.head_of(i), part);
+      std::memcpy(to + queries.block.query_of(i) * a.depth * element, p.rows + i * step,
                   static_cast<size_t>(a.depth * element));
     }
   }
 
   // Panels of q and of the gradient; lse and delta = sum(out * gradient) of every query.
-  void prepare(const Queries& queries, const Place& p) const {
+  void prepare(Queries& queries, const Place& p) const {
     const QueryBlock& block = queries.block;
     ScoreArgs args{};
-    read(a.out, queries.batch, block, a.value_depth, p.grad_rows);
-    pack(p.grad_rows, block, a.value_depth, p.sums);
-    read(g.grad, queries.batch, block, a.value_depth, p.grad_rows);
-    pack(p.grad_rows, block, a.value_depth, p.grad_panel);
+    pack(this->queries(a.out, queries.batch, block, a.value_depth, p.grad_rows), block, a.value_depth, p.sums);
+    queries.grad = this->queries(g.grad, queries.batch, block, a.value_depth, p.grad_rows);
+    pack(queries.grad, block, a.value_depth, p.grad_panel);
     args.scores = p.sums, args.other = p.grad_panel, args.rows = a.value_depth, args.delta = p.delta;
     ak.products[queries.vectors](&args);
-    read(a.q, queries.batch, block, a.depth, p.rows);
-    pack(p.rows, block, a.depth, p.panel);
+    queries.q = this->queries(a.q, queries.batch, block, a.depth, p.rows);
+    pack(queries.q, block, a.depth, p.panel);
     fill_lanes(mk, queries.vectors, a.scale, p.scale);
     args.scores = p.panel, args.rows = a.depth, args.factors = p.scale;
     ak.scale[queries.vectors](&args);
@@ -120,40 +126,52 @@ class Backward : public AttentionBlocks {
   }
 
   // A block of queries with a block of keys.
-  void run_pair(const Queries& queries, Range keys, KeyRows k, KeyRows v, char* dk, char* dv, bool accumulate,
-                const Place& p) const {
+  void run_pair(const Queries& queries, const Keys& keys, Range range, const Place& p) const {
     const int n = queries.vectors;
-    multiply(k, keys.size(), a.depth, n, p.panel, p.scores);
-    if (a.mask.data) add_mask(queries.batch, queries.block, keys, p.scores);
-    multiply(v, keys.size(), a.value_depth, n, p.grad_panel, p.grad_scores);
+    const int64_t at = range.begin - keys.range.begin;
+    multiply(keys.k.from(at), range.size(), a.depth, n, p.panel, p.scores);
+    if (a.mask.data) add_mask(queries.batch, queries.block, range, p.scores);
+    multiply(keys.v.from(at), range.size(), a.value_depth, n, p.grad_panel, p.grad_scores);
     ScoreArgs args{};
-    args.scores = p.scores, args.other = p.grad_scores, args.rows = keys.size();
-    args.free = free_rows(queries.block, keys), args.first = keys.begin;
+    args.scores = p.scores, args.other = p.grad_scores, args.rows = range.size();
+    args.free = free_rows(queries.block, range), args.first = range.begin;
     args.limits = p.limits, args.lse = p.lse, args.delta = p.delta, args.scale = p.scale;
     ak.gradient[n](&args);
-    add_product(p.scores, n, keys.size(), p.grad_rows, queries.block.rows(), a.value_depth, dv);
-    add_product(p.grad_scores, n, keys.size(), p.rows, queries.block.rows(), a.depth, dk);
-    collect(k, keys.size(), a.depth, n, p.grad_scores, p.sums, accumulate);
+    add_product(p.scores, range.size(), queries, queries.grad, a.value_depth, keys.dv.from(at));
+    add_product(p.grad_scores, range.size(), queries, queries.q, a.depth, keys.dk.from(at));
+    collect(keys.k.from(at), range.size(), a.depth, n, p.grad_scores, p.sums, at > 0);
   }
 
   // out += weights times rows of queries.
-  void add_product(const char* weights, int n, int64_t keys, const char* rows, int64_t queries, int64_t columns,
-                   char* out) const {
-    Gemm product{.m = keys, .n = columns, .k = queries};
-    product.a = weights, product.a_row = n * mk.lanes, product.a_col = 1;
-    product.b = rows, product.b_row = columns, product.b_col = 1;
-    product.c = out, product.c_row = columns;
+  void add_product(const char* weights, int64_t keys, const Queries& queries, Rows rows, int64_t columns,
+                   Rows out) const {
+    Gemm product{.m = keys, .n = columns, .k = queries.block.rows()};
+    product.a = weights, product.a_row = queries.vectors * mk.lanes, product.a_col = 1;
+    product.b = rows.data, product.b_row = rows.row / element, product.b_col = 1;
+    product.c = out.data, product.c_row = out.row / element;
     product.dtype = compute_type(a.dtype);
     product.accumulate = true;
     gemm(product, Threads::Caller);
   }
 
-  void write_keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range range,
-                  const char* rows) const {
+  // Where a gradient of keys is summed: in place, or in `copy`. It begins with zeros.
+  Rows sums_of(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range range, char* copy) const {
+    Rows rows{copy, columns * element};
+    if (in_place(heads, columns)) {
+      rows = {head_data(heads, batch, head, a.dtype) + range.begin * heads.row * element, heads.row * element};
+    }
+    for (int64_t i = 0; i < range.size(); i++) {
+      std::memset(rows.data + i * rows.row, 0, static_cast<size_t>(columns * element));
+    }
+    return rows;
+  }
+
+  void write_sums(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range range, Rows sums) const {
+    if (in_place(heads, columns)) return;
     const auto size = static_cast<int64_t>(dtype_size(a.dtype));
     char* to = head_data(heads, batch, head, a.dtype) + range.begin * heads.row * size;
     for (int64_t i = 0; i < range.size(); i++) {
-      write_elements(a.dtype, rows + i * columns * element, columns, to + i * heads.row * size, heads.col);
+      write_elements(a.dtype, sums.data + i * sums.row, columns, to + i * heads.row * size, heads.col);
     }
   }
 
@@ -163,7 +181,7 @@ class Backward : public AttentionBlocks {
 
   // dq of a head: its parts in their order.
   void add_parts(int64_t head) const {
-    const int64_t n = a.queries * a.depth, row = a.depth * element;
+    const int64_t n = a.queries * a.depth;
     for (int64_t part = 1; part < parts_; part++) {
       if (element == 4) {
         add(n, reinterpret_cast<const float*>(partial(head, part)), reinterpret_cast<float*>(partial(head, 0)));
@@ -171,7 +189,11 @@ class Backward : public AttentionBlocks {
         add(n, reinterpret_cast<const double*>(partial(head, part)), reinterpret_cast<double*>(partial(head, 0)));
       }
     }
-    write(g.dq, head / a.heads, {head % a.heads, 1, 0, a.queries}, a.depth, partial(head, 0), row);
+    const QueryBlock all{head % a.heads, 1, 0, a.queries};
+    for (int64_t i = 0; i < a.queries; i++) {
+      write_elements(a.dtype, partial(head, 0) + i * a.depth * element, a.depth,
+                     query_data(g.dq, head / a.heads, all, i), g.dq.col);
+    }
   }
 
   template <class T>
