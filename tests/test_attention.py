@@ -133,6 +133,21 @@ def test_one_of_everything():
     check((3, 1, 1, 50, 1, 4, 4), causal=True)
 
 
+def test_few_queries():
+    """As when a text is continued: lanes are keys."""
+    for mask in (None, "bool", "float", "padding"):
+        for dtype in ("float32", "float64", "bfloat16"):
+            check((2, 4, 2, 1, 300, 20, 33), dtype, mask, layout="packed")
+            check((1, 2, 1, 2, 50, 64, 64), dtype, mask, causal=True)
+    check((1, 1, 1, 4, 3, 2, 2), causal=True)
+    mask = torch.zeros(1, 7, dtype=torch.bool)
+    q, k, v = (torch.from_numpy(a) for a in arrays((1, 1, 4), (1, 7, 4), (1, 7, 4)))
+    assert torch.equal(F.scaled_dot_product_attention(q, k, v, mask), torch.zeros(1, 1, 4, dtype=torch.float64))
+    k[0, 3, 0] = math.nan
+    assert F.scaled_dot_product_attention(q, k, v).isnan().all()
+    assert F.scaled_dot_product_attention(q, k, v, torch.arange(7) < 3).isfinite().all()
+
+
 def test_scale():
     for scale in (0.0, -0.7, 2.5):
         check((1, 2, 2, 9, 20, 8, 8), scale=scale)

@@ -100,6 +100,7 @@ void attention_forward(const Attention& a) {
   if (!mk || !ak) return plain_attention_forward(a);
   Forward forward(a, *mk, *ak);
   LongWork quiet(a.batch * a.heads * a.queries * a.keys * (a.depth + a.value_depth) >= kLongWork);
+  if (queries_are_few(forward)) return attend_few_queries(forward);
   parallel_for(forward.chunks(), [&](int64_t chunk) { forward.run(chunk); });
 }
 

@@ -90,6 +90,10 @@ inline char* head_data(const Heads& heads, int64_t batch, int64_t head, DType dt
   return heads.data + (batch * heads.batch + head * heads.head) * static_cast<int64_t>(dtype_size(dtype));
 }
 
+// The forward of queries that would leave most lanes of a panel empty.
+bool queries_are_few(const AttentionBlocks& blocks);
+void attend_few_queries(const AttentionBlocks& blocks);
+
 // A number in every lane of `vectors` vectors.
 void fill_lanes(const MicroKernels& mk, int vectors, double value, char* lanes);
 

@@ -164,8 +164,6 @@ def multi_head_attention_forward(
     attn_mask = _merged(attn_mask, key_padding_mask, n, num_heads, k.size(1))
     dropout_p = dropout_p if training else 0.0
     q, k, v = (x.reshape(n, num_heads, -1, head) for x in (q, k, v))
-    if attn_mask is not None:
-        attn_mask = attn_mask.unsqueeze(0) if attn_mask.size(0) == 1 else attn_mask.view(n, num_heads, -1, k.size(2))
     weights = None
     if need_weights:
         scores = o.matmul(q * math.sqrt(1.0 / head), k.transpose(-2, -1))
@@ -216,9 +214,12 @@ def _with_column(mask: Tensor | None) -> Tensor | None:
 
 
 def _merged(mask: Tensor | None, key_padding_mask: Tensor | None, n: int, heads: int, sources: int) -> Tensor | None:
+    """What is added to the scores, with four dimensions; no larger than the masks need."""
+    if mask is not None:
+        mask = mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(n, heads, -1, sources)
     if key_padding_mask is None:
         return mask
     if tuple(key_padding_mask.shape) != (n, sources):
         raise AssertionError(f"expecting key_padding_mask shape of {(n, sources)}, but got {key_padding_mask.shape}")
-    padding = key_padding_mask.view(n, 1, 1, sources).expand(-1, heads, -1, -1).reshape(n * heads, 1, sources)
+    padding = key_padding_mask.view(n, 1, 1, sources)
     return padding if mask is None else mask + padding
