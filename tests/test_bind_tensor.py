@@ -253,3 +253,12 @@ def test_legacy_construction():
     assert x[0] == 5
     with pytest.raises(TypeError, match=r"new\(\): data must be a sequence \(got float\)"):
         torch.Tensor(3.5)
+
+
+def test_meta_tensors_of_no_dimensions_do_not_mix_with_memory():
+    scalar, vector = torch.empty((), device="meta"), torch.ones(3)
+    for a, b in ((scalar, vector), (vector, scalar)):
+        with pytest.raises(RuntimeError, match="is not on the expected device"):
+            a + b
+    assert (torch.tensor(1.0) + scalar).is_meta and (scalar * torch.tensor(2.0)).is_meta
+    assert torch.where(torch.tensor(True), scalar, scalar).is_meta

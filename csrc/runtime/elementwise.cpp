@@ -143,7 +143,7 @@ class ScalarCall {
       if (!call_[at].is_tensor()) continue;
       Tensor* t = call_[at].tensor();
       tensors_[n_tensors_++] = t;
-      if (t->dim() > 0 || first) check_device(*t);
+      if (t->dim() > 0 || first || t->is_meta()) check_device(*t);
       if (first) {
         sizes_ = t->sizes;
         first = false;
@@ -169,10 +169,11 @@ class ScalarCall {
   }
 
   void check_device(const Tensor& t) {
-    if (!device_known_ || (t.dim() > 0 && device_of_scalar_)) {
+    // One element on the CPU goes with tensors anywhere.
+    if (!device_known_ || (device_of_scalar_ && (t.dim() > 0 || t.is_meta()))) {
       device_ = t.device();
       device_known_ = true;
-      device_of_scalar_ = t.dim() == 0;
+      device_of_scalar_ = t.dim() == 0 && !t.is_meta();
       device_is_meta_ = t.is_meta();
       return;
     }

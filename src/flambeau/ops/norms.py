@@ -10,6 +10,8 @@ def _check_dtype(o, x, dtype, name):
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.title}")
     if dtype is None:
         return None
+    if not isinstance(dtype, type(x.dtype)):
+        raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     if not (dtype.is_floating_point or dtype.is_complex):
         raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {dtype.title}")
     if dtype.is_complex != x.dtype.is_complex:
@@ -86,12 +88,14 @@ def _check_matrix_norm(A, ord, dim):
     name = "linalg.matrix_norm"
     if A.dim() < 2:
         raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions. [A has {A.dim()} dimensions]")
+    if ord is None:
+        raise TypeError("linalg_matrix_norm(): argument 'ord' must be Number or str, not NoneType")
     if isinstance(ord, str):
         if ord not in ("fro", "nuc"):
             raise RuntimeError(f"{name}: Order {ord} not supported.")
     elif ord not in _INDUCED:
         raise RuntimeError(f"{name}: Order {ord} not supported.")
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
     if len(dims) != 2:
         raise RuntimeError(f"{name}: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
     rows, columns = (wrap_dim(d, A.dim()) for d in dims)
