@@ -189,9 +189,11 @@ def main(count: int) -> str:
         m, n, k = (int(rng.choice(c)) for c in (EDGES, EDGES, DEPTHS))
         left, right = (str(x) for x in rng.choice(LAYOUTS, 2))
         digest.update(run_gemm(rng, m, n, k, left, right).tobytes())
-    for m, n, k in ((300, 500, 900), (20, 24, 30000), (1, 3000, 700)):
+        digest.update(run_gemm(rng, m, n, k, left, right, str(rng.choice(list(HALVES)))).tobytes())
+    for m, n, k in ((300, 500, 900), (20, 24, 30000), (1, 3000, 700), (2, 3, 70000)):
         for right in ("plain", "transposed"):
-            digest.update(run_gemm(rng, m, n, k, "plain", right).tobytes())
+            for dtype in ("float32", *HALVES):
+                digest.update(run_gemm(rng, m, n, k, "plain", right, dtype).tobytes())
     for case in CONVOLUTIONS:
         for array in run_conv(rng, *case):
             digest.update(array.tobytes())

@@ -2,79 +2,14 @@
 
 #include "core/error.h"
 #include "runtime/contract/gemv.h"
+#include "runtime/contract/pairs.h"
 #include "runtime/contract/plain.h"
+#include "runtime/contract/plan.h"
 #include "runtime/contract/tiles.h"
 #include "runtime/pool.h"
 
 namespace fl {
 namespace {
-
-// Depth up to which a product is not cut, and of its blocks when it is: a panel stays in L2, a tile of A in L1.
-constexpr int64_t kWholeDepth = 800, kBlockDepth = 512;
-// Multiply-adds that one chunk should have before threads are worth waking.
-constexpr int64_t kChunkWork = 1 << 19;
-// Chunks of middling and of large products: numbers that most counts of threads divide; each chunk packs its own
-// panels, so not more.
-constexpr int64_t kChunks = 24, kManyChunks = 48, kLargeWork = int64_t{1} << 32;
-// Depth from which partial sums over parts of it are worth their memory, when tiles are too few for the threads.
-constexpr int64_t kPartDepth = 1024;
-
-// How a product is cut. It follows from the sizes and strides alone, never from the number of threads.
-struct Plan {
-  int vectors;            // of a panel
-  int64_t width, height;  // of a tile
-  int64_t depth;          // of a block
-  int64_t row_blocks = 1, column_blocks = 1, parts = 1;
-  int64_t chunks() const { return row_blocks * column_blocks * parts; }
-};
-
-int panel_vectors(const MicroKernels& mk, const Gemm& g) {
-  int64_t n = ceil_div(g.n, mk.lanes);
-  if (n <= 2) return static_cast<int>(std::max<int64_t>(n, 1));
-  // Three vectors a panel load less per multiplication, where registers leave tiles of eight rows or more; two suit a
-  // panel better that is transposed first and then read by few tiles.
-  int64_t rows = g.b_col == 1 ? 64 : 256;
-  return mk.max_height[3] >= 8 && n >= 16 && g.m >= rows ? 3 : 2;
-}
-
-int64_t wanted_chunks(int64_t work) {
-  if (work >= kLargeWork) return kManyChunks;
-  return std::clamp<int64_t>(work / kChunkWork, 1, kChunks);
-}
-
-// Every row block packs all of B, every column block reads all of A: of the grids that give enough chunks, the
-// cheapest.
-void choose_grid(const MicroKernels& mk, const Gemm& g, int64_t wanted, Plan& p) {
-  int64_t panels = ceil_div(g.n, p.width), tiles = ceil_div(g.m, p.height);
-  int64_t block_rows = std::max(p.height, mk.l2_bytes * 5 / 8 / (p.depth * mk.element_bytes));
-  int64_t fewest = ceil_div(g.m, block_rows), most = std::max(fewest, ceil_div(tiles, 2));
-  int64_t best = INT64_MAX;
-  for (int64_t c = 1; c <= std::min(panels, wanted); c++) {
-    int64_t r = std::clamp(ceil_div(wanted, c), fewest, most);
-    if (r * c < wanted && c < std::min(panels, wanted)) continue;
-    int64_t cost = 4 * r * g.n + c * g.m * (g.a_col == 1 ? 1 : 6);
-    if (cost < best) {
-      best = cost;
-      p.row_blocks = r;
-      p.column_blocks = c;
-    }
-  }
-}
-
-Plan make_plan(const MicroKernels& mk, const Gemm& g) {
-  Plan p;
-  p.vectors = panel_vectors(mk, g);
-  p.width = p.vectors * mk.lanes;
-  p.height = mk.max_height[p.vectors];
-  int64_t scale = 4 / mk.element_bytes > 0 ? 1 : 2;
-  p.depth = g.k;
-  if (g.k > kWholeDepth / scale) p.depth = round_up(ceil_div(g.k, ceil_div(g.k, kBlockDepth / scale)), 16);
-  int64_t wanted = wanted_chunks(g.m * g.n * g.k);
-  if (wanted > 1) choose_grid(mk, g, wanted, p);
-  int64_t grid = p.row_blocks * p.column_blocks;
-  if (2 * grid <= wanted && g.k >= 2 * kPartDepth) p.parts = std::min(wanted / grid, g.k / kPartDepth);
-  return p;
-}
 
 // One block of C over one range of depth. `c` may be a part's own memory instead of g.c.
 struct Block {
@@ -147,16 +82,11 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
 
 // Chunk i: a block of rows and columns, over one part of the depth; part 0 alone writes to C, the others beside it.
 void run_chunk(const MicroKernels& mk, const Gemm& g, const Plan& p, char* partials, int64_t i) {
-  int64_t part = i / (p.row_blocks * p.column_blocks), row = i / p.column_blocks % p.row_blocks;
-  int64_t column = i % p.column_blocks;
-  Range panels = even_part(ceil_div(g.n, p.width), p.column_blocks, column);
+  auto [rows, columns, depth, part] = chunk_of(mk, g, p, i);
   Block block;
-  // Blocks of a transposed operand begin with a line of the cache (if the operand does).
-  int64_t unit = g.a_row == 1 ? mk.lanes : 1;
-  Range units = even_part(ceil_div(g.m, unit), p.row_blocks, row);
-  block.rows = {units.begin * unit, std::min(units.end * unit, g.m)};
-  block.columns = {panels.begin * p.width, std::min(panels.end * p.width, g.n)};
-  block.depth = even_part(g.k, p.parts, part);
+  block.rows = rows;
+  block.columns = columns;
+  block.depth = depth;
   if (part == 0) {
     block.c = static_cast<char*>(g.c) + (block.rows.begin * g.c_row + block.columns.begin) * mk.element_bytes;
     block.c_row = g.c_row * mk.element_bytes;
@@ -202,11 +132,20 @@ void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
   });
 }
 
+void run_narrow(const Gemm& g, Threads threads) {
+  const NarrowKernels* nk = g.k > 0 ? narrow_kernels(g.dtype) : nullptr;
+  if (!nk) return narrow_gemm(g, threads);
+  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_narrow(transposed_column(g), threads);
+  if (is_row_product(g)) return row_product(*nk, g, threads);
+  if (nk->has_pairs) return pairs_gemm(*nk, g, threads);
+  narrow_gemm(g, threads);
+}
+
 }  // namespace
 
 void gemm(const Gemm& g, Threads threads) {
   if (g.m <= 0 || g.n <= 0) return;
-  if (compute_type(g.dtype) != g.dtype) return narrow_gemm(g, threads);
+  if (compute_type(g.dtype) != g.dtype) return run_narrow(g, threads);
   const MicroKernels* mk = g.k > 0 ? micro_kernels(g.dtype) : nullptr;
   if (mk) return run_generated(*mk, g, threads);
   plain_gemm(g, threads);
@@ -215,6 +154,7 @@ void gemm(const Gemm& g, Threads threads) {
 void gemm_batched(const Gemm& g, int64_t batch, const BatchStrides& strides) {
   // Asked for here, so that no thread of the pool has to wait for Python.
   micro_kernels(compute_type(g.dtype));
+  narrow_kernels(g.dtype);
   const auto element = static_cast<int64_t>(dtype_size(g.dtype));
   auto one = [&](int64_t i, Threads threads) {
     Gemm item = g;

@@ -8,6 +8,7 @@ namespace fl {
 // Does `g` have this form (a is one to three rows, b is transposed)?
 bool is_row_product(const Gemm& g);
 void row_product(const MicroKernels& mk, const Gemm& g, Threads threads);
+void row_product(const NarrowKernels& nk, const Gemm& g, Threads threads);
 
 // The same product transposed: a matrix times a column becomes a row times a matrix.
 Gemm transposed_column(const Gemm& g);

@@ -10,35 +10,83 @@ void (*micro_kernel_source)(DType dtype) = nullptr;
 
 namespace {
 
+template <class Kernels>
 struct Entry {
-  std::atomic<const MicroKernels*> kernels = nullptr;
+  std::atomic<const Kernels*> kernels = nullptr;
   std::atomic<bool> asked = false;
+
+  const Kernels* get(DType dtype) {
+    if (const auto* known = kernels.load(std::memory_order_acquire)) return known;
+    if (!micro_kernel_source || asked.load(std::memory_order_acquire)) return kernels.load();
+    micro_kernel_source(dtype);  // threads that ask at once wait for each other in the source
+    asked.store(true, std::memory_order_release);
+    return kernels.load();
+  }
+  // A table that was replaced stays: another thread may be reading it.
+  void set(std::unique_ptr<Kernels> fresh) { kernels.store(fresh.release(), std::memory_order_release); }
 };
 
-Entry* entry_of(DType dtype) {
-  static Entry entries[2];
+Entry<MicroKernels>* entry_of(DType dtype) {
+  static Entry<MicroKernels> entries[2];
   if (dtype == DType::F32) return &entries[0];
   if (dtype == DType::F64) return &entries[1];
   return nullptr;
 }
 
-const MicroKernels* ask_source(DType dtype, Entry& entry) {
-  if (!micro_kernel_source || entry.asked.load(std::memory_order_acquire)) return entry.kernels.load();
-  micro_kernel_source(dtype);  // threads that ask at once wait for each other in the source
-  entry.asked.store(true, std::memory_order_release);
-  return entry.kernels.load();
+Entry<NarrowKernels>* narrow_entry_of(DType dtype) {
+  static Entry<NarrowKernels> entries[2];
+  if (dtype == DType::F16) return &entries[0];
+  if (dtype == DType::BF16) return &entries[1];
+  return nullptr;
+}
+
+template <class F>
+void take(F& kernel, const uint64_t*& addresses) {
+  kernel = reinterpret_cast<F>(*addresses++);
+}
+
+void take_tiles(MicroKernels& mk, int vectors, const uint64_t*& addresses) {
+  int heights = mk.max_height[vectors];
+  for (int h = 0; h <= heights; h++) take(mk.make[vectors][h], addresses);
+  for (int h = 1; h <= heights; h++) take(mk.use[vectors][h], addresses);
+}
+
+void install_narrow_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses) {
+  auto kernels = std::make_unique<NarrowKernels>();
+  kernels->lanes = static_cast<int>(layout[0]);
+  kernels->has_pairs = layout[1] != 0;
+  take(kernels->widen, addresses);
+  take(kernels->narrow, addresses);
+  take(kernels->dot_1, addresses);
+  take(kernels->dot_4, addresses);
+  if (kernels->has_pairs) {
+    MicroKernels& mk = kernels->pairs;
+    mk.element_bytes = 4;
+    mk.lanes = static_cast<int>(layout[2]);
+    mk.vector_bytes = mk.lanes * mk.element_bytes;
+    for (int v = 1; v <= kMaxVectors; v++) mk.max_height[v] = static_cast<int>(layout[2 + v]);
+    mk.masked = true;
+    mk.l2_bytes = layout[3 + kMaxVectors];
+    take(mk.pack_columns, addresses);
+    for (int v = 1; v <= kMaxVectors; v++) take_tiles(mk, v, addresses);
+  }
+  narrow_entry_of(dtype)->set(std::move(kernels));
 }
 
 }  // namespace
 
 const MicroKernels* micro_kernels(DType dtype) {
-  Entry* entry = entry_of(dtype);
-  if (!entry) return nullptr;
-  if (const auto* kernels = entry->kernels.load(std::memory_order_acquire)) return kernels;
-  return ask_source(dtype, *entry);
+  auto* entry = entry_of(dtype);
+  return entry ? entry->get(dtype) : nullptr;
+}
+
+const NarrowKernels* narrow_kernels(DType dtype) {
+  auto* entry = narrow_entry_of(dtype);
+  return entry ? entry->get(dtype) : nullptr;
 }
 
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses) {
+  if (narrow_entry_of(dtype)) return install_narrow_kernels(dtype, layout, addresses);
   auto kernels = std::make_unique<MicroKernels>();
   kernels->element_bytes = static_cast<int>(dtype_size(dtype));
   kernels->lanes = static_cast<int>(layout[0]);
@@ -47,24 +95,20 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
   kernels->masked = layout[4] != 0;
   kernels->l2_bytes = layout[5];
   kernels->max_plane_sums = static_cast<int>(layout[6]);
-  kernels->pack_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
-  kernels->scatter_columns = reinterpret_cast<MicroKernels::PackColumns>(*addresses++);
-  kernels->dot_1 = reinterpret_cast<MicroKernels::Dot>(*addresses++);
-  kernels->dot_4 = reinterpret_cast<MicroKernels::Dot>(*addresses++);
+  take(kernels->pack_columns, addresses);
+  take(kernels->scatter_columns, addresses);
+  take(kernels->dot_1, addresses);
+  take(kernels->dot_4, addresses);
   for (int v = 1; v <= kMaxVectors; v++) {
-    int heights = kernels->max_height[v];
-    for (int h = 0; h <= heights; h++) kernels->make[v][h] = reinterpret_cast<MicroKernels::Kernel>(*addresses++);
-    for (int h = 1; h <= heights; h++) kernels->use[v][h] = reinterpret_cast<MicroKernels::Kernel>(*addresses++);
-    kernels->plane_row[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
-    kernels->plane_rows[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
+    take_tiles(*kernels, v, addresses);
+    take(kernels->plane_row[v], addresses);
+    take(kernels->plane_rows[v], addresses);
   }
   for (int v = 1; v <= kColumnVectors; v++) {
-    for (auto& column : kernels->plane_column) column[v] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
+    for (auto& column : kernels->plane_column) take(column[v], addresses);
   }
-  for (int t = 1; t <= kernels->max_plane_sums; t++)
-    kernels->plane_sums[t] = reinterpret_cast<MicroKernels::Plane>(*addresses++);
-  // A table that was replaced stays: another thread may be reading it.
-  entry_of(dtype)->kernels.store(kernels.release(), std::memory_order_release);
+  for (int t = 1; t <= kernels->max_plane_sums; t++) take(kernels->plane_sums[t], addresses);
+  entry_of(dtype)->set(std::move(kernels));
 }
 
 }  // namespace fl

@@ -19,7 +19,7 @@ struct PackedRow {
   const uint16_t* masks;
 };
 
-enum MicroFlag : int64_t { kAccumulate = 1, kColumnBias = 2, kRowBias = 4, kRelu = 8 };
+enum MicroFlag : int64_t { kAccumulate = 1, kColumnBias = 2, kRowBias = 4, kRelu = 8, kNarrow = 16 };
 
 // The arguments of a micro-kernel; strides in bytes. The order is that of FIELDS in contract.py.
 struct MicroArgs {
@@ -38,7 +38,8 @@ struct MicroArgs {
   const Tap* taps;  // mode make: row k of B is tap k % taps of channel k / taps
   const Tap* taps_end;
   int64_t channel_step;
-  int64_t prefetch;  // bytes from here to what the next panel will read
+  int64_t prefetch;   // bytes from here to what the next panel will read
+  int64_t pair_step;  // kernels of pairs, mode make: to the second row of a pair
 };
 
 // The arguments of a kernel over planes, as PLANE_FIELDS in contract.py; strides and offsets in bytes.
@@ -93,13 +94,29 @@ struct MicroKernels {
   Plane plane_sums[kMaxPlaneSums + 1];        // by the number of taps
 };
 
+// Kernels of float16 or bfloat16, as src/flambeau/codegen/narrow.py makes them.
+struct NarrowKernels {
+  // Rows of `count` elements as float32, and back; rows in bytes.
+  using Rows = void (*)(int64_t rows, int64_t count, const char* source, int64_t source_row, char* out,
+                        int64_t out_row);
+  int lanes;       // 16-bit elements that dot takes at a time; its results are float32
+  bool has_pairs;  // the machine multiplies pairs of bfloat16
+  Rows widen, narrow;
+  MicroKernels::Dot dot_1, dot_4;
+  // Elements are pairs along the depth, 32 bits each, in A and in panels; C is float32, or 16 bits with kNarrow.
+  MicroKernels pairs;
+};
+
+// The kernels of float16 or bfloat16; null where none can be had.
+const NarrowKernels* narrow_kernels(DType dtype);
+
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).
 const MicroKernels* micro_kernels(DType dtype);
 
 // Set by bind. Called when the kernels of a type are first wanted; it answers by install_micro_kernels, or not at all.
 extern void (*micro_kernel_source)(DType dtype);
 
-// `layout` and `addresses` in the order of `layout` and `kernel_names` in contract.py.
+// `layout` and `addresses` in the order of `layout` and `kernel_names` in contract.py, or narrow.py.
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses);
 
 }  // namespace fl

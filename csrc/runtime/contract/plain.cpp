@@ -5,6 +5,7 @@
 
 #include "core/element.h"
 #include "core/error.h"
+#include "runtime/contract/kernels.h"
 #include "runtime/contract/tiles.h"
 
 namespace fl {
@@ -55,46 +56,97 @@ void plain_rows(const Gemm& g, Threads threads) {
   });
 }
 
-// A block of a 16-bit matrix in float32, rows of `columns` elements.
+// 16-bit rows to float32 and back, by generated kernels where there are any.
 template <class Narrow>
-void widen_block(const Narrow* from, int64_t row, int64_t col, Range rows, Range columns, float* to) {
-  for (int64_t i = rows.begin; i < rows.end; i++) {
-    const Narrow* source = from + i * row + columns.begin * col;
-    for (int64_t j = 0; j < columns.size(); j++) *to++ = source[j * col];
+struct Converter {
+  const NarrowKernels* nk;
+
+  void widen(int64_t rows, int64_t count, const Narrow* from, int64_t row, float* to) const {
+    if (nk) {
+      const auto bytes = [](int64_t n, size_t size) { return n * static_cast<int64_t>(size); };
+      return nk->widen(rows, count, reinterpret_cast<const char*>(from), bytes(row, sizeof(Narrow)),
+                       reinterpret_cast<char*>(to), bytes(count, sizeof(float)));
+    }
+    for (int64_t i = 0; i < rows; i++) {
+      for (int64_t j = 0; j < count; j++) to[i * count + j] = from[i * row + j];
+    }
   }
-}
 
-constexpr int64_t kNarrowRows = 192, kNarrowColumns = 256, kNarrowDepth = 512;
+  void narrow(int64_t rows, int64_t count, const float* from, Narrow* to, int64_t row) const {
+    if (nk) {
+      const auto bytes = [](int64_t n, size_t size) { return n * static_cast<int64_t>(size); };
+      return nk->narrow(rows, count, reinterpret_cast<const char*>(from), bytes(count, sizeof(float)),
+                        reinterpret_cast<char*>(to), bytes(row, sizeof(Narrow)));
+    }
+    for (int64_t i = 0; i < rows; i++) {
+      for (int64_t j = 0; j < count; j++) to[i * row + j] = Narrow(from[i * count + j]);
+    }
+  }
+
+  // A block of a matrix in float32, in the order in which it lies; the strides of the copy come back.
+  void widen_block(const Narrow* from, int64_t row, int64_t col, Range rows, Range columns, float* to, int64_t& to_row,
+                   int64_t& to_col) const {
+    from += rows.begin * row + columns.begin * col;
+    to_row = columns.size(), to_col = 1;
+    if (col == 1 || columns.size() == 1) return widen(rows.size(), columns.size(), from, row, to);
+    if (row == 1) {
+      to_row = 1, to_col = rows.size();
+      return widen(columns.size(), rows.size(), from, col, to);
+    }
+    for (int64_t i = 0; i < rows.size(); i++) {
+      for (int64_t j = 0; j < columns.size(); j++) *to++ = from[i * row + j * col];
+    }
+  }
+};
+
+constexpr int64_t kNarrowDepth = 256;
 
 template <class Narrow>
-void narrow_block(const Gemm& g, Range rows, Range columns) {
+void narrow_block(const Converter<Narrow>& convert, const Gemm& g, Range rows, Range columns) {
   int64_t m = rows.size(), n = columns.size(), depth = std::min(g.k, kNarrowDepth);
   Scratch work(static_cast<size_t>(m * depth + depth * n + m * n + m + n) * sizeof(float));
   auto* a = work.as<float>();
   float *b = a + m * depth, *c = b + depth * n, *bias = c + m * n, *row_bias = bias + n;
   Narrow* out = static_cast<Narrow*>(g.c) + rows.begin * g.c_row + columns.begin;
-  Gemm wide{.m = m, .n = n, .a = a, .a_col = 1, .b = b, .b_row = n, .b_col = 1, .c = c, .c_row = n};
+  Gemm wide{.m = m, .n = n, .a = a, .b = b, .c = c, .c_row = n};
   wide.accumulate = g.accumulate;
-  if (g.accumulate) widen_block(out, g.c_row, 1, {0, m}, {0, n}, c);
+  if (g.accumulate) convert.widen(m, n, out, g.c_row, c);
   int64_t k = 0;
   do {
     Range part{k, std::min(k + depth, g.k)};
-    widen_block(static_cast<const Narrow*>(g.a), g.a_row, g.a_col, rows, part, a);
-    widen_block(static_cast<const Narrow*>(g.b), g.b_row, g.b_col, part, columns, b);
-    wide.k = wide.a_row = part.size();
+    convert.widen_block(static_cast<const Narrow*>(g.a), g.a_row, g.a_col, rows, part, a, wide.a_row, wide.a_col);
+    convert.widen_block(static_cast<const Narrow*>(g.b), g.b_row, g.b_col, part, columns, b, wide.b_row, wide.b_col);
+    wide.k = part.size();
     if (part.end == g.k) {
       wide.act = g.act;
-      if (g.bias) widen_block(static_cast<const Narrow*>(g.bias), 0, 1, {0, 1}, columns, bias), wide.bias = bias;
+      if (g.bias) convert.widen(1, n, static_cast<const Narrow*>(g.bias) + columns.begin, 0, bias), wide.bias = bias;
       if (g.row_bias)
-        widen_block(static_cast<const Narrow*>(g.row_bias), 0, 1, {0, 1}, rows, row_bias), wide.row_bias = row_bias;
+        convert.widen(1, m, static_cast<const Narrow*>(g.row_bias) + rows.begin, 0, row_bias), wide.row_bias = row_bias;
     }
     gemm(wide, Threads::Caller);
     wide.accumulate = true;
     k = part.end;
   } while (k < g.k);
-  for (int64_t i = 0; i < m; i++) {
-    for (int64_t j = 0; j < n; j++) out[i * g.c_row + j] = Narrow(c[i * n + j]);
+  convert.narrow(m, n, c, out, g.c_row);
+}
+
+// Blocks of 16-bit products: as large as the cache likes, smaller where that gives more threads something to do.
+constexpr int64_t kNarrowRows = 192, kNarrowColumns = 256, kLeastSide = 64, kNarrowChunkWork = 1 << 20;
+constexpr int64_t kWantedChunks = 12;
+
+template <class Narrow>
+void narrow_blocks(const Gemm& g, Threads threads) {
+  Converter<Narrow> convert{narrow_kernels(g.dtype)};
+  int64_t rows = ceil_div(g.m, kNarrowRows), columns = ceil_div(g.n, kNarrowColumns);
+  int64_t wanted = std::min(g.m * g.n * std::max<int64_t>(g.k, 1) / kNarrowChunkWork, kWantedChunks);
+  while (rows * columns < wanted) {
+    int64_t height = g.m / rows, width = g.n / columns;
+    if (std::max(height, width) < 2 * kLeastSide) break;
+    (height > width ? rows : columns) *= 2;
   }
+  for_chunks(threads, rows * columns, [&](int64_t i) {
+    narrow_block(convert, g, even_part(g.m, rows, i / columns), even_part(g.n, columns, i % columns));
+  });
 }
 
 }  // namespace
@@ -112,15 +164,8 @@ void plain_gemm(const Gemm& g, Threads threads) {
 
 void narrow_gemm(const Gemm& g, Threads threads) {
   micro_kernels(DType::F32);  // asked for here, so that no thread of the pool has to wait for Python
-  int64_t rows = ceil_div(g.m, kNarrowRows), columns = ceil_div(g.n, kNarrowColumns);
-  for_chunks(threads, rows * columns, [&](int64_t i) {
-    Range row = even_part(g.m, rows, i / columns), column = even_part(g.n, columns, i % columns);
-    if (g.dtype == DType::BF16) {
-      narrow_block<BFloat16>(g, row, column);
-    } else {
-      narrow_block<Half>(g, row, column);
-    }
-  });
+  if (g.dtype == DType::BF16) return narrow_blocks<BFloat16>(g, threads);
+  narrow_blocks<Half>(g, threads);
 }
 
 }  // namespace fl

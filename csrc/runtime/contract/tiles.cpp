@@ -37,11 +37,15 @@ void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64
   }
 }
 
+bool LeftPacking::worthwhile(int64_t rows, int64_t height, int64_t a_row, int64_t panels) {
+  return rows > height && panels > 1 && rows_alias(height, a_row);
+}
+
 LeftPacking::LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, int64_t height, int64_t a_row,
                          int64_t a_col, int64_t panels) {
   int64_t element = mk.element_bytes;
   if (rows <= height || panels <= 1) return;
-  if (a_col == element && !rows_alias(height, a_row)) return;
+  if (a_col == element && !worthwhile(rows, height, a_row, panels)) return;
   if (a_row == element && panels <= 2) return;
   row_ = (round_up(depth, mk.lanes) + kRowPadding) * element;
   bytes_ = static_cast<size_t>(round_up(rows, mk.lanes) * row_);

@@ -109,6 +109,8 @@ class LeftPacking {
   LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, int64_t height, int64_t a_row, int64_t a_col,
               int64_t panels);
   size_t bytes() const { return bytes_; }  // 0: the operand serves as it lies
+  // Should rows that are contiguous be copied even so?
+  static bool worthwhile(int64_t rows, int64_t height, int64_t a_row, int64_t panels);
   Left pack(const MicroKernels& mk, const char* a, int64_t a_row, int64_t a_col, int64_t depth, int64_t rows,
             char* out) const;
 

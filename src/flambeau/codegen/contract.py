@@ -14,6 +14,7 @@ Convolutions of groups with few channels sum over taps without a panel (`plane_*
 The C++ drivers in csrc/runtime/contract cut a problem into such tiles.
 """
 
+import importlib
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,10 +30,10 @@ from .target import Target
 # The fields of MicroArgs (csrc/runtime/contract/kernels.h), eight bytes each; strides are in bytes.
 FIELDS = (
     *("k", "a", "a_row", "a_col", "b", "c", "c_row", "mask", "flags", "column_bias", "row_bias"),
-    *("panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"),
+    *("panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"),
 )
 _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
-_MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch"}
+_MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"}
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
 # The fields of PlaneArgs (the same header).
 PLANE_FIELDS = (
@@ -132,6 +133,19 @@ class Lanes:
         name = f"llvm.masked.load.{self.suffix}.p0"
         return self.f.call(name, self.type, address, lanes, f"{self.type} zeroinitializer")
 
+    @property
+    def source_bytes(self) -> int:
+        """Bytes of what `load_source` reads."""
+        return self.bytes
+
+    def load_source(self, pointer: str, mask: str | None = None) -> str:
+        """Neighbouring elements as they lie in an operand."""
+        return self.load(pointer, mask)
+
+    def source_mask(self, bits: str) -> str:
+        """The mask that `load_source` takes, from the low bits of an i64."""
+        return self.mask(bits, "i64")
+
     def store(self, x: str, pointer: str, mask: str | None = None, aligned: bool = False) -> None:
         align = self.bytes if aligned else self.element_bytes
         if mask is None:
@@ -180,15 +194,18 @@ class Lanes:
         self.f.do(f"store {self.type} {x}, ptr {variable}")
 
 
-class _MicroKernel:
+class MicroKernel:
     """Writes `mk_<vectors>_<height>_<use|make>(MicroArgs*)`."""
 
     def __init__(self, module: Module, dtype: str, vectors: int, height: int, make: bool) -> None:
         self.f = Function(module, kernel_name(vectors, height, make), [("ptr", "args")])
-        self.lanes = Lanes(self.f, dtype)
+        self.lanes = self._lanes(dtype)
         self.vectors, self.height, self.make = vectors, height, make
         # Packing alone is not hidden behind arithmetic, but it reads what needs masks on every machine.
         self.masked = make and (module.target.masks or height == 0)
+
+    def _lanes(self, dtype: str) -> Lanes:
+        return Lanes(self.f, dtype)
 
     def write(self) -> None:
         self._load_arguments()
@@ -274,9 +291,9 @@ class _MicroKernel:
             mask = None
             if self.masked:
                 mask = lanes.mask(f.value(f"load i16, ptr {f.offset(tap, 8 + 2 * j)}"), "i16")
-            row.append(lanes.load(f.offset(source, j * lanes.bytes), mask))
-        for j, x in enumerate(row):
-            lanes.store(x, f.offset(panel, j * lanes.bytes), aligned=True)
+            row.append(self._load_b(source, j, mask))
+            # Stored at once: what is loaded next stays behind the store, so that few registers are wanted at a time.
+            lanes.store(row[j], f.offset(panel, j * lanes.bytes), aligned=True)
         ahead = f.offset(source, arg["prefetch"])
         for byte in range(0, self.vectors * lanes.bytes, _CACHE_LINE):
             self._prefetch(f.offset(ahead, byte), 2)
@@ -288,6 +305,10 @@ class _MicroKernel:
         f.do(f"store ptr {f.offset(b, step)}, ptr {b_at}")
         _advance(f, panel_at, panel, arg["panel_step"])
         return row
+
+    def _load_b(self, source: str, j: int, mask: str | None) -> str:
+        """Vector j of a row of B as it stands in the panel."""
+        return self.lanes.load(self.f.offset(source, j * self.lanes.bytes), mask)
 
     def _epilogue(self) -> None:
         f, lanes, arg = self.f, self.lanes, self.arg
@@ -315,9 +336,12 @@ class _MicroKernel:
             for sums in self.accumulators:
                 for sum_ in sums:
                     lanes.set(sum_, lanes.relu(lanes.get(sum_)))
-        for i, row in enumerate(rows):
-            for j, mask in enumerate(masks):
-                lanes.store(lanes.get(self.accumulators[i][j]), f.offset(row, j * lanes.bytes), mask)
+        self._store(rows, masks)
+
+    def _store(self, rows: list[str], masks: list) -> None:
+        for row, sums in zip(rows, self.accumulators, strict=True):
+            for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True)):
+                self.lanes.store(self.lanes.get(sum_), self.f.offset(row, j * self.lanes.bytes), mask)
 
 
 def transpose(lanes: Lanes, rows: list[str]) -> list[str]:
@@ -354,7 +378,7 @@ def _gather_pieces(lanes: Lanes, rows: list[str], piece: int) -> list[str]:
     return [row for pair in zip(even, odd, strict=True) for row in pair]
 
 
-def _write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
+def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     """`pack_columns(groups, source, rows, out, vectors, step, mask)`: a matrix transposed on its way into a panel.
 
     Lane j of row k of the panel is element k of row j of the source: `rows` holds (byte offset, pointer to uint16 lane
@@ -385,7 +409,7 @@ def _write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     f.finish()
 
 
-def _write_dot(module: Module, dtype: str, rows: int) -> None:
+def write_dot(module: Module, dtype: str, rows: int, kind: type[Lanes] = Lanes) -> None:
     """`dot_<rows>(pairs, x, b, row, masks, out)`: products of the vector x with rows of b, `row` bytes apart.
 
     The depth is `pairs` pairs of vectors and a last pair of which `masks` (two times 32 bits) tells the lanes. Whatever
@@ -393,7 +417,7 @@ def _write_dot(module: Module, dtype: str, rows: int) -> None:
     """
     arguments = [("i64", "pairs"), ("ptr", "x"), ("ptr", "b"), ("i64", "row"), ("i64", "masks"), ("ptr", "out")]
     f = Function(module, f"dot_{rows}", arguments)
-    lanes = Lanes(f, dtype)
+    lanes = kind(f, dtype)
     sums = [[lanes.variable(), lanes.variable()] for _ in range(rows)]
     starts = ["%b"]
     for _ in range(1, rows):
@@ -401,16 +425,16 @@ def _write_dot(module: Module, dtype: str, rows: int) -> None:
 
     def add_pair(at: str, masks: list[str] | list[None]) -> None:
         for half, mask in enumerate(masks):
-            here = f.add(at, half * lanes.bytes)
-            x = lanes.load(f.offset("%x", here), mask)
+            here = f.add(at, half * lanes.source_bytes)
+            x = lanes.load_source(f.offset("%x", here), mask)
             for start, row_sums in zip(starts, sums, strict=True):
-                b = lanes.load(f.offset(start, here), mask)
+                b = lanes.load_source(f.offset(start, here), mask)
                 lanes.set(row_sums[half], lanes.fma(x, b, lanes.get(row_sums[half])))
 
-    end = f.mul("%pairs", 2 * lanes.bytes)
-    with f.loop(0, end, 2 * lanes.bytes) as at:
+    end = f.mul("%pairs", 2 * lanes.source_bytes)
+    with f.loop(0, end, 2 * lanes.source_bytes) as at:
         add_pair(at, [None, None])
-    add_pair(end, [lanes.mask("%masks", "i64"), lanes.mask(f.value("lshr i64 %masks, 32"), "i64")])
+    add_pair(end, [lanes.source_mask("%masks"), lanes.source_mask(f.value("lshr i64 %masks, 32"))])
     for i, (even, odd) in enumerate(sums):
         total = lanes.add(lanes.get(even), lanes.get(odd))
         half = lanes.count // 2
@@ -552,15 +576,15 @@ def layout(target: Target, dtype: str) -> list[int]:
 def module(target: Target, dtype: str) -> Module:
     """Every kernel of one element type."""
     result = Module(target)
-    _write_columns(result, dtype, "pack_columns", masked=False)
-    _write_columns(result, dtype, "scatter_columns", masked=True)
+    write_columns(result, dtype, "pack_columns", masked=False)
+    write_columns(result, dtype, "scatter_columns", masked=True)
     for rows in DOT_ROWS:
-        _write_dot(result, dtype, rows)
+        write_dot(result, dtype, rows)
     for vectors in range(1, MAX_VECTORS + 1):
         for height in range(max_height(target, vectors) + 1):
-            _MicroKernel(result, dtype, vectors, height, True).write()
+            MicroKernel(result, dtype, vectors, height, True).write()
             if height:
-                _MicroKernel(result, dtype, vectors, height, False).write()
+                MicroKernel(result, dtype, vectors, height, False).write()
         for rows in PLANE_ROWS:
             _PlaneKernel(result, dtype, vectors, rows).write()
     for vectors in COLUMN_VECTORS:
@@ -590,8 +614,10 @@ def micro_kernels(dtype: str, target: Target | None = None) -> tuple[list[int], 
 
 
 def provide(dtype: str) -> tuple[list[int], list[int]] | None:
-    """`micro_kernels` for the driver in C++; None where the system refuses executable memory, so that loops serve."""
+    """What C++ installs for a type; None where the system refuses executable memory, so that loops serve."""
     try:
+        if dtype in ("f16", "bf16"):
+            return importlib.import_module("flambeau.codegen.narrow").narrow_kernels(dtype)
         return micro_kernels(dtype)
     except ExecutableMemoryError:
         return None

@@ -22,6 +22,8 @@ class Target:
         registers: number of vector registers.
         masks: are there masked loads and stores of every element size?
         scalef: is there an instruction x * 2**n?
+        bfloat16: are there dot products of pairs of bfloat16? A feature beside the levels: code that uses it is asked
+            for by names of its own.
         l1, l2, l3: bytes of data cache a core sees.
     """
 
@@ -33,6 +35,7 @@ class Target:
     registers: int
     masks: bool = False
     scalef: bool = False
+    bfloat16: bool = False
     l1: int = 32 << 10
     l2: int = 512 << 10
     l3: int = 8 << 20
@@ -96,8 +99,10 @@ def host() -> Target:
         )
     if level not in LEVELS:
         raise RuntimeError(f"FLAMBEAU_TARGET={level!r} is not one of {', '.join(LEVELS)}")
-    sizes = _cache_sizes()
-    return replace(LEVELS[level], **sizes) if not LEVELS[level].is_gpu else LEVELS[level]
+    if LEVELS[level].is_gpu:
+        return LEVELS[level]
+    bfloat16 = level == "x86-64-v4" and "avx512_bf16" in cpu_flags()
+    return replace(LEVELS[level], bfloat16=bfloat16, **_cache_sizes())
 
 
 def by_level(level: str) -> Target:

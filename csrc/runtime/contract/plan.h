@@ -1,0 +1,34 @@
+// How a matrix product is cut into chunks of work and blocks of memory.
+#pragma once
+#include "runtime/contract/gemm.h"
+#include "runtime/contract/kernels.h"
+#include "runtime/contract/tiles.h"
+
+namespace fl {
+
+// Multiply-adds that one chunk should have before threads are worth waking.
+constexpr int64_t kChunkWork = 1 << 19;
+// Chunks of middling and of large products: numbers that most counts of threads divide; each chunk packs its own
+// panels, so not more.
+constexpr int64_t kChunks = 24, kManyChunks = 48, kLargeWork = int64_t{1} << 32;
+
+// How a product is cut. It follows from the sizes and strides alone, never from the number of threads.
+struct Plan {
+  int vectors;            // of a panel
+  int64_t width, height;  // of a tile
+  int64_t depth;          // of a block
+  int64_t row_blocks = 1, column_blocks = 1, parts = 1;
+  int64_t chunks() const { return row_blocks * column_blocks * parts; }
+};
+
+// `g.k` counts what the kernels step over: elements, or pairs of them.
+Plan make_plan(const MicroKernels& mk, const Gemm& g);
+
+// A block of C over one part of the depth.
+struct Chunk {
+  Range rows, columns, depth;
+  int64_t part;
+};
+Chunk chunk_of(const MicroKernels& mk, const Gemm& g, const Plan& p, int64_t i);
+
+}  // namespace fl

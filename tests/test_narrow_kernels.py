@@ -1,0 +1,163 @@
+"""Kernels of products of 16-bit floating point, one by one, against NumPy; operands lie against protected pages."""
+
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flambeau.codegen import contract, narrow
+from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.link import Code
+from flambeau.codegen.target import LEVELS, Target, cpu_flags, host_level
+from machines import MACHINES, Emulated, Native
+
+ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU, NARROW = 1, 2, 4, 8, 16
+PAIRS = replace(LEVELS["x86-64-v4"], bfloat16=True)
+HAS_PAIRS = host_level() == "x86-64-v4" and "avx512_bf16" in cpu_flags()
+
+
+def wide(bits: np.ndarray, dtype: str) -> np.ndarray:
+    """16-bit elements as float32."""
+    if dtype == "f16":
+        return bits.view(np.float16).astype(np.float32)
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def rounded(x: np.ndarray, dtype: str) -> np.ndarray:
+    """The bits of float32 values rounded to nearest even; nan is quiet."""
+    if dtype == "f16":
+        with np.errstate(over="ignore"):
+            return x.astype(np.float16).view(np.uint16)
+    bits = x.view(np.uint32).astype(np.uint64)
+    near = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(x), bits >> 16 | 0x40, near).astype(np.uint16)
+
+
+@pytest.fixture(scope="module", params=[*MACHINES, ("pairs", "end"), ("pairs", "start")], ids=lambda p: "-".join(p))
+def target_and_where(request: pytest.FixtureRequest) -> tuple[Target, str]:
+    level, where = request.param
+    if level == "pairs" and not HAS_PAIRS:
+        pytest.skip("this machine has no dot products of bfloat16")
+    return PAIRS if level == "pairs" else LEVELS[level], where
+
+
+@pytest.fixture(scope="module", params=["f16", "bf16"])
+def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
+    target, where = target_and_where
+    return target, where, request.param, narrow.compile_family(target, request.param)
+
+
+@pytest.fixture
+def machine(family: tuple[Target, str, str, Code]):
+    _, where, _, code = family
+    made = Emulated(code) if where == "emulated" else Native(code, where == "end")
+    yield made
+    made.close()
+
+
+def test_rows(family, machine) -> None:
+    _, _, dtype, _ = family
+    rng = np.random.default_rng(0)
+    for rows, count in ((1, 1), (3, 7), (2, 16), (2, 17), (1, 100)):
+        x = (rng.standard_normal((rows, count)) * 10.0 ** rng.integers(-3, 4, (rows, count))).astype(np.float32)
+        x.flat[0] = (np.nan, np.inf, -0.0, 1e30, 1 + 2**-8)[rows * count % 5]
+        bits = rounded(x, dtype)
+        out = machine.place(np.zeros_like(bits))
+        machine.call("narrow", rows, count, machine.place(x), x.strides[0], out, bits.strides[0])
+        got = machine.fetch(out, bits)
+        np.testing.assert_array_equal(wide(got, dtype), wide(bits, dtype))
+        back = machine.place(np.zeros_like(x))
+        machine.call("widen", rows, count, machine.place(bits), bits.strides[0], back, x.strides[0])
+        np.testing.assert_array_equal(machine.fetch(back, x), wide(bits, dtype))
+
+
+def test_dot(family, machine) -> None:
+    target, _, dtype, _ = family
+    lanes, rng = narrow.layout(target, dtype)[0], np.random.default_rng(1)
+    for depth in (1, lanes, 2 * lanes, 3 * lanes + 1, 4 * lanes - 1):
+        x = rounded(rng.standard_normal(depth).astype(np.float32), dtype)
+        b = rounded(rng.standard_normal((4, depth)).astype(np.float32), dtype)
+        pairs, rest = divmod(depth, 2 * lanes)
+        masks = (1 << min(rest, lanes)) - 1 | ((1 << max(0, rest - lanes)) - 1) << 32
+        at_x, at_b, out = machine.place(x), machine.place(b), machine.place(np.zeros(4, np.float32))
+        machine.call("dot_4", pairs, at_x, at_b, b.strides[0], masks, out)
+        four = machine.fetch(out, np.zeros(4, np.float32))
+        wanted = wide(b, dtype).astype(np.float64) @ wide(x, dtype)
+        np.testing.assert_allclose(four, wanted, atol=1e-5)
+        for i in range(4):  # one row at a time gives the same bits
+            machine.call("dot_1", pairs, at_x, at_b + i * b.strides[0], 0, masks, out + 4 * i)
+        np.testing.assert_array_equal(machine.fetch(out, np.zeros(4, np.float32)), four)
+
+
+def interleaved(b: np.ndarray, lanes: int) -> np.ndarray:
+    """A panel: rows of pairs, whole vectors."""
+    depth, width = b.shape
+    panel = np.zeros((depth // 2, -(-width // lanes) * lanes, 2), np.uint16)
+    panel[:, :width, 0], panel[:, :width, 1] = b[::2], b[1::2]
+    return panel
+
+
+def pair_cases():
+    """Every kernel once, with depths, tails and flags that vary together."""
+    number = 0
+    for vectors in range(1, contract.MAX_VECTORS + 1):
+        for height in range(1, contract.max_height(PAIRS, vectors) + 1):
+            for make in (False, True):
+                number += 1
+                yield vectors, height, make, 2 + 2 * (number % 7), 16 - number % 16, number % 32
+
+
+@pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no dot products of bfloat16")
+@pytest.mark.parametrize("end", [True, False])
+def test_pairs(end: bool) -> None:
+    machine, rng = Native(narrow.compile_family(PAIRS, "bf16"), end), np.random.default_rng(2)
+    for vectors, height, make, depth, tail, flags in pair_cases():
+        width = 16 * (vectors - 1) + tail
+        a, b = (rounded(rng.standard_normal(s).astype(np.float32), "bf16") for s in ((height, depth), (depth, width)))
+        column_bias, row_bias = (rng.standard_normal(n).astype(np.float32) for n in (width, height))
+        c = rng.standard_normal((height, width)).astype(np.float32)
+        if flags & NARROW:
+            flags &= ~ACCUMULATE
+            c = c.astype(np.float16).view(np.uint16)
+        wanted = wide(a, "bf16").astype(np.float64) @ wide(b, "bf16")
+        wanted += c if flags & ACCUMULATE else 0
+        wanted += column_bias if flags & COLUMN_BIAS else 0
+        wanted += row_bias[:, None] if flags & ROW_BIAS else 0
+        wanted = np.maximum(wanted, 0) if flags & RELU else wanted
+        panel = interleaved(b, 16)
+        at_panel, at_c = machine.place(np.zeros_like(panel) if make else panel), machine.place(c)
+        fields = {"k": depth // 2, "a": machine.place(a), "a_row": a.strides[0], "a_col": 4, "c": at_c}
+        fields |= {"c_row": c.strides[0], "mask": (1 << tail) - 1, "flags": flags, "b": at_panel}
+        fields |= {"column_bias": machine.place(column_bias), "row_bias": machine.place(row_bias)}
+        if make:
+            masks = [0xFFFF] * (vectors - 1) + [(1 << tail) - 1] + [0] * (4 - vectors)
+            taps = machine.place(np.frombuffer(struct.pack("<q4H", 0, *masks), np.uint8))
+            fields |= {"b": machine.place(b), "taps": taps, "taps_end": taps + 16, "pair_step": b.strides[0]}
+            fields |= {"channel_step": 2 * b.strides[0], "panel": at_panel, "panel_step": panel.strides[0]}
+        values = np.array([fields.get(field, 0) for field in contract.FIELDS], np.int64)
+        machine.call(contract.kernel_name(vectors, height, make), machine.place(values))
+        got = machine.fetch(at_c, c)
+        if flags & NARROW:
+            np.testing.assert_allclose(wide(got, "bf16"), wanted, rtol=2**-8, atol=1e-5)
+        else:
+            np.testing.assert_allclose(got, wanted, atol=1e-5)
+        if make:
+            np.testing.assert_array_equal(machine.fetch(at_panel, panel), panel)
+    machine.close()
+
+
+@pytest.mark.parametrize("target", [*(LEVELS[n] for n in ("x86-64-v3", "x86-64-v4", "aarch64")), PAIRS])
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_compiles_for_every_cpu(target: Target, dtype: str) -> None:
+    code = narrow.compile_family(target, dtype)
+    assert set(code.symbols) == set(narrow.kernel_names(target, dtype))
+
+
+def test_no_register_is_spilled() -> None:
+    """The loops over the depth use the instruction meant for them and leave the stack alone."""
+    blocks = compile_assembly(narrow.module(PAIRS, "bf16")).split("\n.LBB")
+    loops = [block for block in blocks if "vdpbf16ps" in block]
+    assert len(loops) >= 40
+    lines = [line for block in loops for line in block.split("\tj")[0].splitlines()]
+    assert not [line for line in lines if "%zmm" in line and "(%rsp)" in line]
