@@ -108,3 +108,43 @@ def test_meta_tensors_have_no_positions():
     assert x[flambeau.tensor([0, 9])].shape == (2, 4)
     with pytest.raises(NotImplementedError):
         x.nonzero()
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int8])
+def test_copies_between_layouts(dtype):
+    for shape in ((3, 500), (500, 3), (64, 64), (37, 1029), (1200, 70), (2, 65, 33, 18)):
+        a = drawn(9, *shape, dtype=dtype)
+        x = tensor(a)
+        order = tuple(reversed(range(a.ndim)))
+        assert np.array_equal(x.permute(order).contiguous().numpy(), a.transpose(order))
+        target = flambeau.zeros(shape[::-1], dtype=x.dtype).permute(order)
+        target.copy_(x)
+        assert np.array_equal(target.numpy(), a)
+        assert np.array_equal(x[..., ::2].contiguous().numpy(), a[..., ::2])
+        wide = flambeau.zeros(*shape[:-1], 2 * shape[-1], dtype=x.dtype)
+        wide[..., ::2].copy_(x)
+        assert np.array_equal(wide.numpy()[..., ::2], a) and not wide.numpy()[..., 1::2].any()
+    x = flambeau.from_numpy(drawn(10, 2100, 2101, dtype=dtype))
+    assert np.array_equal(x.t().contiguous().numpy(), x.numpy().T)
+    assert np.array_equal(x[:, 1:].t().contiguous().numpy(), x.numpy()[:, 1:].T)
+
+
+def test_joining_of_parts_that_are_large_small_or_in_another_layout():
+    a, b, c = (drawn(seed, *shape) for seed, shape in ((11, (70, 4000)), (12, (70, 1)), (13, (70, 3))))
+    for parts in ((a, b, c), (b, c), (a, a, a, a, a, a, a, a), (b,)):
+        assert np.array_equal(flambeau.cat([tensor(p) for p in parts], 1).numpy(), np.concatenate(parts, 1))
+        assert np.array_equal(flambeau.cat([tensor(p.T) for p in parts]).numpy(), np.concatenate([p.T for p in parts]))
+        turned = [tensor(p.T).t() for p in parts]
+        assert np.array_equal(flambeau.cat(turned, -1).numpy(), np.concatenate(parts, 1))
+    for dim in (0, 1, 2, -1):
+        assert np.array_equal(flambeau.stack([tensor(a), tensor(a) + 1], dim).numpy(), np.stack([a, a + 1], dim))
+
+
+def test_gradients_of_cat_reach_parts_of_other_dtypes_and_of_no_elements():
+    x = flambeau.ones(2, 3, dtype=flambeau.float64, requires_grad=True)
+    nothing = flambeau.zeros(0, requires_grad=True)
+    y = flambeau.ones(4, 3, requires_grad=True)
+    joined = flambeau.cat([x, nothing, y])
+    joined.backward(flambeau.arange(18.0, dtype=flambeau.float64).view(6, 3))
+    assert joined.dtype == flambeau.float64 and x.grad.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert y.grad.dtype == flambeau.float32 and y.grad[0].tolist() == [6, 7, 8] and nothing.grad.shape == (0,)

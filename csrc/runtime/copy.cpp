@@ -7,50 +7,139 @@
 #include "runtime/iteration.h"
 #include "runtime/promotion.h"
 #include "runtime/shape_text.h"
+#include "runtime/stream.h"
 
 namespace fl {
 
 namespace {
 
-constexpr int64_t kTile = 32;  // of a transposing copy
+// Bytes between neighbours of a block of m rows of n elements.
+struct Distances {
+  int64_t to_inner, to_row, from_inner, from_row;
+};
 
-// Through a small buffer: sources whose rows are a power of two apart would otherwise push one another out of the
-// cache.
+// ---- transposing: the source is contiguous from row to row
+
+constexpr int64_t kFewest = 8;      // with fewer rows or columns there is nothing to gain from tiles
+constexpr int64_t kRowPart = 1024;  // elements of a row that are copied before the next row is begun
+
+// A tile: a cache line of the source wide, and no more rows of it high than the machine fetches ahead of at a time.
 template <class T>
-void copy_tile(char* to, const char* from, int64_t to_inner, int64_t to_row, int64_t from_inner, int64_t from_row,
-               int64_t n, int64_t m) {
-  T tile[kTile * kTile];
+constexpr int64_t kWide = 64 / static_cast<int64_t>(sizeof(T));
+template <class T>
+constexpr int64_t kHigh = std::min<int64_t>(16, kWide<T>);
+
+// tile[j * kHigh + i] = source row i, column j.
+template <class T>
+void transpose_tile(T* tile, const char* from, int64_t from_inner, int64_t n, int64_t m) {
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < m; ++j) std::memcpy(&tile[j * kTile + i], from + j * from_row + i * from_inner, sizeof(T));
-  for (int64_t j = 0; j < m; ++j)
-    for (int64_t i = 0; i < n; ++i) std::memcpy(to + j * to_row + i * to_inner, &tile[j * kTile + i], sizeof(T));
+    for (int64_t j = 0; j < m; ++j)
+      std::memcpy(&tile[j * kHigh<T> + i], from + i * from_inner + j * static_cast<int64_t>(sizeof(T)), sizeof(T));
 }
 
-// m rows of n elements of T, in tiles so that neither side strides through memory for long.
 template <class T>
-void copy_block(char** ptr, const Iteration& it, int64_t n, int64_t m) {
-  int64_t to_inner = it.inner_stride(0), from_inner = it.inner_stride(1);
-  int64_t to_row = it.row_stride(0), from_row = it.row_stride(1);
-  for (int64_t i = 0; i < n; i += kTile)
-    for (int64_t j = 0; j < m; j += kTile)
-      copy_tile<T>(ptr[0] + i * to_inner + j * to_row, ptr[1] + i * from_inner + j * from_row, to_inner, to_row,
-                   from_inner, from_row, std::min(kTile, n - i), std::min(kTile, m - j));
+void transpose_whole(T* tile, const char* from, int64_t from_inner) {
+  transpose_tile(tile, from, from_inner, kHigh<T>, kWide<T>);
+}
+
+#if defined(__SSE2__)
+void transpose_whole(uint32_t* tile, const char* from, int64_t from_inner) {
+  for (int i = 0; i < 16; i += 4) {
+    for (int j = 0; j < 16; j += 4) {
+      __m128 row[4];
+      for (int k = 0; k < 4; ++k)
+        row[k] = _mm_loadu_ps(reinterpret_cast<const float*>(from + (i + k) * from_inner) + j);
+      _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+      for (int k = 0; k < 4; ++k) _mm_store_ps(reinterpret_cast<float*>(tile + (j + k) * 16 + i), row[k]);
+    }
+  }
+}
+#endif
+
+// Through a small buffer: whole cache lines are read, and whole cache lines written.
+template <class T>
+void copy_tile(char* to, const char* from, const Distances& d, int64_t n, int64_t m, bool dense, bool stream) {
+  alignas(64) T tile[kHigh<T> * kWide<T>];
+  for (int64_t i = 0; i < n; ++i) __builtin_prefetch(from + i * d.from_inner + 64);  // of the next tile
+
+  if (n == kHigh<T> && m == kWide<T>)
+    transpose_whole(tile, from, d.from_inner);
+  else
+    transpose_tile(tile, from, d.from_inner, n, m);
+  for (int64_t j = 0; j < m; ++j) {
+    const T* row = tile + j * kHigh<T>;
+    if (stream && n == kHigh<T>)
+      copy_line(to + j * d.to_row, reinterpret_cast<const char*>(row), true);
+    else if (dense && n == kHigh<T>)
+      std::memcpy(to + j * d.to_row, row, kHigh<T> * sizeof(T));
+    else
+      for (int64_t i = 0; i < n; ++i) std::memcpy(to + j * d.to_row + i * d.to_inner, row + i, sizeof(T));
+  }
+}
+
+template <class T>
+void copy_transposed(char* to, const char* from, const Distances& d, int64_t n, int64_t m, bool stream) {
+  bool dense = d.to_inner == static_cast<int64_t>(sizeof(T));
+  stream &= dense && kHigh<T> == kWide<T> && reinterpret_cast<uintptr_t>(to) % 64 == 0 && d.to_row % 64 == 0;
+  for (int64_t i = 0; i < n; i += kHigh<T>)
+    for (int64_t j = 0; j < m; j += kWide<T>)
+      copy_tile<T>(to + i * d.to_inner + j * d.to_row, from + i * d.from_inner + j * d.from_row, d,
+                   std::min(kHigh<T>, n - i), std::min(kWide<T>, m - j), dense, stream);
+}
+
+// ---- row by row
+
+template <class T>
+void copy_row(char* to, const char* from, int64_t to_inner, int64_t from_inner, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    std::memcpy(to, from, sizeof(T));
+    to += to_inner;
+    from += from_inner;
+  }
+}
+
+template <class T>
+void copy_rows(char* to, const char* from, const Distances& d, int64_t n, int64_t m) {
+  constexpr auto kItem = static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < n; i += kRowPart) {
+    int64_t part = std::min(kRowPart, n - i);
+    for (int64_t j = 0; j < m; ++j) {
+      char* row = to + i * d.to_inner + j * d.to_row;
+      const char* source = from + i * d.from_inner + j * d.from_row;
+      if (d.to_inner == kItem)
+        copy_row<T>(row, source, kItem, d.from_inner, part);
+      else
+        copy_row<T>(row, source, d.to_inner, d.from_inner, part);
+    }
+  }
 }
 
 struct Wide {
   uint64_t parts[2];
 };
 
-void copy_strided(const Iteration& it, size_t item) {
-  auto rows = [&](auto element) {
-    run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { copy_block<decltype(element)>(ptr, it, n, m); }, kTile);
+template <class T>
+void copy_strided_as(const Iteration& it) {
+  constexpr auto kItem = static_cast<int64_t>(sizeof(T));
+  Distances d{it.inner_stride(0), it.row_stride(0), it.inner_stride(1), it.row_stride(1)};
+  bool tiles = d.from_row == kItem && it.inner_size() >= kFewest && it.size[it.dims - 2] >= kFewest;
+  bool stream = it.elements * kItem >= kStreamBytes;
+  auto block = [&](char** ptr, int64_t n, int64_t m) {
+    if (!tiles) return copy_rows<T>(ptr[0], ptr[1], d, n, m);
+    copy_transposed<T>(ptr[0], ptr[1], d, n, m, stream);
+    if (stream) stream_fence();
   };
+  int64_t least_rows = tiles ? std::clamp<int64_t>(it.size[it.dims - 2] / 16, 64, 256) : 1;
+  run_pieces(it, block, least_rows);
+}
+
+void copy_strided(const Iteration& it, size_t item) {
   switch (item) {
-    case 1: return rows(uint8_t{});
-    case 2: return rows(uint16_t{});
-    case 4: return rows(uint32_t{});
-    case 8: return rows(uint64_t{});
-    default: return rows(Wide{});
+    case 1: return copy_strided_as<uint8_t>(it);
+    case 2: return copy_strided_as<uint16_t>(it);
+    case 4: return copy_strided_as<uint32_t>(it);
+    case 8: return copy_strided_as<uint64_t>(it);
+    default: return copy_strided_as<Wide>(it);
   }
 }
 
@@ -74,9 +163,11 @@ void copy_same_dtype(Tensor* to, Tensor* from) {
     bring_near(it, item);
     return copy_strided(it, to->itemsize());
   }
+  bool stream = it.elements * item >= kStreamBytes;
   run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
     for (int64_t j = 0; j < m; ++j)
-      std::memcpy(ptr[0] + j * it.row_stride(0), ptr[1] + j * it.row_stride(1), static_cast<size_t>(n * item));
+      copy_bytes(ptr[0] + j * it.row_stride(0), ptr[1] + j * it.row_stride(1), static_cast<size_t>(n * item), stream);
+    if (stream) stream_fence();
   });
 }
 

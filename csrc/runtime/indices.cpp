@@ -1,9 +1,8 @@
-// Scans of index tensors (before anything is written through them) and the copying part of cat.
+// Scans of index tensors, before anything is written through them, and their order by rows.
 #include <algorithm>
 #include <atomic>
 
 #include "core/error.h"
-#include "runtime/copy.h"
 #include "runtime/op.h"
 #include "runtime/pool.h"
 #include "runtime/positions.h"
@@ -47,7 +46,7 @@ const T* row_of(const Tensor& t, int64_t row) {
 // Rows are cut into runs; the first run, in order, with an element outside of [low, high) is looked through for it.
 template <class T>
 bool scan(const Tensor& t, int64_t low, int64_t high, int64_t* bad) {
-  bool flat = t.is_contiguous();
+  bool flat = t.is_contiguous() || t.dim() == 0;
   int64_t inner = flat ? t.numel() : t.sizes[t.dim() - 1], step = flat ? 1 : t.strides[t.dim() - 1];
   if (t.numel() == 0) return false;
   int64_t per_row = (inner + kRun - 1) / kRun, runs = t.numel() / inner * per_row;
@@ -74,7 +73,15 @@ bool scan(const Tensor& t, int64_t low, int64_t high, int64_t* bad) {
 
 }  // namespace
 
-bool first_outside(const Tensor& index, int64_t low, int64_t high, int64_t* bad) {
+bool first_outside(const Tensor& given, int64_t low, int64_t high, int64_t* bad) {
+  Dims sizes = given.sizes, strides = given.strides;
+  for (int d = sizes.size() - 1; d >= 0; --d) {
+    if (strides[d] || sizes[d] == 0) continue;
+    sizes.erase(d);  // an expanded dimension repeats its elements
+    strides.erase(d);
+  }
+  TensorRef once = Tensor::make(given.storage, given.offset, sizes, strides, given.dtype);
+  const Tensor& index = *once;
   switch (index.dtype) {
     case DType::I64: return scan<int64_t>(index, low, high, bad);
     case DType::I32: return scan<int32_t>(index, low, high, bad);
@@ -114,41 +121,8 @@ void group_positions(const Call& call, Outputs& outputs) {
   first[0] = 0;
 }
 
-// What cat gives: in order, or channels-last where all parts are.
-Dims cat_strides(const Dims& sizes, std::span<Tensor* const> parts) {
-  Dims plain = contiguous_strides(sizes);
-  if (sizes.size() != 4) return plain;
-  Dims strides = result_strides(sizes, parts);
-  bool channels_last = strides[1] == 1 && strides[3] == sizes[1] && strides[2] == sizes[1] * sizes[3];
-  return channels_last ? strides : plain;
-}
-
-// cat_parts(tensors, dim, dtype): shapes were checked.
-void cat_parts(const Call& call, Outputs& outputs) {
-  const std::vector<TensorRef>& parts = call[0].tensors();
-  auto dim = static_cast<int>(call[1].as_int());
-  DType dtype = call[2].dtype();
-  Dims sizes = parts[0]->sizes;
-  sizes[dim] = 0;
-  for (const TensorRef& t : parts) sizes[dim] += t->sizes[dim];
-  std::vector<Tensor*> like;
-  for (const TensorRef& t : parts) like.push_back(t.get());
-  TensorRef out = Tensor::empty_strided(sizes, cat_strides(sizes, like), dtype, parts[0]->device());
-  int64_t start = 0;
-  for (const TensorRef& t : parts) {
-    if (!out->is_meta() && t->numel()) {
-      TensorRef slice =
-          Tensor::make(out->storage, out->offset + start * out->strides[dim], t->sizes, out->strides, dtype);
-      copy_into(slice.get(), t.get());
-    }
-    start += t->sizes[dim];
-  }
-  outputs.emplace_back(out);
-}
-
 RegisterNative outside("first_outside", first_outside_native);
 RegisterNative groups("group_positions", group_positions);
-RegisterNative cat_parts_native("cat_parts", cat_parts);
 
 }  // namespace
 }  // namespace fl

@@ -17,6 +17,20 @@ inline void stream_fence() {
 #endif
 }
 
+// 64 bytes; `stream` needs `to` to be a multiple of 64.
+inline void copy_line(char* to, const char* from, bool stream) {
+#if defined(__SSE2__)
+  if (stream) {
+    for (int k = 0; k < 4; ++k)
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to) + k, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from) + k));
+    return;
+  }
+#else
+  (void)stream;
+#endif
+  std::memcpy(to, from, 64);
+}
+
 // memcpy; `stream` writes whole cache lines past the caches. stream_fence() comes before others read.
 inline void copy_bytes(char* to, const char* from, size_t n, bool stream) {
 #if defined(__SSE2__)
@@ -24,11 +38,7 @@ inline void copy_bytes(char* to, const char* from, size_t n, bool stream) {
     size_t head = (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64;
     std::memcpy(to, from, head);
     size_t i = head;
-    for (; i + 64 <= n; i += 64) {
-      __m128i parts[4];
-      std::memcpy(parts, from + i, sizeof parts);
-      for (int k = 0; k < 4; ++k) _mm_stream_si128(reinterpret_cast<__m128i*>(to + i) + k, parts[k]);
-    }
+    for (; i + 64 <= n; i += 64) copy_line(to + i, from + i, true);
     std::memcpy(to + i, from + i, n - i);
     return;
   }

@@ -108,7 +108,7 @@ op(
 )  # fmt: skip
 
 
-_SIDE_BY_SIDE = 64
+_SIDE_BY_SIDE = 256
 
 
 def _is_vector(index, self, dim: int) -> bool:

@@ -14,76 +14,32 @@ def _promoted(o, tensors):
     return dtype
 
 
-def _cat(o, tensors, dim=0):
-    tensors = list(tensors)
-    if not tensors:
-        raise ValueError("torch.cat(): expected a non-empty list of Tensors [in cat]")
-    for i, t in enumerate(tensors):
-        if t.dim() == 0:
-            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    shaped = [t for t in tensors if tuple(t.shape) != (0,)]
-    if not shaped:
-        return o.cat_parts(tensors[:1], 0, _promoted(o, tensors))
-    first = shaped[0]
-    dim = wrap_dim(dim, first.dim())
-    for i, t in enumerate(tensors):
-        if tuple(t.shape) == (0,):
-            continue
-        if t.dim() != first.dim():
-            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.dim()} and {t.dim()}")
-        for d in range(first.dim()):
-            if d != dim and t.shape[d] != first.shape[d]:
-                raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {dim}. Expected size {first.shape[d]} but got "
-                    f"size {t.shape[d]} for tensor number {i} in the list. [in cat: {[tuple(x.shape) for x in tensors]}]"
-                )
-    return o.cat_parts(shaped, dim, _promoted(o, tensors))
-
-
-def _cat_grad(o, g, tensors, dim, dtype):
+def _cat_grad(o, g, tensors, dim):
     parts, start = [], 0
     for t in tensors:
+        if t.ndim != g.ndim:  # of no elements, and passed over
+            parts.append(o.zeros((0,), dtype=t.dtype))
+            continue
         parts.append(o.narrow(g, dim, start, t.shape[dim]).to(t.dtype))
         start = start + t.shape[dim]
     return (parts,)
 
 
 op(
-    "cat_parts(Tensor[] tensors, int dim, ScalarType dtype) -> Tensor",
-    names=(),
-    dtypes=ANY,
-    body=Native("cat_parts"),
-    grad=_cat_grad,
-    doc="The copying part of cat: shapes were checked.",
-)
-op(
-    ["cat(Tensor[] tensors, int dim=0) -> Tensor"],
+    "cat(Tensor[] tensors, int dim=0) -> Tensor",
     names=("cat", "concat", "concatenate"),
-    body=Composite(_cat),
+    dtypes=ANY,
+    body=Native("cat"),
+    grad=_cat_grad,
     ref=lambda np, xs, dim=0: np.concatenate(xs, axis=dim),
     doc="Tensors one after the other along a dimension.",
 )
-
-
-def _stack(o, tensors, dim=0):
-    tensors = list(tensors)
-    if not tensors:
-        raise RuntimeError("stack expects a non-empty TensorList")
-    first = tensors[0]
-    for i, t in enumerate(tensors):
-        if t.shape != first.shape:
-            raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and "
-                f"{list(t.shape)} at entry {i}"
-            )
-    dim = wrap_dim(dim, first.dim() + 1)
-    return _cat(o, [t.unsqueeze(dim) for t in tensors], dim)
-
-
 op(
     "stack(Tensor[] tensors, int dim=0) -> Tensor",
     names=("stack",),
-    body=Composite(_stack),
+    dtypes=ANY,
+    body=Native("stack"),
+    grad=lambda o, g, tensors, dim: ([o.select(g, dim, i).to(t.dtype) for i, t in enumerate(tensors)],),
     ref=lambda np, xs, dim=0: np.stack(xs, axis=dim),
     doc="Tensors of one shape along a new dimension.",
 )
@@ -94,7 +50,7 @@ def _stack_along(name, least, dim, lift):
         tensors = [lift(o, t) for t in tensors]
         if not tensors:
             raise RuntimeError(f"{name} expects a non-empty TensorList")
-        return _cat(o, tensors, dim if tensors[0].dim() > 1 or name != "hstack" else 0)
+        return o.cat(tensors, dim if tensors[0].dim() > 1 or name != "hstack" else 0)
 
     return body
 
@@ -237,7 +193,7 @@ def _roll(o, self, shifts, dims=()):
         n = self.shape[d]
         k = shift % n if n else 0
         if k:
-            self = _cat(o, [self.narrow(d, n - k, k), self.narrow(d, 0, n - k)], d)
+            self = o.cat([self.narrow(d, n - k, k), self.narrow(d, 0, n - k)], d)
     return self.clone()
 
 

@@ -1,0 +1,150 @@
+// Tensors one after the other: cat and stack.
+#include <vector>
+
+#include "core/error.h"
+#include "runtime/copy.h"
+#include "runtime/op.h"
+#include "runtime/pool.h"
+#include "runtime/shape_text.h"
+#include "runtime/stream.h"
+
+namespace fl {
+namespace {
+
+constexpr int64_t kPieceBytes = 64 << 10;
+constexpr int64_t kLeastRun = 32;  // shorter runs are copied element by element
+
+// Runs of bytes that lie a fixed distance apart on either side.
+struct Runs {
+  char* to;
+  const char* from;
+  int64_t bytes, count, to_step, from_step;
+};
+
+// A piece is some runs, or a part of one.
+void copy_runs(const std::vector<Runs>& all, int64_t total) {
+  std::vector<Runs> pieces;
+  for (const Runs& r : all) {
+    int64_t part = r.bytes >= 2 * kPieceBytes ? kPieceBytes : r.bytes;
+    int64_t together = part < r.bytes ? 1 : std::max<int64_t>(1, kPieceBytes / r.bytes);
+    for (int64_t i = 0; i < r.count; i += together)
+      for (int64_t at = 0; at < r.bytes; at += part)
+        pieces.push_back({r.to + i * r.to_step + at, r.from + i * r.from_step + at, std::min(part, r.bytes - at),
+                          std::min(together, r.count - i), r.to_step, r.from_step});
+  }
+  bool stream = total >= kStreamBytes;
+  auto copy = [&](int64_t k) {
+    const Runs& r = pieces[static_cast<size_t>(k)];
+    for (int64_t i = 0; i < r.count; ++i)
+      copy_bytes(r.to + i * r.to_step, r.from + i * r.from_step, static_cast<size_t>(r.bytes), stream);
+    if (stream) stream_fence();
+  };
+  auto count = static_cast<int64_t>(pieces.size());
+  if (total < 2 * kPieceBytes) {
+    for (int64_t k = 0; k < count; ++k) copy(k);
+    return;
+  }
+  LongWork quiet(total >= 8 * kPieceBytes);
+  parallel_for(count, copy);
+}
+
+// What cat gives: in order, or channels-last where all parts are.
+Dims cat_strides(const Dims& sizes, std::span<Tensor* const> parts) {
+  Dims plain = contiguous_strides(sizes);
+  if (sizes.size() != 4) return plain;
+  Dims strides = result_strides(sizes, parts);
+  bool channels_last = strides[1] == 1 && strides[3] == sizes[1] && strides[2] == sizes[1] * sizes[3];
+  return channels_last ? strides : plain;
+}
+
+// The parts, whose sizes were checked, joined along a dimension.
+TensorRef joined(const std::vector<TensorRef>& parts, int dim, DType dtype) {
+  Dims sizes = parts[0]->sizes;
+  sizes[dim] = 0;
+  bool plain = true;
+  std::vector<Tensor*> like;
+  for (const TensorRef& t : parts) {
+    sizes[dim] += t->sizes[dim];
+    plain &= t->dtype == dtype && t->is_contiguous();
+    like.push_back(t.get());
+  }
+  TensorRef out = Tensor::empty_strided(sizes, cat_strides(sizes, like), dtype, parts[0]->device());
+  if (out->is_meta() || out->numel() == 0) return out;
+  auto item = static_cast<int64_t>(out->itemsize());
+  int64_t start = 0, before = 1, after = item;
+  for (int d = 0; d < dim; ++d) before *= sizes[d];
+  for (int d = dim + 1; d < sizes.size(); ++d) after *= sizes[d];
+  std::vector<Runs> runs;
+  for (const TensorRef& t : parts) {
+    int64_t size = t->sizes[dim];
+    if (size * after >= kLeastRun && plain && out->is_contiguous()) {
+      runs.push_back({out->data() + start * after, t->data(), size * after, before, sizes[dim] * after, size * after});
+    } else if (size) {
+      Dims own = t->sizes;
+      copy_into(Tensor::make(out->storage, out->offset + start * out->strides[dim], own, out->strides, dtype).get(),
+                t.get());
+    }
+    start += size;
+  }
+  copy_runs(runs, out->numel() * item);
+  return out;
+}
+
+bool is_nothing(const Tensor& t) { return t.dim() == 1 && t.sizes[0] == 0; }
+
+void cat(const Call& call, Outputs& outputs) {
+  const std::vector<TensorRef>& tensors = call[0].tensors();
+  FL_CHECK(!tensors.empty(), ErrorKind::Value, "torch.cat(): expected a non-empty list of Tensors");
+  DType dtype = tensors[0]->dtype;
+  std::vector<TensorRef> parts;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorRef& t = tensors[i];
+    FL_CHECK(t->dim(), ErrorKind::Runtime, "zero-dimensional tensor (at position %zu) cannot be concatenated", i);
+    dtype = t->dtype == dtype ? dtype : promote(dtype, t->dtype);
+    if (!is_nothing(*t)) parts.push_back(t);
+  }
+  if (parts.empty()) return (void)outputs.emplace_back(joined({tensors[0]}, 0, dtype));
+  const Tensor& first = *parts[0];
+  int dim = wrap_dim(call[1].as_int(), first.dim());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& t = *tensors[i];
+    if (is_nothing(t)) continue;
+    FL_CHECK(t.dim() == first.dim(), ErrorKind::Runtime, "Tensors must have same number of dimensions: got %d and %d",
+             first.dim(), t.dim());
+    for (int d = 0; d < t.dim(); ++d)
+      FL_CHECK(
+          d == dim || t.sizes[d] == first.sizes[d], ErrorKind::Runtime,
+          "Sizes of tensors must match except in dimension %d. Expected size %lld but got size %lld for tensor number "
+          "%zu in the list.",
+          dim, static_cast<long long>(first.sizes[d]), static_cast<long long>(t.sizes[d]), i);
+  }
+  outputs.emplace_back(joined(parts, dim, dtype));
+}
+
+void stack(const Call& call, Outputs& outputs) {
+  const std::vector<TensorRef>& tensors = call[0].tensors();
+  FL_CHECK(!tensors.empty(), ErrorKind::Runtime, "stack expects a non-empty TensorList");
+  const Tensor& first = *tensors[0];
+  DType dtype = first.dtype;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorRef& t = tensors[i];
+    FL_CHECK(t->sizes == first.sizes, ErrorKind::Runtime,
+             "stack expects each tensor to be equal size, but got %s at entry 0 and %s at entry %zu",
+             shape_text(first.sizes).c_str(), shape_text(t->sizes).c_str(), i);
+    dtype = t->dtype == dtype ? dtype : promote(dtype, t->dtype);
+  }
+  int dim = wrap_dim(call[1].as_int(), first.dim() + 1);
+  std::vector<TensorRef> parts;
+  for (const TensorRef& t : tensors) {
+    Dims sizes = t->sizes, strides = t->strides;
+    strides.insert(dim, dim < sizes.size() ? sizes[dim] * strides[dim] : 1);
+    sizes.insert(dim, 1);
+    parts.push_back(Tensor::make(t->storage, t->offset, sizes, strides, t->dtype));
+  }
+  outputs.emplace_back(joined(parts, dim, dtype));
+}
+
+RegisterNative natives[] = {{"cat", cat}, {"stack", stack}};
+
+}  // namespace
+}  // namespace fl
