@@ -42,4 +42,5 @@ def dqn_atari_action(torch):
 
 
 WORKLOADS = {f.__name__: f for f in (resnet50, gpt_token, dqn_action, dqn_atari_action)}
+WORK = {"resnet50": ("float32", 2.0 * 4.09e9)}
 QUICK = ("resnet50", "dqn_action")

@@ -135,4 +135,16 @@ WORKLOADS = {
     "dlrm": dlrm,
     "gcn": gcn,
 }
+# Operations of the products alone, a multiplication and addition being two; a step has three times those of forward.
+_GPT = {"gpt_128": (4, 128, 16 * 128), "gpt_384": (6, 384, 4 * 128)}
+WORK = {
+    name: ("float32", 6.0 * tokens * (layers * (12 * width**2 + 128 * width) + 256 * width))
+    for name, (layers, width, tokens) in _GPT.items()
+}
+WORK.update(
+    resnet18=("float32", 6.0 * 32 * 556.6e6),
+    transformer=("float32", 6.0 * 8 * 64 * 4 * (4 * 256**2 + 2 * 256 * 1024 + 2 * 64 * 256)),
+    lstm=("float32", 6.0 * 32 * 32 * (2 * 8 * 256**2 + 256 * 1000)),
+    gru=("float32", 6.0 * 32 * 32 * (2 * 6 * 256**2 + 256 * 1000)),
+)
 QUICK = ("mlp_tiny", "lenet", "gpt_128", "lstm")

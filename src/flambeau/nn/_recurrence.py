@@ -1,4 +1,4 @@
-"""One layer of a recurrent network over steps of different batch sizes."""
+"""Cells of recurrent networks, and a layer of them over steps of different batch sizes, written in operators."""
 
 from __future__ import annotations
 
@@ -46,20 +46,10 @@ CELLS: dict[str, Callable[[Tensor, State, Weights], State]] = {
 }
 
 
-def run_layer(
+def run_by_steps(
     mode: str, data: Tensor, batch_sizes: list[int], start: State, w: Weights, backward: bool
 ) -> tuple[Tensor, State]:
-    """Runs a cell over all steps.
-
-    Args:
-        data: the inputs of all steps, one after the other; longer sequences stand first in every step.
-        batch_sizes: rows of every step.
-        start: the state of every sequence before its first step.
-        backward: go from the last step to the first.
-
-    Returns:
-        the outputs, ordered as the inputs are, and the state of every sequence after its last step.
-    """
+    """Runs a cell over all steps, operator by operator; arguments and results as for `_sequence.run_layer`."""
     # One product for the inputs of all steps.
     steps = o.linear(data, w["w_ih"], w["b_ih"]).split(batch_sizes)
     cell = CELLS[mode]

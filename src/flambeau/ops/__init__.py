@@ -26,6 +26,7 @@ from . import (
     pool,
     products,
     random,
+    recurrent,
     reduce,
     scan,
     search,
@@ -57,6 +58,6 @@ def op(signature, **options):
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
     "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
-    "norms", "op", "pad", "pool", "products", "random", "reduce", "scan", "search", "select", "slices", "sort", "special",
+    "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "scan", "search", "select", "slices", "sort", "special",
     "statistics", "unary", "unique", "views",
 ]  # fmt: skip

@@ -46,7 +46,7 @@ def is_run_time_number(entry: Entry, p: Param) -> bool:
 
 def operand_params(entry: Entry) -> list[Param]:
     """The parameters that are operands."""
-    return [p for p in parse(entry.signatures[0])[0] if p.is_tensor]
+    return [p for p in parse(entry.signatures[0])[0] if p.is_tensor and not p.is_output]
 
 
 def canonical_dtypes(entry: Entry, absent: frozenset[str], dtype: str) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def canonical_dtypes(entry: Entry, absent: frozenset[str], dtype: str) -> tuple[
     outs = [_result_dtype(rule, dtype) for rule in rules]
     ins = []
     for p in params:
-        if p.is_tensor and p.name not in absent:
+        if p.is_tensor and not p.is_output and p.name not in absent:
             own = entry.roles.get(p.name, "c")
             ins.append(_operand_dtype(own, dtype))
     return (*outs, *ins)
@@ -78,6 +78,7 @@ def program_of(entry: Entry, attributes: str, dtypes: Sequence[str]) -> ScalarPr
     if hasattr(entry.body, "program"):
         return entry.body.program(entry, dtypes)
     params, results = parse(entry.signatures[0])
+    params = tuple(p for p in params if not p.is_output)
     named, folded = parse_attributes(attributes)
     ins = iter(dtypes[results:])
     operands = {p.name: next(ins) for p in params if p.is_tensor and p.name not in folded}

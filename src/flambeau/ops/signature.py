@@ -22,6 +22,11 @@ class Param:
         return self.type == "Tensor"
 
     @property
+    def is_output(self) -> bool:
+        """Whether a result is written to the tensor given."""
+        return self.is_tensor and self.written and self.keyword_only
+
+    @property
     def is_number(self) -> bool:
         return self.type in ("Scalar", "float", "int")
 

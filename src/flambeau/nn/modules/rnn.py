@@ -11,7 +11,8 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.nn import init
 from flambeau.nn._packed import PackedSequence
-from flambeau.nn._recurrence import CELLS, run_layer
+from flambeau.nn._recurrence import CELLS
+from flambeau.nn._sequence import run_layer
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 
@@ -194,8 +195,8 @@ class RNNBase(Module):
         self._check_state(state, n)
         if length == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        out, final = self._run(steps.reshape(length * n, -1), [n] * length, state)
-        out = out.reshape(length, n, -1)
+        out, final = self._run(steps.reshape(length * n, self.input_size), [n] * length, state)
+        out = out.reshape(length, n, out.size(-1))
         out = out.transpose(0, 1) if self.batch_first else out
         if not batched:
             return out.squeeze(0 if self.batch_first else 1), self._result(_mapped(final, lambda t: t.squeeze(1)))
