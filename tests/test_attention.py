@@ -1,6 +1,10 @@
 """Attention against NumPy in float64: values, gradients, masks, layouts, sizes, special values, errors, threads."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.codegen.target import host_level
 from flambeau.nn import functional as F
 
 RANDOM = np.random.default_rng(3)
@@ -326,3 +331,37 @@ def test_heads_of_modules():
         with_weights = module(x, x, x, need_weights=True, **options)[0]
         without = module(x, x, x, need_weights=False, **options)[0]
         assert_close(with_weights, without)
+
+
+def test_loops_serve_where_no_kernels_can_be_had():
+    program = """
+import flambeau.codegen.attention as kernels
+kernels.provide = lambda dtype: None
+import test_attention as t
+for dtype in ("float32", "float64", "bfloat16"):
+    t.check((2, 4, 2, 9, 20, 8, 5), dtype, "bool", True, "packed")
+    t.check((1, 2, 2, 9, 5, 8, 8), dtype, "float", layout="columns apart")
+t.test_a_query_that_sees_nothing("bool")
+t.test_special_values()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("environment", [{"FLAMBEAU_GUARD": "end"}, {"FLAMBEAU_GUARD": "start"},
+                                         {"FLAMBEAU_TARGET": "x86-64-v3", "FLAMBEAU_GUARD": "1"}])  # fmt: skip
+def test_nothing_outside_the_operands_is_touched(environment):
+    """Guard mode puts every block against a protected page; the AVX2 description has no masked loads."""
+    if "FLAMBEAU_TARGET" in environment and host_level() != "x86-64-v4":
+        pytest.skip("the description of a lesser machine than this one")
+    program = """
+import test_attention as t
+for mask in (None, "bool", "float", "padding"):
+    t.check((1, 2, 2, 50, 140, 33, 20), "float32", mask, True, "packed")
+    t.check((2, 4, 2, 1, 35, 16, 16), "float32", mask)
+    t.check((1, 2, 1, 21, 19, 9, 9), "bfloat16", mask, layout="rows first")
+t.check((1, 1, 1, 40, 64, 64, 64), "float64", "bool", layout="rows first")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent,
+                          env={**os.environ, **environment})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]

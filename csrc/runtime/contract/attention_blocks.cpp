@@ -79,13 +79,25 @@ char* AttentionBlocks::query_data(const Heads& heads, int64_t batch, const Query
   return head_data(heads, batch, block.head_of(row), a.dtype) + block.query_of(row) * heads.row * size;
 }
 
+void AttentionBlocks::read_row(const char* from, int64_t step, int64_t columns, char* to) const {
+  if (step == 1 && a.dtype == DType::BF16) return ak.read_bf16(columns, from, to);
+  if (step == 1 && a.dtype == DType::F16) return ak.read_f16(columns, from, to);
+  read_elements(a.dtype, from, step, columns, to);
+}
+
+void AttentionBlocks::write_row(const char* from, int64_t columns, char* to, int64_t step) const {
+  if (step == 1 && a.dtype == DType::BF16) return ak.write_bf16(columns, from, to);
+  if (step == 1 && a.dtype == DType::F16) return ak.write_f16(columns, from, to);
+  write_elements(a.dtype, from, columns, to, step);
+}
+
 Rows AttentionBlocks::keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys,
                            char* copy) const {
   const int64_t row = heads.row * static_cast<int64_t>(dtype_size(a.dtype));
   char* first = head_data(heads, batch, head, a.dtype) + keys.begin * row;
   if (in_place(heads, columns)) return {first, row};
   for (int64_t i = 0; i < keys.size(); i++) {
-    read_elements(a.dtype, first + i * row, heads.col, columns, copy + i * columns * element);
+    read_row(first + i * row, heads.col, columns, copy + i * columns * element);
   }
   return {copy, columns * element};
 }
@@ -96,7 +108,7 @@ Rows AttentionBlocks::queries(const Heads& heads, int64_t batch, const QueryBloc
     return {query_data(heads, batch, block, 0), heads.row * element};
   }
   for (int64_t i = 0; i < block.rows(); i++) {
-    read_elements(a.dtype, query_data(heads, batch, block, i), heads.col, columns, copy + i * columns * element);
+    read_row(query_data(heads, batch, block, i), heads.col, columns, copy + i * columns * element);
   }
   return {copy, columns * element};
 }
@@ -121,7 +133,7 @@ void AttentionBlocks::unpack(const char* panel, const Heads& heads, int64_t batc
   }
   transpose_rows(mk, panel, panel_row, block.rows(), columns, row_step(columns), copy);
   for (int64_t i = 0; i < block.rows(); i++) {
-    write_elements(a.dtype, copy + i * row_step(columns), columns, query_data(heads, batch, block, i), heads.col);
+    write_row(copy + i * row_step(columns), columns, query_data(heads, batch, block, i), heads.col);
   }
 }
 

@@ -59,6 +59,9 @@ class AttentionBlocks {
   Rows keys(const Heads& heads, int64_t batch, int64_t head, int64_t columns, Range keys, char* copy) const;
   // The rows of a block of queries, likewise.
   Rows queries(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t columns, char* copy) const;
+  // A row of a tensor in the type of the computation, and back; `step` elements lie between columns.
+  void read_row(const char* from, int64_t step, int64_t columns, char* to) const;
+  void write_row(const char* from, int64_t columns, char* to, int64_t step) const;
   // Rows as a panel: lanes are queries.
   void pack(Rows rows, const QueryBlock& block, int64_t columns, char* panel) const;
   // The way back, straight to memory or by way of `copy`.
@@ -81,7 +84,7 @@ class AttentionBlocks {
   int block_vectors(const QueryBlock& block) const { return static_cast<int>(ceil_div(block.rows(), mk.lanes)); }
 };
 
-// Elements of the type of the computation from n elements `step` apart, and back.
+// Elements of the type of the computation from n elements `step` apart, and back, without generated kernels.
 void read_elements(DType dtype, const char* from, int64_t step, int64_t n, char* to);
 void write_elements(DType dtype, const char* from, int64_t n, char* to, int64_t step);
 

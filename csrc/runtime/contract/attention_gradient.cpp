@@ -171,7 +171,7 @@ class Backward : public AttentionBlocks {
     const auto size = static_cast<int64_t>(dtype_size(a.dtype));
     char* to = head_data(heads, batch, head, a.dtype) + range.begin * heads.row * size;
     for (int64_t i = 0; i < range.size(); i++) {
-      write_elements(a.dtype, sums.data + i * sums.row, columns, to + i * heads.row * size, heads.col);
+      write_row(sums.data + i * sums.row, columns, to + i * heads.row * size, heads.col);
     }
   }
 
@@ -191,8 +191,7 @@ class Backward : public AttentionBlocks {
     }
     const QueryBlock all{head % a.heads, 1, 0, a.queries};
     for (int64_t i = 0; i < a.queries; i++) {
-      write_elements(a.dtype, partial(head, 0) + i * a.depth * element, a.depth,
-                     query_data(g.dq, head / a.heads, all, i), g.dq.col);
+      write_row(partial(head, 0) + i * a.depth * element, a.depth, query_data(g.dq, head / a.heads, all, i), g.dq.col);
     }
   }
 

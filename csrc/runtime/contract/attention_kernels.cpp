@@ -37,6 +37,10 @@ void install_attention_kernels(DType dtype, const uint64_t* addresses) {
   }
   kernels->mask = reinterpret_cast<AttentionKernels::Mask>(*addresses++);
   kernels->mask_bool = reinterpret_cast<AttentionKernels::Mask>(*addresses++);
+  if (dtype == DType::F32) {
+    for (auto* convert : {&kernels->read_f16, &kernels->write_f16, &kernels->read_bf16, &kernels->write_bf16})
+      *convert = reinterpret_cast<AttentionKernels::Convert>(*addresses++);
+  }
   // A table that was replaced stays: another thread may be reading it.
   entry_of(dtype).kernels.store(kernels.release(), std::memory_order_release);
 }

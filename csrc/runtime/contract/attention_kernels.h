@@ -26,10 +26,13 @@ struct AttentionKernels {
   // Groups of keys as wide as a vector; otherwise the operands of pack_columns.
   using Mask = void (*)(int64_t groups, const char* source, const PackedRow* rows, char* scores, int64_t vectors,
                         int64_t step);
+  // n contiguous elements in another type.
+  using Convert = void (*)(int64_t n, const char* from, char* to);
   // By the number of vectors.
   Block softmax[kMaxVectors + 1], finish[kMaxVectors + 1], gradient[kMaxVectors + 1], scale[kMaxVectors + 1],
       products[kMaxVectors + 1];
   Mask mask, mask_bool;
+  Convert read_f16, write_f16, read_bf16, write_bf16;  // of float32 only
 };
 
 // The kernels of float32 or float64; null where none can be had.

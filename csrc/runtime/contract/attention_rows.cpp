@@ -38,7 +38,7 @@ class FewQueries {
     Rows v = b.keys(a.v, batch, group, a.value_depth, {0, most}, value_copy);
     for (int64_t i = 0; i < rows_; i++) {
       T* row = q + i * a.depth;
-      read_elements(a.dtype, b.query_data(a.q, batch, block, i), a.q.col, a.depth, reinterpret_cast<char*>(row));
+      b.read_row(b.query_data(a.q, batch, block, i), a.q.col, a.depth, reinterpret_cast<char*>(row));
       for (int64_t d = 0; d < a.depth; d++) row[d] *= static_cast<T>(a.scale);
     }
     Gemm product{.m = rows_, .n = most, .k = a.depth, .a = q, .a_row = a.depth, .a_col = 1, .b = k.data};
@@ -53,8 +53,8 @@ class FewQueries {
     sum.dtype = product.dtype;
     gemm(sum, Threads::Caller);
     for (int64_t i = 0; i < rows_; i++) {
-      write_elements(a.dtype, reinterpret_cast<const char*>(out + i * a.value_depth), a.value_depth,
-                     b.query_data(a.out, batch, block, i), a.out.col);
+      b.write_row(reinterpret_cast<const char*>(out + i * a.value_depth), a.value_depth,
+                  b.query_data(a.out, batch, block, i), a.out.col);
     }
   }
 

@@ -8,7 +8,8 @@ the next product. Sizes and addresses are run-time arguments (`FIELDS`, the C++ 
 * `finish_<vectors>`: what the sums come to: the logarithm of the sum, and the factors that normalize.
 * `gradient_<vectors>`: weights and gradient of the scores, from the scores and the logarithm of their sum.
 * `scale_<vectors>`, `products_<vectors>`: rows times a vector; sums over rows of products.
-* `mask_<dtype>`: adds a mask, transposed on the way.
+* `mask_<kind>`: adds a mask, transposed on the way.
+* `read_<dtype>`, `write_<dtype>`: rows of 16-bit elements from and to float32.
 """
 
 import math
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from flambeau.ir import fn
+from flambeau.ir import fn, types
 from flambeau.ir.expr import Expr, input_
 from flambeau.ir.program import lower
 
@@ -26,6 +27,7 @@ from .contract import MAX_VECTORS, Lanes, repeat, transpose
 from .emit import Elements
 from .jit import compile_code
 from .link import Code
+from .memory import Memory
 from .module import Function, Module, literal
 from .resolve import resolve_family
 from .target import Target
@@ -35,6 +37,7 @@ FIELDS = ("scores", "other", "rows", "free", "first", "limits", "maximum", "tota
 _NUMBERS = {"rows", "free", "first"}
 KERNELS = ("softmax", "finish", "gradient", "scale", "products")
 MASKS = ("same", "bool")
+NARROW = ("f16", "bf16")
 
 
 @cache
@@ -249,11 +252,27 @@ def _write_mask(module: Module, dtype: str, kind: str) -> None:
     f.finish()
 
 
-def kernel_names() -> list[str]:
+def _write_conversion(module: Module, name: str, source: str, target: str) -> None:
+    """`<name>(n, from, to)`: n contiguous elements in another dtype; vectors, then the rest one by one."""
+    f = Function(module, name, [("i64", "n"), ("ptr", "from"), ("ptr", "to")])
+    lanes = module.target.vector_bytes // types.SIZE["f32"]
+    done: int | str = 0
+    for count, end in ((lanes, f.value(f"and i64 %n, {-lanes}")), (1, "%n")):
+        memory = Memory(f, Elements(f, count, lambda e: ""))
+        with f.loop(done, end, count) as i:
+            x = memory.load(source, f.offset("%from", f.mul(i, types.SIZE[source])))
+            memory.store(target, x, f.offset("%to", f.mul(i, types.SIZE[target])))
+        done = end
+    f.finish()
+
+
+def kernel_names(dtype: str) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
+    narrow = [f"{way}_{kind}" for kind in NARROW for way in ("read", "write")] if dtype == "f32" else []
     return [
         *(f"{name}_{vectors}" for name in KERNELS for vectors in range(1, MAX_VECTORS + 1)),
         *(f"mask_{kind}" for kind in MASKS),
+        *narrow,
     ]
 
 
@@ -265,6 +284,10 @@ def module(target: Target, dtype: str) -> Module:
             _Kernel(result, dtype, name, vectors).write()
     for kind in MASKS:
         _write_mask(result, dtype, kind)
+    if dtype == "f32":
+        for kind in NARROW:
+            _write_conversion(result, f"read_{kind}", kind, dtype)
+            _write_conversion(result, f"write_{kind}", dtype, kind)
     return result
 
 
@@ -281,4 +304,4 @@ def provide(dtype: str) -> list[int] | None:
         addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
     except ExecutableMemoryError:
         return None
-    return [addresses[name] for name in kernel_names()]
+    return [addresses[name] for name in kernel_names(dtype)]
