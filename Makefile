@@ -6,6 +6,7 @@
 #   make lint       ruff, clang-format, types
 #   make format     puts C++ into the house's format
 #   make asan       the tests under AddressSanitizer, UBSan and guard mode
+#   make fuzz       random calls of every operator, under the same          FUZZ="--calls 1000000 --seed 3"
 #   make bench      speed; beside PyTorch where TORCH_PYTHON names a Python that has it    BENCH=--help for its options
 #   make clean      removes what these made
 
@@ -16,7 +17,7 @@ WORKERS ?= 2
 TESTS ?= tests
 export VENV
 
-.PHONY: demo test test-all lint format asan bench clean
+.PHONY: demo test test-all lint format asan fuzz bench clean
 .NOTPARALLEL:
 
 demo:
@@ -45,6 +46,10 @@ format:
 asan:
 	@tools/setup test demo
 	@PYTHON=$(RUN) tools/asan $(TESTS)
+
+fuzz:
+	@tools/setup test demo
+	@PYTHON=$(RUN) tools/asan --python -m fuzz --verbose $(FUZZ)
 
 bench:
 	@tools/setup test demo

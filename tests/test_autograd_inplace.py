@@ -216,3 +216,10 @@ def test_views_with_repeated_elements_get_sums():
     base.mul_(w)
     wide.sum().backward()
     assert w.grad.tolist() == [3.0, 3.0]
+
+
+def test_integers_that_differentiable_numbers_are_written_to_have_no_history():
+    v = leaf(2.0)
+    for change in (lambda x: x.fill_(v[0]), lambda x: x.copy_(v), lambda x: x.bernoulli_(v.sigmoid())):
+        x = torch.zeros(3, dtype=torch.int64)
+        assert not change(x).requires_grad

@@ -100,6 +100,7 @@ void run_in_place(const Call& call, const OverloadTape& info, bool records, Outp
   if (!self.is_tensor()) return run_forward(call, outputs);
   Tensor* t = self.tensor();
   if (info.out_form) return run_out_form(call, records, t, outputs);
+  records &= is_differentiable(t->dtype);  // integers that differentiable numbers are written to have no history
   check_in_place(t, records, o.name.c_str());
   if (o.op->kind != BodyKind::Native) {  // those that write say so themselves; `t_` and its like do not
     check_writable(*t);

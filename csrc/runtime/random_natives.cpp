@@ -204,10 +204,13 @@ void random_from_to(const Call& c, Outputs& outputs) {
   } else if (from == INT64_MIN) {
     draw_into(t, [&](void* p) { fill_random_64(generator(c[3]), p, t->numel(), t->dtype); });
   } else {  // up to the greatest value of the dtype
+    check_bound(from, t->dtype, "from");
     uint64_t last = is_float(t->dtype) ? static_cast<uint64_t>(exact_integers(t->dtype))
                     : t->dtype == DType::Bool
                         ? 1
                         : (uint64_t{1} << (dtype_size(t->dtype) * 8 - (is_signed(t->dtype) ? 1 : 0))) - 1;
+    FL_CHECK(from <= 0 || static_cast<uint64_t>(from) <= last, ErrorKind::Runtime, "from is out of bounds for %s",
+             dtype_title(t->dtype));
     uint64_t range = last - static_cast<uint64_t>(from) + 1;
     draw_into(t, [&](void* p) { fill_random_from_to(generator(c[3]), p, t->numel(), t->dtype, range, from); });
   }

@@ -70,6 +70,10 @@ void check_operands(const char* op, const Tensor* x, const Tensor* w, const Tens
   FL_CHECK(!bias || bias->dtype == x->dtype, ErrorKind::Runtime,
            "Input type (%s) and bias type (%s) should be the same [in %s]", dtype_name(x->dtype),
            bias ? dtype_name(bias->dtype) : "", op);
+  for (size_t i = 0; i < n; ++i)
+    FL_CHECK(w->sizes[2 + static_cast<int>(i)] > 0, ErrorKind::Runtime,
+             "kernel size should be greater than zero, but got weight of size %s [in %s]", shape_text(w->sizes).c_str(),
+             op);
   FL_CHECK(x->device().type == w->device().type, ErrorKind::Runtime,
            "Expected all tensors to be on the same device, but found at least two devices [in %s]", op);
 }

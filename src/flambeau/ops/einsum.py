@@ -5,7 +5,7 @@ A subscript is a letter, or the number of a dimension behind an ellipsis, counte
 
 from itertools import combinations
 
-from .launch import product
+from .launch import check_tensors, product
 from .table import Composite, op
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -151,6 +151,7 @@ def _einsum(o, *arguments):
             tensors = list(tensors[0])
     else:
         equation, tensors = _from_lists(arguments)
+    check_tensors(tensors, 1)
     _check_letters(equation)
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")

@@ -2,7 +2,7 @@
 
 import itertools
 
-from .launch import wrap_dim
+from .launch import check_tensors, wrap_dim
 from .table import ANY, Composite, Native, op
 
 
@@ -255,6 +255,7 @@ op(
 def _meshgrid(o, *tensors, indexing=None):
     if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
         tensors = tensors[0]
+    check_tensors(tensors)
     if not tensors:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     for t in tensors:
@@ -293,6 +294,7 @@ def _check_vectors(tensors) -> None:
 
 
 def _cartesian_prod(o, *tensors):
+    check_tensors(tensors)
     _check_vectors(tensors)
     if len(tensors) == 1:
         return tensors[0]
@@ -330,6 +332,7 @@ op(
 
 
 def _block_diag(o, *tensors):
+    check_tensors(tensors)
     blocks = []
     for i, t in enumerate(tensors):
         if t.dim() > 2:

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
+
+from flambeau._core import Tensor
 
 product = prod
 
@@ -35,6 +38,21 @@ class Launch:
 def dims_of(sizes: Sequence[int], dim: int) -> tuple[int, int, int]:
     """Sizes before, at and after a dimension."""
     return prod(sizes[:dim]), sizes[dim] if sizes else 1, prod(sizes[dim + 1 :])
+
+
+def check_tensors(values, argument: int = 0) -> None:
+    """Raises where a list of tensors that an operator reads itself holds something else."""
+    for i, value in enumerate(values):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument {argument}, but got {type(value).__name__}")
+
+
+def check_tensor(function: str, argument: str, value: Any) -> None:
+    """Raises where the first argument of an operator that reads its arguments itself is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{function}(): argument '{argument}' (position 1) must be Tensor, not {type(value).__name__}"
+        )
 
 
 def wrap_dim(dim: int, ndim: int) -> int:

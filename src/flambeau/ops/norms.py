@@ -1,6 +1,6 @@
 """Norms of vectors and matrices, and distances between rows, over `linalg.vector_norm`."""
 
-from .launch import wrap_dim
+from .launch import check_tensor, wrap_dim
 from .table import Composite, op
 
 
@@ -62,6 +62,7 @@ op(
 
 
 def _norm(o, input, p="fro", dim=None, keepdim=False, *, dtype=None, out=None):
+    check_tensor("norm", "input", input)
     if p == "nuc" or (isinstance(p, str) and p != "fro"):
         pair = tuple(range(input.dim())) if dim is None and input.dim() <= 2 else dim
         made = _matrix_norm(o, input, p, (-2, -1) if pair is None else pair, keepdim, dtype=dtype)
@@ -121,6 +122,7 @@ def _of_singular_values(o, A, ord, rows, columns, keepdim):
 
 
 def _matrix_norm(o, A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=None):
+    check_tensor("linalg_matrix_norm", "input", A)
     rows, columns = _check_matrix_norm(A, ord, dim)
     dtype = _check_dtype(o, A, dtype, "linalg.matrix_norm")
     A = A if dtype is None else A.to(dtype)
@@ -152,6 +154,7 @@ op(
 
 
 def _linalg_norm(o, A, ord=None, dim=None, keepdim=False, *, dtype=None, out=None):
+    check_tensor("linalg_norm", "input", A)
     made = _any_norm(o, A, ord, dim, keepdim, dtype)
     return made if out is None else out.resize_(made.shape).copy_(made)
 

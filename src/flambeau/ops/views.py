@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+from .launch import check_tensors
 from .table import ANY, Composite, Native, op
 
 
@@ -204,6 +205,8 @@ def _tensor_split(o, self, sections, dim):
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     if sections <= 0:
         raise RuntimeError(f"number of sections must be larger than 0, got {sections}")
+    if sections > 2**31:
+        raise RuntimeError(f"cannot create std::vector larger than max_size() [in tensor_split: sections={sections}]")
     size = self.shape[_wrap(dim, self.dim())]
     short, long = divmod(size, sections)
     return _cuts(o, self, [i * short + min(i, long) for i in range(1, sections)], dim)
@@ -354,6 +357,7 @@ def _broadcast_shapes(o, *shapes):
 def _broadcast_tensors(o, *tensors):
     if len(tensors) == 1 and isinstance(tensors[0], tuple | list):
         tensors = tensors[0]
+    check_tensors(tensors)
     shape = broadcast_shape([t.shape for t in tensors])
     return [t if tuple(t.shape) == shape else o.expand(t, shape) for t in tensors]
 

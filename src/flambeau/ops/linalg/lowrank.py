@@ -2,6 +2,7 @@
 
 import math
 
+from ..launch import check_tensor
 from ..table import Composite, op
 
 
@@ -33,6 +34,7 @@ def _low_rank(o, A, q, niter, M):
 
 
 def _svd_lowrank(o, A, q=6, niter=2, M=None):
+    check_tensor("svd_lowrank", "A", A)
     m, n = A.shape[-2:]
     return _low_rank(o, A, min(6 if q is None else q, m, n) if q is None else q, niter, M)
 
@@ -46,6 +48,7 @@ op(
 
 
 def _pca_lowrank(o, A, q=None, center=True, niter=2):
+    check_tensor("pca_lowrank", "A", A)
     m, n = A.shape[-2:]
     if q is None:
         q = min(6, m, n)
@@ -121,9 +124,12 @@ def _iterated(o, A, B, X, n, iK, niter, tol, largest, tracker):
 
 def _lobpcg(o, A, k=None, B=None, X=None, n=None, iK=None, niter=None, tol=None, largest=None, method=None,
             tracker=None, ortho_iparams=None, ortho_fparams=None, ortho_bparams=None):  # fmt: skip
+    check_tensor("lobpcg", "A", A)
     n = _check_lobpcg(A, B, X, k) if n is None else n
     if method not in (None, "basic", "ortho"):
         raise ValueError(f"method must be 'basic' or 'ortho', got {method!r}")
+    if A.dtype.code not in ("f32", "f64"):
+        raise RuntimeError(f"lobpcg: expected A to be float32 or float64, got {A.dtype}")
     epsilon = {"f32": 1.2e-07, "f64": 2.23e-16}[A.dtype.code]
     if X is None:
         X = o.randn((*A.shape[:-1], n), dtype=A.dtype, device=A.device)

@@ -3,7 +3,7 @@
 import itertools
 import warnings
 
-from ..launch import wrap_dim
+from ..launch import check_tensors, wrap_dim
 from ..table import Composite, op
 from . import check
 
@@ -80,6 +80,7 @@ def _chain_matmul(o, *matrices, out=None):
         "instead, which accepts a list of two or more tensors rather than multiple parameters.",
         stacklevel=2,
     )
+    check_tensors(matrices)
     if not matrices:
         raise RuntimeError("chain_matmul(): Expected one or more matrices")
     for x in matrices:

@@ -1,5 +1,6 @@
 """Triangular systems and LU."""
 
+from ..launch import check_tensor
 from ..table import Composite, op
 from . import check
 from .library import GIVEN
@@ -141,6 +142,7 @@ op(
 
 
 def _lu(o, A, pivot=True, get_infos=False, out=None):
+    check_tensor("lu", "A", A)
     found = _lu_factor_ex(o, A, pivot=pivot)
     found = found if get_infos else found[:2]
     if out is None:
