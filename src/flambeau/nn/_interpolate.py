@@ -7,13 +7,14 @@ import struct
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 Tensor = o.Tensor
-Taps = tuple[list[list[int]], list[list[float]]]  # for every tap: the place it reads and its weight, by output
+Row = list[tuple[int, float]]  # what an output element is made of: places and their weights
 
 _DIMS_OF_MODE = {"linear": 3, "bilinear": 4, "trilinear": 5}
 
@@ -58,8 +59,8 @@ def interpolate(
     if mode == "area":
         pools = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}
         return pools[input.dim()](input, sizes)
-    for i, (out, scale) in enumerate(zip(sizes, scales, strict=True)):
-        input = _resampled(input, i + 2, out, scale, mode, bool(align_corners), antialias)
+    for dim in reversed(range(len(sizes))):  # the last first: the others are then resampled by whole rows
+        input = _resampled(input, dim + 2, sizes[dim], scales[dim], mode, bool(align_corners), antialias)
     return input
 
 
@@ -123,27 +124,46 @@ def _resampled(
         )
     if mode in ("nearest", "nearest-exact"):
         places = _nearest(size, out, scale_factor, mode == "nearest-exact")
-        return x if places == list(range(size)) else x.index_select(dim, o.tensor(places, device=x.device))
+        return x if places is None else x.index_select(dim, places)
+    if not x.is_floating_point():
+        return _resampled(x.to(o.float32), dim, out, scale_factor, mode, align_corners, antialias).round().to(x.dtype)
     kernel = {"bicubic": "cubic", "lanczos": "lanczos"}.get(mode, "linear")
-    if antialias:
-        places, weights = _smooth_taps(size, out, scale_factor, align_corners, kernel)
-    else:
-        places, weights = _taps(size, out, scale_factor, align_corners, kernel)
-    shape = [1] * x.dim()
-    shape[dim] = out
-    total = None
-    for where, weight in zip(places, weights, strict=True):
-        part = x.index_select(dim, o.tensor(where, device=x.device))
-        part = part * o.tensor(weight, dtype=x.dtype, device=x.device).view(shape)
-        total = part if total is None else total + part
-    return total
+    dtype = o.float64 if x.dtype == o.float64 else o.float32
+    taps = _tap_tensors(size, out, scale_factor, align_corners, kernel, antialias, dtype)
+    return o.resample(x, dim, *taps)
 
 
 @lru_cache(maxsize=256)
-def _nearest(size: int, out: int, scale_factor: float | None, exact: bool) -> list[int]:
+def _tap_tensors(
+    size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str, antialias: bool, dtype: Any
+) -> tuple:
+    """Taps as `resample` takes them, and those of its gradient."""
+    make = _smooth_taps if antialias else _taps
+    rows = make(size, out, scale_factor, align_corners, kernel)
+    back: list[Row] = [[] for _ in range(size)]
+    for i, row in enumerate(rows):
+        for place, weight in row:
+            if weight != 0.0:
+                back[place].append((i, weight))
+    return (*_flat(rows, dtype), *_flat(back, dtype))
+
+
+def _flat(rows: list[Row], dtype: Any) -> tuple:
+    counts = [len(row) for row in rows]
+    starts = list(accumulate(counts, initial=0))
+    even = counts[0] if len(set(counts)) == 1 and counts[0] <= 4 else 0
+    places = o.tensor([place for row in rows for place, _ in row], dtype=o.int64)
+    weights = o.tensor([weight for row in rows for _, weight in row], dtype=dtype)
+    return even, o.tensor(starts), places, weights
+
+
+@lru_cache(maxsize=256)
+def _nearest(size: int, out: int, scale_factor: float | None, exact: bool) -> Tensor | None:
+    """The place each output element is read from; None: its own."""
     scale = _float32(1.0 / scale_factor if scale_factor else size / out)
     offset = 0.5 if exact else 0.0
-    return [min(math.floor(_float32((i + offset) * scale)), size - 1) for i in range(out)]
+    places = [min(math.floor(_float32((i + offset) * scale)), size - 1) for i in range(out)]
+    return None if places == list(range(size)) else o.tensor(places)
 
 
 def _scale(size: int, out: int, scale_factor: float | None, align_corners: bool) -> float:
@@ -168,22 +188,18 @@ def _cubic_weights(t: float) -> list[float]:
     return [_cubic(x, -0.75) for x in (t + 1, t, 1 - t, 2 - t)]
 
 
-@lru_cache(maxsize=256)
-def _taps(size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str) -> Taps:
+def _taps(size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str) -> list[Row]:
     weights_of: Callable[[float], list[float]] = _cubic_weights if kernel == "cubic" else _linear_weights
     before = 1 if kernel == "cubic" else 0
     scale = _scale(size, out, scale_factor, align_corners)
-    places, weights = [], []
+    rows = []
     for i in range(out):
         at = i * scale if align_corners else (i + 0.5) * scale - 0.5
         at = max(at, 0.0) if kernel == "linear" else at
         first = math.floor(at)
-        row = weights_of(at - first)
-        places.append([min(max(first - before + k, 0), size - 1) for k in range(len(row))])
-        weights.append(row)
-    return [list(column) for column in zip(*places, strict=True)], [
-        list(column) for column in zip(*weights, strict=True)
-    ]
+        weights = enumerate(weights_of(at - first), first - before)
+        rows.append([(min(max(place, 0), size - 1), weight) for place, weight in weights])
+    return rows
 
 
 def _lanczos(x: float) -> float:
@@ -202,8 +218,7 @@ _SMOOTH: dict[str, tuple[float, Callable[[float], float]]] = {
 }
 
 
-@lru_cache(maxsize=256)
-def _smooth_taps(size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str) -> Taps:
+def _smooth_taps(size: int, out: int, scale_factor: float | None, align_corners: bool, kernel: str) -> list[Row]:
     """Taps of a kernel that is as wide as an output element is in the input."""
     scale = _scale(size, out, scale_factor, align_corners)
     radius, weight_at = _SMOOTH[kernel]
@@ -214,13 +229,10 @@ def _smooth_taps(size: int, out: int, scale_factor: float | None, align_corners:
         centre = scale * (i + 0.5)
         first = max(int(centre - support + 0.5), 0)
         end = min(int(centre + support + 0.5), size)
-        row = [weight_at((j - centre + 0.5) * narrow) for j in range(first, end)]
-        total = sum(row)
-        rows.append((first, [w / total for w in row]))
-    width = max(len(row) for _, row in rows)
-    places = [[min(first + k, size - 1) for first, _ in rows] for k in range(width)]
-    weights = [[row[k] if k < len(row) else 0.0 for _, row in rows] for k in range(width)]
-    return places, weights
+        weights = [weight_at((j - centre + 0.5) * narrow) for j in range(first, end)]
+        total = sum(weights)
+        rows.append([(first + k, w / total) for k, w in enumerate(weights)])
+    return rows
 
 
 def upsample(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import pairwise
 from typing import Any
 
 from flambeau import functional_ns as o
@@ -252,25 +253,37 @@ def embedding_bag(
     if mode == "max" and (scale_grad_by_freq or sparse):
         what = "scaling the gradient by the frequency" if scale_grad_by_freq else "sparse weights"
         raise ValueError(f"max mode does not support {what}")
-    entries, bag, bags = _bags(input, offsets, include_last_offset)
-    vectors = embedding(entries, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
-    if per_sample_weights is not None:
-        vectors = vectors * per_sample_weights.reshape(-1, 1)
+    entries, starts = _bags(input, offsets, include_last_offset)
+    if entries.dtype not in (o.int64, o.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"torch.{entries.dtype.title}Tensor instead (while checking arguments for embedding_bag)"
+        )
+    if padding_idx is not None and not -weight.size(0) <= padding_idx < weight.size(0):
+        raise AssertionError("Padding_idx must be within num_embeddings")
     padding = None if padding_idx is None else padding_idx % weight.size(0)
-    counts = o.ones_like(entries) if padding is None else (entries != padding).to(o.int64)
     if mode == "max":
-        return _bag_maxima(vectors, bag, bags, counts)
-    if padding is not None:
-        vectors = vectors * counts.to(vectors.dtype).unsqueeze(1)
-    total = o.zeros((bags, weight.size(1)), dtype=weight.dtype, device=weight.device).index_add(0, bag, vectors)
+        vectors = embedding(entries, weight, padding_idx, max_norm, norm_type)
+        return _bag_maxima(vectors, starts, None if padding is None else entries != padding)
+    if max_norm is not None:
+        embedding(entries, weight, None, max_norm, norm_type)  # shortens rows of the table
+    kept = None if padding is None else (entries != padding).to(weight.dtype)
+    factors = per_sample_weights.reshape(-1) if per_sample_weights is not None else None
+    if scale_grad_by_freq:
+        vectors = embedding(entries, weight, padding_idx, scale_grad_by_freq=True)
+        weight, entries = vectors, o.arange(entries.numel(), device=entries.device)
+    factors = kept if factors is None else factors if kept is None else factors * kept
+    total = o.bag_sum(weight, entries.to(o.int64), starts, factors)
     if mode == "sum":
         return total
-    sizes = o.zeros((bags,), dtype=o.int64, device=weight.device).index_add(0, bag, counts)
+    sizes = starts[1:] - starts[:-1]
+    if kept is not None:
+        sizes = o.bag_sum(kept.unsqueeze(1), o.arange(kept.numel(), device=kept.device), starts).squeeze(1)
     return total / sizes.clamp(min=1).to(total.dtype).unsqueeze(1)
 
 
-def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor, int]:
-    """All entries, the bag of each, and how many bags there are."""
+def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor]:
+    """All entries, and where each bag begins; the end of the last stands behind."""
     if input.dim() == 2:
         if offsets is not None:
             raise ValueError(
@@ -278,7 +291,8 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
                 f"sequences. However, found offsets of type {type(offsets)}"
             )
         rows, length = input.shape
-        return input.reshape(-1), o.arange(rows, device=input.device).repeat_interleave(length), rows
+        starts = o.arange(rows + 1, device=input.device) * length
+        return input.reshape(-1), starts
     if input.dim() != 1:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
     if offsets is None:
@@ -296,17 +310,19 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
             f"offsets[-1] can not be greater than input's length({input.numel()}) but got offsets[-1] of "
             f"{begins[-1].item()}"
         )
+    if bool((begins[1:] < begins[:-1]).any()):
+        raise RuntimeError("embedding_bag: offsets must not decrease")
     if include_last_offset:
         begins = begins[:-1]
-    ends = o.cat([begins[1:], o.tensor([input.numel()], dtype=o.int64, device=input.device)])
-    bags = begins.numel()
-    return input, o.arange(bags, device=input.device).repeat_interleave(ends - begins), bags
+    return input, o.cat([begins, o.tensor([input.numel()], dtype=o.int64, device=input.device)])
 
 
-def _bag_maxima(vectors: Tensor, bag: Tensor, bags: int, counts: Tensor) -> Tensor:
-    parts = []
-    for i in range(bags):
-        members = vectors[(bag == i) & (counts > 0)]
+def _bag_maxima(vectors: Tensor, starts: Tensor, counts: Tensor | None) -> Tensor:
+    parts, bounds = [], starts.tolist()
+    for first, end in pairwise(bounds):
+        members = vectors[first:end]
+        if counts is not None:
+            members = members[counts[first:end]]
         empty = o.zeros((vectors.size(1),), dtype=vectors.dtype, device=vectors.device)
         parts.append(members.max(0)[0] if members.size(0) else empty)
     return o.stack(parts) if parts else vectors[:0]

@@ -28,6 +28,7 @@ from . import (
     random,
     recurrent,
     reduce,
+    resample,
     scan,
     search,
     select,
@@ -58,6 +59,7 @@ def op(signature, **options):
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
     "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
-    "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "scan", "search", "select", "slices", "sort", "special",
+    "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "scan", "search", "select",
+    "slices", "sort", "special",
     "statistics", "unary", "unique", "views",
 ]  # fmt: skip

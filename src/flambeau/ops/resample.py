@@ -1,0 +1,164 @@
+"""Weighted sums of a few elements along one dimension (interpolation) and of rows of a table (bags of embeddings)."""
+
+from flambeau.ir.fn import cast, const
+
+from .launch import Launch, dims_of
+from .table import REAL_FLOATS, Loop, op
+
+
+# Element i of the output, along the dimension, is the sum of weights[t] * input[places[t]] for starts[i] <= t < starts[i+1].
+# ints: length of the dimension in the output and in the input, elements of a slice
+def _line_program(b, taps: int):
+    """Buffers: output, input, starts, places, weights, for slices of one element. One iteration: one line."""
+    dtype = b.compute_dtype(0)
+    with b.parallel() as line, b.loop(0, b.int(0), simd=False) as i:
+        source = line * b.int(1)
+
+        def term(t):
+            return cast(b.load(4, t), dtype) * b.load(1, source + b.load(3, t))
+
+        if taps:
+            total = term(i * taps)
+            for t in range(1, taps):
+                total = total + term(i * taps + t)
+        else:
+            held = b.variable(const(0, dtype), dtype)
+            with b.loop(b.load(2, i), b.load(2, i + 1), simd=False) as t:
+                held.value = held.value + term(t)
+            total = held.value
+        b.store(0, line * b.int(0) + i, total)
+
+
+def _slice_program(b, taps: int):
+    """The same for longer slices. One iteration: one slice of the output."""
+    dtype = b.compute_dtype(0)
+    with b.parallel() as i:
+        width = b.int(2)
+        before, row = i // b.int(0), i % b.int(0)
+        source, target = before * b.int(1) * width, i * width
+        if taps:
+            weights = [cast(b.load(4, row * taps + t), dtype) for t in range(taps)]
+            starts = [source + b.load(3, row * taps + t) * width for t in range(taps)]
+            with b.loop(0, width) as j:
+                total = weights[0] * b.load(1, starts[0] + j)
+                for weight, start in zip(weights[1:], starts[1:], strict=True):
+                    total = total + weight * b.load(1, start + j)
+                b.store(0, target + j, total)
+            return
+        with b.loop(0, width, simd=False) as j:
+            held = b.variable(const(0, dtype), dtype)
+            with b.loop(b.load(2, row), b.load(2, row + 1), simd=False) as t:
+                value = b.load(1, source + b.load(3, t) * width + j)
+                held.value = held.value + cast(b.load(4, t), dtype) * value
+            b.store(0, target + j, held.value)
+
+
+def _plan(o, self, dim, taps, starts, places, weights, back_taps, back_starts, back_places, back_weights):
+    sizes = list(self.shape)
+    before, size, width = dims_of(sizes, dim)
+    out_size = starts.numel() - 1
+    out = o.empty([*sizes[:dim], out_size, *sizes[dim + 1 :]], dtype=self.dtype, device=self.device)
+    lines = width == 1
+    tasks, work = (before, out_size) if lines else (before * out_size, width)
+    buffers = (out, self.contiguous(), starts, places, weights)
+    program = _line_program if lines else _slice_program
+    return Launch((out,), buffers, [out_size, size, width], tasks if out.numel() else 0, work, program, (taps,))
+
+
+op(
+    "resample(Tensor self, int dim, int taps, Tensor starts, Tensor places, Tensor weights, int back_taps, "
+    "Tensor back_starts, Tensor back_places, Tensor back_weights) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Loop(_plan),
+    grad=lambda o, g, self, dim, *taps: (o.resample(g, dim, *taps[4:], *taps[:4]), *[None] * 6),
+    doc="One dimension resampled by taps (`taps`: how many all outputs have, 0: they differ); those of the gradient, the "
+    "other way round, come along.",
+)
+
+
+# ---- bags of rows
+
+
+# ints: elements of a row
+def _bag_program(b, weighted: bool):
+    """Buffers: output, table, entries, starts, weights of entries. One iteration: one bag."""
+    dtype = b.compute_dtype(0)
+    with b.parallel() as i:
+        width = b.int(0)
+        target, first, end = i * width, b.load(3, i), b.load(3, i + 1)
+
+        def add(t, keep):
+            source = b.load(2, t) * width
+            weight = cast(b.load(4, t), dtype) if weighted else None
+            with b.loop(0, width) as j:
+                value = b.load(1, source + j)
+                value = value * weight if weighted else value
+                b.store(0, target + j, b.load(0, target + j) + value if keep else value)
+
+        with b.when(first < end):
+            add(first, False)
+        with b.otherwise(), b.loop(0, width) as j:
+            b.store(0, target + j, 0)
+        with b.loop(first + 1, end) as t:
+            add(t, True)
+
+
+def _bag_plan(o, table, entries, starts, weights=None):
+    rows, width = table.shape
+    bad = o.first_outside(entries, rows)
+    if bad is not None:
+        raise IndexError(f"index out of range in self [in embedding_bag: index {bad}, weight={tuple(table.shape)}]")
+    bags = starts.numel() - 1
+    out = o.empty((bags, width), dtype=table.dtype, device=table.device)
+    buffers = (
+        out,
+        table.contiguous(),
+        entries.contiguous(),
+        starts,
+        *([weights.contiguous()] if weights is not None else []),
+    )
+    work = width * max(entries.numel() // max(bags, 1), 1)
+    return Launch((out,), buffers, [width], bags if width else 0, work, _bag_program, (weights is not None,))
+
+
+def _bag_grad(o, g, table, entries, starts, weights=None):
+    spread = o.index_select(g, 0, o.bag_of(starts, entries))
+    to_weights = None
+    if weights is not None and o.needs[3]:
+        to_weights = o.sum(spread * o.index_select(table, 0, entries), 1)
+    if weights is not None:
+        spread = spread * o.unsqueeze(weights, 1)
+    return o.index_sum(spread, 0, entries, table.shape) if o.needs[0] else None, None, None, to_weights
+
+
+op(
+    "bag_sum(Tensor table, Tensor entries, Tensor starts, Tensor? weights=None) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Loop(_bag_plan),
+    grad=_bag_grad,
+    doc="Sums of rows of a table: bag i has entries[starts[i] : starts[i + 1]], each times its weight.",
+)
+
+
+def _bag_of_program(b):
+    """Buffers: bag of each entry, starts."""
+    with b.parallel() as i, b.loop(b.load(1, i), b.load(1, i + 1)) as t:
+        b.store(0, t, i)
+
+
+def _bag_of_plan(o, starts, entries):
+    out = o.empty((entries.numel(),), dtype=o.int64, device=entries.device)
+    bags = starts.numel() - 1
+    work = max(entries.numel() // max(bags, 1), 1)
+    return Launch((out,), (out, starts), (), bags if entries.numel() else 0, work, _bag_of_program)
+
+
+op(
+    "bag_of(Tensor starts, Tensor entries) -> Tensor",
+    names=(),
+    body=Loop(_bag_of_plan),
+    differentiable=False,
+    doc="Which bag each entry is in.",
+)

@@ -1,0 +1,99 @@
+"""Interpolation and bags of embeddings: values by other means, gradients of both orders, dtypes, errors."""
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.nn import functional as F
+
+
+def drawn(seed, *shape):
+    return flambeau.from_numpy(np.random.default_rng(seed).standard_normal(shape))
+
+
+CASES = [
+    ("linear", (2, 3, 7), {"size": 12}), ("bilinear", (2, 2, 5, 6), {"scale_factor": 2}),
+    ("bilinear", (1, 2, 6, 5), {"size": (4, 9), "align_corners": True}), ("bicubic", (1, 2, 5, 7), {"size": (8, 4)}),
+    ("bilinear", (1, 1, 9, 8), {"size": (4, 3), "antialias": True}), ("trilinear", (1, 2, 3, 4, 3), {"scale_factor": 2}),
+    ("nearest", (2, 2, 3, 4), {"size": (5, 8)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode, shape, how", CASES)
+def test_gradients_of_interpolation(mode, shape, how):
+    x = drawn(0, *shape).requires_grad_()
+    assert gradcheck(lambda x: F.interpolate(x, mode=mode, **how), (x,))
+    assert gradgradcheck(lambda x: F.interpolate(x * x, mode=mode, **how), (x,))
+
+
+def test_linear_interpolation_is_numpys():
+    a = np.random.default_rng(1).standard_normal((3, 2, 11))
+    for size in (5, 11, 12, 40):
+        at = np.clip((np.arange(size) + 0.5) * 11 / size - 0.5, 0, 10)
+        expected = np.array([[np.interp(at, np.arange(11), row) for row in image] for image in a])
+        ours = F.interpolate(flambeau.from_numpy(a), size=size, mode="linear").numpy()
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
+        planes = flambeau.from_numpy(a).unsqueeze(-1).expand(3, 2, 11, 4)
+        both = F.interpolate(planes, size=(size, 4), mode="bilinear").numpy()
+        np.testing.assert_allclose(both, np.repeat(expected[..., None], 4, -1), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [flambeau.bfloat16, flambeau.float16, flambeau.float32])
+def test_interpolation_of_shorter_dtypes_rounds_few_times(dtype):
+    x = drawn(2, 1, 2, 9, 9).to(dtype)
+    exact = F.interpolate(x.double(), scale_factor=2, mode="bilinear")
+    ours = F.interpolate(x, scale_factor=2, mode="bilinear")
+    assert ours.dtype == dtype
+    assert (ours.double() - exact).abs().max() <= 2 * flambeau.finfo(dtype).eps * exact.abs().max()
+
+
+def test_infinities_do_not_leave_their_neighbourhood():
+    x = flambeau.zeros(1, 1, 6, 6)
+    x[0, 0, 2, 2] = float("inf")
+    y = F.interpolate(x, size=(3, 3), mode="bilinear", antialias=True)
+    assert y.isnan().sum() == 0 and y.isinf().any() and not y[0, 0, 2].isinf().any()
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_bags_against_a_loop(mode):
+    table = drawn(3, 20, 5)
+    entries = flambeau.tensor([3, 3, 19, 0, 7, 7, 7, 1])
+    offsets = flambeau.tensor([0, 2, 2, 7])
+    bags = [entries[0:2], entries[2:2], entries[2:7], entries[7:8]]
+    reduce = {"sum": lambda v: v.sum(0), "mean": lambda v: v.mean(0), "max": lambda v: v.max(0)[0]}[mode]
+    expected = flambeau.stack([reduce(table[b]) if b.numel() else flambeau.zeros(5).double() for b in bags])
+    ours = F.embedding_bag(entries, table, offsets, mode=mode)
+    assert flambeau.allclose(ours, expected, rtol=1e-13)
+    assert flambeau.equal(F.embedding_bag(entries.to(flambeau.int32).view(2, 4), table, mode=mode)[0],
+                          F.embedding_bag(entries[:4].view(1, 4), table, mode=mode)[0])  # fmt: skip
+    x = table.clone().requires_grad_()
+    assert gradcheck(lambda x: F.embedding_bag(entries, x, offsets, mode=mode), (x,))
+    padded = F.embedding_bag(entries, table, offsets, mode=mode, padding_idx=7)
+    assert flambeau.allclose(padded[2], reduce(table[flambeau.tensor([19, 0])]), rtol=1e-13)
+
+
+def test_bags_with_weights_of_entries():
+    table, weights = drawn(4, 9, 4).requires_grad_(), drawn(5, 2, 3).requires_grad_()
+    entries = flambeau.tensor([[0, 8, 8], [2, 0, 1]])
+
+    def call(table, weights):
+        return F.embedding_bag(entries, table, per_sample_weights=weights, mode="sum")
+
+    expected = (table[entries] * weights.unsqueeze(-1)).sum(1)
+    assert flambeau.allclose(call(table, weights), expected, rtol=1e-13)
+    assert gradcheck(call, (table, weights)) and gradgradcheck(call, (table, weights))
+
+
+def test_errors_of_bags():
+    table = flambeau.zeros(4, 2)
+    for entries, offsets, error, text in [
+        ([0, 4], [0], IndexError, "index out of range in self"),
+        ([0, 1], [1], RuntimeError, "offsets[0] has to be 0"),
+        ([0, 1], [0, 3], RuntimeError, "can not be greater than input's length"),
+        ([0, 1], [0, 2, 1], RuntimeError, "must not decrease"),
+        ([0.0, 1.0], [0], RuntimeError, "one of the following scalar types: Long, Int"),
+    ]:
+        with pytest.raises(error) as caught:
+            F.embedding_bag(flambeau.tensor(entries), table, flambeau.tensor(offsets))
+        assert text in str(caught.value)
