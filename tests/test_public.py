@@ -17,7 +17,7 @@ MODULES = (
     "accelerator", "amp", "autograd", "backends", "backends.cpu", "backends.cuda", "backends.cudnn",
     "backends.cusparselt", "backends.mha", "backends.mkl", "backends.mkldnn", "backends.mps", "backends.openmp",
     "backends.opt_einsum", "compiler", "cpu", "cuda", "cuda.amp", "cuda.random", "fft", "linalg", "mps", "nn",
-    "nn.functional", "optim", "overrides", "random", "serialization", "special", "types", "utils", "utils.data",
+    "nn.functional", "optim", "overrides", "random", "serialization", "signal", "signal.windows", "special", "types", "utils", "utils.data",
     "version", "xpu",
 )  # fmt: skip
 

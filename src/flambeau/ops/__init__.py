@@ -36,9 +36,11 @@ from . import (
     sort,
     special,
     statistics,
+    stft,
     unary,
     unique,
     views,
+    windows,
 )
 from .table import Composite, Loop, Native, Row, Scalar
 from .table import op as _op
@@ -60,6 +62,5 @@ __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
     "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
     "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "scan", "search", "select",
-    "slices", "sort", "special",
-    "statistics", "unary", "unique", "views",
+    "slices", "sort", "special", "statistics", "stft", "unary", "unique", "views", "windows",
 ]  # fmt: skip

@@ -119,17 +119,27 @@ _view("as_strided(Tensor(a) self, int[] size, int[] stride, int? storage_offset=
       "Elements of the storage at any strides, counted in elements.")  # fmt: skip
 
 
-def _unfold_grad(o, g, self, dimension, size, step):
-    total = o.zeros_like(self)
-    for k in range(size):
-        part = o.slice_backward(
-            o.select(g, -1, k), self.shape, dimension, k, k + (g.shape[dimension] - 1) * step + 1, step
-        )
-        total = o.add(total, part)
-    return (total,)
+def _unfold_backward(o, g, sizes, dim, size, step):
+    """What every position is read for, added up: window by window, in one pass."""
+    sizes = list(sizes)
+    if not sizes:
+        return o.reshape(g, [])
+    dim %= len(sizes)
+    count = g.shape[dim]
+    starts = o.mul(o.arange(count, device=g.device), step)
+    places = o.reshape(o.add(o.unsqueeze(starts, 1), o.arange(size, device=g.device)), [count * size])
+    windows = o.reshape(o.movedim(g, -1, dim + 1), [*sizes[:dim], count * size, *sizes[dim + 1 :]])
+    return o.index_add(o.zeros(sizes, dtype=g.dtype, device=g.device), dim, places, windows)
 
 
-_view("unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)", "unfold", _unfold_grad,
+op(
+    "unfold_backward(Tensor g, int[] sizes, int dim, int size, int step) -> Tensor",
+    names=(),
+    body=Composite(_unfold_backward),
+    doc="Overlapping windows of a dimension, added up where they stood.",
+)
+_view("unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)", "unfold",
+      lambda o, g, self, dimension, size, step: (o.unfold_backward(g, self.shape, dimension, size, step),),
       "Windows of `size` positions of a dimension, `step` apart, as a last dimension.", ("Tensor.unfold",))  # fmt: skip
 
 # ---- several views at once
