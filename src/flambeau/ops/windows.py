@@ -51,7 +51,7 @@ def _entry(name, overload, parameters, shape, doc):
     given += [f"float {p}" for p in parameters]
 
     def body(o, window_length, *rest):
-        *numbers, dtype, layout, device, pin_memory, requires_grad = rest
+        *numbers, dtype, layout, device, _pin_memory, requires_grad = rest
         periodic, numbers = (numbers[0], numbers[1:]) if overload else (True, [])
         placed = lambda o, place: shape(o, place, *numbers)  # noqa: E731
         return _window(o, name, placed, window_length, periodic, dtype, layout, device, requires_grad)
