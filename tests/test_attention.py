@@ -111,6 +111,7 @@ def test_values_and_gradients(mask, causal):
         check((1, 1, 1, 131, 20, 5, 7), dtype, mask, causal and mask is None)  # more queries than keys
         check((2, 6, 2, 7, 50, 16, 16), dtype, mask, causal)  # heads that share keys, in one block
         check((1, 4, 2, 60, 50, 24, 24), dtype, mask, causal)
+        check((1, 1, 1, 400, 390, 8, 8), dtype, mask, causal)  # a head in parts
 
 
 @pytest.mark.parametrize("depth", [1, 2, 31, 32, 48, 80, 100, 128, 257])

@@ -16,7 +16,7 @@ constexpr int64_t kLongWork = 1 << 21;
 
 // The memory of a chunk.
 struct Place {
-  char *key_copy, *value_copy, *rows, *panel, *scores, *sums;
+  char *key_copy, *value_copy, *rows, *panel, *rest, *scores, *sums;
   char *limits, *maximum, *total, *factors, *lse, *scale;
 };
 
@@ -33,21 +33,27 @@ class Forward : public AttentionBlocks {
   void run(int64_t chunk) const {
     int64_t batch = chunk / parts_ / a.key_heads, group = chunk / parts_ % a.key_heads;
     Range part = even_part(blocks.count(), parts_, chunk % parts_);
-    size_t keys_size = key_bytes(a.k, a.depth, a.keys), values_size = key_bytes(a.v, a.value_depth, a.keys);
-    size_t rows_size = row_bytes(std::max(a.depth, a.value_depth)), lanes_size = lane_bytes();
-    size_t sizes[] = {
-        keys_size, values_size, rows_size, panel_bytes(a.depth), panel_bytes(kKeyBlock), panel_bytes(a.value_depth)};
-    size_t all = 6 * Workspace::padded(lanes_size);
+    const size_t lanes = lane_bytes();
+    const size_t sizes[] = {key_bytes(a.k, a.depth, a.keys),
+                            key_bytes(a.v, a.value_depth, a.keys),
+                            row_bytes(std::max(a.depth, a.value_depth)),
+                            panel_bytes(a.depth),
+                            a.causal ? panel_bytes(a.depth) : 0,
+                            panel_bytes(kKeyBlock),
+                            panel_bytes(a.value_depth),
+                            lanes,
+                            lanes,
+                            lanes,
+                            lanes,
+                            lanes,
+                            lanes};
+    size_t all = 0;
     for (size_t size : sizes) all += Workspace::padded(size);
     Workspace work(all);
     Place p{};
-    p.key_copy = keys_size ? work.take(keys_size) : nullptr;
-    p.value_copy = values_size ? work.take(values_size) : nullptr;
-    p.rows = work.take(rows_size);
-    p.panel = work.take(sizes[3]);
-    p.scores = work.take(sizes[4]);
-    p.sums = work.take(sizes[5]);
-    for (char** lanes : {&p.limits, &p.maximum, &p.total, &p.factors, &p.lse, &p.scale}) *lanes = work.take(lanes_size);
+    char** places[] = {&p.key_copy, &p.value_copy, &p.rows,  &p.panel,   &p.rest, &p.scores, &p.sums,
+                       &p.limits,   &p.maximum,    &p.total, &p.factors, &p.lse,  &p.scale};
+    for (size_t n = 0; n < std::size(sizes); n++) *places[n] = work.take(sizes[n]);
     fill_lanes(mk, vectors, a.scale, p.scale);
     Rows k = keys(a.k, batch, group, a.depth, {0, a.keys}, p.key_copy);
     Rows v = keys(a.v, batch, group, a.value_depth, {0, a.keys}, p.value_copy);
@@ -58,22 +64,26 @@ class Forward : public AttentionBlocks {
   void run_block(int64_t batch, const QueryBlock& block, Rows k, Rows v, const Place& p) const {
     const int n = block_vectors(block);
     ScoreArgs args{};
-    args.limits = p.limits, args.maximum = p.maximum, args.total = p.total, args.lse = p.lse;
+    args.lse = p.lse;
     pack(queries(a.q, batch, block, a.depth, p.rows), block, a.depth, p.panel);
     scale_rows(args, n, p.panel, a.depth, p.scale);
     fill_lanes(mk, n, -std::numeric_limits<double>::infinity(), p.maximum);
     fill_lanes(mk, n, 0, p.total);
     const int64_t seen = fill_limits(block, p.limits);
-    for (int64_t first = 0; first < seen; first += kKeyBlock) {
-      Range range{first, std::min(first + kKeyBlock, seen)};
-      multiply(k.from(first), range.size(), a.depth, n, p.panel, p.scores);
-      if (a.mask.data) add_mask(batch, block, range, p.scores);
-      args.scores = p.scores, args.factors = p.factors;
-      args.rows = range.size(), args.free = free_rows(block, range), args.first = first;
-      ak.softmax[n](&args);
+    for (int64_t first = 0; first < seen;) {
+      const KeyStep s = step(block, first, seen);
+      multiply(k.from(first), s, a.depth, rest(p.panel, a.depth, s, p.rest), p.scores);
+      if (a.mask.data) add_mask(batch, s, p.scores);
+      args.scores = p.scores, args.limits = p.limits + s.offset, args.maximum = p.maximum + s.offset;
+      args.total = p.total + s.offset, args.factors = p.factors + s.offset;
+      args.rows = s.keys.size(), args.free = free_rows(s.block, s.keys), args.first = first;
+      ak.softmax[s.vectors](&args);
+      fill_lanes(mk, n - s.vectors, 1, p.factors);
       if (first) scale_rows(args, n, p.sums, a.value_depth, p.factors);
-      collect(v.from(first), range.size(), a.value_depth, n, p.scores, p.sums, first > 0);
+      collect(v.from(first), s, a.value_depth, p.scores, p.sums, n * mk.vector_bytes, first > 0);
+      first = s.keys.end;
     }
+    args.maximum = p.maximum, args.total = p.total;
     args.factors = p.factors;
     ak.finish[n](&args);
     scale_rows(args, n, p.sums, a.value_depth, p.factors);

@@ -147,32 +147,56 @@ int64_t AttentionBlocks::free_rows(const QueryBlock& block, Range keys) const {
   return std::clamp<int64_t>(block.first + 1 - keys.begin, 0, keys.size());
 }
 
-void AttentionBlocks::multiply(Rows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel,
-                               char* scores) const {
+KeyStep AttentionBlocks::step(const QueryBlock& block, int64_t first, int64_t end) const {
+  KeyStep s{{first, std::min(first + kKeyBlock, end)}, block, block_vectors(block), 0};
+  if (!a.causal || block.heads > 1) return s;
+  const int64_t skipped = std::max<int64_t>(0, (first - block.first) / mk.lanes);
+  s.keys.end = std::min(s.keys.end, block.first + (skipped + 1) * mk.lanes);
+  s.block.first += skipped * mk.lanes;
+  s.block.count -= skipped * mk.lanes;
+  s.vectors -= static_cast<int>(skipped);
+  s.offset = skipped * mk.vector_bytes;
+  return s;
+}
+
+char* AttentionBlocks::rest(char* panel, int64_t rows, const KeyStep& step, char* copy) const {
+  if (step.offset == 0) return panel;
+  const int64_t size = step.vectors * mk.vector_bytes;
+  for (int64_t i = 0; i < rows; i++) {
+    std::memcpy(copy + i * size, panel + i * (size + step.offset) + step.offset, static_cast<size_t>(size));
+  }
+  return copy;
+}
+
+void AttentionBlocks::multiply(Rows keys, const KeyStep& step, int64_t depth, char* panel, char* scores) const {
   MicroArgs args{};
   args.k = depth;
   args.c = scores;
-  args.c_row = panel_vectors * mk.vector_bytes;
+  args.c_row = step.vectors * mk.vector_bytes;
   args.mask = lane_mask(mk.lanes);
   args.panel = panel;
-  sweep(mk, panel_vectors, args, {keys.data, keys.row, element}, Tiles(rows, mk.max_height[panel_vectors]), false);
+  Tiles tiles(step.keys.size(), mk.max_height[step.vectors]);
+  sweep(mk, step.vectors, args, {keys.data, keys.row, element}, tiles, false);
 }
 
-void AttentionBlocks::collect(Rows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
-                              bool accumulate) const {
+void AttentionBlocks::collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums,
+                              int64_t sums_row, bool accumulate) const {
   MicroArgs args{};
-  args.k = rows;
-  args.c = sums;
-  args.c_row = panel_vectors * mk.vector_bytes;
+  args.k = step.keys.size();
+  args.c = sums + step.offset;
+  args.c_row = sums_row;
   args.mask = lane_mask(mk.lanes);
   if (accumulate) args.flags = kAccumulate;
   args.panel = weights;
-  sweep(mk, panel_vectors, args, {keys.data, element, keys.row}, Tiles(columns, mk.max_height[panel_vectors]), false);
+  Tiles tiles(columns, mk.max_height[step.vectors]);
+  sweep(mk, step.vectors, args, {keys.data, element, keys.row}, tiles, false);
 }
 
-void AttentionBlocks::add_mask(int64_t batch, const QueryBlock& block, Range keys, char* scores) const {
+void AttentionBlocks::add_mask(int64_t batch, const KeyStep& step, char* scores) const {
+  const QueryBlock& block = step.block;
+  const Range keys = step.keys;
   const auto size = static_cast<int64_t>(dtype_size(a.mask_dtype));
-  const int64_t lanes = mk.lanes, groups = ceil_div(keys.size(), lanes), count = block_vectors(block) * lanes;
+  const int64_t lanes = mk.lanes, groups = ceil_div(keys.size(), lanes), count = step.vectors * lanes;
   uint16_t masks[kKeyBlock];
   std::fill(masks, masks + groups, lane_mask(lanes));
   masks[groups - 1] = lane_mask(keys.size() - (groups - 1) * lanes);

@@ -17,6 +17,15 @@ struct QueryBlock {
   int64_t query_of(int64_t row) const { return first + row % count; }
 };
 
+// A step over some keys. Where a causal mask hides them from the first vectors of a block, these are skipped: `block`
+// is the rest, `vectors` wide, and its values begin `offset` bytes behind those of the whole block.
+struct KeyStep {
+  Range keys;
+  QueryBlock block;
+  int vectors;
+  int64_t offset;
+};
+
 // The queries of a group of heads, cut into blocks that fill a panel: parts of a head, or several short heads.
 class QueryBlocks {
  public:
@@ -73,14 +82,18 @@ class AttentionBlocks {
 
   // Keys that each lane sees (`limits`), and that any lane sees (returned).
   int64_t fill_limits(const QueryBlock& block, char* limits) const;
+  // The keys from `first` on, up to `end`, that are computed at once.
+  KeyStep step(const QueryBlock& block, int64_t first, int64_t end) const;
   // The row of a block of scores from which some lane may not see a key.
   int64_t free_rows(const QueryBlock& block, Range keys) const;
-  // scores = keys times a packed panel of queries.
-  void multiply(Rows keys, int64_t rows, int64_t depth, int panel_vectors, char* panel, char* scores) const;
-  // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries.
-  void collect(Rows keys, int64_t rows, int64_t columns, int panel_vectors, char* weights, char* sums,
+  // The vectors of a panel of `rows` rows that a step takes: the panel itself, or a copy.
+  char* rest(char* panel, int64_t rows, const KeyStep& step, char* copy) const;
+  // scores = keys times a packed panel of queries, `depth` deep.
+  void multiply(Rows keys, const KeyStep& step, int64_t depth, char* panel, char* scores) const;
+  // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries, `sums_row` bytes apart.
+  void collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums, int64_t sums_row,
                bool accumulate) const;
-  void add_mask(int64_t batch, const QueryBlock& block, Range keys, char* scores) const;
+  void add_mask(int64_t batch, const KeyStep& step, char* scores) const;
   int block_vectors(const QueryBlock& block) const { return static_cast<int>(ceil_div(block.rows(), mk.lanes)); }
 };
 

@@ -12,7 +12,7 @@ constexpr int64_t kChunks = 16;
 // The memory of a chunk.
 struct Place {
   char *key_copy, *value_copy, *dk, *dv;
-  char *rows, *grad_rows, *panel, *grad_panel, *scores, *grad_scores, *sums;
+  char *rows, *grad_rows, *panel, *grad_panel, *rest, *grad_rest, *scores, *grad_scores, *sums;
   char *limits, *lse, *delta, *scale;
 };
 
@@ -58,6 +58,8 @@ class Backward : public AttentionBlocks {
                             row_bytes(a.value_depth),
                             panel_bytes(a.depth),
                             panel_bytes(a.value_depth),
+                            a.causal ? panel_bytes(a.depth) : 0,
+                            a.causal ? panel_bytes(a.value_depth) : 0,
                             panel_bytes(kKeyBlock),
                             panel_bytes(kKeyBlock),
                             panel_bytes(std::max(a.depth, a.value_depth)),
@@ -69,8 +71,9 @@ class Backward : public AttentionBlocks {
     for (size_t size : sizes) all += Workspace::padded(size);
     Workspace work(all);
     Place p{};
-    char** places[] = {&p.key_copy, &p.value_copy,  &p.dk,   &p.dv,     &p.rows, &p.grad_rows, &p.panel, &p.grad_panel,
-                       &p.scores,   &p.grad_scores, &p.sums, &p.limits, &p.lse,  &p.delta,     &p.scale};
+    char** places[] = {&p.key_copy, &p.value_copy, &p.dk,   &p.dv,        &p.rows,   &p.grad_rows,
+                       &p.panel,    &p.grad_panel, &p.rest, &p.grad_rest, &p.scores, &p.grad_scores,
+                       &p.sums,     &p.limits,     &p.lse,  &p.delta,     &p.scale};
     for (size_t i = 0; i < std::size(sizes); i++) *places[i] = work.take(sizes[i]);
     Keys keys{range, this->keys(a.k, batch, group, a.depth, range, p.key_copy),
               this->keys(a.v, batch, group, a.value_depth, range, p.value_copy),
@@ -86,13 +89,13 @@ class Backward : public AttentionBlocks {
 
   void run_block(Queries queries, const Keys& keys, int64_t part, const Place& p) const {
     const int64_t begin = keys.range.begin, seen = std::min(fill_limits(queries.block, p.limits), keys.range.end);
-    if (seen > begin) {
-      prepare(queries, p);
-    } else {
-      std::memset(p.sums, 0, panel_bytes(a.depth));
-    }
-    for (int64_t first = begin; first < seen; first += kKeyBlock) {
-      run_pair(queries, keys, {first, std::min(first + kKeyBlock, seen)}, p);
+    if (seen > begin) prepare(queries, p);
+    // Queries that the first step leaves out.
+    if (seen <= begin || step(queries.block, begin, seen).offset) std::memset(p.sums, 0, panel_bytes(a.depth));
+    for (int64_t first = begin; first < seen;) {
+      const KeyStep s = step(queries.block, first, seen);
+      run_step(queries, keys, s, p);
+      first = s.keys.end;
     }
     if (parts_ == 1) return unpack(p.sums, g.dq, queries.batch, queries.block, a.depth, p.rows);
     const int64_t step = row_step(a.depth);
@@ -125,28 +128,28 @@ class Backward : public AttentionBlocks {
     }
   }
 
-  // A block of queries with a block of keys.
-  void run_pair(const Queries& queries, const Keys& keys, Range range, const Place& p) const {
-    const int n = queries.vectors;
-    const int64_t at = range.begin - keys.range.begin;
-    multiply(keys.k.from(at), range.size(), a.depth, n, p.panel, p.scores);
-    if (a.mask.data) add_mask(queries.batch, queries.block, range, p.scores);
-    multiply(keys.v.from(at), range.size(), a.value_depth, n, p.grad_panel, p.grad_scores);
+  // A block of queries, or the rest of one, with some keys.
+  void run_step(const Queries& queries, const Keys& keys, const KeyStep& s, const Place& p) const {
+    const int64_t at = s.keys.begin - keys.range.begin, skipped = s.block.first - queries.block.first;
+    multiply(keys.k.from(at), s, a.depth, rest(p.panel, a.depth, s, p.rest), p.scores);
+    if (a.mask.data) add_mask(queries.batch, s, p.scores);
+    multiply(keys.v.from(at), s, a.value_depth, rest(p.grad_panel, a.value_depth, s, p.grad_rest), p.grad_scores);
     ScoreArgs args{};
-    args.scores = p.scores, args.other = p.grad_scores, args.rows = range.size();
-    args.free = free_rows(queries.block, range), args.first = range.begin;
-    args.limits = p.limits, args.lse = p.lse, args.delta = p.delta, args.scale = p.scale;
-    ak.gradient[n](&args);
-    add_product(p.scores, range.size(), queries, queries.grad, a.value_depth, keys.dv.from(at));
-    add_product(p.grad_scores, range.size(), queries, queries.q, a.depth, keys.dk.from(at));
-    collect(keys.k.from(at), range.size(), a.depth, n, p.grad_scores, p.sums, at > 0);
+    args.scores = p.scores, args.other = p.grad_scores, args.rows = s.keys.size();
+    args.free = free_rows(s.block, s.keys), args.first = s.keys.begin;
+    args.limits = p.limits + s.offset, args.lse = p.lse + s.offset, args.delta = p.delta + s.offset;
+    args.scale = p.scale;
+    ak.gradient[s.vectors](&args);
+    add_product(p.scores, s, queries.grad.from(skipped), a.value_depth, keys.dv.from(at));
+    add_product(p.grad_scores, s, queries.q.from(skipped), a.depth, keys.dk.from(at));
+    collect(keys.k.from(at), s, a.depth, p.grad_scores, p.sums, queries.vectors * mk.vector_bytes,
+            at > 0 || s.offset > 0);
   }
 
   // out += weights times rows of queries.
-  void add_product(const char* weights, int64_t keys, const Queries& queries, Rows rows, int64_t columns,
-                   Rows out) const {
-    Gemm product{.m = keys, .n = columns, .k = queries.block.rows()};
-    product.a = weights, product.a_row = queries.vectors * mk.lanes, product.a_col = 1;
+  void add_product(const char* weights, const KeyStep& s, Rows rows, int64_t columns, Rows out) const {
+    Gemm product{.m = s.keys.size(), .n = columns, .k = s.block.rows()};
+    product.a = weights, product.a_row = s.vectors * mk.lanes, product.a_col = 1;
     product.b = rows.data, product.b_row = rows.row / element, product.b_col = 1;
     product.c = out.data, product.c_row = out.row / element;
     product.dtype = compute_type(a.dtype);
