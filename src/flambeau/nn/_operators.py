@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.ops.pool import values_suffice
 
 Tensor = o.Tensor
 
@@ -90,6 +91,9 @@ def _max_pool(n: int) -> Any:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
+        if not return_indices and values_suffice(input):
+            only = getattr(o, f"{name}_values")
+            return only(input, kernel_size, [] if stride is None else stride, padding, dilation, ceil_mode)
         both = getattr(o, f"{name}_with_indices")
         values, indices = both(input, kernel_size, [] if stride is None else stride, padding, dilation, ceil_mode)
         return (values, indices) if return_indices else values

@@ -1,5 +1,7 @@
 """Pooling over one, two or three dimensions. Results follow a channels-last input."""
 
+from flambeau import _core
+
 from . import pool_programs as programs
 from .launch import Launch, product
 from .table import Composite, Loop, op
@@ -160,17 +162,25 @@ def _window_ints(sizes, out, kernel, stride, padding, dilation, divisor: int, la
     ]  # fmt: skip
 
 
-def _small(sizes, out, kernel, stride, padding, dilation, lanes: int) -> bool:
-    """Whether windows are small and lie inside of planes one by one, so that their taps can be written out."""
-    if len(sizes) > 2 or lanes != 1 or any(padding) or set(dilation) != {1} or product(kernel) > 9:
-        return False
-    return all((o - 1) * s + k <= i for o, s, k, i in zip(out, stride, kernel, sizes, strict=True))
+def _small(kernel, lanes: int) -> bool:
+    """Whether the taps of windows that lie inside of planes are written out."""
+    return lanes == 1 and product(kernel) <= 27
+
+
+def _known(steps) -> int:
+    """The distance along the innermost axis where kernels are made for it (1 and 2), else 0."""
+    return steps[-1] if steps[-1] <= 2 else 0
 
 
 # ---- max
 
 
-def _max_plan(n):
+def values_suffice(x) -> bool:
+    """Whether nobody needs to know where a maximum came from: no gradient, no transformation that follows calls."""
+    return not (x.requires_grad and _core.is_grad_enabled()) and not _core.has_torch_function((x,))
+
+
+def _max_plan(n, positions):
     def plan(o, x, kernel_size, stride, padding, dilation, ceil_mode):
         name = f"max_pool{n}d"
         kernel, stride, padding, dilation, out = _geometry(
@@ -181,14 +191,15 @@ def _max_plan(n):
         x = x.contiguous(memory_format=layout)
         lead, sizes = tuple(x.shape[:-n]), tuple(x.shape[-n:])
         values = o.empty(lead + out, dtype=x.dtype, device=x.device, memory_format=layout)
-        where_ = o.empty(lead + out, dtype=o.int64, device=x.device, memory_format=layout)
-        program, attrs = (programs.max_windows, ())
-        if _small(sizes, out, kernel, stride, padding, dilation, lanes):
-            program, attrs = programs.max_small, tuple(_three(kernel, 1)[1:])
+        results = (values,)
+        if positions:
+            results += (o.empty(lead + out, dtype=o.int64, device=x.device, memory_format=layout),)
+        program, attrs = programs.max_windows, (positions,)
+        if _small(kernel, lanes):
+            program, attrs = programs.max_small, (*_three(kernel, 1), _known(stride), _known(dilation), positions)
         ints = _window_ints(sizes, out, kernel, stride, padding, dilation, 0, lanes)
         work = product(out) * product(kernel) * lanes
-        buffers = (values, where_, x)
-        return Launch((values, where_), buffers, ints, _planes(x.shape, n, lanes), work, program, attrs)
+        return Launch(results, (*results, x), ints, _planes(x.shape, n, lanes), work, program, attrs)
 
     return plan
 
@@ -198,13 +209,21 @@ for _n in (1, 2, 3):
         f"max_pool{_n}d_with_indices(Tensor self, int[{_n}] kernel_size, int[{_n}] stride=[], int[{_n}] padding=0, "
         f"int[{_n}] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)",
         names=(f"nn.functional.max_pool{_n}d_with_indices",),
-        body=Loop(_max_plan(_n)),
+        body=Loop(_max_plan(_n, True)),
         grad=(
             lambda n: lambda o, g, x, *_: (o.max_pool_backward(g[0], o.saved.output(1), x.shape, n),)
         )(_n),
         saves=("o1",),
         doc=f"Greatest element of each window of a {_n}-d input, and its position in the plane.",
     )  # fmt: skip
+    op(
+        f"max_pool{_n}d_values(Tensor self, int[{_n}] kernel_size, int[{_n}] stride=[], int[{_n}] padding=0, "
+        f"int[{_n}] dilation=1, bool ceil_mode=False) -> Tensor",
+        names=(),
+        body=Loop(_max_plan(_n, False)),
+        differentiable=False,
+        doc=f"Greatest element of each window of a {_n}-d input, where nobody asks for positions or gradients.",
+    )
 
 
 def _max_back_plan(o, g, where_, size, n):
@@ -256,10 +275,16 @@ def _mean_launch(o, data, x, n, kernel, stride, padding, ceil_mode, count_includ
     shape = tuple(x.shape) if back else tuple(x.shape[:-n]) + out
     result = o.empty(shape, dtype=data.dtype, device=data.device, memory_format=layout)
     ints = _window_ints(sizes, out, kernel, stride, padding, dilation, divisor_override or 0, lanes)
-    program, attrs = programs.mean_windows, (bool(count_include_pad), divisor_override is not None, back)
-    if _small(sizes, out, kernel, stride, padding, dilation, lanes):
+    counts = (bool(count_include_pad), divisor_override is not None)
+    if back and set(stride) == {1} and any(counts):
+        # Each element's gradient is a sum over a window, too.
+        turned = [k - 1 - p for k, p in zip(kernel, padding, strict=True)]
+        ints = _window_ints(out, sizes, kernel, stride, turned, dilation, divisor_override or product(kernel), lanes)
+        counts, back = (False, True), False
+    program, attrs = programs.mean_windows, (*counts, back)
+    if _small(kernel, lanes):
         apart = all(s >= k for s, k in zip(stride, kernel, strict=True))
-        program, attrs = programs.mean_small, (*_three(kernel, 1)[1:], divisor_override is not None, back, apart)
+        program, attrs = programs.mean_small, (*_three(kernel, 1), _known(stride), *counts, back, apart)
     work = product(out) * product(kernel) * lanes
     planes = _planes(x.shape, n, lanes)
     return Launch((result,), (result, data), ints, planes, work, program, attrs)
@@ -416,6 +441,9 @@ def _public_pools(n: int) -> None:
     )
 
     def max_pool(o, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+        if not return_indices and values_suffice(input):
+            only = getattr(o, f"max_pool{n}d_values")
+            return only(input, kernel_size, () if stride is None else stride, padding, dilation, ceil_mode)
         pool = getattr(o, f"max_pool{n}d_with_indices")
         values, where_ = pool(input, kernel_size, () if stride is None else stride, padding, dilation, ceil_mode)
         return (values, where_) if return_indices else values
@@ -439,7 +467,11 @@ def _public_pools(n: int) -> None:
     )
 
     def adaptive_mean(o, input, output_size):
-        return getattr(o, f"adaptive_avg_pool{n}d_sized")(input, _output_size(input, output_size, n))
+        wanted = _output_size(input, output_size, n)
+        if set(wanted) == {1} and len(wanted) == n and _layout(o, input, n)[0] == 1:
+            _check_adaptive("avg", input, n, wanted)
+            return o.mean(input, list(range(-n, 0)), True)
+        return getattr(o, f"adaptive_avg_pool{n}d_sized")(input, wanted)
 
     op(
         f"adaptive_avg_pool{n}d(Tensor input, Any output_size) -> Tensor",

@@ -76,53 +76,110 @@ def _each_tap(b: Builder, windows, visit: Callable) -> None:
             visit(row + sx + kx * dx)
 
 
-def _greatest(b: Builder, at: Expr, first: Expr, each: Callable, source: Callable) -> None:
-    """Stores the greatest of some elements, and its position: of the first among equals, of the last nan."""
-    dtype = b.compute_dtype(2)
-    best, position = b.variable(const(lowest(dtype), dtype), dtype), b.variable(first, "i64")
+def _places(b: Builder, taps: tuple[int, int, int], fast: Callable, slow: Callable) -> None:
+    """Calls fast(z, y, x) for the places of a plane whose windows of `taps` lie inside, and slow for the others."""
+    low, high = [], []
+    for axis, count in enumerate(taps):
+        size, out, stride, pad, dilation = (b.int(3 * k + axis) for k in (0, 1, 3, 4, 5))
+        begin = minimum(out, (pad + stride - 1) // stride)
+        end = (size + pad - (count - 1) * dilation + stride - 1) // stride
+        low.append(begin)
+        high.append(maximum(begin, minimum(out, end)))
+    with b.loop(0, b.int(3)) as z, b.loop(0, b.int(4)) as y:
+        inside = (z >= low[0]) & (z < high[0]) & (y >= low[1]) & (y < high[1])
+        first, last = where(inside, low[2], b.int(5)), where(inside, high[2], b.int(5))
+        for begin, end, visit in ((0, first, slow), (first, last, fast), (last, b.int(5), slow)):
+            with b.loop(begin, end) as x:
+                visit((z, y, x))
 
-    def tap(here: Expr) -> None:
-        v, old = b.load(2, source(here)), best.value
-        better = (v > old) | (v != v)
-        position.value = where(better, here, position.value)
-        best.value = where(better, v, old)
 
-    each(tap)
-    b.store(0, at, best.value)
-    b.store(1, at, position.value)
+def _place(b: Builder, places) -> Expr:
+    """The output's number in its plane."""
+    z, y, x = places
+    return (z * b.int(4) + y) * b.int(5) + x
 
 
-def max_windows(b: Builder) -> None:
-    """Buffers: values, positions, input."""
+def _taps(b: Builder, places, taps: tuple[int, int, int], line: tuple[int, int]) -> list[Expr]:
+    """Positions of all taps of a window that lies inside.
+
+    `line`: stride and dilation along the innermost axis, or zeros where they are known at run time only.
+    """
+    strides, dilations = [[b.int(at + k) for k in range(3)] for at in (9, 15)]
+    strides[2], dilations[2] = (known or other for known, other in zip(line, (strides[2], dilations[2]), strict=True))
+    z, y, x = (place * stride - b.int(12 + k) for k, (place, stride) in enumerate(zip(places, strides, strict=True)))
+    steps = [(i, j, k) for i in range(taps[0]) for j in range(taps[1]) for k in range(taps[2])]
+    dz, dy, dx = dilations
+    return [((z + i * dz) * b.int(1) + y + j * dy) * b.int(2) + x + k * dx for i, j, k in steps]
+
+
+class _Greatest:
+    """Stores the greatest of some elements and, with `positions`, where it was: the first of equals, the last nan."""
+
+    def __init__(self, b: Builder, positions: bool):
+        self.b, self.positions = b, positions
+        self.input = 2 if positions else 1
+
+    def _store(self, at: Expr, best: Expr, position: Expr) -> None:
+        self.b.store(0, at, best)
+        if self.positions:
+            self.b.store(1, at, position)
+
+    def of_each(self, at: Expr, first: Expr, each: Callable, source: Callable) -> None:
+        """Of the positions with which `each` calls back."""
+        b, dtype = self.b, self.b.compute_dtype(self.input)
+        best, position = b.variable(const(lowest(dtype), dtype), dtype), b.variable(first, "i64")
+
+        def tap(here: Expr) -> None:
+            v, old = b.load(self.input, source(here)), best.value
+            better = (v > old) | (v != v)
+            position.value = where(better, here, position.value)
+            best.value = where(better, v, old)
+
+        each(tap)
+        self._store(at, best.value, position.value)
+
+    def of_all(self, at: Expr, taps: list[Expr], source: Callable) -> None:
+        """Of a list of positions."""
+        best, position = self.b.load(self.input, source(taps[0])), taps[0]
+        for here in taps[1:]:
+            v = self.b.load(self.input, source(here))
+            better = (v > best) | (v != v)
+            best, position = where(better, v, best), where(better, here, position)
+        self._store(at, best, position)
+
+
+def max_windows(b: Builder, positions: bool) -> None:
+    """Buffers: values, positions where they are wanted, input."""
+    greatest = _Greatest(b, positions)
     with b.parallel() as i:
         plane = _Plane(b, i, b.int(LANES))
-
-        def output(at, places, source):
-            windows = _windows(b, places)
-            z, y, x = (start + first * dilation for start, first, _, dilation in windows)
-            _greatest(b, at, (z * b.int(1) + y) * b.int(2) + x, lambda tap: _each_tap(b, windows, tap), source)
-
-        plane.each_output(output)
+        plane.each_output(lambda at, places, source: _greatest_of_window(b, greatest, at, places, source))
 
 
-def max_small(b: Builder, ky: int, kx: int) -> None:
-    """Small windows that all lie inside of planes, unrolled. Buffers: values, positions, input."""
+def _greatest_of_window(b: Builder, greatest: _Greatest, at: Expr, places, source: Callable) -> None:
+    windows = _windows(b, places)
+    z, y, x = (start + first * dilation for start, first, _, dilation in windows)
+    first = (z * b.int(1) + y) * b.int(2) + x
+    greatest.of_each(at, first, lambda tap: _each_tap(b, windows, tap), source)
+
+
+def max_small(b: Builder, kz: int, ky: int, kx: int, stride: int, dilation: int, positions: bool) -> None:
+    """As `max_windows`, with the taps written out where a window lies inside."""
+    greatest, taps = _Greatest(b, positions), (kz, ky, kx)
     with b.parallel() as plane:
         in_size, out_size = _sizes(b)
-        with b.loop(0, b.int(4)) as y, b.loop(0, b.int(5)) as x:
-            corner = y * b.int(10) * b.int(2) + x * b.int(11)
-            best = b.load(2, plane * in_size + corner)
-            position = corner
-            for i in range(ky):
-                for j in range(kx):
-                    if i or j:
-                        offset = corner + i * b.int(2) + j
-                        v = b.load(2, plane * in_size + offset)
-                        better = (v > best) | (v != v)
-                        best, position = where(better, v, best), where(better, offset, position)
-            at = plane * out_size + y * b.int(5) + x
-            b.store(0, at, best)
-            b.store(1, at, position)
+
+        def source(position: Expr) -> Expr:
+            return plane * in_size + position
+
+        def at(places) -> Expr:
+            return plane * out_size + _place(b, places)
+
+        _places(
+            b, taps,
+            lambda places: greatest.of_all(at(places), _taps(b, places, taps, (stride, dilation)), source),
+            lambda places: _greatest_of_window(b, greatest, at(places), places, source),
+        )  # fmt: skip
 
 
 def spread(b: Builder) -> None:
@@ -171,38 +228,50 @@ def mean_windows(b: Builder, count_pad: bool, override: bool, back: bool) -> Non
         plane = _Plane(b, i, b.int(LANES))
         if back:
             plane.clear()
-
-        def output(at, places, source):
-            windows = _windows(b, places)
-            count = _divisor(b, windows, count_pad, override)
-            _mean_of(b, at, count, lambda tap: _each_tap(b, windows, tap), source, back)
-
-        plane.each_output(output)
+        plane.each_output(
+            lambda at, places, source: _mean_of_window(b, at, places, source, count_pad, override, back)
+        )
 
 
-def mean_small(b: Builder, ky: int, kx: int, override: bool, back: bool, apart: bool) -> None:
-    """As `mean_windows`, for small windows that all lie inside of planes, unrolled; `apart`: no two share an element."""
-    dtype = b.compute_dtype(1)
-    zero = const(0, dtype)
+def _mean_of_window(b: Builder, at: Expr, places, source: Callable, count_pad: bool, override: bool, back: bool):
+    windows = _windows(b, places)
+    count = _divisor(b, windows, count_pad, override)
+    _mean_of(b, at, count, lambda tap: _each_tap(b, windows, tap), source, back)
+
+
+def mean_small(
+    b: Builder, kz: int, ky: int, kx: int, stride: int, count_pad: bool, override: bool, back: bool, apart: bool
+) -> None:
+    """As `mean_windows`, with the taps written out where a window lies inside; `apart`: no two share an element."""
+    zero, taps = const(0, b.compute_dtype(1)), (kz, ky, kx)
     with b.parallel() as plane:
         in_size, out_size = _sizes(b)
         if back:
             with b.loop(0, in_size) as i:
                 b.store(0, plane * in_size + i, zero)
-        count = b.int(DIVISOR) if override else const(ky * kx, "i64")
-        with b.loop(0, b.int(4)) as y, b.loop(0, b.int(5)) as x:
-            corner = plane * in_size + y * b.int(10) * b.int(2) + x * b.int(11)
-            at = plane * out_size + y * b.int(5) + x
-            taps = [corner + i * b.int(2) + j for i in range(ky) for j in range(kx)]
-            if not back:
-                total = zero
-                for tap in taps:
-                    total = total + b.load(1, tap)
-                b.store(0, at, _divided(total, count))
-            else:
-                share = _divided(b.load(1, at), count)
-                for tap in taps:
-                    b.store(0, tap, (zero if apart else b.load(0, tap)) + share)
+        count = b.int(DIVISOR) if override else const(kz * ky * kx, "i64")
+
+        def source(position: Expr) -> Expr:
+            return plane * in_size + position
+
+        def at(places) -> Expr:
+            return plane * out_size + _place(b, places)
+
+        def mean(places) -> None:
+            total = zero
+            for tap in _taps(b, places, taps, (stride, 1)):
+                total = total + b.load(1, source(tap))
+            b.store(0, at(places), _divided(total, count))
+
+        def give(places) -> None:
+            share = _divided(b.load(1, at(places)), count)
+            for tap in map(source, _taps(b, places, taps, (stride, 1))):
+                b.store(0, tap, (zero if apart else b.load(0, tap)) + share)
+
+        _places(
+            b, taps, give if back else mean,
+            lambda places: _mean_of_window(b, at(places), places, source, count_pad, override, back),
+        )  # fmt: skip
 
 
 def _mean_of(b: Builder, at: Expr, count: Expr, each: Callable, source: Callable, back: bool) -> None:
@@ -261,6 +330,7 @@ def adaptive_mean(b: Builder, back: bool) -> None:
 
 def adaptive_max(b: Builder) -> None:
     """Buffers: values, positions, input."""
+    greatest = _Greatest(b, True)
     with b.parallel() as i:
         plane = _Plane(b, i, b.int(ADAPTIVE_LANES))
 
@@ -268,6 +338,6 @@ def adaptive_max(b: Builder) -> None:
             bounds = _spans(b, places)
             (z0, _), (y0, _), (x0, _) = bounds
             first = (z0 * b.int(1) + y0) * b.int(2) + x0
-            _greatest(b, at, first, lambda tap: _each_inside(b, bounds, tap), source)
+            greatest.of_each(at, first, lambda tap: _each_inside(b, bounds, tap), source)
 
         plane.each_output(output)
