@@ -3,6 +3,7 @@
 aarch64 kernels run in an emulator where `unicorn` is installed.
 """
 
+import itertools
 import struct
 
 import numpy as np
@@ -277,3 +278,55 @@ def test_no_register_is_spilled() -> None:
         assert len(loops) >= 40
         lines = [line for block in loops for line in block.split("\tj")[0].splitlines()]
         assert not [line for line in lines if register in line and "(%rsp)" in line]
+
+
+def flat_case(machine, family, planes: int, taps: int, columns: int) -> tuple:
+    """Whole planes of some columns and a tail: input, taps by vector, and the fields that say so."""
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    rng, vectors = np.random.default_rng(8), -(-columns // lanes)
+    x = rng.standard_normal((planes, columns)).astype(kind)
+    offsets = rng.integers(-columns + 1, columns, taps)
+    inside = np.zeros((taps, vectors * lanes), bool)
+    read = np.zeros((planes, taps, columns))
+    for t, d in enumerate(offsets):
+        lane = np.arange(max(0, -d), min(columns, columns - d))
+        inside[t, lane], read[:, t, lane] = True, x[:, lane + d]
+    bits = (inside.reshape(taps, vectors, lanes) << np.arange(lanes)).sum(-1).T.astype(np.uint16)
+    fields = {"taps": machine.place(offsets * x.itemsize), "count": taps, "vectors": vectors}
+    fields |= {"masks": machine.place(np.ascontiguousarray(bits)), "masks_row": 2 * taps, "x": machine.place(x)}
+    fields |= {"x_row": x.strides[0], "y_row": x.strides[0], "mask": (1 << columns - (vectors - 1) * lanes) - 1}
+    return rng, x, read, fields
+
+
+def test_flat_planes(family, machine) -> None:
+    """Planes without rows: every tap has a lane mask a vector, every plane weights of its own."""
+    target, _, dtype, _ = family
+    if not target.masks:
+        pytest.skip("planes go by rows where vectors have no lane masks")
+    for planes, flags in itertools.product(contract.FLAT_PLANES, (0, ROW_BIAS, ROW_BIAS | RELU)):
+        rng, x, read, fields = flat_case(machine, family, 2 * planes, 5, 37)
+        weights, bias = (rng.standard_normal(shape).astype(x.dtype) for shape in ((2 * planes, 5), (2 * planes,)))
+        at_y = machine.place(np.zeros_like(x))
+        fields |= {"y": at_y, "weights": machine.place(weights), "weights_row": weights.strides[0]}
+        fields |= {"bias": machine.place(bias), "flags": flags, "blocks": 2}
+        machine.call(f"plane_flat_{planes}", plane_fields(machine, fields))
+        wanted = np.einsum("pt,ptc->pc", weights, read) + (bias[:, None] if flags & ROW_BIAS else 0)
+        wanted = np.maximum(wanted, 0) if flags & RELU else wanted
+        np.testing.assert_allclose(machine.fetch(at_y, x), wanted, atol=1e-5 if dtype == "f32" else 1e-13)
+
+
+def test_flat_sums(family, machine) -> None:
+    target, _, dtype, _ = family
+    if not target.masks:
+        pytest.skip("planes go by rows where vectors have no lane masks")
+    for count in range(1, contract.plane_sums(target) + 1):
+        rng, x, read, fields = flat_case(machine, family, 3, count, 20 + count)
+        y = rng.standard_normal(x.shape).astype(x.dtype)
+        sums = rng.standard_normal((count, target.vector_bytes // x.itemsize)).astype(x.dtype)
+        at = machine.place(sums)
+        fields |= {"y": machine.place(y), "weights": at, "blocks": 3}
+        machine.call(f"flat_sums_{count}", plane_fields(machine, fields))
+        got = machine.fetch(at, sums).astype(np.float64).sum(1) - sums.astype(np.float64).sum(1)
+        wanted = np.einsum("pc,ptc->t", y.astype(np.float64), read)
+        np.testing.assert_allclose(got, wanted, atol=1e-4 if dtype == "f32" else 1e-12)

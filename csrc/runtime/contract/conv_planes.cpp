@@ -11,6 +11,8 @@ namespace {
 constexpr int64_t kBandBytes = 24 << 10, kMostBytes = 192 << 10;
 constexpr int64_t kChunkWork = 1 << 18, kChunks = 24;
 constexpr int64_t kFewOutputs = 2, kFewSums = 4;
+// Groups whose sums over lanes make one chunk.
+constexpr int64_t kReducedGroups = 64;
 
 struct Extent {
   int64_t low = INT64_MAX, high = INT64_MIN;
@@ -41,6 +43,18 @@ int64_t copy_evens(const T* source, int64_t n, T* out) {
     std::memcpy(out + i, &evens, 16);
   }
   return i;
+}
+
+// A short row: calling memcpy would take longer than copying.
+void copy_row(const char* from, int64_t bytes, char* to) {
+  if (bytes > 256) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+  } else if (bytes >= 16) {
+    for (int64_t i = 0; i + 16 < bytes; i += 16) std::memcpy(to + i, from + i, 16);
+    std::memcpy(to + bytes - 16, from + bytes - 16, 16);
+  } else {
+    for (int64_t i = 0; i < bytes; i += 4) std::memcpy(to + i, from + i, 4);
+  }
 }
 
 template <class T>
@@ -133,7 +147,7 @@ class Planes {
       const char* row = from + y * conv_.width * element_;
       char* row_out = to + (y - top) * pitch_ * element_;
       if (stride == 1) {
-        std::memcpy(row_out, row, static_cast<size_t>((end - begin) * element_));
+        copy_row(row, (end - begin) * element_, row_out);
       } else if (element_ == 4) {
         copy_apart<float>(row, stride, end - begin, row_out);
       } else {
@@ -251,41 +265,133 @@ class ForwardRun {
   int64_t taps_ = 0;                              // of a row
 };
 
+// Narrow planes of one channel each are taken whole, without a scratch: rows would leave most lanes of a vector empty.
+bool flat_suits(const MicroKernels& mk, const TapConv& conv) {
+  return mk.masked && conv.channels == 1 && conv.outputs == 1 && conv.direct() && conv.dense_output() &&
+         2 * conv.grid_width <= mk.lanes;
+}
+
+// Where the taps of whole planes lie, and their lanes inside the input by vector and tap.
+struct FlatTaps {
+  std::vector<int64_t> offsets;
+  std::vector<uint16_t> masks;
+  int64_t vectors, tail;
+
+  FlatTaps(const MicroKernels& mk, const TapConv& conv)
+      : masks(static_cast<size_t>(ceil_div(conv.volume(), mk.lanes) * conv.tap_count())),
+        vectors(ceil_div(conv.volume(), mk.lanes)),
+        tail(conv.volume() - (vectors - 1) * mk.lanes) {
+    int64_t taps = conv.tap_count(), lanes = mk.lanes;
+    for (int64_t t = 0; t < taps; t++) {
+      offsets.push_back(tap_distance(conv, t) * mk.element_bytes);
+      for_valid_pixels(conv, t, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) masks[static_cast<size_t>(i / lanes * taps + t)] |= 1 << i % lanes;
+      });
+    }
+  }
+  void describe(PlaneArgs& args, int64_t first_tap, int64_t count) const {
+    args.taps = offsets.data() + first_tap;
+    args.count = count;
+    args.masks = masks.data() + first_tap;
+    args.masks_row = static_cast<int64_t>(offsets.size() * sizeof(uint16_t));
+    args.vectors = vectors;
+    args.mask = lane_mask(tail);
+  }
+};
+
+void flat_forward(const MicroKernels& mk, const TapConv& conv) {
+  FlatTaps taps(mk, conv);
+  int64_t planes = conv.batch * conv.groups, element = mk.element_bytes;
+  PlaneArgs args{};
+  taps.describe(args, 0, conv.tap_count());
+  args.x_row = conv.in_volume() * element;
+  args.y_row = conv.volume() * element;
+  args.weights_row = conv.weights_row;
+  if (conv.bias) args.flags |= kRowBias;
+  if (conv.act == Activation::Relu) args.flags |= kRelu;
+  int64_t parts = std::clamp<int64_t>(conv.work() / kChunkWork, 1, planes);
+  parallel_for(parts, [&](int64_t chunk) {
+    Range part = even_part(planes, parts, chunk);
+    for (int64_t i = part.begin; i < part.end;) {
+      int64_t group = i % conv.groups, end = std::min(part.end, i - group + conv.groups);
+      PlaneArgs own = args;
+      while (i < end) {
+        bool many = end - i >= kFlatPlanes;
+        own.blocks = many ? (end - i) / kFlatPlanes : end - i;
+        own.x = conv.x + i * args.x_row;
+        own.y = conv.y + i * args.y_row;
+        own.weights = const_cast<char*>(conv.weights) + i % conv.groups * conv.weights_row;
+        own.bias = conv.bias + (conv.bias ? i % conv.groups * element : 0);
+        (many ? mk.plane_flat_4 : mk.plane_flat_1)(&own);
+        i += many ? own.blocks * kFlatPlanes : own.blocks;
+      }
+    }
+  });
+}
+
 class SumsRun {
  public:
   SumsRun(const MicroKernels& mk, const TapConv& conv, const char* dy)
-      : mk_(mk),
-        conv_(conv),
-        dy_(dy),
-        planes_(mk, conv),
-        parts_(std::min(conv.images(), ceil_div(kChunks, conv.groups))),
-        sums_(static_cast<size_t>(parts_ * part_bytes())) {}
+      : mk_(mk), conv_(conv), dy_(dy), planes_(mk, conv) {
+    if (flat_suits(mk, conv)) flat_.emplace(mk, conv);
+    images_ = flat_ ? conv.batch : conv.images();
+    parts_ = std::min(images_, ceil_div(kChunks, conv.groups));
+    sums_.emplace(static_cast<size_t>(parts_ * part_bytes()));
+  }
 
   template <class T>
   void run(T* dw) const {
-    std::memset(sums_.as(), 0, static_cast<size_t>(parts_ * part_bytes()));
-    parallel_for(parts_ * conv_.groups, [&](int64_t i) { run_chunk(i / conv_.groups, i % conv_.groups); });
-    int64_t lanes = mk_.lanes, weights = conv_.groups * conv_.outputs * conv_.depth();
-    for (int64_t i = 0; i < weights; i++) {
-      T total = 0;
-      for (int64_t part = 0; part < parts_; part++) {
-        const T* lane = reinterpret_cast<const T*>(sums_.as() + part * part_bytes()) + i * lanes;
-        for (int64_t j = 0; j < lanes; j++) total += lane[j];
+    std::memset(sums_->as(), 0, static_cast<size_t>(parts_ * part_bytes()));
+    parallel_for(parts_ * conv_.groups, [&](int64_t i) {
+      if (flat_) return run_flat(i / conv_.groups, i % conv_.groups);
+      run_chunk(i / conv_.groups, i % conv_.groups);
+    });
+    int64_t lanes = mk_.lanes, weights = conv_.outputs * conv_.depth();
+    parallel_for(ceil_div(conv_.groups, kReducedGroups), [&](int64_t block) {
+      int64_t end = std::min((block + 1) * kReducedGroups, conv_.groups) * weights;
+      for (int64_t i = block * kReducedGroups * weights; i < end; i++) {
+        T total = 0;
+        for (int64_t part = 0; part < parts_; part++) {
+          const T* lane = reinterpret_cast<const T*>(sums_->as() + part * part_bytes()) + i * lanes;
+          for (int64_t j = 0; j < lanes; j++) total += lane[j];
+        }
+        dw[i] = total;
       }
-      dw[i] = total;
-    }
+    });
   }
 
  private:
   int64_t part_bytes() const { return conv_.groups * conv_.outputs * conv_.depth() * mk_.vector_bytes; }
+
+  char* sums_of(int64_t part, int64_t group) const {
+    return sums_->as() + part * part_bytes() + group * conv_.outputs * conv_.depth() * mk_.vector_bytes;
+  }
+
+  // The same for whole planes.
+  void run_flat(int64_t part, int64_t group) const {
+    Range images = even_part(images_, parts_, part);
+    PlaneArgs args{};
+    args.x_row = conv_.groups * conv_.in_volume() * mk_.element_bytes;
+    args.y_row = conv_.groups * conv_.volume() * mk_.element_bytes;
+    args.x = conv_.x + images.begin * args.x_row + group * conv_.in_volume() * mk_.element_bytes;
+    args.y = const_cast<char*>(dy_) + images.begin * args.y_row + group * conv_.volume() * mk_.element_bytes;
+    args.blocks = images.size();
+    int64_t depth = conv_.depth(), parts = ceil_div(depth, mk_.max_plane_sums);
+    for (int64_t i = 0; i < parts; i++) {
+      Range taps = even_part(depth, parts, i);
+      flat_->describe(args, taps.begin, taps.size());
+      args.weights = sums_of(part, group) + taps.begin * mk_.vector_bytes;
+      mk_.flat_sums[taps.size()](&args);
+    }
+  }
 
   // One part of the images, one group.
   void run_chunk(int64_t part, int64_t group) const {
     auto bytes = static_cast<size_t>(planes_.bytes());
     Workspace work(Workspace::padded(bytes));
     char* scratch = work.take(bytes);
-    char* sums = sums_.as() + part * part_bytes() + group * conv_.outputs * conv_.depth() * mk_.vector_bytes;
-    Range images = even_part(conv_.images(), parts_, part);
+    char* sums = sums_of(part, group);
+    Range images = even_part(images_, parts_, part);
     for (int64_t b = 0; b < planes_.bands(); b++) {
       planes_.clear(scratch);
       for (int64_t n = images.begin; n < images.end; n++) {
@@ -322,8 +428,9 @@ class SumsRun {
   const TapConv& conv_;
   const char* dy_;
   Planes planes_;
-  int64_t parts_;
-  Scratch sums_;
+  std::optional<FlatTaps> flat_;
+  int64_t images_, parts_;
+  std::optional<Scratch> sums_;
 };
 
 bool scratch_fits(const MicroKernels& mk, const TapConv& conv) {
@@ -337,6 +444,7 @@ bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
 }
 
 void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& phases) {
+  if (phases.size() == 1 && flat_suits(mk, *phases[0])) return flat_forward(mk, *phases[0]);
   std::vector<ForwardRun> runs;
   for (const TapConv* phase : phases) runs.emplace_back(mk, *phase);
   // A lone phase is cut into slices and bands as well.

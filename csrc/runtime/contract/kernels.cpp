@@ -108,6 +108,11 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
     for (auto& column : kernels->plane_column) take(column[v], addresses);
   }
   for (int t = 1; t <= kernels->max_plane_sums; t++) take(kernels->plane_sums[t], addresses);
+  if (kernels->masked) {
+    for (int t = 1; t <= kernels->max_plane_sums; t++) take(kernels->flat_sums[t], addresses);
+    take(kernels->plane_flat_1, addresses);
+    take(kernels->plane_flat_4, addresses);
+  }
   entry_of(dtype)->set(std::move(kernels));
 }
 

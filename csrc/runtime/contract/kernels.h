@@ -55,8 +55,10 @@ struct PlaneArgs {
   int64_t vectors;  // of a row of y (plane_sums)
   int64_t mask;     // lanes of the last vector
   const char* bias;
-  int64_t flags;        // kRowBias, kRelu
-  int64_t weights_row;  // between weights of a column of taps (plane_column)
+  int64_t flags;          // kRowBias, kRelu
+  int64_t weights_row;    // between weights of a column of taps (plane_column), or of planes (plane_flat)
+  const uint16_t* masks;  // lanes of x by vector and tap (plane_flat, flat_sums)
+  int64_t masks_row;      // between vectors
 };
 
 constexpr int kMaxVectors = 3;
@@ -65,6 +67,7 @@ constexpr int kPlaneRows = 4;
 constexpr int kColumnVectors = 2;
 constexpr int kColumnHeights[] = {3, 5};
 constexpr int kMaxPlaneSums = 9;
+constexpr int kFlatPlanes = 4;
 
 struct MicroKernels {
   using Kernel = void (*)(const MicroArgs*);
@@ -92,6 +95,9 @@ struct MicroKernels {
   Plane plane_row[kMaxVectors + 1], plane_rows[kMaxVectors + 1];  // one row, kPlaneRows rows a block
   Plane plane_column[2][kColumnVectors + 1];  // by the height in kColumnHeights; kPlaneRows rows a block
   Plane plane_sums[kMaxPlaneSums + 1];        // by the number of taps
+  // With masks only.
+  Plane flat_sums[kMaxPlaneSums + 1];
+  Plane plane_flat_1, plane_flat_4;  // one plane, kFlatPlanes planes a block
 };
 
 // Kernels of float16 or bfloat16, as src/flambeau/codegen/narrow.py makes them.

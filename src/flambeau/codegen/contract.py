@@ -50,8 +50,10 @@ PLANE_FIELDS = (
     "bias",
     "flags",
     "weights_row",
+    "masks",
+    "masks_row",
 )
-_PLANE_POINTERS = {"taps", "weights", "x", "y", "bias"}
+_PLANE_POINTERS = {"taps", "weights", "x", "y", "bias", "masks"}
 _ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU = 1, 2, 4, 8
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks
 _CACHE_LINE = 64
@@ -61,6 +63,7 @@ MAX_VECTORS = 3
 MAX_HEIGHT = 14
 DOT_ROWS = (1, 4)
 PLANE_ROWS = (1, 4)
+FLAT_PLANES = (1, 4)
 COLUMN_VECTORS = (1, 2)
 COLUMN_HEIGHTS = (3, 5)
 
@@ -550,6 +553,93 @@ def _write_plane_sums(module: Module, dtype: str, taps: int) -> None:
     f.finish()
 
 
+class _FlatKernel:
+    """Writes `plane_flat_<planes>(PlaneArgs*)`: `blocks` times `planes` whole planes of outputs, vector after vector.
+
+    An output is the sum over `count` taps of weights[t] * x[output + taps[t]] over the lanes in masks[vector][t]: there
+    are neither rows nor copies, so that planes narrower than a vector fill its lanes. Planes are `x_row` and `y_row`
+    apart, their weights `weights_row`; a tap's mask serves all planes of a block. Only for machines with masks.
+    """
+
+    def __init__(self, module: Module, dtype: str, planes: int) -> None:
+        self.f = Function(module, f"plane_flat_{planes}", [("ptr", "args")])
+        self.lanes, self.arg = Lanes(self.f, dtype), _plane_arguments(self.f)
+        self.sums = [self.lanes.variable() for _ in range(planes)]
+
+    def write(self) -> None:
+        f, arg = self.f, self.arg
+        steps = {"x": "x_row", "y": "y_row", "weights": "weights_row"}
+        at = {name: f.variable("ptr", arg[name]) for name in (*steps, "bias")}
+        whole = f.value(f"sub i64 {arg['vectors']}, 1")
+        last = self.lanes.mask(arg["mask"], "i64")
+        with repeat(f, arg["blocks"]):
+            here = {name: [f.value(f"load ptr, ptr {at[name]}")] for name in at}
+            for name, step in steps.items():
+                for _ in self.sums:
+                    here[name].append(f.offset(here[name][-1], arg[step]))
+            for _ in self.sums:
+                here["bias"].append(f.offset(here["bias"][-1], self.lanes.element_bytes))
+            with f.loop(0, whole, 1) as v:
+                self._vector(here, v, None)
+            self._vector(here, whole, last)
+            for name, places in here.items():
+                f.do(f"store ptr {places[len(self.sums)]}, ptr {at[name]}")
+        f.finish()
+
+    def _vector(self, here: dict[str, list[str]], v: str, mask: str | None) -> None:
+        f, lanes, arg = self.f, self.lanes, self.arg
+        distance = f.mul(v, lanes.bytes)
+        masks = f.offset(arg["masks"], f.mul(v, arg["masks_row"]))
+        for sum_ in self.sums:
+            lanes.set(sum_, "zeroinitializer")
+        with repeat(f, arg["count"]) as t:
+            offset = f.add(distance, f.value(f"load i64, ptr {f.offset(arg['taps'], f.mul(t, 8))}"))
+            read = lanes.mask(f.value(f"load i16, ptr {f.offset(masks, f.mul(t, 2))}"), "i16")
+            weight = f.mul(t, lanes.element_bytes)
+            for sum_, x, weights in zip(self.sums, here["x"], here["weights"], strict=False):
+                row = lanes.load(f.offset(x, offset), read)
+                lanes.set(sum_, lanes.fma(row, lanes.broadcast(f.offset(weights, weight)), lanes.get(sum_)))
+        with _flagged(f, arg["flags"], _ROW_BIAS):
+            for sum_, bias in zip(self.sums, here["bias"], strict=False):
+                lanes.set(sum_, lanes.add(lanes.get(sum_), lanes.broadcast(bias)))
+        with _flagged(f, arg["flags"], _RELU):
+            for sum_ in self.sums:
+                lanes.set(sum_, lanes.relu(lanes.get(sum_)))
+        for sum_, y in zip(self.sums, here["y"], strict=False):
+            lanes.store(lanes.get(sum_), f.offset(y, distance), mask)
+
+
+def _write_flat_sums(module: Module, dtype: str, taps: int) -> None:
+    """`flat_sums_<taps>(PlaneArgs*)`: to vector t at `weights` is added the sum of y[i] * x[i + taps[t]] over `blocks`
+    planes, `x_row` and `y_row` apart, the lanes of x in masks[vector][t]."""
+    f = Function(module, f"flat_sums_{taps}", [("ptr", "args")])
+    lanes, arg = Lanes(f, dtype), _plane_arguments(f)
+    offsets = [f.value(f"load i64, ptr {f.offset(arg['taps'], 8 * t)}") for t in range(taps)]
+    sums = [lanes.variable() for _ in range(taps)]
+    x_at, y_at = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
+    whole = f.value(f"sub i64 {arg['vectors']}, 1")
+    last = lanes.mask(arg["mask"], "i64")
+
+    def add(x: str, y: str, v: str, mask: str | None) -> None:
+        at, masks = f.mul(v, lanes.bytes), f.offset(arg["masks"], f.mul(v, arg["masks_row"]))
+        dy, source = lanes.load(f.offset(y, at), mask), f.offset(x, at)
+        for t, (offset, sum_) in enumerate(zip(offsets, sums, strict=True)):
+            read = lanes.mask(f.value(f"load i16, ptr {f.offset(masks, 2 * t)}"), "i16")
+            lanes.set(sum_, lanes.fma(lanes.load(f.offset(source, offset), read), dy, lanes.get(sum_)))
+
+    with repeat(f, arg["blocks"]):
+        x, y = f.value(f"load ptr, ptr {x_at}"), f.value(f"load ptr, ptr {y_at}")
+        with f.loop(0, whole, 1) as v:
+            add(x, y, v, None)
+        add(x, y, whole, last)
+        f.do(f"store ptr {f.offset(x, arg['x_row'])}, ptr {x_at}")
+        f.do(f"store ptr {f.offset(y, arg['y_row'])}, ptr {y_at}")
+    for t, sum_ in enumerate(sums):
+        at = f.offset(arg["weights"], t * lanes.bytes)
+        lanes.store(lanes.add(lanes.load(at), lanes.get(sum_)), at)
+    f.finish()
+
+
 def kernel_name(vectors: int, height: int, make: bool) -> str:
     return f"mk_{vectors}_{height}_{'make' if make else 'use'}"
 
@@ -564,6 +654,9 @@ def kernel_names(target: Target) -> list[str]:
         names += [f"plane_{vectors}_{rows}" for rows in PLANE_ROWS]
     names += [f"plane_column_{vectors}_{height}" for vectors in COLUMN_VECTORS for height in COLUMN_HEIGHTS]
     names += [f"plane_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
+    if target.masks:
+        names += [f"flat_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
+        names += [f"plane_flat_{planes}" for planes in FLAT_PLANES]
     return names
 
 
@@ -592,6 +685,10 @@ def module(target: Target, dtype: str) -> Module:
             _PlaneKernel(result, dtype, vectors, PLANE_ROWS[-1], height).write()
     for taps in range(1, plane_sums(target) + 1):
         _write_plane_sums(result, dtype, taps)
+        if target.masks:
+            _write_flat_sums(result, dtype, taps)
+    for planes in FLAT_PLANES if target.masks else ():
+        _FlatKernel(result, dtype, planes).write()
     return result
 
 
