@@ -42,6 +42,12 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.sum() if reduction == "sum" else loss
 
 
+def _alike(input: Tensor, target: Tensor) -> bool:
+    """Whether a loss of both is one row program: of one size and one of the dtypes that sums are computed in."""
+    same = input.dtype == target.dtype and input.shape == target.shape
+    return same and input.dtype in (o.float32, o.float64) and input.dim() > 0
+
+
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """The mean with weights is divided by their sum."""
     if weight is None:
@@ -85,6 +91,8 @@ def mse_loss(
     """(x - y)^2."""
     _warn_sizes(input, target)
     reduction = _reduction(size_average, reduce, reduction)
+    if weight is None and reduction != "none" and _alike(input, target):
+        return o.squared_error(input, target, reduction)
     return _weighted((input - target).square(), weight, reduction)
 
 

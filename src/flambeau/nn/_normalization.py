@@ -51,18 +51,9 @@ def group_norm(
             "Expected number of channels in input to be divisible by num_groups, but got input of shape "
             f"{list(input.shape)} and num_groups={num_groups}"
         )
-    groups = input.reshape(n, num_groups, -1)
-    if groups.size(0) * groups.size(2) == 1:
+    if n * (input.numel() // max(n * num_groups, 1)) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
-    out = o.layer_norm(groups, (groups.size(2),), None, None, eps).reshape(input.shape)
-    return _affine(out, weight, bias)
-
-
-def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    shape = (1, -1, *([1] * (x.dim() - 2)))
-    if weight is not None:
-        x = x * weight.view(shape)
-    return x if bias is None else x + bias.view(shape)
+    return o.group_norm(input, num_groups, weight, bias, eps)
 
 
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:

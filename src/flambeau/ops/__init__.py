@@ -14,6 +14,7 @@ from . import (
     gather,
     gcd,
     gradient,
+    group_norm,
     histogram,
     index,
     join,
@@ -60,7 +61,7 @@ def op(signature, **options):
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
-    "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
+    "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
     "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "scan", "search", "select",
     "slices", "sort", "special", "statistics", "stft", "unary", "unique", "views", "windows",
 ]  # fmt: skip

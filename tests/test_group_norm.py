@@ -1,0 +1,69 @@
+"""Group norm by groups and planes, and the squared error as one row program: values and gradients of both orders."""
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.nn import functional as F
+from flambeau.ops.names import operators
+
+
+def drawn(seed, *shape):
+    return flambeau.from_numpy(np.random.default_rng(seed).standard_normal(shape)).requires_grad_()
+
+
+def plain(x, groups, weight=None, bias=None, eps=1e-5):
+    rows = x.reshape(x.shape[0], groups, -1)
+    centred = rows - rows.mean(2, keepdim=True)
+    y = (centred / (centred.square().mean(2, keepdim=True) + eps).sqrt()).reshape(x.shape)
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    y = y if weight is None else y * weight.view(shape)
+    return y if bias is None else y + bias.view(shape)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize("shape", [(2, 6, 3, 2), (3, 6), (1, 6, 5)])
+def test_parts_of_group_norm(groups, shape):
+    x, weight, bias = drawn(0, *shape), drawn(1, 6), drawn(2, 6)
+    if x.numel() // (shape[0] * groups) == 1:
+        groups = 3  # groups of one element have no gradient to speak of
+
+    def ours(x, weight, bias):
+        return operators.group_norm_affine(x, groups, weight, bias, 1e-5)
+
+    assert flambeau.allclose(ours(x, weight, bias), plain(x, groups, weight, bias), rtol=1e-12, atol=1e-12)
+    assert gradcheck(ours, (x, weight, bias)) and gradgradcheck(ours, (x, weight, bias))
+    assert gradcheck(lambda x, bias: operators.group_norm_affine(x, groups, None, bias, 1e-5), (x, bias))
+
+
+def test_large_groups_take_the_same_way_in_any_layout():
+    x, weight, bias = drawn(3, 2, 8, 60, 50), drawn(4, 8), drawn(5, 8)
+    expected = plain(x, 4, weight, bias)
+    g = drawn(6, 2, 8, 60, 50).detach()
+    wanted = flambeau.autograd.grad(expected, (x, weight, bias), g)
+    for y in (x, x.contiguous(memory_format=flambeau.channels_last)):
+        got = F.group_norm(y, 4, weight, bias)
+        assert flambeau.allclose(got, expected, rtol=1e-10, atol=1e-10)
+        for a, b in zip(flambeau.autograd.grad(got, (x, weight, bias), g), wanted, strict=True):
+            assert flambeau.allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_a_large_mean_costs_no_digits():
+    x = (drawn(7, 1, 4, 100, 100).detach() + 1000).float()
+    exact = plain(x.double(), 2)
+    assert (F.group_norm(x, 2).double() - exact).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_squared_error(reduction):
+    x, y = drawn(8, 5, 7), drawn(9, 7, 5)
+    loss = F.mse_loss(x, y.t(), reduction=reduction)
+    expected = np.square(x.detach().numpy() - y.detach().numpy().T)
+    assert np.isclose(loss.item(), getattr(expected, reduction)(), rtol=1e-13)
+    assert gradcheck(lambda x, y: F.mse_loss(x, y.t(), reduction=reduction), (x, y))
+    assert gradgradcheck(lambda x, y: F.mse_loss(x, y.t(), reduction=reduction), (x, y))
+    with pytest.warns(UserWarning, match="Using a target size"):
+        F.mse_loss(x, y[:, :1].t().detach()[0], reduction=reduction)
+    empty = F.mse_loss(flambeau.zeros(0), flambeau.zeros(0), reduction=reduction)
+    assert empty.item() == 0 if reduction == "sum" else empty.isnan()
