@@ -106,6 +106,23 @@ def test_results_lie_in_memory_with_transformed_dimensions_last():
     assert np.allclose(torch.fft.fft(moved, dim=1).numpy(), want, atol=1e-5)
 
 
+def test_threads_share_large_transforms():
+    x = torch.from_numpy(numbers(64, 40, 60))
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append((torch.fft.fftn(x), torch.fft.rfft(x.real, dim=0), torch.fft.irfft(x, dim=1)))
+    finally:
+        torch.set_num_threads(before)
+    for one, three in zip(*results, strict=True):
+        assert torch.equal(torch.view_as_real(one) if one.is_complex() else one,
+                           torch.view_as_real(three) if three.is_complex() else three)  # fmt: skip
+    assert np.allclose(results[0][0].numpy(), np.fft.fftn(x.numpy()))
+    assert np.allclose(results[0][1].numpy(), np.fft.rfft(x.real.numpy(), axis=0))
+
+
 def test_meta_and_dtypes():
     x = torch.randn(3, 4, 5)
     for name in ("fft", "rfft", "irfft", "hfftn", "fft2", "ihfftn"):

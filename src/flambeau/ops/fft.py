@@ -6,6 +6,10 @@ scales it in the same pass. Results lie in memory as PyTorch's do: transformed d
 """
 
 import math
+from functools import cache, partial
+from threading import Thread
+
+from flambeau._core import get_num_threads
 
 from .launch import wrap_dim
 from .linalg.check import needs_grad
@@ -25,14 +29,56 @@ def _array(x):
     return x.detach().cpu().numpy()
 
 
-def _run(function: str, a, axis: int, norm: str, out, n: int) -> None:
-    """One transform along an axis, written to `out`, which may be `a`."""
+_SHARED = 1 << 16  # elements from which on threads share a transform
+
+
+@cache
+def _takes_out() -> bool:
+    """Whether NumPy's transforms write to a given array."""
     import numpy as np
 
-    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
-        getattr(np.fft, function)(a, n=n, axis=axis, norm=norm, out=out)
-    else:
-        out[...] = getattr(np.fft, function)(a, n=n, axis=axis, norm=norm)
+    return np.lib.NumpyVersion(np.__version__) >= "2.0.0"
+
+
+def _run(function: str, a, axis: int, norm: str, out, n: int) -> None:
+    """One transform along an axis, written to `out`, which may be `a`. Threads take whole lines."""
+    import numpy as np
+
+    transform = partial(getattr(np.fft, function), n=n, axis=axis, norm=norm)
+
+    def part(a, out) -> None:
+        if _takes_out():
+            transform(a, out=out)
+        else:
+            out[...] = transform(a)
+
+    others = [d for d in range(a.ndim) if d != axis % a.ndim]
+    threads = get_num_threads() if others and out.size >= _SHARED else 1
+    if threads == 1:
+        return part(a, out)
+    split = max(others, key=lambda d: a.shape[d])
+    pieces = zip(np.array_split(a, threads, split), np.array_split(out, threads, split), strict=True)
+    _at_once([partial(part, *piece) for piece in pieces])
+
+
+def _at_once(calls: list) -> None:
+    """Each call on a thread of its own; NumPy lets others run while it transforms."""
+    errors: list[BaseException] = []
+
+    def guarded(call) -> None:
+        try:
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [Thread(target=guarded, args=(call,)) for call in calls[1:]]
+    for thread in threads:
+        thread.start()
+    guarded(calls[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _memory_order(x, dims) -> list[int]:
