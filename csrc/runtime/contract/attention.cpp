@@ -57,11 +57,13 @@ class Forward : public AttentionBlocks {
     fill_lanes(mk, vectors, a.scale, p.scale);
     Rows k = keys(a.k, batch, group, a.depth, {0, a.keys}, p.key_copy);
     Rows v = keys(a.v, batch, group, a.value_depth, {0, a.keys}, p.value_copy);
-    for (int64_t i = part.begin; i < part.end; i++) run_block(batch, blocks.at(group, i), k, v, p);
+    int64_t known = 0;
+    for (int64_t i = part.begin; i < part.end; i++) known = run_block(batch, blocks.at(group, i), k, v, known, p);
   }
 
  private:
-  void run_block(int64_t batch, const QueryBlock& block, Rows k, Rows v, const Place& p) const {
+  // Returns how many keys the block saw; `known` is what the one before saw.
+  int64_t run_block(int64_t batch, const QueryBlock& block, Rows k, Rows v, int64_t known, const Place& p) const {
     const int n = block_vectors(block);
     ScoreArgs args{};
     args.lse = p.lse;
@@ -72,6 +74,7 @@ class Forward : public AttentionBlocks {
     const int64_t seen = fill_limits(block, p.limits);
     for (int64_t first = 0; first < seen;) {
       const KeyStep s = step(block, first, seen);
+      prefetch(s, k, v, known, seen);
       multiply(k.from(first), s, a.depth, rest(p.panel, a.depth, s, p.rest), p.scores);
       if (a.mask.data) add_mask(batch, s, p.scores);
       args.scores = p.scores, args.limits = p.limits + s.offset, args.maximum = p.maximum + s.offset;
@@ -92,6 +95,7 @@ class Forward : public AttentionBlocks {
       int64_t at = (batch * a.heads + block.head + h) * a.queries + block.first;
       std::memcpy(a.lse + at * element, p.lse + h * block.count * element, static_cast<size_t>(block.count * element));
     }
+    return seen;
   }
 
   void scale_rows(ScoreArgs& args, int n, char* matrix, int64_t rows, char* factors) const {

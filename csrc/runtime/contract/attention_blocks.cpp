@@ -6,10 +6,18 @@
 namespace fl {
 namespace {
 
+constexpr int64_t kCacheLine = 64;
+
 // Three vectors a panel load least, where registers leave tiles of eight rows; beside the diagonal of a causal mask
 // narrow blocks compute less that is thrown away.
 int panel_width(const Attention& a, const MicroKernels& mk) {
   return mk.max_height[3] >= 8 && !(a.causal && a.queries <= 16 * mk.lanes) ? 3 : 2;
+}
+
+void prefetch_rows(Rows rows, int64_t begin, int64_t end, int64_t bytes) {
+  for (int64_t i = begin; i < end; i++) {
+    for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(rows.data + i * rows.row + at, 0, 2);
+  }
 }
 
 template <class F>
@@ -77,6 +85,12 @@ size_t AttentionBlocks::key_bytes(const Heads& heads, int64_t columns, int64_t k
 char* AttentionBlocks::query_data(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t row) const {
   const auto size = static_cast<int64_t>(dtype_size(a.dtype));
   return head_data(heads, batch, block.head_of(row), a.dtype) + block.query_of(row) * heads.row * size;
+}
+
+void AttentionBlocks::prefetch(const KeyStep& step, Rows k, Rows v, int64_t known, int64_t end) const {
+  const int64_t next = std::min(step.keys.end + kKeyBlock, end);
+  prefetch_rows(v, std::max(known, step.keys.begin), step.keys.end, a.value_depth * element);
+  prefetch_rows(k, std::max(known, step.keys.end), next, a.depth * element);
 }
 
 void AttentionBlocks::read_row(const char* from, int64_t step, int64_t columns, char* to) const {

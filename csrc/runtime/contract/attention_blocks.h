@@ -71,6 +71,9 @@ class AttentionBlocks {
   // A row of a tensor in the type of the computation, and back; `step` elements lie between columns.
   void read_row(const char* from, int64_t step, int64_t columns, char* to) const;
   void write_row(const char* from, int64_t columns, char* to, int64_t step) const;
+  // Asks memory for keys and values from `known` on that a step and the next need: as their rows lie apart, the
+  // processor does not foresee them.
+  void prefetch(const KeyStep& step, Rows k, Rows v, int64_t known, int64_t end) const;
   // Rows as a panel: lanes are queries.
   void pack(Rows rows, const QueryBlock& block, int64_t columns, char* panel) const;
   // The way back, straight to memory or by way of `copy`.

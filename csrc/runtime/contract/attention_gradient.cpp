@@ -79,30 +79,40 @@ class Backward : public AttentionBlocks {
               this->keys(a.v, batch, group, a.value_depth, range, p.value_copy),
               sums_of(g.dk, batch, group, a.depth, range, p.dk),
               sums_of(g.dv, batch, group, a.value_depth, range, p.dv)};
+    int64_t known = range.begin;
     for (int64_t i = 0; i < blocks.count(); i++) {
       const QueryBlock block = blocks.at(group, i);
-      run_block({batch, block, block_vectors(block), {}, {}}, keys, part, p);
+      known = run_block({batch, block, block_vectors(block), {}, {}}, keys, part, known, p);
     }
     write_sums(g.dk, batch, group, a.depth, keys.range, keys.dk);
     write_sums(g.dv, batch, group, a.value_depth, keys.range, keys.dv);
   }
 
-  void run_block(Queries queries, const Keys& keys, int64_t part, const Place& p) const {
+  // Returns the end of the keys that the block saw; `known` is what the one before saw.
+  int64_t run_block(Queries queries, const Keys& keys, int64_t part, int64_t known, const Place& p) const {
     const int64_t begin = keys.range.begin, seen = std::min(fill_limits(queries.block, p.limits), keys.range.end);
     if (seen > begin) prepare(queries, p);
     // Queries that the first step leaves out.
     if (seen <= begin || step(queries.block, begin, seen).offset) std::memset(p.sums, 0, panel_bytes(a.depth));
     for (int64_t first = begin; first < seen;) {
       const KeyStep s = step(queries.block, first, seen);
+      prefetch(s, keys.k.from(-begin), keys.v.from(-begin), known, seen);
       run_step(queries, keys, s, p);
       first = s.keys.end;
     }
-    if (parts_ == 1) return unpack(p.sums, g.dq, queries.batch, queries.block, a.depth, p.rows);
+    write_queries(queries, part, p);
+    return std::max(seen, begin);
+  }
+
+  // dq, or a part of it.
+  void write_queries(const Queries& queries, int64_t part, const Place& p) const {
+    const QueryBlock& block = queries.block;
+    if (parts_ == 1) return unpack(p.sums, g.dq, queries.batch, block, a.depth, p.rows);
     const int64_t step = row_step(a.depth);
-    transpose_rows(mk, p.sums, queries.vectors * mk.vector_bytes, queries.block.rows(), a.depth, step, p.rows);
-    for (int64_t i = 0; i < queries.block.rows(); i++) {
-      char* to = partial(queries.batch * a.heads + queries.block.head_of(i), part);
-      std::memcpy(to + queries.block.query_of(i) * a.depth * element, p.rows + i * step,
+    transpose_rows(mk, p.sums, queries.vectors * mk.vector_bytes, block.rows(), a.depth, step, p.rows);
+    for (int64_t i = 0; i < block.rows(); i++) {
+      char* to = partial(queries.batch * a.heads + block.head_of(i), part);
+      std::memcpy(to + block.query_of(i) * a.depth * element, p.rows + i * step,
                   static_cast<size_t>(a.depth * element));
     }
   }
