@@ -128,12 +128,7 @@ Rows AttentionBlocks::queries(const Heads& heads, int64_t batch, const QueryBloc
 }
 
 void AttentionBlocks::pack(Rows rows, const QueryBlock& block, int64_t columns, char* panel) const {
-  uint16_t masks[512];
-  const int64_t most = 512 * mk.lanes, step = block_vectors(block) * mk.vector_bytes;
-  for (int64_t k = 0; k < columns; k += most) {  // in one go, but for heads of thousands of columns
-    pack_panel(mk, rows.data + k * element, element, rows.row, std::min(most, columns - k),
-               PanelShape(block.rows(), mk.lanes), masks, panel + k * step);
-  }
+  pack_panel(mk, rows.data, element, rows.row, columns, PanelShape(block.rows(), mk.lanes), panel);
 }
 
 void AttentionBlocks::unpack(const char* panel, const Heads& heads, int64_t batch, const QueryBlock& block,

@@ -20,7 +20,7 @@ struct Block {
 };
 
 void multiply_panels(const MicroKernels& mk, const Gemm& g, const Plan& p, const Block& block, MicroArgs args,
-                     const Left& left, const Tiles& tiles, Range depth, char* packed_panel, uint16_t* masks) {
+                     const Left& left, const Tiles& tiles, Range depth, char* packed_panel) {
   const int64_t element = mk.element_bytes, row = g.b_row * element, col = g.b_col * element;
   const bool finish = block.finish && depth.end == block.depth.end;
   args.k = depth.size();
@@ -51,7 +51,7 @@ void multiply_panels(const MicroKernels& mk, const Gemm& g, const Plan& p, const
     } else if (g.b_col == 1) {
       mk.make[shape.vectors][0](&args);
     } else {
-      pack_panel(mk, source, row, col, args.k, shape, masks, packed_panel);
+      pack_panel(mk, source, row, col, args.k, shape, packed_panel);
     }
     sweep(mk, shape.vectors, args, left, tiles, make);
   }
@@ -64,10 +64,9 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
   LeftPacking packing(mk, tiles.rows, p.depth, p.height, a_row, a_col, panels);
   // A panel that is read once and straight from B needs the room of one row only.
   bool kept = tiles.count > 1 || g.b_col != 1 || !mk.masked;
-  size_t panel_size = panel_bytes(mk, kept ? p.depth : 1, p.vectors), masks_size = mask_bytes(mk, p.depth);
-  Workspace work(Workspace::padded(panel_size) + Workspace::padded(masks_size) + Workspace::padded(packing.bytes()));
+  size_t panel_size = panel_bytes(mk, kept ? p.depth : 1, p.vectors);
+  Workspace work(Workspace::padded(panel_size) + Workspace::padded(packing.bytes()));
   char* panel = work.take(panel_size);
-  auto* masks = work.take<uint16_t>(masks_size);
   char* packed_left = packing.bytes() ? work.take(packing.bytes()) : nullptr;
   MicroArgs args{};
   args.c_row = block.c_row;
@@ -76,7 +75,7 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
     Range depth{k, std::min(k + p.depth, block.depth.end)};
     const char* a = static_cast<const char*>(g.a) + block.rows.begin * a_row + k * a_col;
     Left left = packing.pack(mk, a, a_row, a_col, depth.size(), tiles.rows, packed_left);
-    multiply_panels(mk, g, p, block, args, left, tiles, depth, panel, masks);
+    multiply_panels(mk, g, p, block, args, left, tiles, depth, panel);
   }
 }
 

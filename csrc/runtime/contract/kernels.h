@@ -13,7 +13,8 @@ struct Tap {
   uint16_t mask[4];
 };
 
-// Where pack_columns finds one lane of the panel: at `offset` bytes, elements by mask, one mask a group of lanes.
+// Where pack_columns finds one lane of the panel: at `offset` bytes, elements by mask, one mask a group of lanes. Null
+// masks of the first row of a vector: all elements of all its rows.
 struct PackedRow {
   int64_t offset;
   const uint16_t* masks;

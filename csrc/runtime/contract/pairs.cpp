@@ -119,13 +119,10 @@ class Block {
     LeftPairs packing(mk_, first, g.k % 2 != 0, p_.plan.height, panels);
     bool kept = tiles_.count > 1 || g.b_col != 1 || g.k % 2;
     size_t panel_size = panel_bytes(mk_, kept ? p_.plan.depth : 1, p_.plan.vectors);
-    size_t masks_size = mask_bytes(mk_, p_.plan.depth);
     bool scratch = !p_.direct() && p_.plan.parts == 1;
     auto sums_size = static_cast<size_t>(scratch ? chunk_.rows.size() * chunk_.columns.size() : 0) * sizeof(float);
-    Workspace work(Workspace::padded(panel_size) + Workspace::padded(masks_size) + Workspace::padded(packing.bytes()) +
-                   Workspace::padded(sums_size));
+    Workspace work(Workspace::padded(panel_size) + Workspace::padded(packing.bytes()) + Workspace::padded(sums_size));
     panel_ = work.take(panel_size);
-    masks_ = work.take<uint16_t>(masks_size);
     char* packed_left = packing.bytes() ? work.take(packing.bytes()) : nullptr;
     char* out = static_cast<char*>(g.c) + (chunk_.rows.begin * g.c_row + chunk_.columns.begin) * kElement;
     c_ = out, c_row_ = g.c_row * kElement, c_element_ = kElement;
@@ -199,7 +196,7 @@ class Block {
     if (first > 0 && right.other == kElement) {
       mk_.make[shape.vectors][0](&args);
     } else if (first > 0) {
-      pack_panel(mk_, right.data, kPair, right.other, first, shape, masks_, panel_);
+      pack_panel(mk_, right.data, kPair, right.other, first, shape, panel_);
     }
     copy_pairs(right, first, panel_, kPair, args.panel_step);
   }
@@ -209,7 +206,6 @@ class Block {
   const Chunk& chunk_;
   Tiles tiles_;
   char* panel_ = nullptr;
-  uint16_t* masks_ = nullptr;
   char* c_ = nullptr;
   int64_t c_row_ = 0, c_element_ = 0;
   bool accumulates_ = false;

@@ -7,6 +7,8 @@ namespace {
 constexpr int64_t kWholeDepth = 800, kBlockDepth = 512;
 // Depth from which partial sums over parts of it are worth their memory, when tiles are too few for the threads.
 constexpr int64_t kPartDepth = 1024;
+// Multiply-adds that are worth waking a thread for, and the chunks that they are cut into at most.
+constexpr int64_t kLeastWork = 1 << 17, kFewChunks = 4;
 
 int panel_vectors(const MicroKernels& mk, const Gemm& g) {
   int64_t n = ceil_div(g.n, mk.lanes);
@@ -17,9 +19,10 @@ int panel_vectors(const MicroKernels& mk, const Gemm& g) {
   return mk.max_height[3] >= 8 && n >= 16 && g.m >= rows ? 3 : 2;
 }
 
+// Small products are shared by a few threads as soon as that pays; more chunks only where each has plenty to do.
 int64_t wanted_chunks(int64_t work) {
   if (work >= kLargeWork) return kManyChunks;
-  return std::clamp<int64_t>(work / kChunkWork, 1, kChunks);
+  return std::clamp<int64_t>(std::max(std::min(work / kLeastWork, kFewChunks), work / kChunkWork), 1, kChunks);
 }
 
 // Every row block packs all of B, every column block reads all of A: of the grids that give enough chunks, the

@@ -1,7 +1,6 @@
 #include "runtime/contract/tiles.h"
 
 #include <numeric>
-#include <vector>
 
 namespace fl {
 namespace {
@@ -22,18 +21,28 @@ void copy_strided(const char* from, int64_t step, int64_t n, int64_t element, ch
   }
 }
 
+// pack_columns of `depth` elements of each row: whole groups without masks, then the rest. `out_row` is the distance
+// of rows of the result.
+void pack_rows(const MicroKernels& mk, const char* source, PackedRow* rows, int64_t depth, int64_t vectors,
+               int64_t out_row, char* out) {
+  int64_t lanes = mk.lanes, whole = depth / lanes, rest = depth - whole * lanes;
+  if (whole) mk.pack_columns(whole, source, rows, out, vectors, out_row, 0);
+  if (!rest) return;
+  const uint16_t mask = lane_mask(rest);
+  for (int64_t j = 0; j < vectors * lanes; j++) rows[j].masks = &mask;
+  mk.pack_columns(1, source + whole * mk.vector_bytes, rows, out + whole * lanes * out_row, vectors, out_row, 0);
+}
+
 }  // namespace
 
 void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64_t n_rows, int64_t depth,
                     int64_t to_row, char* to) {
-  int64_t lanes = mk.lanes, most = kMaxVectors * lanes, groups = ceil_div(n_rows, lanes);
-  std::vector<uint16_t> masks(static_cast<size_t>(groups), lane_mask(lanes));
-  masks.back() = lane_mask(n_rows - (groups - 1) * lanes);
+  int64_t lanes = mk.lanes, most = kMaxVectors * lanes;
   PackedRow rows[kMaxVectors * 16];
   for (int64_t k = 0; k < depth; k += most) {
     int64_t width = std::min(most, depth - k), vectors = ceil_div(width, lanes);
-    for (int64_t j = 0; j < vectors * lanes; j++) rows[j] = {std::min(j, width - 1) * col, masks.data()};
-    mk.pack_columns(groups, from + k * col, rows, to + k * mk.element_bytes, vectors, to_row, 0);
+    for (int64_t j = 0; j < vectors * lanes; j++) rows[j] = {std::min(j, width - 1) * col, nullptr};
+    pack_rows(mk, from + k * col, rows, n_rows, vectors, to_row, to + k * mk.element_bytes);
   }
 }
 
@@ -70,15 +79,12 @@ Left LeftPacking::pack(const MicroKernels& mk, const char* a, int64_t a_row, int
 }
 
 void pack_panel(const MicroKernels& mk, const char* source, int64_t row, int64_t col, int64_t depth,
-                const PanelShape& shape, uint16_t* masks, char* panel) {
+                const PanelShape& shape, char* panel) {
   int64_t element = mk.element_bytes, lanes = mk.lanes, width = shape.vectors * lanes;
   if (row == element) {
-    int64_t groups = ceil_div(depth, lanes);
-    std::fill(masks, masks + groups, lane_mask(lanes));
-    masks[groups - 1] = lane_mask(depth - (groups - 1) * lanes);
     PackedRow rows[kMaxVectors * 16];
-    for (int64_t j = 0; j < width; j++) rows[j] = {std::min(j, shape.width - 1) * col, masks};
-    mk.pack_columns(groups, source, rows, panel, shape.vectors, width * element, 0);
+    for (int64_t j = 0; j < width; j++) rows[j] = {std::min(j, shape.width - 1) * col, nullptr};
+    pack_rows(mk, source, rows, depth, shape.vectors, width * element, panel);
     return;
   }
   for (int64_t k = 0; k < depth; k++) {

@@ -122,19 +122,16 @@ class LeftPacking {
 // A panel from rows of a matrix: element (k, j) at source + k * row + j * col bytes, for strides that `make` cannot
 // read.
 void pack_panel(const MicroKernels& mk, const char* source, int64_t row, int64_t col, int64_t depth,
-                const PanelShape& shape, uint16_t* masks, char* panel);
+                const PanelShape& shape, char* panel);
 
 // A block whose columns are contiguous, transposed into rows `to_row` bytes apart with room for whole vectors, in whole
 // vectors of rows.
 void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64_t n_rows, int64_t depth,
                     int64_t to_row, char* to);
 
-// Bytes of a panel and of the masks that pack_panel needs.
+// Bytes of a panel.
 inline size_t panel_bytes(const MicroKernels& mk, int64_t depth, int vectors) {
   return static_cast<size_t>(round_up(depth, mk.lanes) * vectors * mk.vector_bytes);
-}
-inline size_t mask_bytes(const MicroKernels& mk, int64_t depth) {
-  return static_cast<size_t>(ceil_div(depth, mk.lanes)) * sizeof(uint16_t);
 }
 
 }  // namespace fl

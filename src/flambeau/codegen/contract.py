@@ -385,7 +385,7 @@ def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     """`pack_columns(groups, source, rows, out, vectors, step, mask)`: a matrix transposed on its way into a panel.
 
     Lane j of row k of the panel is element k of row j of the source: `rows` holds (byte offset, pointer to uint16 lane
-    masks) for each lane, masks indexed by group. Each of `groups` steps takes one vector of every row. Rows of the
+    masks) for each lane, masks indexed by group; where the first pointer is null, all lanes are read. Each of `groups` steps takes one vector of every row. Rows of the
     panel are `step` bytes apart. `scatter_columns` writes only the lanes in `mask` of every vector.
     """
     arguments = [("i64", "groups"), ("ptr", "source"), ("ptr", "rows"), ("ptr", "out")]
@@ -394,21 +394,29 @@ def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     n, width = lanes.count, lanes.bytes
     group_step = f.mul("%step", n)
     written = lanes.mask("%mask", "i64") if masked else None
-    with repeat(f, "%vectors") as j:
-        table = f.offset("%rows", f.mul(j, 16 * n))
-        out_at = f.variable("ptr", f.offset("%out", f.mul(j, width)))
+
+    def groups(table: str, first_out: str, reads_masks: bool) -> None:
+        out_at = f.variable("ptr", first_out)
         with repeat(f, "%groups") as g:
             source = f.offset("%source", f.mul(g, width))
-            mask_offset = f.mul(g, 2)
             columns = []
             for i in range(n):
-                masks = f.value(f"load ptr, ptr {f.offset(table, 16 * i + 8)}")
-                read = lanes.mask(f.value(f"load i16, ptr {f.offset(masks, mask_offset)}"), "i16")
+                read = None
+                if reads_masks:
+                    masks = f.offset(f.value(f"load ptr, ptr {f.offset(table, 16 * i + 8)}"), f.mul(g, 2))
+                    read = lanes.mask(f.value(f"load i16, ptr {masks}"), "i16")
                 columns.append(lanes.load(f.offset(source, f.value(f"load i64, ptr {f.offset(table, 16 * i)}")), read))
             out = f.value(f"load ptr, ptr {out_at}")
             for i, x in enumerate(transpose(lanes, columns)):
                 lanes.store(x, f.offset(out, f.mul("%step", i) if i else 0), written)
             f.do(f"store ptr {f.offset(out, group_step)}, ptr {out_at}")
+
+    with repeat(f, "%vectors") as j:
+        table, first_out = f.offset("%rows", f.mul(j, 16 * n)), f.offset("%out", f.mul(j, width))
+        masks = f.value(f"load ptr, ptr {f.offset(table, 8)}")
+        for reads_masks, test in ((False, "eq"), (True, "ne")):
+            with f.when(f.value(f"icmp {test} ptr {masks}, null")):
+                groups(table, first_out, reads_masks)
     f.finish()
 
 
