@@ -385,8 +385,9 @@ def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     """`pack_columns(groups, source, rows, out, vectors, step, mask)`: a matrix transposed on its way into a panel.
 
     Lane j of row k of the panel is element k of row j of the source: `rows` holds (byte offset, pointer to uint16 lane
-    masks) for each lane, masks indexed by group; where the first pointer is null, all lanes are read. Each of `groups` steps takes one vector of every row. Rows of the
-    panel are `step` bytes apart. `scatter_columns` writes only the lanes in `mask` of every vector.
+    masks) for each lane, masks indexed by group; where the first pointer is null, all lanes are read. Each of `groups`
+    steps takes one vector of every row. Rows of the panel are `step` bytes apart. `scatter_columns` writes only the
+    lanes in `mask` of every vector.
     """
     arguments = [("i64", "groups"), ("ptr", "source"), ("ptr", "rows"), ("ptr", "out")]
     f = Function(module, name, [*arguments, ("i64", "vectors"), ("i64", "step"), ("i64", "mask")])
