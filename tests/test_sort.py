@@ -133,6 +133,19 @@ def test_unique(dtype):
     assert np.array_equal(array(values)[inverse.numpy()], a, equal_nan=a.dtype.kind == "f")
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int32, np.int64])
+@pytest.mark.parametrize("spread", [1, 2**40])
+def test_unique_integers_close_together_and_far_apart(dtype, spread):
+    a = (np.random.default_rng(0).integers(-60, 60, (37, 5)) * spread).astype(dtype)
+    values, counts = flambeau.unique(flambeau.from_numpy(a), return_counts=True)
+    want, want_counts = np.unique(a, return_counts=True)
+    assert np.array_equal(values.numpy(), want) and values.numpy().dtype == dtype
+    assert np.array_equal(counts.numpy(), want_counts)
+    assert np.array_equal(flambeau.from_numpy(a).t().unique().numpy(), want)
+    nothing = flambeau.zeros(0, dtype=values.dtype)
+    assert nothing.unique().numel() == 0 and nothing.unique(return_counts=True)[1].numel() == 0
+
+
 def test_unique_slices():
     a = np.random.default_rng(4).integers(-1, 2, (40, 3))
     for dim in (0, 1):

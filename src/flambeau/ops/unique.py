@@ -41,6 +41,23 @@ def _begins(rows, floating: bool):
     return begins
 
 
+def _distinct_integers(o, self, return_counts: bool):
+    """Values, and counts, without the order of the elements: these are counted where they lie close, else sorted."""
+    import numpy as np
+
+    flat = self.detach().reshape(-1)
+    low, high = (int(o.min(flat)), int(o.max(flat))) if flat.numel() else (0, 0)
+    if high - low < flat.numel():
+        counts = o.bincount(flat.to(o.int64) - low)
+        places = o.nonzero(counts).squeeze(1)
+        values, counts = (places + low).to(self.dtype), o.index_select(counts, 0, places)
+        return (values, counts) if return_counts else values
+    ranked = np.sort(flat.numpy())
+    first = np.nonzero(_begins(ranked.reshape(-1, 1), False))[0]
+    values = o.from_numpy(ranked[first])
+    return (values, o.from_numpy(np.diff(np.append(first, ranked.size)))) if return_counts else values
+
+
 def _unique(o, self, dim, return_inverse: bool, return_counts: bool, ordered: bool):
     import numpy as np
 
@@ -52,6 +69,9 @@ def _unique(o, self, dim, return_inverse: bool, return_counts: bool, ordered: bo
             dim = None
         elif any(not s for d, s in enumerate(self.shape) if d != dim):
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+    integral = self.dtype in (o.uint8, o.int8, o.int16, o.int32, o.int64)
+    if ordered and integral and dim is None and not return_inverse:
+        return _distinct_integers(o, self, return_counts)
     rows, _ = _slices(self, dim if self.dim() else None)
     order = _sorted_rows(rows) if ordered else np.arange(len(rows))
     begins = _begins(rows[order], self.dtype.is_floating_point)
