@@ -7,6 +7,7 @@
 #   make format     puts C++ into the house's format
 #   make asan       the tests under AddressSanitizer, UBSan and guard mode
 #   make fuzz       random calls of every operator, under the same          FUZZ="--calls 1000000 --seed 3"
+#   make docs       a page for every operator, under build/docs
 #   make bench      speed; beside PyTorch where TORCH_PYTHON names a Python that has it    BENCH=--help for its options
 #   make clean      removes what these made
 
@@ -17,7 +18,7 @@ WORKERS ?= 2
 TESTS ?= tests
 export VENV
 
-.PHONY: demo test test-all lint format asan fuzz bench clean
+.PHONY: demo test test-all lint format asan fuzz docs bench clean
 .NOTPARALLEL:
 
 demo:
@@ -50,6 +51,10 @@ asan:
 fuzz:
 	@tools/setup test demo
 	@PYTHON=$(RUN) tools/asan --python -m fuzz --verbose $(FUZZ)
+
+docs:
+	@tools/setup test demo
+	@$(RUN) tools/make_docs.py pages build/docs
 
 bench:
 	@tools/setup test demo

@@ -260,6 +260,27 @@ PyObject* function_overloads(PyObject* o, void*) {
     return list.release();
   });
 }
+// What is told about a function is made when somebody asks: page_maker(function, "page" or "signature").
+PyObject* page_maker = nullptr;
+
+PyObject* function_told(PyObject* o, void* what) {
+  const char* kind = static_cast<const char*>(what);
+  const char* kept = kind[0] == 'p' ? "__doc__" : "__signature__";
+  PyObject* dict = function_of(o)->dict;
+  if (PyObject* known = PyDict_GetItemString(dict, kept)) return Py_NewRef(known);
+  if (!page_maker) Py_RETURN_NONE;
+  PyRef made = PyRef::steal(PyObject_CallFunction(page_maker, "Os", o, kind));
+  if (!made || PyDict_SetItemString(dict, kept, made.get()) < 0) return nullptr;
+  return made.release();
+}
+int set_function_doc(PyObject* o, PyObject* text, void*) {
+  return PyDict_SetItemString(function_of(o)->dict, "__doc__", text ? text : Py_None);
+}
+PyObject* set_page_maker(PyObject*, PyObject* maker) {
+  Py_XSETREF(page_maker, Py_NewRef(maker));
+  Py_RETURN_NONE;
+}
+
 // Pickled by name: operators are reached as attributes of the package.
 PyObject* function_reduce(PyObject* o, PyObject*) {
   PyObject* qualified = PyObject_GetAttrString(o, "__qualname__");
@@ -274,6 +295,8 @@ PyGetSetDef function_properties[] = {
     {"__name__", function_name, nullptr, nullptr, nullptr},
     {"method", function_method, nullptr, "The same operator as a method of Tensor.", nullptr},
     {"overloads", function_overloads, nullptr, "(operator, index) of each overload.", nullptr},
+    {"__doc__", function_told, set_function_doc, nullptr, const_cast<char*>("page")},
+    {"__signature__", function_told, nullptr, nullptr, const_cast<char*>("signature")},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 PyMemberDef function_members[] = {{"__vectorcalloffset__", T_PYSSIZET, offsetof(OpFunction, call), READONLY, nullptr},
@@ -374,9 +397,11 @@ PyObject* bound_call(PyObject*, PyObject* const* args, Py_ssize_t n) {
                          values.out ? values.out : Py_None);
   });
 }
-PyMethodDef module_functions[] = {{"bound_call", py_function(bound_call), METH_FASTCALL,
-                                   "(entry, number of the overload, arguments by parameter, out) of a call."},
-                                  {nullptr, nullptr, 0, nullptr}};
+PyMethodDef module_functions[] = {
+    {"bound_call", py_function(bound_call), METH_FASTCALL,
+     "(entry, number of the overload, arguments by parameter, out) of a call."},
+    {"set_page_maker", set_page_maker, METH_O, "Sets what makes the page and the signature of an operator."},
+    {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 

@@ -122,9 +122,10 @@ def drive(options: argparse.Namespace) -> int:
                 name, number = place.read_text().split()
                 tail = worker.stderr.strip()[-1500:]
                 faults.append(f"{name} {number}: the process ended with {worker.returncode}: {tail}")
-                skipping[name] = int(number) + 1
-                if skipping[name] >= options.first + each:
-                    todo.remove(name)
+                if name in todo:
+                    skipping[name] = int(number) + 1
+                    if skipping[name] >= options.first + each:
+                        todo.remove(name)
             if options.verbose:
                 print(f"{done} operators, {sum(total.values())} calls, {len(faults)} faults", flush=True)
     calls = sum(total.values())

@@ -1,5 +1,7 @@
 """The operators of Flambeau. Importing this fills the table; no body is evaluated and no kernel made."""
 
+from flambeau import _core
+
 from . import (
     activation,
     arrange,
@@ -58,6 +60,15 @@ def op(signature, **options):
     """
     return _op(signature, user=True, **options)
 
+
+def _tell(function, what):
+    """Makes the page or the signature of an operator, when it is asked for."""
+    from . import pages
+
+    return pages.page(function.__name__, function) if what == "page" else pages.signature_of(function)
+
+
+_core.set_page_maker(_tell)
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",

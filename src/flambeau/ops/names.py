@@ -24,7 +24,6 @@ _IN_PLACE_SLOTS = (
 _parts: dict[
     str, list[Any]
 ] = {}  # public name -> the functions that share it; "<name>" -> those of an entry's own name
-_docs: dict[str, str] = {}
 _merged: dict[str, Any] = {}
 _open = False  # the namespaces were handed out: new names go there at once
 _modules: dict[str, dict[str, Any]] = {}  # prefix -> namespace that users see
@@ -46,13 +45,12 @@ class Operators:
 operators = Operators()
 
 
-def place(base: str, functions: Mapping[str, Any], names: tuple, inplace_names: tuple, doc: str) -> None:
+def place(base: str, functions: Mapping[str, Any], names: tuple, inplace_names: tuple) -> None:
     """Gives the functions of one entry their names."""
     for name, f in functions.items():
         own = inplace_names if name == f"{base}_" else names
         for public in {f"<{name}>": None, **dict.fromkeys(own)}:
             _parts.setdefault(public, []).append(f)
-            _docs.setdefault(public, doc)
             _merged.pop(public, None)
         _merged.pop(name, None)
         if _open:
@@ -72,8 +70,6 @@ def function(public: str) -> Any:
         known = public if public in _parts else f"<{public}>"
         parts = _parts[known]
         found = parts[0] if len(parts) == 1 else _core.merge_functions(_shown(public), parts)
-        if found.__doc__ is None:
-            found.__doc__ = _docs[known]
         _merged[public] = found
     return found
 

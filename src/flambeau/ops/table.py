@@ -238,4 +238,4 @@ def register(entry: Entry) -> None:
         has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, native=native, entry=entry,
     )  # fmt: skip
     TABLE[entry.name] = entry
-    public_names.place(entry.base_name, functions, entry.names, entry.inplace_names, entry.doc)
+    public_names.place(entry.base_name, functions, entry.names, entry.inplace_names)
