@@ -37,6 +37,7 @@ from . import (
     select,
     slices,
     sort,
+    sparse,
     special,
     statistics,
     stft,
@@ -74,5 +75,5 @@ __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
     "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
     "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "scan", "search", "select",
-    "slices", "sort", "special", "statistics", "stft", "unary", "unique", "views", "windows",
+    "slices", "sort", "sparse", "special", "statistics", "stft", "unary", "unique", "views", "windows",
 ]  # fmt: skip
