@@ -170,3 +170,33 @@ def test_nothing_outside_the_operands_is_touched(guard: str) -> None:
 @pytest.mark.parametrize("guard", ["0", "start", "end"])
 def test_avx2_description(guard: str) -> None:
     assert digest(60, FLAMBEAU_TARGET="x86-64-v3", FLAMBEAU_GUARD=guard)
+
+
+def last(array: np.ndarray):
+    """The same values in a tensor whose memory is channels last."""
+    axes = (0, *range(2, array.ndim), 1)
+    moved = c.tensor(np.ascontiguousarray(array.transpose(axes)))
+    return o.permute(moved, (0, array.ndim - 1, *range(1, array.ndim - 1)))
+
+
+@pytest.mark.parametrize(("channels", "outputs", "groups"), [(20, 33, 1), (3, 16, 1), (40, 40, 40), (32, 8, 2)])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("size", [(13, 9), (7, 5, 6), (2, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_channels_last(rng: np.random.Generator, channels, outputs, groups, kernel, size, dtype) -> None:
+    """The values of channels-first operands, in memory that is channels last."""
+    n = len(size)
+    x = rng.standard_normal((2, channels, *size)).astype(dtype)
+    w = rng.standard_normal((outputs, channels // groups, *[kernel] * n)).astype(dtype)
+    bias, dy = rng.standard_normal(outputs).astype(dtype), rng.standard_normal((2, outputs, *size)).astype(dtype)
+    window = ((1,) * n, (kernel // 2,) * n, (1,) * n, groups)
+    y, dx, dw = c.convolve(x.astype(np.float64), w.astype(np.float64), dy.astype(np.float64), window)
+    tw, conv = c.tensor(w), getattr(o, f"conv{n}d")
+    got_y = conv(last(x), tw, c.tensor(bias), *window)
+    c.check(got_y.numpy(), y + bias.reshape(-1, *[1] * n), dtype, "result")
+    got_dx = o.conv_input_grad(last(dy), tw, x.shape, *window)
+    c.check(got_dx.numpy(), dx, dtype, "gradient of the input")
+    c.check(o.conv_weight_grad(last(dy), last(x), w.shape, *window).numpy(), dw, dtype, "gradient of the weight")
+    c.check(o.conv_weight_grad(c.tensor(dy), last(x), w.shape, *window).numpy(), dw, dtype, "mixed operands")
+    for got, like in ((got_y, last(dy)), (got_dx, last(x))):
+        assert tuple(got.stride()) == tuple(like.stride())

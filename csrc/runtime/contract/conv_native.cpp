@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "runtime/contract/conv.h"
+#include "runtime/contract/conv_layout.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
 #include "runtime/shape_text.h"
@@ -122,10 +123,6 @@ void check_forward(const char* op, const Window& window, const Tensor* x, const 
       by_text(padded).c_str(), by_text(extent).c_str(), op, shape_text(x->sizes).c_str());
 }
 
-bool channels_last(const Tensor* t) {
-  return t->dim() == 4 && !t->is_contiguous() && has_format(*t, MemoryFormat::ChannelsLast);
-}
-
 // The result as the caller sees it: without the batch dimension that was added, in the input's memory format.
 TensorRef finished(TensorRef y, const Tensor* x, size_t n) {
   if (x->dim() == static_cast<int>(n) + 1) {
@@ -134,7 +131,15 @@ TensorRef finished(TensorRef y, const Tensor* x, size_t n) {
     strides.erase(0);
     return Tensor::make(y->storage, y->offset, sizes, strides, y->dtype);
   }
-  return channels_last(x) ? contiguous_tensor(y.get(), MemoryFormat::ChannelsLast) : y;
+  return in_format(y, channels_format(x));
+}
+
+TensorRef empty_in_format(IntSpan sizes, MemoryFormat format, const Tensor* like) {
+  return Tensor::empty_strided(sizes, format_strides(sizes, format), like->dtype, like->device());
+}
+
+bool points_lie(const Conv& c, const Tensor* x) {
+  return is_pointwise(c) && channels_format(x) != MemoryFormat::Contiguous;
 }
 
 const void* data_of(const TensorRef& t) { return t ? t->data() : nullptr; }
@@ -150,10 +155,16 @@ void convolution(const Call& call, Outputs& outputs) {
   Conv c = geometry(window, input->sizes, w->sizes, x->dtype);
   Dims sizes{c.batch, c.out_channels};
   for (size_t i = 3 - N; i < 3; ++i) sizes.push_back(c.output[i]);
-  TensorRef y = Tensor::empty(sizes, x->dtype, x->device());
+  bool points = points_lie(c, x);
+  TensorRef y = empty_in_format(sizes, points ? channels_format(x) : MemoryFormat::Contiguous, x);
   if (!y->is_meta() && y->numel()) {
-    TensorRef dense = contiguous_tensor(input.get()), weight = contiguous_tensor(w);
-    TensorRef b = bias ? contiguous_tensor(bias) : nullptr;
+    TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
+    if (points) {
+      points_forward(c, x->data(), weight->data(), data_of(b), y->data());
+      outputs.emplace_back(y);
+      return;
+    }
+    TensorRef dense = channels_first(input.get());
     conv_forward(c, dense->data(), weight->data(), data_of(b), y->data());
   }
   outputs.emplace_back(finished(y, x, N));
@@ -168,11 +179,18 @@ void input_grad(const Call& call, Outputs& outputs) {
   TensorRef dx = Tensor::empty(size, g->dtype, g->device());
   TensorRef result = batched(dx.get(), n), grad = batched(g, n);
   if (!dx->is_meta() && dx->numel()) {
-    TensorRef dense = contiguous_tensor(grad.get()), weight = contiguous_tensor(w);
-    conv_backward_input(geometry(window, result->sizes, w->sizes, g->dtype), dense->data(), weight->data(), nullptr,
-                        result->data());
+    Conv c = geometry(window, result->sizes, w->sizes, g->dtype);
+    TensorRef weight = contiguous_tensor(w);
+    if (points_lie(c, g)) {
+      dx = empty_in_format(size, channels_format(g), g);
+      points_backward_input(c, g->data(), weight->data(), nullptr, dx->data());
+      outputs.emplace_back(dx);
+      return;
+    }
+    TensorRef dense = channels_first(grad.get());
+    conv_backward_input(c, dense->data(), weight->data(), nullptr, result->data());
   }
-  outputs.emplace_back(channels_last(g) ? contiguous_tensor(dx.get(), MemoryFormat::ChannelsLast) : dx);
+  outputs.emplace_back(in_format(dx, channels_format(g)));
 }
 
 // conv_weight_grad(grad, input, size, stride, padding, dilation, groups): the gradient of the weight of that size.
@@ -184,8 +202,13 @@ void weight_grad(const Call& call, Outputs& outputs) {
   TensorRef input = batched(x, n), grad = batched(g, n);
   TensorRef dw = Tensor::empty(size, g->dtype, g->device());
   if (!dw->is_meta() && dw->numel()) {
-    TensorRef dense = contiguous_tensor(input.get()), dy = contiguous_tensor(grad.get());
-    conv_backward_weight(geometry(window, input->sizes, size, g->dtype), dense->data(), dy->data(), dw->data());
+    Conv c = geometry(window, input->sizes, size, g->dtype);
+    if (points_lie(c, x) && channels_format(g) == channels_format(x)) {
+      points_backward_weight(c, x->data(), g->data(), dw->data());
+    } else {
+      TensorRef dense = channels_first(input.get()), dy = channels_first(grad.get());
+      conv_backward_weight(c, dense->data(), dy->data(), dw->data());
+    }
   }
   outputs.emplace_back(dw);
 }
@@ -227,7 +250,7 @@ void transposed(const Call& call, Outputs& outputs) {
       shape_text(w->sizes).c_str(), sizes[1], bias ? shape_text(bias->sizes).c_str() : "");
   TensorRef y = Tensor::empty(sizes, x->dtype, x->device());
   if (!y->is_meta() && y->numel()) {
-    TensorRef dense = contiguous_tensor(input.get()), weight = contiguous_tensor(w);
+    TensorRef dense = channels_first(input.get()), weight = contiguous_tensor(w);
     TensorRef b = bias ? contiguous_tensor(bias) : nullptr;
     Conv c = geometry(window, sizes, w->sizes, x->dtype);
     for (size_t i = 0; i < N; ++i) c.output[3 - N + i] = input->sizes[2 + static_cast<int>(i)];
