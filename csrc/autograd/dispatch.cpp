@@ -106,7 +106,7 @@ void run_in_place(const Call& call, const OverloadTape& info, bool records, Outp
     check_writable(*t);
     check_no_overlap(t);
   }
-  if (!records) {
+  if (!records || !is_differentiable(t->dtype)) {
     run_forward(call, outputs);
     return changed(call, t);
   }

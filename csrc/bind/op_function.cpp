@@ -165,6 +165,7 @@ PyRef call_general(OpFunction* f, PyObject* const* args, Py_ssize_t n, PyObject*
     if (handled) return result;
   }
   if (!form) raise_mismatch(*f->group, args, n, kwnames);
+  take_dtype_of_out(*form, values);
   PyRef result = run_form(*form, values);
   return values.out ? write_out(*form->overload, std::move(result), values.out) : std::move(result);
 }

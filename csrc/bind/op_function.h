@@ -47,6 +47,8 @@ void composite_forward(const Call& call, Outputs& outputs);
 [[noreturn]] void raise_in_call(const OpGroup& group, const Error& error, PyObject* const* args, Py_ssize_t n,
                                 PyObject* kwnames);
 // out.cpp: writes what a call returned to the tensors given as out=, and returns these.
+// Where no dtype is given, results are made in that of `out=`.
+void take_dtype_of_out(const Form& form, Arguments& args);
 PyRef write_out(const Overload& overload, PyRef result, PyObject* out);
 
 void add_op_functions(PyObject* module);

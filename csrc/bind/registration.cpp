@@ -22,7 +22,8 @@ constexpr Named<ResultRule> kRules[] = {{"promote", ResultRule::Promote},   {"fl
                                         {"bool", ResultRule::Bool},         {"real", ResultRule::Real},
                                         {"input", ResultRule::Input},       {"int64", ResultRule::Int64},
                                         {"int32", ResultRule::Int32},       {"complex", ResultRule::Complex},
-                                        {"explicit", ResultRule::Explicit}, {"real_float", ResultRule::RealFloat}};
+                                        {"explicit", ResultRule::Explicit}, {"real_float", ResultRule::RealFloat},
+                                        {"number", ResultRule::Number}};
 
 template <class T, size_t N>
 T lookup(const Named<T> (&known)[N], const char* name, const char* what) {
@@ -129,8 +130,8 @@ PyRef functions_of(Op& op) {
 }
 
 constexpr const char* kRegisterDoc =
-    "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', mask_error='', static=(), "
-    "fold=(), numbers=(),\n"
+    "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', mask_error='', "
+    "out_error='', static=(), fold=(), numbers=(),\n"
     "            roles={}, has_gradient=True, hand_gradient=False, derived=False, native=None, entry=None) -> dict\n\n"
     "Adds an operator to the table and returns its functions by base name: {'add': ..., 'add_': ...}.\n\n"
     "name is unique in the table. Signatures with several base names are forms of the same operator and share "
@@ -144,16 +145,17 @@ constexpr const char* kRegisterDoc =
 
 PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
-    static const char* names[] = {"name",          "signatures", "kind",   "result",  "dtypes", "dtype_error",
-                                  "mask_error",    "static",     "fold",   "numbers", "roles",  "has_gradient",
-                                  "hand_gradient", "derived",    "native", "entry",   nullptr};
-    const char *name, *kind = "", *dtype_error = "", *mask_error = "";
+    static const char* names[] = {"name",         "signatures",    "kind",    "result", "dtypes",  "dtype_error",
+                                  "mask_error",   "out_error",     "static",  "fold",   "numbers", "roles",
+                                  "has_gradient", "hand_gradient", "derived", "native", "entry",   nullptr};
+    const char *name, *kind = "", *dtype_error = "", *mask_error = "", *out_error = "";
     PyObject *signatures, *result = nullptr, *dtypes = Py_None, *statics = nullptr, *fold = nullptr, *numbers = nullptr,
                           *roles = nullptr, *native = Py_None, *entry = Py_None;
     int has_gradient = 1, hand_gradient = 0, derived = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOssOOOOpppOO:register_op", const_cast<char**>(names), &name,
-                                     &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &statics, &fold,
-                                     &numbers, &roles, &has_gradient, &hand_gradient, &derived, &native, &entry))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOsssOOOOpppOO:register_op", const_cast<char**>(names), &name,
+                                     &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &out_error,
+                                     &statics, &fold, &numbers, &roles, &has_gradient, &hand_gradient, &derived,
+                                     &native, &entry))
       throw PythonError{};
     std::vector<std::string> texts;
     each_string(signatures, [&](const char* text) { texts.emplace_back(text); });
@@ -165,6 +167,7 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     set_dtypes(op, dtypes);
     op.dtype_error = dtype_error;
     op.mask_error = mask_error;
+    op.out_error = out_error;
     each_string(statics, [&](const char* p) { each_param(op, p, [](Param& param) { param.is_static = true; }); });
     each_string(fold, [&](const char* p) { each_param(op, p, [](Param& param) { param.fold = true; }); });
     each_string(numbers,

@@ -113,6 +113,7 @@ class ScalarCall {
     for (int at : layout_.numbers)
       if (param(at).type == ParamType::Scalar && param(at).role == 'c' && !call_[at].is_none())
         promotion.add(call_[at]);
+    if (op_.result == ResultRule::Input) check_fill();
     compute_ = promotion.result();
     if (gives_floats(op_) && !is_differentiable(compute_)) compute_ = default_dtype();
     check_dtype(op_, compute_);
@@ -124,6 +125,21 @@ class ScalarCall {
     DType d = v.is_tensor() ? v.tensor()->dtype : number_dtype(v);
     if (is_bool(d)) return;
     fail(ErrorKind::Runtime, "%s", fill_in(op_.mask_error, d).c_str());
+  }
+
+  // The number that is filled into tensors of the dtype of operand 0.
+  void check_fill() const {
+    const Value& self = call_[layout_.operands[0]];
+    for (int at : layout_.operands) {
+      if (!param(at).number || !self.is_tensor()) continue;
+      const Value& v = call_[at];
+      if (v.is_number()) check_number_casts(v, self.tensor()->dtype);
+      if (v.is_tensor() && is_complex(v.tensor()->dtype))
+        check_number_casts(Value(std::complex<double>(0, 1)), self.tensor()->dtype);
+      FL_CHECK(!v.is_tensor() || v.tensor()->dim() == 0, ErrorKind::Runtime,
+               "%s_ only supports a 0-dimensional value tensor, but got tensor with %d dimension(s).", op_.name.c_str(),
+               v.tensor()->dim());
+    }
   }
 
   void check_factor(const Param& p, const Value& v) const {
@@ -191,6 +207,7 @@ class ScalarCall {
       case ResultRule::Int32: return DType::I32;
       case ResultRule::Real:
       case ResultRule::RealFloat: return to_real(compute_);
+      case ResultRule::Number: return is_bool(compute_) ? DType::I64 : compute_;
       case ResultRule::Complex: return to_complex(compute_);
       case ResultRule::Input: return tensors_[0]->dtype;
       case ResultRule::Explicit: {
@@ -369,6 +386,7 @@ bool plain_result(const Op& op, DType d, DType& result) {
     case ResultRule::Bool: result = DType::Bool; return true;
     case ResultRule::Real: result = to_real(d); return true;
     case ResultRule::RealFloat: result = to_real(d); return is_differentiable(d);
+    case ResultRule::Number: result = is_bool(d) ? DType::I64 : d; return true;
     default: return false;
   }
 }

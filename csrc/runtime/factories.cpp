@@ -211,6 +211,8 @@ int64_t arange_length(const Value& start, const Value& end, const Value& step, b
 void arange(const Call& c, Outputs& outputs) {
   bool integers = is_integral(c[0]) && is_integral(c[1]) && is_integral(c[2]);
   TensorOptions options(c, 3, integers ? DType::I64 : default_dtype());
+  FL_CHECK(!is_integer(options.dtype) || c[2].as_double() == 0 || std::abs(c[2].as_double()) >= 1, ErrorKind::Value,
+           "step must be nonzero [it is cast to %s]", dtype_title(options.dtype));
   int64_t length = arange_length(c[0], c[1], c[2], integers && is_integer(options.dtype));
   TensorRef t = options.empty(IntSpan(&length, 1));
   if (!t->is_meta()) {

@@ -83,8 +83,20 @@ enum class BodyKind : uint8_t { Scalar, Reduce, Row, Native, Loop, Composite };
 // How the dtype of the result follows from the promoted dtype of the operands.
 // Promote: the same. Float: integers compute in the default dtype. Bool, Int64, Int32: that dtype. Real, Complex: the
 // real or complex counterpart. Input: the dtype of the first operand. Explicit: the last parameter, `int[] dtypes`,
-// lists one an output (-1: the compute dtype). RealFloat: Float, then Real.
-enum class ResultRule : uint8_t { Promote, Float, Bool, Real, Input, Int64, Explicit, Int32, Complex, RealFloat };
+// lists one an output (-1: the compute dtype). RealFloat: Float, then Real. Number: bools give int64.
+enum class ResultRule : uint8_t {
+  Promote,
+  Float,
+  Bool,
+  Real,
+  Input,
+  Int64,
+  Explicit,
+  Int32,
+  Complex,
+  RealFloat,
+  Number
+};
 
 // One call that is being run: arguments in the order of the parameters, defaults filled in.
 struct Call {
@@ -119,6 +131,7 @@ struct Op {
   // The sentence for others: "{got}" stands for "Long". Raised as NotImplementedError, or as the class it begins with
   // ("RuntimeError: ..."). Empty: "<name>_cpu" not implemented for 'Long'.
   std::string dtype_error;
+  std::string out_error;   // for `out=` of another dtype ("{got}", "{want}"); empty: the kind of body decides
   std::string mask_error;  // for operands of role m; "{got}" is "Float", "{name}" is "float"
   std::vector<std::unique_ptr<Overload>> overloads;
   ForwardFn forward = nullptr;  // set by the kind, or by register_native

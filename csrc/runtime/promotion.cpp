@@ -1,12 +1,32 @@
 #include "runtime/promotion.h"
 
 #include <atomic>
+#include <cmath>
 #include <limits>
 
 #include "core/element.h"
 #include "core/error.h"
 
 namespace fl {
+
+const char* dtype_c_name(DType d) {
+  static constexpr const char* names[kDTypes] = {"bool",
+                                                 "unsigned char",
+                                                 "signed char",
+                                                 "short int",
+                                                 "int",
+                                                 "long int",
+                                                 "short unsigned int",
+                                                 "unsigned int",
+                                                 "unsigned long",
+                                                 "c10::Half",
+                                                 "c10::BFloat16",
+                                                 "float",
+                                                 "double",
+                                                 "c10::complex<float>",
+                                                 "c10::complex<double>"};
+  return names[static_cast<int>(d)];
+}
 
 namespace {
 
@@ -47,26 +67,6 @@ Range integer_range(DType d) {
   }
 }
 
-// What C++ calls the type in PyTorch's sentences.
-const char* c_name(DType d) {
-  static constexpr const char* names[kDTypes] = {"bool",
-                                                 "unsigned char",
-                                                 "signed char",
-                                                 "short int",
-                                                 "int",
-                                                 "long int",
-                                                 "short unsigned int",
-                                                 "unsigned int",
-                                                 "unsigned long",
-                                                 "c10::Half",
-                                                 "c10::BFloat16",
-                                                 "float",
-                                                 "double",
-                                                 "c10::complex<float>",
-                                                 "c10::complex<double>"};
-  return names[static_cast<int>(d)];
-}
-
 const char* fixed_width_name(DType d) {
   switch (d) {
     case DType::U8: return "uint8_t";
@@ -74,7 +74,12 @@ const char* fixed_width_name(DType d) {
     case DType::I16: return "int16_t";
     case DType::U16: return "uint16_t";
     case DType::I32: return "int";
-    default: return "uint32_t";
+    case DType::I64: return "int64_t";
+    case DType::U32: return "uint32_t";
+    case DType::U64: return "uint64_t";
+    case DType::F16: return "at::Half";
+    case DType::BF16: return "c10::BFloat16";
+    default: return dtype_c_name(d);
   }
 }
 
@@ -151,7 +156,7 @@ void check_dtype(const Op& op, DType d) {
 }
 
 std::string fill_in(std::string sentence, DType d) {
-  for (const auto& [mark, name] : {std::pair("{got}", dtype_title(d)), std::pair("{name}", c_name(d))})
+  for (const auto& [mark, name] : {std::pair("{got}", dtype_title(d)), std::pair("{name}", dtype_c_name(d))})
     for (size_t at; (at = sentence.find(mark)) != std::string::npos;) sentence.replace(at, std::strlen(mark), name);
   return sentence;
 }
@@ -164,6 +169,13 @@ void check_number_fits(const Value& number, DType d) {
   int64_t v = to_integer(number);
   FL_CHECK(v >= range.low && v <= range.high, ErrorKind::Runtime,
            "value cannot be converted to type %s without overflow", fixed_width_name(d));
+}
+
+void check_number_casts(const Value& number, DType d) {
+  bool fits = is_complex(d) || number.tag() != Value::Tag::Complex || number.as_complex().imag() == 0;
+  if (fits && is_integer(d) && number.tag() == Value::Tag::Float) fits = std::isfinite(number.as_double());
+  FL_CHECK(fits, ErrorKind::Runtime, "value cannot be converted to type %s without overflow", fixed_width_name(d));
+  check_number_fits(number, d);
 }
 
 void write_number(const Value& number, DType d, void* to) {

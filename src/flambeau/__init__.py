@@ -77,6 +77,7 @@ _ELSEWHERE = {
     "compiler": ("compile",),
     "cuda": ("Event", "OutOfMemoryError", "Stream"),
     "func.vmap": ("vmap",),
+    "nn._grid": ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"),
     "ops": ("op",),
     "overrides": ("DisableTorchFunction", "DisableTorchFunctionSubclass"),
     "random": ("get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"),

@@ -6,6 +6,7 @@
 #include "runtime/contract/conv_layout.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
+#include "runtime/promotion.h"
 #include "runtime/shape_text.h"
 
 namespace fl {
@@ -67,10 +68,10 @@ void check_operands(const char* op, const Tensor* x, const Tensor* w, const Tens
            shape_text(x->sizes).c_str());
   FL_CHECK(x->dtype == w->dtype, ErrorKind::Runtime,
            "Input type (%s) and weight type (%s) should be the same [in %s]. Convert one with .to(dtype).",
-           dtype_name(x->dtype), dtype_name(w->dtype), op);
+           dtype_c_name(x->dtype), dtype_c_name(w->dtype), op);
   FL_CHECK(!bias || bias->dtype == x->dtype, ErrorKind::Runtime,
-           "Input type (%s) and bias type (%s) should be the same [in %s]", dtype_name(x->dtype),
-           bias ? dtype_name(bias->dtype) : "", op);
+           "Input type (%s) and bias type (%s) should be the same [in %s]", dtype_c_name(x->dtype),
+           bias ? dtype_c_name(bias->dtype) : "", op);
   for (size_t i = 0; i < n; ++i)
     FL_CHECK(w->sizes[2 + static_cast<int>(i)] > 0, ErrorKind::Runtime,
              "kernel size should be greater than zero, but got weight of size %s [in %s]", shape_text(w->sizes).c_str(),
@@ -94,6 +95,10 @@ Conv geometry(const Window& window, IntSpan x, IntSpan w, DType dtype) {
 
 void check_forward(const char* op, const Window& window, const Tensor* x, const Tensor* w, const Tensor* bias) {
   int64_t channels = x->sizes[1], per_group = w->sizes[1], out = w->sizes[0];
+  FL_CHECK(out >= window.groups, ErrorKind::Runtime,
+           "Given groups=%ld, expected weight to be at least %ld at dimension 0, but got weight of size %s instead "
+           "[in %s]",
+           window.groups, window.groups, shape_text(w->sizes).c_str(), op);
   FL_CHECK(per_group * window.groups == channels, ErrorKind::Runtime,
            "Given groups=%ld, weight of size %s, expected input%s to have %ld channels, but got %ld channels instead "
            "[in %s]. input.shape[1] must be weight.shape[1] * groups.",

@@ -14,6 +14,10 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along a dimension."""
+    x1, x2 = o.broadcast_tensors(x1, x2)
+    common = o.result_type(x1, x2)
+    if not (common.is_floating_point or common.is_complex):
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {common.title}")
     norms = [o.linalg.vector_norm(x, 2, dim, True) for x in (x1, x2)]
     units = [x / norm.clamp_min(eps) for x, norm in zip((x1, x2), norms, strict=True)]
     return (units[0] * units[1]).sum(dim)

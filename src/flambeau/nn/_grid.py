@@ -103,6 +103,42 @@ def grid_sample(
     return result
 
 
+_MODES = ("bilinear", "nearest", "bicubic")
+_PADDINGS = ("zeros", "border", "reflection")
+
+
+def grid_sampler(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """`nn.functional.grid_sample` with the modes by number: 0 bilinear, 1 nearest, 2 bicubic; 0 zeros, 1 border, 2
+    reflection."""
+    return grid_sample(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
+
+
+def grid_sampler_2d(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """`grid_sampler` of images (N, C, H, W)."""
+    if input.dim() != 4:
+        raise RuntimeError(
+            "grid_sampler_2d(): expected 4D input and grid with same number of dimensions, but got input with sizes "
+            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    return grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners)
+
+
+def grid_sampler_3d(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """`grid_sampler` of volumes (N, C, D, H, W)."""
+    if input.dim() != 5:
+        raise RuntimeError(
+            "grid_sampler_3d(): expected 5D input and grid with same number of dimensions, but got input with sizes "
+            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    return grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners)
+
+
 def _check(input: Tensor, grid: Tensor, mode: str) -> None:
     if input.dim() not in (4, 5) or input.dim() != grid.dim():
         raise RuntimeError(

@@ -499,8 +499,14 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """sum over targets y and non-targets i of max(0, 1 - x[y] + x[i]) / C; targets end at the first -1."""
     reduction = _reduction(size_average, reduce, reduction)
-    if input.dim() > 2 or target.shape != input.shape:
+    if input.dim() > 2 or (input.dim() and not input.size(-1)):
+        raise RuntimeError(
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
+        )
+    if target.shape != input.shape and not (input.dim() < 2 and target.dim() < 2 and target.numel() == input.numel()):
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    if not input.dim() or not target.dim():
+        input, target = input.reshape(-1), target.reshape(-1)
     listed = (target < 0).to(o.int64).cumsum(-1) == 0  # before the first -1
     classes = o.where(listed, target, 0)
     is_target = o.zeros_like(target).scatter_add_(-1, classes, listed.to(target.dtype)) > 0
@@ -528,6 +534,12 @@ def multi_margin_loss(
         raise ValueError("weight must be one-dimensional")
     rows = input.unsqueeze(0) if input.dim() == 1 else input
     classes = target.reshape(-1, 1)
+    if input.dim() > 2 or (input.dim() and not input.size(-1)):
+        raise RuntimeError(
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
+        )
+    if target.dtype is not o.int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype.title} [in multi_margin_loss: target]")
     if rows.dim() != 2 or classes.size(0) != rows.size(0):
         raise RuntimeError(f"inconsistent target size, expected {rows.size(0)} but got {list(target.shape)}")
     terms = (margin - rows.gather(1, classes) + rows).clamp_min(0)
@@ -603,7 +615,17 @@ def triplet_margin_loss(
     reduction = _reduction(size_average, reduce, reduction)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
+    _check_triplet(anchor, positive, negative)
     return _triplet(anchor, positive, negative, lambda x, y: pairwise_distance(x, y, p, eps), margin, swap, reduction)
+
+
+def _check_triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> None:
+    dims = (anchor.ndim, positive.ndim, negative.ndim)
+    if len(set(dims)) != 1:
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            f"anchor {dims[0]}D, positive {dims[1]}D, and negative {dims[2]}D inputs"
+        )
 
 
 def triplet_margin_with_distance_loss(
@@ -620,12 +642,7 @@ def triplet_margin_with_distance_loss(
     reduction = _reduction(None, None, reduction)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
-    dims = (anchor.ndim, positive.ndim, negative.ndim)
-    if len(set(dims)) != 1:
-        raise RuntimeError(
-            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
-            f"anchor {dims[0]}D, positive {dims[1]}D, and negative {dims[2]}D inputs"
-        )
+    _check_triplet(anchor, positive, negative)
     return _triplet(anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction)
 
 

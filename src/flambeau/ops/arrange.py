@@ -1,6 +1,5 @@
 """Diagonals, copies with a part replaced, rotations: composites of views and copies."""
 
-
 from .table import Composite, op
 from .views import _wrap
 

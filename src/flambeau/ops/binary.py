@@ -378,12 +378,34 @@ def _next_after(x, y):
     return fn.where(fn.isnan(x) | fn.isnan(y), x + y, fn.where(fn.eq(x, y), y, moved))
 
 
+def _next_after_short(o, self, other):
+    """The same of 16-bit numbers, as integers of their bits: these are ordered as the numbers are."""
+    a, b = (t.to(o.result_type(self, other)) for t in o.broadcast_tensors(self.detach(), other.detach()))
+    bits = a.contiguous().view(o.int16)
+    step = o.where((b > a) == (a > 0), bits + 1, bits - 1)
+    moved = o.where(a == 0, o.where(b > 0, 1, -0x7FFF).to(o.int16), step).view(a.dtype)
+    return o.where(o.isnan(a) | o.isnan(b), a + b, o.where(a == b, b, moved))
+
+
+def _next_after_any(o, self, other):
+    short = o.result_type(self, other).itemsize == 2
+    return _next_after_short(o, self, other) if short else o.nextafter_wide(self, other)
+
+
+op(
+    "nextafter_wide(Tensor self, Tensor other) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS[2:],
+    dtype_error="\"nextafter_cpu\" not implemented for '{got}'",
+    body=Scalar(_next_after),
+    grad=lambda o, g, self, other: (o.sum_to_size(g, self.shape), o.zeros_like(other)),
+    doc="nextafter of float32 and float64.",
+)
 op(
     "nextafter(Tensor self, Tensor other) -> Tensor",
     dtypes=REAL_FLOATS[2:],
-    body=Scalar(_next_after),
+    body=Composite(_next_after_any),
     inplace=True,
-    grad=lambda o, g, self, other: (o.sum_to_size(g, self.shape), o.zeros_like(other)),
     ref=lambda np, x, y: np.nextafter(x, y),
     samples=("binary", -3, 3),
     doc="The next number after self towards other.",
@@ -514,25 +536,51 @@ op(
     samples=("unary", -3, 3),
     doc="mantissa in [0.5, 1) and exponent with self = mantissa * 2^exponent.",
 )
-op(
-    "complex(Tensor real, Tensor imag) -> Tensor",
-    names=("complex",),
-    dtypes=REAL_FLOATS[2:],
-    dtype_error="RuntimeError: Expected both inputs to be Half, Float or Double tensors but got {got} and {got}",
-    result="complex",
-    body=Scalar(lambda re, im: fn.complex_(re, im)),
-    ref=lambda np, x, y: x + 1j * y,
-    samples=("binary", -2, 2),
-    doc="real + i * imag.",
-)
-op(
-    "polar(Tensor abs, Tensor angle) -> Tensor",
-    names=("polar",),
-    dtypes=REAL_FLOATS[2:],
-    dtype_error="RuntimeError: Expected both inputs to be Half, Float or Double tensors but got {got} and {got}",
-    result="complex",
-    body=Scalar(lambda size, angle: fn.complex_(size * fn.cos(angle), size * fn.sin(angle))),
-    ref=lambda np, x, y: x * np.exp(1j * y),
-    samples=("binary", 0.5, 2),
-    doc="The complex number of a size and an angle.",
-)
+
+
+def _of_two_parts(name: str):
+    def body(o, first, second):
+        if not all(t.dtype in (o.float16, o.float32, o.float64) for t in (first, second)):
+            raise RuntimeError(
+                f"Expected both inputs to be Half, Float or Double tensors but got {first.dtype.title} and "
+                f"{second.dtype.title} [in {name}]"
+            )
+        if first.dtype is not second.dtype:
+            raise RuntimeError(
+                f"Expected object of scalar type {first.dtype.title} but got scalar type {second.dtype.title} for "
+                f"second argument [in {name}]"
+            )
+        return getattr(o, f"{name}_parts")(first, second)
+
+    return body
+
+
+for _name, _parameters, _body, _ref, _samples, _doc in (
+    (
+        "complex", "Tensor real, Tensor imag", lambda re, im: fn.complex_(re, im),
+        lambda np, x, y: x + 1j * y, ("binary", -2, 2), "real + i * imag.",
+    ),
+    (
+        "polar", "Tensor abs, Tensor angle", lambda size, angle: fn.complex_(size * fn.cos(angle), size * fn.sin(angle)),
+        lambda np, x, y: x * np.exp(1j * y), ("binary", 0.5, 2), "The complex number of a size and an angle.",
+    ),
+):  # fmt: skip
+    op(
+        f"{_name}_parts({_parameters}) -> Tensor",
+        names=(),
+        dtypes=REAL_FLOATS[2:],
+        dtype_error="\"complex_cpu\" not implemented for '{got}'",
+        result="complex",
+        body=Scalar(_body),
+        doc=f"{_name} of checked operands.",
+    )
+    op(
+        f"{_name}({_parameters}) -> Tensor",
+        names=(_name,),
+        dtypes=REAL_FLOATS[2:],
+        out_error="Expected object of scalar type {want} but got scalar type {got} for argument 'out'",
+        body=Composite(_of_two_parts(_name)),
+        ref=_ref,
+        samples=_samples,
+        doc=_doc,
+    )

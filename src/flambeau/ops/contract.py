@@ -1,5 +1,6 @@
 """Matrix products and convolutions: native contractions, their gradients written as contractions."""
 
+from .launch import number_as
 from .table import COMPLEX, NUMERIC, REAL, Composite, Native, op
 
 _NUMBERS = REAL + COMPLEX
@@ -130,7 +131,10 @@ op(
 
 
 def _scaled_sum(o, self, product, beta, alpha):
-    """beta * self + alpha * product; self is not read where beta is 0."""
+    """beta * self + alpha * product; self is not read where beta is 0. The dtype stays: integers take whole factors."""
+    if not product.dtype.is_complex:
+        kind = float if product.dtype.is_floating_point else int
+        beta, alpha = (number_as(product.dtype, v) if isinstance(v, complex) else kind(v) for v in (beta, alpha))
     if alpha != 1:
         product = product * alpha
     if beta == 0:
@@ -173,10 +177,31 @@ def _bias_form(name, multiply):
     return body
 
 
+def _addr(o, self, vec1, vec2, *, beta=1, alpha=1):
+    dtype = o.promote_types(self.dtype, o.promote_types(vec1.dtype, vec2.dtype))
+    for name, factor in (("beta", beta), ("alpha", alpha)):
+        if isinstance(factor, bool) and dtype is not o.bool:
+            raise RuntimeError(f"Boolean {name} only supported for Boolean results.")
+        if not isinstance(factor, int) and not (dtype.is_floating_point or dtype.is_complex):
+            raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+    if dtype is not o.bool:
+        return _bias_form("addr", lambda o, a, b: o.outer(a, b).to(dtype))(o, self, vec1, vec2, beta=beta, alpha=alpha)
+    both = o.outer(vec1, vec2) if alpha else o.zeros_like(o.outer(vec1, vec2))
+    _check_expands(self, both, "addr")
+    return o.logical_or(both, self) if beta else both
+
+
+def _addbmm_in_place(o, self, batch1, batch2, *, beta=1, alpha=1):
+    """self takes the size of the sum, as where it is `out=`."""
+    result = o.addbmm(self, batch1, batch2, beta=beta, alpha=alpha)
+    if self.shape != result.shape:
+        self.resize_(result.shape)
+    return o.copy_(self, result)
+
+
 for _name, _args, _multiply, _what in (
     ("addmm", "Tensor mat1, Tensor mat2", lambda o, a, b: o.mm(a, b), "mat1 @ mat2"),
     ("addmv", "Tensor mat, Tensor vec", lambda o, a, b: o.mv(a, b), "mat @ vec"),
-    ("addr", "Tensor vec1, Tensor vec2", lambda o, a, b: o.outer(a, b), "the outer product of vec1 and vec2"),
     ("baddbmm", "Tensor batch1, Tensor batch2", lambda o, a, b: o.bmm(a, b), "batch1 @ batch2"),
     ("addbmm", "Tensor batch1, Tensor batch2", lambda o, a, b: o.sum(o.bmm(a, b), 0), "the sum of batch1 @ batch2"),
 ):
@@ -184,9 +209,22 @@ for _name, _args, _multiply, _what in (
         f"{_name}(Tensor self, {_args}, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         dtypes=NUMERIC,
         body=Composite(_bias_form(_name, _multiply)),
-        inplace=True,
+        inplace=_name != "addbmm",
         doc=f"beta * self + alpha * ({_what}).",
     )
+op(
+    "addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+    dtypes=NUMERIC,
+    body=Composite(_addr),
+    inplace=True,
+    doc="beta * self + alpha * (the outer product of vec1 and vec2); of bools, `and` for * and `or` for +.",
+)
+op(
+    "addbmm_(Tensor(a!) self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor(a!)",
+    names=("Tensor.addbmm_",),
+    body=Composite(_addbmm_in_place),
+    doc="addbmm, written to self.",
+)
 
 
 def _outer(o, self, vec2):
@@ -242,8 +280,8 @@ def _conv_grad(n):
     def grad(o, g, input, weight, bias, stride, padding, dilation, groups):
         window = (stride, padding, dilation, groups)
         return (
-            o.conv_input_grad(g, weight, input.shape, *window) if o.needs[0] else None,
-            o.conv_weight_grad(g, input, weight.shape, *window) if o.needs[1] else None,
+            o.conv_input_grad(g, o.conj(weight), input.shape, *window) if o.needs[0] else None,
+            o.conv_weight_grad(g, o.conj(input), weight.shape, *window) if o.needs[1] else None,
             _bias_grad(o, g, n) if o.needs[2] else None,
         )
 
@@ -293,9 +331,18 @@ for _n in (1, 2, 3):
 def _transposed_grad(n):
     def grad(o, g, input, weight, bias, stride, padding, output_padding, groups, dilation):
         window = (stride, padding, dilation, groups)
+        to_input, x = None, o.conj(input)
+        if o.needs[0]:
+            to_input = getattr(o, f"conv{n}d")(g, o.conj(weight), None, *window)
+        spread = [list(v) * (n if len(v) == 1 else 1) for v in (output_padding, stride)]
+        for d, extra, step in zip(range(input.ndim - n, input.ndim), *spread, strict=True):
+            if extra >= step:  # the padding makes room for windows that the input does not have
+                to_input = o.narrow(to_input, d, 0, input.shape[d]) if o.needs[0] else None
+                sizes = [x.shape[k] + (extra // step if k == d else 0) for k in range(input.ndim)]
+                x = o.narrow_backward(x, sizes, d, 0, input.shape[d])
         return (
-            getattr(o, f"conv{n}d")(g, weight, None, *window) if o.needs[0] else None,
-            o.conv_weight_grad(input, g, weight.shape, *window) if o.needs[1] else None,
+            to_input,
+            o.conv_weight_grad(x, g, weight.shape, *window) if o.needs[1] else None,
             _bias_grad(o, g, n) if o.needs[2] else None,
         )
 
@@ -317,8 +364,8 @@ def _input_grad_grad(o, g, grad, weight, size, stride, padding, dilation, groups
     conv = getattr(o, f"conv{weight.ndim - 2}d")
     window = (stride, padding, dilation, groups)
     return (
-        conv(g, weight, None, *window) if o.needs[0] else None,
-        o.conv_weight_grad(grad, g, weight.shape, *window) if o.needs[1] else None,
+        conv(g, o.conj(weight), None, *window) if o.needs[0] else None,
+        o.conv_weight_grad(o.conj(grad), g, weight.shape, *window) if o.needs[1] else None,
     )
 
 
@@ -326,8 +373,8 @@ def _weight_grad_grad(o, g, grad, input, size, stride, padding, dilation, groups
     conv = getattr(o, f"conv{g.ndim - 2}d")
     window = (stride, padding, dilation, groups)
     return (
-        conv(input, g, None, *window) if o.needs[0] else None,
-        o.conv_input_grad(grad, g, input.shape, *window) if o.needs[1] else None,
+        conv(o.conj(input), g, None, *window) if o.needs[0] else None,
+        o.conv_input_grad(o.conj(grad), g, input.shape, *window) if o.needs[1] else None,
     )
 
 

@@ -138,13 +138,17 @@ def _output(text: str | None, inputs: list[list]) -> list:
         if (before + after).count(letter) > 1:
             raise RuntimeError(f"einsum(): output subscript {letter} appears more than once in the output")
         if letter not in every:
-            raise RuntimeError(f"einsum(): output subscript {letter} does not appear in the equation for any input operand")
+            raise RuntimeError(
+                f"einsum(): output subscript {letter} does not appear in the equation for any input operand"
+            )
     return [*before, *(behind if dots else ()), *after]
 
 
 def _einsum(o, *arguments):
     if not arguments:
-        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list")
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list"
+        )
     if isinstance(arguments[0], str):
         equation, tensors = arguments[0], list(arguments[1:])
         if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
@@ -161,8 +165,7 @@ def _einsum(o, *arguments):
         fewer = "fewer" if len(tensors) < len(terms) else "more"
         raise RuntimeError(f"einsum(): {fewer} operands were provided than specified in the equation")
     operands = [
-        _diagonals(x, _labels(term, x.dim(), i), i)
-        for i, (term, x) in enumerate(zip(terms, tensors, strict=True))
+        _diagonals(x, _labels(term, x.dim(), i), i) for i, (term, x) in enumerate(zip(terms, tensors, strict=True))
     ]
     sizes, out = _sizes(operands), _output(right if arrow else None, [labels for _, labels in operands])
     operands = [_without_ones(x, labels, sizes) for x, labels in operands]

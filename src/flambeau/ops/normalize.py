@@ -142,6 +142,11 @@ def _rms_norm_public(o, input, normalized_shape, weight=None, eps=None):
     check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
     if eps is None:  # the distance of 1 to the next number, in the dtype that is computed in
         eps = 2.0**-52 if input.dtype is o.float64 else 2.0**-23
+    if input.dtype.is_complex:
+        eps = eps if eps != 2.0**-23 or input.dtype is not o.complex128 else 2.0**-52
+        dims = tuple(range(-len(normalized_shape), 0))
+        out = input * o.rsqrt(o.mean(input * input, dims, True) + eps)
+        return out if weight is None else out * weight
     return o.rms_norm_rows(input, normalized_shape, weight, eps)
 
 
@@ -165,6 +170,9 @@ def batch_norm_checks(input, tensors, training):
 
 
 def _batch_norm(o, input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    if not input.numel():
+        out = input.clone() if weight is None else input * weight[0]
+        return out if bias is None else out + bias[0]
     named = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
     batch_norm_checks(input, named, training)
     if training:

@@ -56,7 +56,9 @@ def _vector_norm(o, x, p=2, dim=None, keepdim=False, dtype=None):
 op(
     "linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
     names=("linalg.vector_norm",),
-    body=Composite(lambda o, x, ord=2, dim=None, keepdim=False, *, dtype=None: _vector_norm(o, x, ord, dim, keepdim, dtype)),
+    body=Composite(
+        lambda o, x, ord=2, dim=None, keepdim=False, *, dtype=None: _vector_norm(o, x, ord, dim, keepdim, dtype)
+    ),
     doc="(sum |x|^p)^(1/p) over dimensions, or over all elements; p may be 0, inf or -inf.",
 )
 

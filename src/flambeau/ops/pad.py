@@ -1,5 +1,6 @@
 """Padding: a constant, a reflection, the edge, or the other end around the last dimensions."""
 
+from .launch import number_as
 from .table import ANY, Composite, op
 
 _ARGUMENT = (4, 6, 8)  # how PyTorch counts the paddings of the last, the second and the third dimension from the end
@@ -77,6 +78,34 @@ def _pad_constant(o, input, pad, value):
         view = view.narrow(d, start, length)
     view.copy_(inside)
     return out
+
+
+def _constant_pad_nd(o, self, pad, value=0):
+    pad = list(pad)
+    if len(pad) % 2:
+        raise RuntimeError(f"Length of pad must be even but instead it equals {len(pad)}")
+    if len(pad) // 2 > self.dim():
+        raise RuntimeError(
+            "Length of pad should be no more than twice the number of dimensions of the input. Pad length is "
+            f"{len(pad)}while the input has {self.dim()}dimensions."
+        )
+    return _pad_constant(o, self, pad, number_as(self.dtype, value))
+
+
+op(
+    "constant_pad_nd(Tensor self, int[] pad, Scalar value=0) -> Tensor",
+    names=("constant_pad_nd",),
+    dtypes=ANY,
+    body=Composite(_constant_pad_nd),
+    doc="""A number around the last dimensions; a negative width cuts off.
+
+    Args:
+        pad: widths before and after the last dimension, then those of the one in front of it, and so on.
+
+    Example:
+        >>> torch.constant_pad_nd(torch.ones(2), [1, 2], 7)
+        tensor([7., 1., 1., 7., 7.])""",
+)
 
 
 def _pad_edge(o, x, d, before, after, mode):

@@ -70,6 +70,8 @@ def _operand_dtype(role: str, dtype: str) -> str:
 def _result_dtype(rule: str, dtype: str) -> str:
     if rule in ("real", "real_float"):
         return t.real_of(dtype)
+    if rule == "number":
+        return "i64" if dtype == "b1" else dtype
     return t.complex_of(dtype) if rule == "complex" else _RESULTS.get(rule, dtype)
 
 

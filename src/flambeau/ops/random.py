@@ -174,6 +174,8 @@ def _check_weights(o, weights, samples, replacement) -> None:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if weights.shape[-1] >= 1 << 24:
         raise RuntimeError("number of categories cannot exceed 2^24")
+    if replacement and samples > 1 and bool(o.any(o.lt(weights, 0))):
+        raise RuntimeError("invalid multinomial distribution (encountering probability entry < 0)")
     if not bool(o.all(o.isfinite(weights))) or bool(o.any(o.lt(weights, 0))):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if bool(o.any(o.eq(o.sum(weights, -1), 0))):
@@ -200,6 +202,7 @@ op(
 )
 op(
     f"multinomial(Tensor self, int num_samples, bool replacement=False, *, {_GENERATOR}) -> Tensor",
+    out_error="multinomial expects Long tensor out, got: {got}",
     body=Composite(_multinomial),
     differentiable=False,
     doc="Indices drawn by the weights of each row.",

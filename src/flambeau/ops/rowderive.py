@@ -182,9 +182,7 @@ def _register(
 
     derived = Row(fn, out=out_roles, out_dtypes="c" * len(out_roles), roles=in_roles, dims=body.dims)
     kept = {f"i{k}": "k" for k, n in enumerate(d.operands) if n in _positions(d.entry)}
-    register(
-        Entry(name=name, signatures=(signature,), body=derived, dtypes=FLOATING, roles=kept)
-    )
+    register(Entry(name=name, signatures=(signature,), body=derived, dtypes=FLOATING, roles=kept))
 
 
 def _positions(entry: Entry) -> list[str]:

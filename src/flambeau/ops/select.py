@@ -198,9 +198,27 @@ def _is_close(x, y, rtol, atol, equal_nan):
 
 
 op(
-    "isclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
+    "isclose_same(Tensor self, Tensor other, float rtol, float atol, bool equal_nan) -> Tensor",
+    names=(),
     result="bool",
     body=Scalar(_is_close),
+    differentiable=False,
+    doc="isclose of one dtype, checked.",
+)
+
+
+def _checked_is_close(o, self, other, rtol, atol, equal_nan):
+    if self.dtype is not other.dtype:
+        raise RuntimeError(f"{self.dtype.title} did not match {other.dtype.title} [in isclose]")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not value >= 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value:g}")
+    return o.isclose_same(self, other, rtol, atol, equal_nan)
+
+
+op(
+    "isclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
+    body=Composite(_checked_is_close),
     differentiable=False,
     ref=lambda np, x, y, rtol=1e-5, atol=1e-8, equal_nan=False: np.isclose(x, y, rtol, atol, equal_nan),
     samples=("compare", -2, 2),

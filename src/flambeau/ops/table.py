@@ -114,6 +114,7 @@ class Entry:
     dtypes: tuple[Any, ...] = NUMERIC
     dtype_error: str = ""
     mask_error: str = ""
+    out_error: str = ""
     result: str | tuple[str, ...] = "promote"
     numbers: tuple[str, ...] = ()
     roles: dict[str, str] = field(default_factory=dict)
@@ -163,6 +164,7 @@ def op(
     dtypes: tuple[Any, ...] = NUMERIC,
     dtype_error: str = "",
     mask_error: str = "",
+    out_error: str = "",
     result: str | tuple[str, ...] = "promote",
     numbers: Sequence[str] = (),
     roles: dict[str, str] | None = None,
@@ -189,6 +191,7 @@ def op(
         dtype_error: the sentence for other dtypes (`{got}` is replaced), with the exception's class in front where it
             is not NotImplementedError.
         mask_error: the sentence for an operand of role m that is not bool.
+        out_error: the sentence for `out=` of another dtype than the result ({got}, {want}), where none is cast to.
         result: dtype of the result after promotion: promote, float (integers give the default dtype), bool, real,
             real_float, complex, input, int32, int64; a tuple where outputs differ.
         numbers: operands for which a Python number may stand.
@@ -220,7 +223,7 @@ def op(
         signatures += tuple(_in_place(s, base) for s in signatures)
     entry = Entry(
         name=name, signatures=signatures, body=body, names=public, inplace_names=tuple(in_place), dtypes=dtypes,
-        dtype_error=dtype_error, mask_error=mask_error, result=result, numbers=tuple(numbers), roles=roles or {},
+        dtype_error=dtype_error, mask_error=mask_error, out_error=out_error, result=result, numbers=tuple(numbers), roles=roles or {},
         static=tuple(static), fold=tuple(fold), grad=grad, saves=tuple(saves), differentiable=differentiable, ref=ref,
         samples=samples, errors=errors, doc=doc, user=user,
     )  # fmt: skip
@@ -233,7 +236,7 @@ def register(entry: Entry) -> None:
     native = entry.body.name if entry.body.kind == "native" else None
     functions = _core.register_op(
         entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
-        dtype_error=entry.dtype_error, mask_error=entry.mask_error, static=entry.static,
+        dtype_error=entry.dtype_error, mask_error=entry.mask_error, out_error=entry.out_error, static=entry.static,
         fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
         has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, native=native, entry=entry,
     )  # fmt: skip

@@ -109,13 +109,10 @@ op(
 )
 
 
-def _square(x):
-    return fn.cast(x, "i64") * fn.cast(x, "i64") if x.dtype == "b1" else x * x
-
-
 op(
     "square(Tensor self) -> Tensor",
-    body=Scalar(_square),
+    result="number",
+    body=Scalar(lambda x: fn.cast(x, "i64") * fn.cast(x, "i64") if x.dtype == "b1" else x * x),
     inplace=True,
     ref=lambda np, x: x * x,
     samples=("unary", -3, 3),
