@@ -388,3 +388,11 @@ def test_the_library_is_opened_late():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_empty_systems_have_gradients():
+    for n, k in ((0, 0), (0, 2), (3, 0)):
+        lu, pivots = L.lu_factor(torch.eye(n).requires_grad_())
+        b = torch.zeros(n, k, requires_grad=True)
+        L.lu_solve(lu, pivots, b).sum().backward()
+        assert b.grad.shape == (n, k)

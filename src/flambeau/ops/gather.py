@@ -112,8 +112,8 @@ _SIDE_BY_SIDE = 256
 
 
 def _is_vector(index, self, dim: int) -> bool:
-    """Whether the index is a vector along `dim`, expanded over all of self."""
-    if not self.dim() or index.dim() != self.dim():
+    """Whether the index is a vector along `dim`, expanded over all of self; without elements it has no vector."""
+    if not self.dim() or index.dim() != self.dim() or not index.numel():
         return False
     return all(d == dim or (index.stride(d) == 0 and index.shape[d] == self.shape[d]) for d in range(self.dim()))
 
