@@ -165,6 +165,13 @@ int64_t exact_integers(DType d) {
   }
 }
 
+// The greatest integer up to which a dtype holds them all.
+uint64_t last_integer(DType d) {
+  if (is_float(d)) return static_cast<uint64_t>(exact_integers(d));
+  if (d == DType::Bool) return 1;
+  return ~uint64_t{0} >> (64 - dtype_size(d) * 8 + (is_signed(d) ? 1 : 0));
+}
+
 void check_bound(int64_t v, DType d, const char* name) {
   if (is_float(d)) return;
   alignas(16) char element[16];
@@ -205,14 +212,14 @@ void random_from_to(const Call& c, Outputs& outputs) {
     draw_into(t, [&](void* p) { fill_random_64(generator(c[3]), p, t->numel(), t->dtype); });
   } else {  // up to the greatest value of the dtype
     check_bound(from, t->dtype, "from");
-    uint64_t last = is_float(t->dtype) ? static_cast<uint64_t>(exact_integers(t->dtype))
-                    : t->dtype == DType::Bool
-                        ? 1
-                        : (uint64_t{1} << (dtype_size(t->dtype) * 8 - (is_signed(t->dtype) ? 1 : 0))) - 1;
+    uint64_t last = last_integer(t->dtype);
     FL_CHECK(from <= 0 || static_cast<uint64_t>(from) <= last, ErrorKind::Runtime, "from is out of bounds for %s",
              dtype_title(t->dtype));
-    uint64_t range = last - static_cast<uint64_t>(from) + 1;
-    draw_into(t, [&](void* p) { fill_random_from_to(generator(c[3]), p, t->numel(), t->dtype, range, from); });
+    uint64_t range = last - static_cast<uint64_t>(from) + 1;  // 0: all of 64 bits
+    draw_into(t, [&](void* p) {
+      if (range == 0) return fill_random_64(generator(c[3]), p, t->numel(), t->dtype);
+      fill_random_from_to(generator(c[3]), p, t->numel(), t->dtype, range, from);
+    });
   }
   give(outputs, TensorRef(t));
 }

@@ -120,8 +120,8 @@ def drive(options: argparse.Namespace) -> int:
                     faults.append(f"{report['name']}: {report['grown']} bytes are still held after its calls")
             if worker.returncode:
                 name, number = place.read_text().split()
-                tail = worker.stderr.strip()[-1500:]
-                faults.append(f"{name} {number}: the process ended with {worker.returncode}: {tail}")
+                head = worker.stderr.strip()[:1500]
+                faults.append(f"{name} {number}: the process ended with {worker.returncode}: {head}")
                 if name in todo:
                     skipping[name] = int(number) + 1
                     if skipping[name] >= options.first + each:
