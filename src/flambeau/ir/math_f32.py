@@ -193,7 +193,7 @@ def _quadrant_and_rest(x: Expr) -> tuple[Expr, Expr]:
     far_quadrant, far_rest = _far_reduction(x)
     return (
         fn.unlikely(rare, far_quadrant, fn.cast(fn.where(usual, n, 0.0), "i32")),
-        fn.unlikely(rare, far_rest, r),
+        fn.unlikely(rare, fn.cast(far_rest, "f32"), r),
     )
 
 
@@ -216,7 +216,7 @@ def _far_reduction(x: Expr) -> tuple[Expr, Expr]:
     quadrant = fn.cast((turns + (1 << 61)) >> 62, "i32")
     fraction = fn.cast(fn.cast(turns << 2, "i64"), "f64") * (math.pi / 2 * 2.0**-64)
     negative = fn.signbit(x)
-    rest = fn.cast(fn.where(negative, -fraction, fraction), "f32")
+    rest = fn.where(negative, -fraction, fraction)
     return fn.where(negative, -quadrant, quadrant), fn.where(fn.isfinite(x), rest, math.nan)
 
 
@@ -243,10 +243,26 @@ def cos(x: Expr) -> Expr:
     return _sine_at(quadrant + 1, r)
 
 
+def _lost_by_rest(x: Expr, r: Expr) -> Expr:
+    """What the rounding of r took from x - n*pi/2 in `_quadrant_and_rest`."""
+    n = fn.round(x * 0.6366197723675814)
+    first = fn.fma(-n, _PI_2[0], x)  # exact
+    product = n * _PI_2[1]
+    high = first - product
+    part = high - first
+    low = (first - (high - part)) - (product + part)
+    low = low - fn.fma(n, _PI_2[2], fn.fma(n, _PI_2[1], -product))
+    _, far = _far_reduction(x)
+    far_lost = fn.cast(far - fn.cast(fn.cast(far, "f32"), "f64"), "f32")
+    return fn.unlikely(~(fn.abs(x) < _FAST_TRIGONOMETRY), far_lost, (high - r) + low)
+
+
 def tan(x: Expr) -> Expr:
     quadrant, r = _quadrant_and_rest(x)
     z = r * r
     tail = r * z * fn.polynomial(z, _TAN)
+    tangent = r + tail
+    tail = fn.fma(_lost_by_rest(x, r), fn.fma(tangent, tangent, 1.0), tail)
     value = r + tail
     lost = tail - (value - r)
     cotangent = -1.0 / value
