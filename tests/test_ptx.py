@@ -44,6 +44,9 @@ SCALAR = {
     "tanh": (lambda x, a: fn.tanh(x) * a, 1),
     "sin": (lambda x, a: fn.sin(x), 1),
     "pow": (lambda x, y, a: fn.pow(x, y), 2),
+    "zeta": (lambda x, y, a: fn.zeta(x, y), 2),
+    "igamma": (lambda x, y, a: fn.igamma(x, y), 2),
+    "legendre": (lambda x, y, a: fn.orthogonal("legendre", x, y), 2),
     "where": (lambda x, y, a: fn.where(x > y, x, fn.maximum(y, a)), 2),
 }
 
