@@ -40,14 +40,30 @@ std::string default_text(const Param& p) {
   return text ? text : "";
 }
 
-std::string signature_text(const OpGroup& group, const Form& form) {
+// What PyTorch's parser takes a number for as for a tensor: one signature serves both.
+bool takes_numbers_as_tensors(const OpGroup& group) {
+  static constexpr const char* names[] = {"add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_"};
+  return std::any_of(std::begin(names), std::end(names), [&](const char* n) { return group.name == n; });
+}
+
+// The operands for which a number may stand; PyTorch has a signature for each.
+std::vector<size_t> number_operands(const OpGroup& group, const Form& form) {
+  std::vector<size_t> found;
+  if (takes_numbers_as_tensors(group)) return found;
+  for (size_t i = group.with_self ? 1 : 0; i < form.overload->params.size(); ++i)
+    if (form.overload->params[i].number) found.push_back(i);
+  return found;
+}
+
+// `number`: the operand for which a number stands.
+std::string signature_text(const OpGroup& group, const Form& form, size_t number = SIZE_MAX) {
   std::string text = "(";
   bool keyword_only = false;
   const std::vector<Param>& params = form.overload->params;
   auto add = [&text](const std::string& part) { text += (text.size() > 1 ? ", " : "") + part; };
   for (size_t i = group.with_self ? 1 : 0; i < params.size(); ++i) {
     if (params[i].keyword_only && !std::exchange(keyword_only, true)) add("*");
-    std::string part = std::string(type_text(params[i])) + " " + shown_name(params[i]);
+    std::string part = std::string(i == number ? "Number" : type_text(params[i])) + " " + shown_name(params[i]);
     if (params[i].has_default) part += " = " + default_text(params[i]);
     add(part);
   }
@@ -264,11 +280,15 @@ void raise_mismatch(const OpGroup& group, PyObject* const* args, Py_ssize_t n, P
     ++plausible;
   }
   if (group.forms.size() == 1) meant = &group.forms[0];
-  if (plausible == 1 || group.forms.size() == 1) Complaint(group, *meant, args, n, kwnames).raise_it();
+  if ((plausible == 1 || group.forms.size() == 1) && number_operands(group, *meant).empty())
+    Complaint(group, *meant, args, n, kwnames).raise_it();
   std::string text = group.name + "() received an invalid combination of arguments - got (" +
                      given_text(group, args, n, kwnames) + "), but expected one of:\n";
-  for (const Form& form : group.forms)
-    if (!form.hidden) text += " * " + signature_text(group, form) + "\n";
+  for (const Form& form : group.forms) {
+    if (form.hidden) continue;
+    text += " * " + signature_text(group, form) + "\n";
+    for (size_t number : number_operands(group, form)) text += " * " + signature_text(group, form, number) + "\n";
+  }
   raise(PyExc_TypeError, "%s", text.c_str());
 }
 

@@ -364,9 +364,21 @@ class RowCall {
       case RowInfo::Rule::Class: in_row_[n > 1 ? 1 : 0] = true; break;
       case RowInfo::Rule::Param: mark_param(call_[info_.param]); break;
     }
-    if (info_.empty_error.empty()) return;
-    for (int d = 0; d < n; ++d)
-      FL_CHECK(!in_row_[static_cast<size_t>(d)] || sizes_[d] != 0, ErrorKind::Index, info_.empty_error.c_str(), name());
+    if (!info_.empty_error.empty()) check_not_empty();
+  }
+
+  void check_not_empty() const {
+    bool all = info_.rule == RowInfo::Rule::All;
+    if (info_.rule == RowInfo::Rule::Param) {
+      const Value& dims = call_[info_.param];
+      all = dims.is_none() || (dims.tag() == Value::Tag::Ints && dims.ints().empty());
+    }
+    for (int d = 0; d < sizes_.size(); ++d) {
+      if (!in_row_[static_cast<size_t>(d)] || sizes_[d] != 0) continue;
+      bool position = call_.op().name.starts_with("arg");
+      if (all) fail(position ? ErrorKind::Index : ErrorKind::Runtime, info_.empty_error.c_str(), name());
+      fail(ErrorKind::Index, "%s(): Expected reduction dim %d to have non-zero size.", call_.overload->name.c_str(), d);
+    }
   }
 
   void mark_param(const Value& dims) {

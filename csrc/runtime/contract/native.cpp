@@ -214,8 +214,8 @@ void dot(const Call& call, Outputs& outputs) {
   FL_CHECK(a->dim() == 1 && b->dim() == 1, ErrorKind::Runtime, "1D tensors expected, but got %dD and %dD tensors",
            a->dim(), b->dim());
   FL_CHECK(a->dtype == b->dtype, ErrorKind::Runtime,
-           "dot : expected both vectors to have same dtype, but found %s and %s", scalar_type(a->dtype),
-           scalar_type(b->dtype));
+           "dot : expected both vectors to have same dtype, but found %s and %s", dtype_title(a->dtype),
+           dtype_title(b->dtype));
   outputs.emplace_back(multiply("dot", a, b));
 }
 

@@ -367,7 +367,8 @@ def gaussian_nll_loss(
             var = var.unsqueeze(-1)
         elif input.dim() != var.dim() or [v for n, v in zip(input.size(), var.size(), strict=True) if n != v] != [1]:
             raise ValueError("var is of incorrect size")
-    reduction = _reduction(None, None, reduction)
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{reduction} is not valid")
     with o.no_grad():
         floor = var.clone().clamp_(min=eps)
     var = var + (floor - var.detach())  # clamped, and the gradient still flows below eps
@@ -532,7 +533,7 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
-    rows = input.unsqueeze(0) if input.dim() == 1 else input
+    rows = input.reshape(1, -1) if input.dim() < 2 else input
     classes = target.reshape(-1, 1)
     if input.dim() > 2 or (input.dim() and not input.size(-1)):
         raise RuntimeError(

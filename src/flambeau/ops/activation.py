@@ -333,10 +333,14 @@ def _prelu(o, self, weight):
         channels = self.shape[1] if self.dim() > 1 else 1
         if self.dim() == 0:
             raise RuntimeError("Not allow zero-dim input tensor.")
-        if weight.dim() != 1 or weight.numel() != channels:
+        if weight.numel() != channels:
             raise RuntimeError(
                 f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {weight.numel()} and "
                 f"channel size = {channels}."
+            )
+        if weight.dim() != 1:
+            raise RuntimeError(
+                f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()} [in prelu]"
             )
         weight = weight.reshape([-1 if d == 1 else 1 for d in range(self.dim())])
     elif weight.dim() > 0:

@@ -51,6 +51,39 @@ factory(f"eye.m(int n, int? m=None, *, {OPTIONS}) -> Tensor", "eye",
         lambda np, n, m=None: np.eye(n, m))  # fmt: skip
 
 
+def _between(name: str):
+    def body(o, start, end, steps, *rest, **options):
+        tensors = [(n, t) for n, t in (("start", start), ("end", end)) if isinstance(t, o.Tensor)]
+        if any(t.dim() for _, t in tensors):
+            got = " and ".join(f"{n} with {t.dim()} dimension(s)" for n, t in tensors)
+            raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors, but got {got}.")
+        if options.get("dtype") is None and any(t.dtype.is_complex for _, t in tensors):
+            options["dtype"] = o.promote_types(o.get_default_dtype(), o.complex64)
+        ends = [t.item() if isinstance(t, o.Tensor) else t for t in (start, end)]
+        return getattr(o, name)(*ends, steps, *rest, **options)
+
+    return body
+
+
+def _linspace(o, start, end, steps, *, dtype, layout, device, pin_memory, requires_grad):
+    return _between("linspace")(o, start, end, steps, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def _logspace(o, start, end, steps, base, *, dtype, layout, device, pin_memory, requires_grad):
+    return _between("logspace")(o, start, end, steps, base, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+for _name, _body, _base in (("linspace", _linspace, ""), ("logspace", _logspace, "float base=10.0, ")):
+    for _kinds in (("Tensor", "Tensor"), ("Tensor", "Scalar"), ("Scalar", "Tensor")):
+        op(
+            f"{_name}.{'_'.join(_kinds)}({_kinds[0]} start, {_kinds[1]} end, int steps, {_base}*, {OPTIONS}) -> Tensor",
+            names=(_name,),
+            body=Composite(_body),
+            differentiable=False,
+            doc=f"{_name} between tensors of no dimensions.",
+        )
+
+
 def _arange_to(o, end, dtype, layout, device, pin_memory, requires_grad):
     # Written out: a single argument is the end.
     return o.arange(0, end, 1, dtype=dtype, device=device, requires_grad=requires_grad)
@@ -103,8 +136,19 @@ op(
 
 def _empty_permuted(o, size, physical_layout, dtype, layout, device, pin_memory, requires_grad):
     order = list(physical_layout)
-    if sorted(order) != list(range(len(size))):
-        raise RuntimeError(f"Duplicate dim or wrong number of dims in physical_layout {order} for size {list(size)}")
+    if len(size) != len(order):
+        raise RuntimeError(
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. "
+            f"len(size) = {len(size)} is not equal to len(physical_layout) = {len(order)}"
+        )
+    for i, d in enumerate(order):
+        if not 0 <= d < len(size):
+            raise RuntimeError(
+                f"Dimension out of range (expected to be between 0 and {len(size) - 1}, but got {d} at index {i}).  "
+                "NB: negative dims not currently supported; file an issue if you want it."
+            )
+    if len(set(order)) < len(order):
+        raise RuntimeError(f"Duplicate dim not allowed [in empty_permuted: physical_layout={order}]")
     strides, step = [0] * len(order), 1
     for d in reversed(order):
         strides[d] = step

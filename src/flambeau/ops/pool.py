@@ -31,10 +31,10 @@ def _geometry(name, x, n, kernel, stride, padding, dilation, ceil):
         if len(value) != n:
             default = "either be omitted, " if what == "stride" else "either be "
             raise RuntimeError(f"{name}: {what} must {default}a single int, or a tuple of {_COUNT[n]}")
-    _check_input(name, x, n)
-    if name == "max_pool1d":
-        _check_line(kernel[0], stride[0], padding[0], dilation[0])
-    _check_window(kernel, stride, padding, dilation)
+    _check_rank(name, x, n)
+    _check_padding(kernel, stride, padding, dilation)
+    _check_window(kernel, stride, dilation)
+    _check_sizes(name, x, n)
     sizes = tuple(x.shape[-n:])
     out = tuple(
         output_size(s, k, st, p, d, ceil)
@@ -45,10 +45,12 @@ def _geometry(name, x, n, kernel, stride, padding, dilation, ceil):
     return kernel, stride, padding, dilation, out
 
 
-def _check_input(name, x, n) -> None:
-    shape = list(x.shape)
-    empty = next((d for d in range(x.dim() - n - 1, x.dim()) if d >= 0 and not shape[d]), None)
-    context = f"[in {name}: input={tuple(shape)}]. Give (N, C, ...) or (C, ...)."
+def _context(name, x) -> str:
+    return f"[in {name}: input={tuple(x.shape)}]. Give (N, C, ...) or (C, ...)."
+
+
+def _check_rank(name, x, n) -> None:
+    shape, context = list(x.shape), _context(name, x)
     if x.dim() not in (n + 1, n + 2):
         if n == 1 and name == "max_pool1d":
             raise RuntimeError(f"{name}: {_batch_mode(1)}{shape} {context}")
@@ -58,6 +60,11 @@ def _check_input(name, x, n) -> None:
                 f"(while checking arguments for {name}) {context}"
             )
         raise RuntimeError(f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input {context}")
+
+
+def _check_sizes(name, x, n) -> None:
+    shape, context = list(x.shape), _context(name, x)
+    empty = next((d for d in range(x.dim() - n - 1, x.dim()) if d >= 0 and not shape[d]), None)
     if empty is not None and n == 3:
         kernel = "max_pool3d_with_indices_out_cpu_template" if name == "max_pool3d" else name
         raise RuntimeError(
@@ -87,9 +94,7 @@ def _check_line(kernel: int, stride: int, padding: int, dilation: int) -> None:
         )
 
 
-def _check_window(kernel, stride, padding, dilation) -> None:
-    if 0 in stride:
-        raise RuntimeError("stride should not be zero")
+def _check_window(kernel, stride, dilation) -> None:
     for what, prefix, values in (
         ("kernel size", "k", kernel),
         ("stride", "d", stride),
@@ -97,6 +102,11 @@ def _check_window(kernel, stride, padding, dilation) -> None:
     ):
         if min(values) <= 0:
             raise RuntimeError(f"{what} should be greater than zero, but got {_named(values, prefix)}")
+
+
+def _check_padding(kernel, stride, padding, dilation) -> None:
+    if 0 in stride:
+        raise RuntimeError("stride should not be zero")
     for p, k, d in zip(padding, kernel, dilation, strict=True):
         if p < 0:
             raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
@@ -334,6 +344,12 @@ op(
 # ---- adaptive: windows [floor(i * in / out), ceil((i + 1) * in / out))
 
 
+def _wrong_count(name: str, n: int, got: int) -> str:
+    if n == 1:
+        return f"{name}() argument 'output_size' should contain one int (got {got})"
+    return f"{name}{'(): internal error: output_size.size()' if 'max' in name else ': output_size'} must be {n}"
+
+
 def _check_adaptive(kind: str, x, n: int, wanted) -> None:
     """What is wrong with an adaptive call, in PyTorch's words."""
     name, shape = f"adaptive_{kind}_pool{n}d", list(x.shape)
@@ -347,7 +363,7 @@ def _check_adaptive(kind: str, x, n: int, wanted) -> None:
         colon = ":" if kind == "max" else ""
         raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got{colon} {shape} {context}")
     if len(wanted) != n:
-        raise RuntimeError(f"{name}: output_size must be {n} {context}")
+        raise RuntimeError(f"{_wrong_count(name, n, len(wanted))} {context}")
     if min(wanted) < 0 and kind == "max":
         front = [*shape[:-n], *((1,) if n == 1 else ())]
         raise RuntimeError(
@@ -441,6 +457,11 @@ def _public_pools(n: int) -> None:
     )
 
     def max_pool(o, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+        if n == 1 and not return_indices:
+            _check_rank("max_pool1d", input, 1)
+            _check_sizes("max_pool1d", input, 1)
+            size = _tuple(kernel_size, 1)
+            _check_line(size[0], _tuple(stride or size, 1)[0], _tuple(padding, 1)[0], _tuple(dilation, 1)[0])
         if not return_indices and values_suffice(input):
             only = getattr(o, f"max_pool{n}d_values")
             return only(input, kernel_size, () if stride is None else stride, padding, dilation, ceil_mode)

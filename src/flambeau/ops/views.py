@@ -81,6 +81,20 @@ _view("slice.Tensor(Tensor(a) self, int dim=0, int? start=None, int? end=None, i
 _view("narrow(Tensor(a) self, int dim, int start, int length) -> Tensor(a)", "narrow",
       lambda o, g, self, dim, start, length: (o.narrow_backward(g, self.shape, dim, start, length),),
       "`length` positions of a dimension from `start` on.")  # fmt: skip
+
+
+def _narrow_from(o, self, dim, start, length):
+    if start.dim() or start.dtype.is_floating_point or start.dtype.is_complex or start.dtype is o.bool:
+        raise RuntimeError(f"start must be an 0-dim integral Tensor. [in narrow: start={tuple(start.shape)}]")
+    return o.narrow(self, dim, int(start), length)
+
+
+op(
+    "narrow.Tensor(Tensor self, int dim, Tensor start, int length) -> Any",
+    names=_both("narrow"),
+    body=Composite(_narrow_from),
+    doc="`length` positions of a dimension from where a tensor of one integer says.",
+)
 _view("diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)", "diagonal",
       lambda o, g, self, offset, dim1, dim2: (o.diagonal_backward(g, self.shape, offset, dim1, dim2),),
       "The diagonal of matrices, as the last dimension.",
@@ -253,7 +267,7 @@ def _split_along(name: str, dim: int, least: int) -> None:
     def check(o, self):
         if self.dim() < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a "
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a "
                 f"tensor with {self.dim()} dimensions!"
             )
         return 0 if name == "hsplit" and self.dim() == 1 else dim

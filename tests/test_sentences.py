@@ -1,0 +1,130 @@
+"""Errors in PyTorch's words: what the parser of arguments says, checks of operators, empty reductions."""
+
+import pytest
+
+import flambeau as torch
+
+F = torch.ones(2, 3)
+V = torch.ones(3)
+NN = torch.nn.functional
+COMBINATION = r"^{}\(\) received an invalid combination of arguments - got \({}\), but expected one of:\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "got"),
+    [
+        (lambda: torch.eq(2, F), "eq", "int, Tensor"),
+        (lambda: torch.eq(F, F, foo=1), "eq", "Tensor, Tensor, foo=int"),
+        (lambda: F.eq("a"), "eq", "str"),
+        (lambda: torch.pow("a", F), "pow", "str, Tensor"),
+        (lambda: torch.fmod(2, F), "fmod", "int, Tensor"),
+        (lambda: torch.clamp_min(2, 3), "clamp_min", "int, int"),
+        (lambda: torch.float_power(2, 3), "float_power", "int, int"),
+        (lambda: torch.copysign(F, "a"), "copysign", "Tensor, str"),
+        (lambda: torch.masked_fill(F, F > 0, "a"), "masked_fill", "Tensor, Tensor, str"),
+        (lambda: torch.linspace("a", 2, 3), "linspace", "str, int, int"),
+    ],
+)
+def test_operators_that_take_numbers_or_tensors(call, name: str, got: str) -> None:
+    with pytest.raises(TypeError, match=COMBINATION.format(name, got)) as error:
+        call()
+    assert "Number" in str(error.value) and "Tensor" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: torch.add("a", F), r"^add\(\): argument 'input' \(position 1\) must be Tensor, not str$"),
+        (lambda: torch.add(F, F, foo=1), r"^add\(\) got an unexpected keyword argument 'foo'"),
+        (lambda: torch.add(F, F, alpha="a"), r"^add\(\): argument 'alpha' must be Number, not str$"),
+        (lambda: torch.maximum(F, 2), r"^maximum\(\): argument 'other' \(position 2\) must be Tensor, not int$"),
+        (lambda: torch.atan2(F, 2), r"^atan2\(\): argument 'other' \(position 2\) must be Tensor, not int$"),
+    ],
+)
+def test_operators_of_one_signature(call, sentence: str) -> None:
+    with pytest.raises(TypeError, match=sentence):
+        call()
+
+
+def test_every_signature_is_listed() -> None:
+    with pytest.raises(TypeError) as error:
+        torch.remainder(2, 3)
+    text = str(error.value)
+    for signature in ("(Tensor, Tensor)", "(Number, Tensor)", "(Tensor, Number)"):
+        assert f" * {signature}" in text
+    with pytest.raises(TypeError) as error:
+        torch.ge("a", F)
+    assert "(Tensor input, Tensor other" in str(error.value) and "(Tensor input, Number other" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["amax", "amin", "max", "min"])
+def test_reductions_of_nothing(name: str) -> None:
+    f = getattr(torch, name)
+    empty = torch.ones(2, 0)
+    with pytest.raises(
+        RuntimeError, match=rf"{name}\(\): Expected reduction dim to be specified for input.numel\(\) == 0"
+    ):
+        f(empty)
+    with pytest.raises(IndexError, match=rf"{name}\(\): Expected reduction dim 1 to have non-zero size"):
+        f(empty, 1)
+    with pytest.raises(
+        IndexError, match=r"argmax\(\): Expected reduction dim to be specified for input.numel\(\) == 0"
+    ):
+        torch.argmax(empty)
+    assert torch.amax(empty, 0).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: torch.dot(V, V.half()), RuntimeError, "same dtype, but found Float and Half"),
+        (lambda: torch.vsplit(V, 2), RuntimeError, "at least 2 dimension, but got a tensor with 1 dimensions!"),
+        (lambda: torch.empty_permuted((2,), (0, 1)), RuntimeError, r"len\(size\) = 1 is not equal to len\(physical_layout\) = 2"),
+        (lambda: torch.empty_permuted((2, 3), (0, 0)), RuntimeError, "Duplicate dim not allowed"),
+        (lambda: torch.empty_permuted((2, 3), (0, 4)), RuntimeError, "expected to be between 0 and 1, but got 4 at index 1"),
+        (lambda: torch.linspace(F, 2, 3), RuntimeError, r"0-dimensional start and end tensors, but got start with 2 dim"),
+        (lambda: torch.logspace(F, V, 3), RuntimeError, r"but got start with 2 dimension\(s\) and end with 1 dimension"),
+        (lambda: torch.narrow(F, 1, V, 1), RuntimeError, "start must be an 0-dim integral Tensor."),
+        (lambda: NN.prelu(F.view(1, 6), torch.ones(2, 3)), RuntimeError, "scalar or 1D tensor, but got: ndim = 2"),
+        (lambda: NN.prelu(F, torch.ones(2, 2)), RuntimeError, "Found parameter numbers = 4 and channel size = 3"),
+        (lambda: NN.max_pool1d(F[None], 2, padding=-1), RuntimeError, r"max_pool1d\(\) padding must be non-negative, but got -1"),
+        (lambda: NN.max_pool1d(F[None], 2, padding=-1, return_indices=True), RuntimeError, "pad must be non-negative, but got pad: -1"),
+        (lambda: NN.avg_pool2d(torch.ones(0, 1, 49), 2, padding=-1), RuntimeError, "pad must be non-negative, but got pad: -1"),
+        (lambda: NN.max_pool2d(torch.ones(0, 1, 49), 2, padding=4), RuntimeError, "got pad=4, kernel_size=2 and dilation=1"),
+        (lambda: NN.adaptive_avg_pool1d(F[None], (1, 2)), RuntimeError, r"'output_size' should contain one int \(got 2\)"),
+        (lambda: NN.adaptive_max_pool2d(F[None, None], ()), RuntimeError, "output_size.* must be 2"),
+        (lambda: NN.gaussian_nll_loss(F, F, F, reduction="abc"), ValueError, "^abc is not valid$"),
+        (lambda: NN.multi_margin_loss(torch.ones(0), torch.tensor(0)), RuntimeError, r"0-dim batch size, but got: \[0\]"),
+        (lambda: NN.multilabel_margin_loss(torch.ones(0), torch.ones(0, dtype=torch.int64)), RuntimeError, r"but got: \[0\]"),
+        (lambda: NN.multi_margin_loss(F, torch.ones(2)), RuntimeError, "expected scalar type Long but found Float"),
+        (lambda: NN.triplet_margin_loss(F, V, F), RuntimeError, "anchor 2D, positive 1D, and negative 2D inputs"),
+        (lambda: NN.cosine_similarity(F.long(), F.long()), RuntimeError, "yet common dtype is Long"),
+        (lambda: NN.conv1d(F[None], torch.ones(2, 2, 2), groups=3), RuntimeError, "weight to be at least 3 at dimension 0"),
+        (lambda: NN.conv1d(F[None].long(), torch.ones(2, 2, 2).long(), V[:2].double()), RuntimeError,
+         r"Input type \(long int\) and bias type \(double\) should be the same"),
+        (lambda: torch.linalg.vector_norm(F.long()), RuntimeError, "floating point or complex tensor as input. Got Long"),
+        (lambda: torch.multinomial(torch.tensor([1.0, -1.0]), 3, True), RuntimeError, "encountering probability entry < 0"),
+    ],
+)  # fmt: skip
+def test_sentences(call, error, sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        call()
+
+
+def test_tensors_of_no_dimensions_stand_for_numbers() -> None:
+    one, two = torch.tensor(1), torch.tensor(2.0)
+    assert torch.linspace(one, two, 3).tolist() == [1, 1.5, 2]
+    assert torch.linspace(1, two, 2, dtype=torch.float64).dtype is torch.float64
+    assert torch.logspace(one, 2, 2).tolist() == [10, 100]
+    assert torch.logspace(one, two, 2, base=2.0).tolist() == [2, 4]
+    assert torch.narrow(F, 1, one, 2).data_ptr() == F[:, 1:].data_ptr()
+
+
+def test_losses_of_single_elements() -> None:
+    x, zero = torch.tensor(1.0, dtype=torch.float64, requires_grad=True), torch.tensor(0)
+    assert NN.multilabel_margin_loss(x, zero).item() == 0
+    assert NN.multi_margin_loss(x, zero).item() == 0
+    assert NN.multilabel_margin_loss(x.reshape(1), zero).shape == ()
+    a, b = torch.tensor([[1.0, 2, 3], [4, 5, 6]]), torch.tensor([[1.0, 0, 3]])
+    assert NN.cosine_similarity(a, b, dim=0).tolist() == pytest.approx([0.857493, 0, 0.948683], rel=1e-5)
+    assert NN.batch_norm(torch.ones(0), torch.ones(0), torch.ones(0)).shape == (0,)
