@@ -45,18 +45,6 @@ int64_t copy_evens(const T* source, int64_t n, T* out) {
   return i;
 }
 
-// A short row: calling memcpy would take longer than copying.
-void copy_row(const char* from, int64_t bytes, char* to) {
-  if (bytes > 256) {
-    std::memcpy(to, from, static_cast<size_t>(bytes));
-  } else if (bytes >= 16) {
-    for (int64_t i = 0; i + 16 < bytes; i += 16) std::memcpy(to + i, from + i, 16);
-    std::memcpy(to + bytes - 16, from + bytes - 16, 16);
-  } else {
-    for (int64_t i = 0; i < bytes; i += 4) std::memcpy(to + i, from + i, 4);
-  }
-}
-
 template <class T>
 void copy_apart(const char* from, int64_t stride, int64_t n, char* to) {
   const T* source = reinterpret_cast<const T*>(from);

@@ -256,7 +256,7 @@ class ExpandedRun {
         int64_t y = conv_.first_y + (rows.begin + r) * conv_.step_y;
         char* to = plane + (y * conv_.out_width + conv_.first_x) * element;
         if (conv_.step_x == 1) {
-          std::memcpy(to, source, static_cast<size_t>(conv_.grid_width * element));
+          copy_row(source, conv_.grid_width * element, to);
         } else if (element == 4) {
           spread_apart<float>(source, conv_.step_x, conv_.grid_width, to);
         } else {
@@ -351,15 +351,15 @@ void Expansion::fill_plane(const char* plane, const Shift& shift, const Phase& p
   for (int64_t r = 0; r < rows_; r++, out += step) {
     int64_t y = (rows.begin + r + phase.first) * conv_.stride_y + phase.remainder;
     if (!plane || y < 0 || y >= conv_.height) {
-      std::memset(out, 0, static_cast<size_t>(conv_.grid_width * element_));
+      clear_row(out, conv_.grid_width * element_);
       continue;
     }
     const char* from = plane + y * in_row + first;
     char* to = out + before;
-    if (before) std::memset(out, 0, static_cast<size_t>(before));
-    if (after) std::memset(to + inside * element_, 0, static_cast<size_t>(after));
+    clear_row(out, before);
+    clear_row(to + inside * element_, after);
     if (stride == 1) {
-      std::memcpy(to, from, static_cast<size_t>(inside * element_));
+      copy_row(from, inside * element_, to);
     } else if (element_ == 4) {
       copy_strided(reinterpret_cast<const float*>(from), stride, inside, reinterpret_cast<float*>(to));
     } else {

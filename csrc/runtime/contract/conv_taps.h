@@ -57,6 +57,28 @@ struct TapConv {
   }
 };
 
+// Short rows: calling memcpy or memset would take longer than the work. Sizes are multiples of 4 bytes.
+inline void copy_row(const char* from, int64_t bytes, char* to) {
+  if (bytes > 256) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+  } else if (bytes >= 16) {
+    for (int64_t i = 0; i + 16 < bytes; i += 16) std::memcpy(to + i, from + i, 16);
+    std::memcpy(to + bytes - 16, from + bytes - 16, 16);
+  } else {
+    for (int64_t i = 0; i < bytes; i += 4) std::memcpy(to + i, from + i, 4);
+  }
+}
+inline void clear_row(char* to, int64_t bytes) {
+  if (bytes > 256) {
+    std::memset(to, 0, static_cast<size_t>(bytes));
+  } else if (bytes >= 16) {
+    for (int64_t i = 0; i + 16 < bytes; i += 16) std::memset(to + i, 0, 16);
+    std::memset(to + bytes - 16, 0, 16);
+  } else {
+    for (int64_t i = 0; i < bytes; i += 4) std::memset(to + i, 0, 4);
+  }
+}
+
 // n elements written `stride` apart.
 template <class T>
 void spread_apart(const char* from, int64_t stride, int64_t n, char* to) {
