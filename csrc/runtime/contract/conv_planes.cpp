@@ -11,6 +11,8 @@ namespace {
 constexpr int64_t kBandBytes = 24 << 10, kMostBytes = 192 << 10;
 constexpr int64_t kChunkWork = 1 << 18, kChunks = 24;
 constexpr int64_t kFewOutputs = 2, kFewSums = 4;
+// Bytes of a row from which prefetching it costs little beside copying it.
+constexpr int64_t kLongRow = 128;
 // Groups whose sums over lanes make one chunk.
 constexpr int64_t kReducedGroups = 64;
 
@@ -118,6 +120,12 @@ class Planes {
   }
 
  private:
+  // The same row of the next plane, which is copied as soon as this one is done with.
+  void prefetch_next(const char* row) const {
+    const char* next = row + conv_.height * conv_.width * element_;
+    for (int64_t i = 0; i < conv_.width * element_; i += 64) __builtin_prefetch(next + i, 0, 2);
+  }
+
   struct Phase {
     int64_t slice, column;
     bool operator==(const Phase&) const = default;
@@ -134,6 +142,7 @@ class Planes {
     for (int64_t y = std::max<int64_t>(0, top); y < std::min(bottom, conv_.height); y++) {
       const char* row = from + y * conv_.width * element_;
       char* row_out = to + (y - top) * pitch_ * element_;
+      if (conv_.width * element_ >= kLongRow) prefetch_next(row);
       if (stride == 1) {
         copy_row(row, (end - begin) * element_, row_out);
       } else if (element_ == 4) {
