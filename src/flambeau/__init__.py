@@ -54,6 +54,7 @@ _SUBMODULES = (
 )  # fmt: skip
 _ELSEWHERE = {
     "_kinds": (
+        "_assert", "_check", "_shape_as_tensor", "get_device_module",
         "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size",
         "is_signed", "is_storage", "is_tensor", "numel", "typename",
     ),
@@ -87,7 +88,8 @@ _ELSEWHERE = {
 _WHERE = {name: module for module, names in _ELSEWHERE.items() for name in names}
 
 __all__ = sorted(
-    {n for n, v in globals().items() if not n.startswith("_") and type(v).__name__ != "module"} - {"Any"} | set(_WHERE)
+    {n for n, v in globals().items() if not n.startswith("_") and type(v).__name__ != "module"} - {"Any"}
+    | {n for n in _WHERE if not n.startswith("_")}
 )
 
 
@@ -97,6 +99,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"flambeau.{_WHERE[name]}"), name)
     elif name in _SUBMODULES:
         value = importlib.import_module(f"flambeau.{name}")
+    elif name.startswith("_foreach_"):
+        value = importlib.import_module("flambeau._foreach").make(name)
     elif name in _namespace():  # an operator that was added later
         value = _namespace()[name]
     else:

@@ -1,10 +1,12 @@
 """Questions about objects: is it a tensor, a storage, what is it called?"""
 
+import importlib
 from typing import Any
 
-from flambeau._core import Tensor, UntypedStorage
+from flambeau._core import Tensor, UntypedStorage, int64, tensor
 
 __all__ = [
+    "_assert", "_check", "_shape_as_tensor", "get_device_module",
     "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed",
     "is_storage", "is_tensor", "numel", "typename",
 ]  # fmt: skip
@@ -91,3 +93,32 @@ def typename(obj: Any, /) -> str:
         return kind.__qualname__
     module = kind.__module__
     return kind.__qualname__ if module in ("", "builtins", None) else f"{module}.{kind.__qualname__}"
+
+
+def _assert(condition: Any, message: str) -> None:
+    """`assert` as a function."""
+    assert condition, message
+
+
+def _check(cond: bool, message: Any = None) -> None:
+    """Raises RuntimeError where a condition does not hold; `message` is a function that makes the text."""
+    if not isinstance(cond, bool):
+        raise TypeError(f"cond must be a bool, but got {type(cond)}")
+    if not cond:
+        raise RuntimeError("Expected cond to be True, but got False." if message is None else str(message()))
+
+
+def _shape_as_tensor(input: Tensor) -> Tensor:
+    """The sizes of a tensor as a tensor."""
+    return tensor(list(_tensor("_shape_as_tensor", input).shape), dtype=int64)
+
+
+def get_device_module(device: Any = None) -> Any:
+    """The module of a device: `flambeau.cpu`, `flambeau.cuda`, ...; of the accelerator where none is named."""
+    kind = "cpu" if device is None else device.type if hasattr(device, "type") else str(device).split(":")[0]
+    try:
+        return importlib.import_module(f"flambeau.{kind}")
+    except ImportError:
+        raise RuntimeError(
+            f"Invalid device '{kind}', must be 'cpu', 'cuda', 'mps' or 'xpu' [in get_device_module]"
+        ) from None

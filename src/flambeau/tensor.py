@@ -1,5 +1,7 @@
 """What users see on Tensor beyond operators: Python's operators, copies, pickling, conversion, `__torch_function__`."""
 
+import math
+import warnings
 from copy import deepcopy
 from typing import Any
 
@@ -247,11 +249,51 @@ def _false(self: Tensor) -> bool:
     return False
 
 
+def _new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Data as a new tensor, by default with the dtype and device of self."""
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than tensor.new_tensor(sourceTensor).",
+            stacklevel=2,
+        )
+        data = data.detach().clone().to(self.dtype if dtype is None else dtype)
+    kind, place = self.dtype if dtype is None else dtype, self.device if device is None else device
+    return _core.tensor(data, dtype=kind, device=place, requires_grad=requires_grad)
+
+
+def _resized(self: Tensor, *sizes: Any) -> Tensor:
+    """self in another size of as many elements."""
+    warnings.warn("non-inplace resize is deprecated", stacklevel=2)
+    size = sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    if self.numel() != math.prod(size):
+        raise RuntimeError(
+            f"requested resize to {'x'.join(map(str, size))} ({math.prod(size)} elements in total), but the given "
+            f"tensor has a size of {'x'.join(map(str, self.shape))} ({self.numel()} elements). autograd's resize can "
+            "only change the shape of a given tensor, while preserving the number of elements. "
+        )
+    return self.contiguous().view(tuple(size))
+
+
+def _resized_as(self: Tensor, other: Tensor) -> Tensor:
+    """self in the size of another tensor of as many elements."""
+    return _resized(self, *other.shape)
+
+
+def _record_stream(self: Tensor, stream: Any) -> None:
+    """Memory of the processor belongs to no stream."""
+    if self.device.type == "cpu":
+        raise NotImplementedError("Could not run 'aten::record_stream' with arguments from the 'CPU' backend.")
+
+
 _METHODS = {
     "__deepcopy__": _deepcopy, "__reduce_ex__": _reduce_ex, "__format__": _format, "__array_wrap__": _array_wrap,
     "__reversed__": _reversed, "type": _type, "cuda": _cuda, "new": _new, "dim_order": _dim_order, "apply_": _apply,
     "map_": _map, "share_memory_": _same, "is_shared": _false, "is_pinned": _false, "pin_memory": _same,
     "is_nonzero": Tensor.__bool__, "resolve_conj": _same, "resolve_neg": _same, "is_coalesced": _false,
+    "new_tensor": _new_tensor, "resize": _resized, "resize_as": _resized_as, "record_stream": _record_stream,
 }  # fmt: skip
 _PROPERTIES = {
     "T": (_transposed, None), "mT": (_matrix_transposed, None), "H": (_conjugate_transposed, None),
