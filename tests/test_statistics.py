@@ -438,3 +438,28 @@ def test_products_agree_in_every_dtype() -> None:
         want = np.kron(a.numpy(), b.numpy()) if f is torch.kron else a.numpy() @ b.numpy()
         assert got.dtype is dtype
         assert np.array_equal(got.to(torch.complex64).numpy(), want)
+
+
+def test_results_that_are_copies() -> None:
+    x = tensor(2, 3)
+    assert torch.diff(x, n=0).data_ptr() != x.data_ptr()
+    values, places = torch.kthvalue(tensor(4, 6), 2)
+    assert values.is_contiguous() and places.is_contiguous()
+
+
+def test_fractional_pooling_of_no_images() -> None:
+    out = torch.nn.functional.fractional_max_pool3d(torch.ones(0, 1, 4, 4, 4), 2, output_size=2)
+    assert out.shape == (0, 1, 2, 2, 2)
+
+
+def test_complex_logcumsumexp() -> None:
+    x = tensor(3, 4, complex_=True, grad=True)
+    for dim in (0, 1):
+        want = np.log(np.cumsum(np.exp(x.detach().numpy()), dim))
+        got = torch.logcumsumexp(x, dim).detach().numpy()
+        np.testing.assert_allclose(np.exp(got), np.exp(want))
+        np.testing.assert_allclose(got.real, want.real, atol=1e-12)
+        assert checked(lambda x: torch.logcumsumexp(x, dim), x)  # noqa: B023
+    far = torch.tensor([-2000.0 + 1j, 3000.0 - 2j, 0.5j])
+    assert torch.logcumsumexp(far, 0).tolist() == [-2000 + 1j, 3000 - 2j, 3000 - 2j]
+    assert torch.logcumsumexp(torch.tensor([complex(-np.inf, 0), 1 + 1j]), 0)[1].item() == 1 + 1j

@@ -57,8 +57,10 @@ def _pool(
         shape = [1] * (2 * n)
         shape[d], shape[n + d] = outs[d], kernel[d]
         flat = flat + places.reshape(*lead, *shape) * math.prod(whole[d + 1 :])
-    windows = flat.reshape(*lead, math.prod(outs), -1)
-    values = images.reshape(*lead, 1, -1).expand(*lead, windows.size(2), -1).gather(-1, windows)
+    windows = flat.reshape(*lead, math.prod(outs), math.prod(flat.shape[len(lead) + len(outs) :]))
+    values = (
+        images.reshape(*lead, 1, math.prod(whole)).expand(*lead, windows.size(2), math.prod(whole)).gather(-1, windows)
+    )
     best, which_place = values.max(-1)
     indices = windows.gather(-1, which_place.unsqueeze(-1)).squeeze(-1)
     best, indices = best.reshape(*lead, *outs), indices.reshape(*lead, *outs)

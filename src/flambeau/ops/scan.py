@@ -1,6 +1,6 @@
 """Running sums, products and extremes along a dimension."""
 
-from flambeau.ir.fn import const, exp, isinf, log1p, maximum, minimum, where
+from flambeau.ir.fn import atan2, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, sin, where
 
 from .launch import Launch, dims_of, wrap_dim
 from .table import ORDERED, Composite, Loop, op
@@ -236,8 +236,37 @@ def _log_program(b):
             b.store(0, at, total.value)
 
 
+def _complex_log_program(b):
+    """Buffers: output, input, both as pairs. The larger of two numbers is the one with the larger real part."""
+    dtype = b.compute_dtype(0)
+    none = const(float("-inf"), dtype)
+    with b.parallel() as line:
+        n, width = b.int(0), b.int(1)
+        base = line // width * n * width + line % width
+        re, im = b.variable(none, dtype), b.variable(const(0, dtype), dtype)
+        with b.loop(0, n, simd=False) as i:
+            at = (base + i * width) * 2
+            a, old = (b.load(1, at), b.load(1, at + 1)), (re.value, im.value)
+            later = (a[0] >= old[0]) | (a[0] != a[0])
+            hr, hi = (where(later, x, y) for x, y in zip(a, old, strict=True))
+            lr, li = (where(later, y, x) for x, y in zip(a, old, strict=True))
+            size, turn = exp(lr - hr), li - hi
+            x, y = 1 + size * cos(turn), size * sin(turn)
+            empty = lr == none
+            re.value = where(empty, hr, hr + log(hypot(x, y)))
+            im.value = where(empty, hi, hi + atan2(y, x))
+            b.store(0, at, re.value)
+            b.store(0, at + 1, im.value)
+
+
 def _log_plan(o, self, dim):
     dim = wrap_dim(dim, self.dim())
+    if self.dtype.is_complex:
+        x = self.contiguous()
+        out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
+        before, n, width = dims_of(tuple(x.shape), dim)
+        pairs = (o.view_as_real(out), o.view_as_real(x))
+        return Launch((out,), pairs, [n, width], before * width if x.numel() else 0, n, _complex_log_program)
     if not self.dtype.is_floating_point:
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{self.dtype.title}'")
     x = self.contiguous()
@@ -249,6 +278,10 @@ def _log_plan(o, self, dim):
 def _log_grad(o, g, self, dim):
     """Gradients of either sign are summed as logarithms, from the end."""
     result, none = o.saved.output(0), float("-inf")
+    if self.dtype.is_complex:
+        part = o.log(g) - o.conj(result)
+        part = o.flip(o.logcumsumexp(o.flip(part, (dim,)), dim), (dim,)) if self.ndim else part
+        return (o.exp(part + o.conj(self)),)
 
     def share(part):
         part = o.flip(o.logcumsumexp(o.flip(part - result, (dim,)), dim), (dim,)) if self.ndim else part - result
@@ -284,6 +317,8 @@ def _diff(o, self, n=1, dim=-1, prepend=None, append=None):
             if t.dim() != self.dim():
                 raise RuntimeError("diff expects prepend or append to be the same dimension as input")
         self = o.cat(ends, dim)
+    if not n:
+        return self.clone()
     for _ in range(min(n, self.shape[dim])):
         size = self.shape[dim]
         a, b = self.narrow(dim, 1, max(size - 1, 0)) if size else self, self.narrow(dim, 0, max(size - 1, 0))

@@ -233,7 +233,7 @@ def _kthvalue(o, self, k, dim=-1, keepdim=False):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim} [k={k}, size {size}]")
     check_implemented(self, "kthvalue_cpu", ("b1", "c64", "c128"))
     order = ordering(o, self, dim, most=k)
-    return _picked(o, self, dim, order.narrow(dim, k - 1, 1) if self.dim() else order, keepdim)
+    return _picked(o, self, dim, order.narrow(dim, k - 1, 1).contiguous() if self.dim() else order, keepdim)
 
 
 op(
