@@ -6,8 +6,9 @@ from pathlib import Path
 import ratios
 
 BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#b8b8b8"
-ROWS_OF_A_COLUMN = 60
-TICKS = [0.25, 0.5, 0.8, 1, 1.5, 2, 3, 5, 10, 20, 50]
+ROWS_OF_A_COLUMN = 105
+CLIP = 40  # longer bars are cut; their numbers stand beside them
+TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40]
 
 
 def draw(path: Path, rows: list[dict], title: str, other: str) -> bool:
@@ -29,12 +30,12 @@ def draw(path: Path, rows: list[dict], title: str, other: str) -> bool:
         return False
     columns = _columns(rows)
     height = max(len(column) for column in columns)
-    figure = Figure(figsize=(6.4 * len(columns), 1.6 + 0.2 * height), dpi=100, layout="constrained")
+    figure = Figure(figsize=(max(6.4, 4.6 * len(columns)), 1.4 + 0.17 * height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     mean = ratios.geometric_mean([ratios.geometric_mean(v) for v in ratios.families(rows).values()])
     figure.suptitle(f"{title}\nhow many times as fast as {other}; geometric mean over families {mean:.2f}", fontsize=12)
     least = min(0.5, *(row["ratio"] for row in rows)) * 0.9
-    most = max(2.0, *(row["high"] for row in rows)) * 1.5
+    most = min(CLIP, max(2.0, *(row["high"] for row in rows))) * 1.8
     for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
         _draw_column(axes, column, least, most)
         axes.set_ylim(height - 0.3, -0.7)
@@ -65,9 +66,9 @@ def _draw_column(axes, column: list, least: float, most: float) -> None:
             continue
         ratio, low, high = line["ratio"], line["low"], line["high"]
         color = GREY if ratios.noisy(ratio, low, high) else ORANGE if ratio < 1 else BLUE
-        axes.barh(y, ratio - 1, left=1, height=0.72, color=color)
-        axes.plot([low, high], [y, y], color="black", linewidth=0.8, alpha=0.6)
-        axes.text(max(ratio, high, 1) * 1.03, y, f"{ratio:.2f}", va="center", fontsize=7)
+        axes.barh(y, min(ratio, CLIP) - 1, left=1, height=0.72, color=color)
+        axes.plot([min(low, CLIP), min(high, CLIP)], [y, y], color="black", linewidth=0.8, alpha=0.6)
+        axes.text(min(CLIP, max(ratio, high, 1)) * 1.04, y, f"{ratio:.2f}", va="center", fontsize=6.5)
         labels.append(line["name"].partition(".")[2])
     axes.set_xscale("log")
     axes.set_xlim(least, most)
@@ -77,7 +78,7 @@ def _draw_column(axes, column: list, least: float, most: float) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
-    axes.set_yticks(range(len(column)), labels, fontsize=7.5)
+    axes.set_yticks(range(len(column)), labels, fontsize=7)
     for text, line in zip(axes.get_yticklabels(), column, strict=True):
         text.set_fontweight("bold" if isinstance(line, str) else "normal")
     for side in ("top", "right", "left"):

@@ -86,8 +86,8 @@ def worktree(commit: str) -> Path:
     return tree
 
 
-def measure(name: str, workers: list[Worker], rounds: int, work: tuple[str, float] | None, limit: dict) -> dict:
-    """One workload: medians, the median of the rounds' ratios and their quartiles, first calls, memory, share."""
+def measure(name: str, workers: list[Worker], rounds: int) -> dict:
+    """One workload: medians, the median of the rounds' ratios and their quartiles, first calls, memory."""
     row: dict = {"name": name}
     counts = []
     for each in workers:
@@ -106,16 +106,22 @@ def measure(name: str, workers: list[Worker], rounds: int, work: tuple[str, floa
         each.tell("drop")
     if "error" not in row:
         row["memory"] = [each.ask(f"memory {name}").get("bytes") for each in workers]
-        if work and work[0] in limit:
-            row["share"] = work[1] / row["seconds"][0] / limit[work[0]]
     return row
 
 
+def add_shares(rows: list[dict], work: dict[str, tuple[str, float]], limit: dict[str, float]) -> None:
+    """What part of the machine's limit ours reach, for the workloads that say what they need."""
+    for row in rows:
+        kind, amount = work.get(row["name"], ("", 0.0))
+        if "error" not in row and kind in limit:
+            row["share"] = amount / row["seconds"][0] / limit[kind]
+
+
 def _rounds(workers: list[Worker], counts: list[int], rounds: int) -> dict:
-    """Times in turn; where they are noisy, up to three times as many rounds."""
+    """Times in turn; where they are noisy, up to twice as many rounds."""
     times: list[list[float]] = [[] for _ in workers]
     row: dict = {}
-    for i in range(3 * rounds):
+    for i in range(2 * rounds):
         for each, n, seconds in zip(workers, counts, times, strict=True):
             answer = each.ask(f"time {n}")
             if "error" in answer:
@@ -165,6 +171,14 @@ def cpu_name() -> str:
     return next((x.partition(":")[2].strip() for x in text.splitlines() if x.startswith("model name")), "unknown")
 
 
+def busy() -> list[str]:
+    """A warning where other programs use this machine: threads that wait for each other then wait for those."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < 0.5 * cores:
+        return []
+    return [f"Other programs were using this machine (load {load:.1f} on {cores} cores): ratios say little."]
+
+
 def measured_limits(threads: int) -> dict[str, float]:
     """`limits.measure` in a process that ends before the workloads begin."""
     command = [sys.executable, str(HERE / "limits.py"), "--threads", str(threads), "--json"]
@@ -188,15 +202,20 @@ def compare(workers: list[Worker], names: list[str], rounds: int, threads: int) 
     labels = [w.label for w in workers]
     versions = ", ".join(f"{'Flambeau' if w.label != 'PyTorch' else w.label} {w.version}" for w in workers)
     title = f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}, {versions}"
-    top = [title + ".", f"Limits: {limits.text(limit)}.", head(labels)]
+    warning = busy()
+    top = [title + ".", *warning, f"Limits: {limits.text(limit)}.", head(labels)]
     print("\n\n".join(top), flush=True)
     rows = []
     for name in names:
-        rows.append(measure(name, workers, rounds, work.get(name), limit))
+        rows.append(measure(name, workers, rounds))
+        add_shares(rows[-1:], work, limit)
         print(line(rows[-1], len(workers)), flush=True)
+    # Other programs may have disturbed the first measurement: the report takes the better of two.
+    limit = {kind: max(value, limit[kind]) for kind, value in measured_limits(threads).items()}
+    add_shares(rows, work, limit)
     totals = ratios.totals(rows)
     print("\n" + "\n".join(totals) + "\n")
-    report = [title + ".", "", f"Limits: {limits.text(limit)}.", "", *totals]
+    report = [title + ".", "", *warning, "", f"Limits: {limits.text(limit)}.", "", *totals]
     report += ["", head(labels), *(line(row, len(workers)) for row in rows)]
     return report, rows, title
 

@@ -78,8 +78,8 @@ def test_table_and_chart(tmp_path):
     assert compare.line(failed, 2).count("|") == width
     pytest.importorskip("matplotlib", reason="charts need the extra demo")
     assert not chart.draw(tmp_path / "none.png", [failed], "title", "PyTorch")
-    rows = [row(f"{family}.{i}", 0.5 + i / 10) for family in "ab" for i in range(40)]
-    assert [len(c) for c in chart._columns(rows)] == [41, 41]
+    rows = [row(f"{family}.{i}", 0.5 + i / 10) for family in "ab" for i in range(60)]
+    assert [len(c) for c in chart._columns(rows)] == [61, 61]
     assert chart.draw(tmp_path / "chart.png", rows, "title", "PyTorch")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
