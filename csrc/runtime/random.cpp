@@ -146,6 +146,7 @@ Generator& default_generator() {
 }
 
 void random_before_fork() {
+  default_generator();  // a child that inherits it half made, by a thread it does not have, would wait for ever
   registry().mutex.lock();
   for (Generator* g : registry().generators) g->mutex().lock();
 }

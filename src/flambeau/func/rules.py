@@ -91,7 +91,9 @@ def _row(level: Any, operation: Operation) -> Any:
     ndim = operation.values[0].ndim
     given = operation.arguments()
     values = [level.physical(v) if hasattr(v, "ndim") else v for v in operation.values]
-    if operation.entry.body.dims == "all":  # max and min of everything
+    if operation.entry.body.dims == "all":
+        if operation.name not in ("max", "min"):
+            return NotImplemented
         return (ops.amax if operation.entry.base_name == "max" else ops.amin)(
             values[0].reshape(level.size, -1), 1
         )  # fmt: skip
@@ -287,6 +289,15 @@ def _folded(spatial: int) -> Rule:
     return rule
 
 
+def _squared_error(level: Any, operation: Operation) -> Any:
+    x, target, reduction = operation.values
+    ndim = max(x.ndim, target.ndim)
+    errors = ops.square(level.aligned(x, ndim) - level.aligned(target, ndim))
+    if reduction == "none":
+        return errors
+    return (ops.mean if reduction == "mean" else ops.sum)(errors.reshape(level.size, -1), 1)
+
+
 # ---- random numbers
 
 
@@ -362,6 +373,7 @@ _add(_fill, "fill_.Tensor")
 _add(_cat, "cat_parts")
 _add(_rows_of, "layer_norm_rows rms_norm_rows")
 _add(_batch_norm, "batch_norm_train")
+_add(_squared_error, "squared_error")
 _add(_class_rows, "nll_loss_rows cross_entropy_rows")
 for _n in (1, 2, 3):
     _add(

@@ -10,7 +10,7 @@ from typing import Any
 
 from flambeau import _core
 
-from .launch import row_strides, wrap_dim
+from .launch import check_tensor, row_strides, wrap_dim
 from .names import operators as o
 from .table import Composite, op
 
@@ -232,6 +232,7 @@ def _to_dense(s, dtype=None, *, masked_grad=None):
 
 
 def _to_sparse(x, sparse_dim=None):
+    check_tensor("to_sparse", "self", x)
     n = x.dim() if sparse_dim is None else sparse_dim
     if not 0 <= n <= x.dim():
         raise RuntimeError(f"dense_to_sparse: sparse_dim argument must be in [0,{x.dim()}] range, but {n} is given")
@@ -243,6 +244,8 @@ def _to_sparse(x, sparse_dim=None):
 
 
 def _sparse_mask(x, mask):
+    check_tensor("sparse_mask", "self", x)
+    check_tensor("sparse_mask", "mask", mask)
     if tuple(x.shape) != tuple(mask.shape):
         raise RuntimeError(
             f"sparse_mask(): operands have incompatible sizes; self has size {list(x.shape)} but mask has size "
@@ -428,6 +431,16 @@ def _of_strided(name):
     return refuse
 
 
+def _strided(name, f):
+    """A method of strided tensors that sparse ones answer otherwise."""
+
+    def method(o, self, *args, **kwargs):
+        check_tensor(name, "self", self)
+        return f(self, *args, **kwargs)
+
+    return Composite(method, raw=True)
+
+
 op(
     "sparse_coo_tensor(Any indices, Any values=None, Any size=None) -> Any",
     names=("sparse_coo_tensor",),
@@ -446,7 +459,7 @@ for _name in ("to_sparse", "to_sparse_coo"):
 op(
     "to_dense(Any self, Any dtype=None) -> Any",
     names=("Tensor.to_dense",),
-    body=Composite(lambda o, self, dtype=None, *, masked_grad=None: self if dtype is None else self.to(dtype), raw=True),
+    body=_strided("to_dense", lambda x, dtype=None, *, masked_grad=None: x if dtype is None else x.to(dtype)),
     doc="A strided tensor with the same elements.",
 )
 op(
@@ -462,9 +475,9 @@ for _name in ("coalesce", "is_coalesced", "indices", "values"):
         body=Composite(_of_strided(_name), raw=True),
         doc="Of sparse tensors only.",
     )
-op("sparse_dim(Any self) -> Any", names=("Tensor.sparse_dim",), body=Composite(lambda o, self: 0, raw=True),
+op("sparse_dim(Any self) -> Any", names=("Tensor.sparse_dim",), body=_strided("sparse_dim", lambda x: 0),
    doc="How many dimensions are sparse: 0 of a strided tensor.")  # fmt: skip
-op("dense_dim(Any self) -> Any", names=("Tensor.dense_dim",), body=Composite(lambda o, self: self.dim(), raw=True),
+op("dense_dim(Any self) -> Any", names=("Tensor.dense_dim",), body=_strided("dense_dim", lambda x: x.dim()),
    doc="How many dimensions are dense: all of a strided tensor.")  # fmt: skip
 op(
     "sparse_mm(Any sparse, Any dense) -> Any",
