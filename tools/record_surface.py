@@ -79,6 +79,8 @@ CALLS = {
     "torch.lu_unpack": "torch.lu_unpack(*torch.linalg.lu_factor(m))",
     "torch.stft": "torch.stft(torch.arange(16.0), 8, window=torch.ones(8), return_complex=True)",
     "torch.istft": "torch.istft(torch.stft(v, 2, window=v[:2], return_complex=True), 2, window=v[:2])",
+    "torch.get_num_threads": "torch.get_num_threads() > 0",
+    "torch.get_num_interop_threads": "torch.get_num_interop_threads() > 0",
     "torch.reshape": "torch.reshape(x, (3, 2))",
     "torch.broadcast_to": "torch.broadcast_to(x, (2, 2, 3))",
     "torch.tril_indices": "torch.tril_indices(2, 3)",
