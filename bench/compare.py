@@ -64,6 +64,9 @@ class Worker:
         self._process.stdin.close()
         self._process.wait(10)
 
+# Between turns: threads of OpenMP spin for a while after their work, and would take the next one's core.
+PAUSE_SECONDS = 0.05
+
 
 def environment(threads: int, tree: Path | None) -> dict[str, str]:
     """What a process with so many threads sees; `tree` holds the package."""
@@ -127,7 +130,7 @@ def _rounds(workers: list[Worker], counts: list[int], rounds: int) -> dict:
             if "error" in answer:
                 raise RuntimeError(f"{each.label}: {answer['error']}")
             seconds.append(answer["seconds"])
-            time.sleep(0.005)
+            time.sleep(PAUSE_SECONDS)
         if i < rounds - 1:
             continue
         row["seconds"] = [statistics.median(x) for x in times]

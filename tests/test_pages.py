@@ -49,8 +49,9 @@ def test_a_page_says_what_the_table_says():
 def test_every_operator_has_a_page():
     for prefix in ("", "nn.functional", "linalg", "special"):
         for name, function in names.namespace(prefix).items():
-            if isinstance(function, torch._core.OpFunction) and pages.entries_of(function):
-                summary = pages.entries_of(function)[0][0].doc
+            listed = pages.entries_of(function) if isinstance(function, torch._core.OpFunction) else []
+            if listed and not listed[0][0].user:  # other tests add operators of their own
+                summary = listed[0][0].doc
                 assert summary.strip(), f"{prefix}.{name} has no text"
                 assert function.__doc__.startswith(inspect.cleandoc(summary)[:20])
                 inspect.signature(function)
