@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau.codegen.target import LEVELS, Target
+from machines import MACHINES, Emulated, Native
 
 ROOT = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -22,3 +24,19 @@ def same_numbers_in_any_order(request):
     random = getattr(request.module, "RANDOM", None)
     if random is not None:
         random.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
+@pytest.fixture(scope="module", params=MACHINES, ids=lambda p: "-".join(p))
+def target_and_where(request: pytest.FixtureRequest) -> tuple[Target, str]:
+    """What a family of kernels is compiled for, and where it runs; a module may have its own."""
+    level, where = request.param
+    return LEVELS[level], where
+
+
+@pytest.fixture
+def machine(family):
+    """Runs the kernels of the module's `family`: (target, where, dtype, code)."""
+    _, where, _, code = family
+    made = Emulated(code) if where == "emulated" else Native(code, where == "end")
+    yield made
+    made.close()

@@ -13,30 +13,15 @@ from flambeau.codegen.contract import MAX_VECTORS
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.link import Code
 from flambeau.codegen.target import LEVELS, Target
-from machines import MACHINES, Emulated, Native
 
 NUMPY = {"f32": np.float32, "f64": np.float64}
 ULPS = {"f32": 4, "f64": 16}  # of an exponential of a rounded difference, and of sums of few
-
-
-@pytest.fixture(scope="module", params=MACHINES, ids=lambda p: "-".join(p))
-def target_and_where(request: pytest.FixtureRequest) -> tuple[Target, str]:
-    level, where = request.param
-    return LEVELS[level], where
 
 
 @pytest.fixture(scope="module", params=["f32", "f64"])
 def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
     target, where = target_and_where
     return target, where, request.param, attention.compile_family(target, request.param)
-
-
-@pytest.fixture
-def machine(family: tuple[Target, str, str, Code]):
-    _, where, _, code = family
-    made = Emulated(code) if where == "emulated" else Native(code, where == "end")
-    yield made
-    made.close()
 
 
 class Block:

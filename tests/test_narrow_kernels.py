@@ -10,7 +10,7 @@ from flambeau.codegen import contract, narrow
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.link import Code
 from flambeau.codegen.target import LEVELS, Target, cpu_flags, host_level
-from machines import MACHINES, Emulated, Native
+from machines import MACHINES, Native
 
 ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU, NARROW = 1, 2, 4, 8, 16
 PAIRS = replace(LEVELS["x86-64-v4"], bfloat16=True)
@@ -46,14 +46,6 @@ def target_and_where(request: pytest.FixtureRequest) -> tuple[Target, str]:
 def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
     target, where = target_and_where
     return target, where, request.param, narrow.compile_family(target, request.param)
-
-
-@pytest.fixture
-def machine(family: tuple[Target, str, str, Code]):
-    _, where, _, code = family
-    made = Emulated(code) if where == "emulated" else Native(code, where == "end")
-    yield made
-    made.close()
 
 
 def test_rows(family, machine) -> None:

@@ -26,6 +26,12 @@ def _seeds(given: Any, count: int) -> tuple[Any, ...]:
     return seeds
 
 
+def operands(outputs: Tensors, inputs: Tensors, grad_outputs: Any) -> tuple[tuple, tuple, tuple]:
+    """What `grad` was given, as tuples: outputs, inputs, and a gradient or None for each output."""
+    roots = _as_tuple(outputs)
+    return roots, _as_tuple(inputs), _seeds(grad_outputs, len(roots))
+
+
 def backward(
     tensors: Tensors,
     grad_tensors: Any = None,
@@ -119,8 +125,7 @@ def grad(
 
 def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads):
     """One call a vector: the graph is kept until the last."""
-    roots = _as_tuple(outputs)
-    seeds = _seeds(grad_outputs, len(roots))
+    roots, _, seeds = operands(outputs, inputs, grad_outputs)
     count = next(g.shape[0] for g in seeds if g is not None)
     rows = []
     for i in range(count):

@@ -87,13 +87,6 @@ class DualLevel(Level):
     def primals(self, values: Any) -> Any:
         return over_tensors(self.primal, values)
 
-    def special(self, func: Any) -> Callable[..., Any] | None:
-        if func is Tensor.__getitem__:
-            return self._getitem
-        if func is Tensor.__setitem__:
-            return self._setitem
-        return self._grad if func is grad else None
-
     def operate(self, operation: Operation, args: tuple, kwargs: dict) -> Any:
         kind = operation.entry.body.kind
         carries = any(tangent_of(t, self) is not None for t in tensors_in(operation.values))
@@ -125,9 +118,8 @@ class DualLevel(Level):
             if tangents[k] is not None
         ]
         if operation.name in _ADDED and tangents[2] is not None:
-            spatial = result.ndim - values[1].ndim + 2 if operation.name == "linear" else result.ndim
-            shape = (-1,) if operation.name == "linear" else (-1, *(1,) * (values[1].ndim - 2))
-            parts.append(ops.expand(tangents[2].reshape(shape), result.shape) if spatial else tangents[2])
+            bias, spatial = tangents[2], values[1].ndim - 2
+            parts.append(ops.expand(bias.reshape((-1, *(1,) * spatial)) if spatial > 0 else bias, result.shape))
         total = parts[0]
         for part in parts[1:]:
             total = total + part
@@ -198,12 +190,12 @@ class DualLevel(Level):
         target.tangent.zero_() if tangent is None else target.tangent.copy_(tangent)
         return target
 
-    def _getitem(self, tensor: Tensor, index: Any) -> Any:
+    def getitem(self, tensor: Tensor, index: Any) -> Any:
         index, tangent = self.primals(index), tangent_of(tensor, self)
         value = self.primal(tensor)[index]
         return value if tangent is None else Dual.wrap(self, value, tangent[index])
 
-    def _setitem(self, tensor: Tensor, index: Any, value: Any) -> None:
+    def setitem(self, tensor: Tensor, index: Any, value: Any) -> None:
         if tangent_of(tensor, self) is None:
             raise RuntimeError(
                 "a tensor without tangent cannot be changed in place by one that has one. Make the tensor from one "
@@ -214,31 +206,23 @@ class DualLevel(Level):
         moved = tangent_of(value, self)
         tensor.tangent[index] = 0 if moved is None else moved
 
-    def _grad(
-        self, outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: Any = None,
-        create_graph: bool = False, is_grads_batched: bool = False, allow_unused: bool | None = None,
-        materialize_grads: bool = False,
+    def gradients(
+        self, roots: tuple[Tensor, ...], wanted: tuple[Tensor, ...], seeds: tuple[Tensor | None, ...], keep: bool,
+        **options: Any,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """Reverse mode inside of forward mode: the tangent of a gradient is the gradient of the outputs' tangents."""
-        if is_grads_batched:
-            raise RuntimeError("grad(is_grads_batched=True) is not supported inside of forward mode")
-        roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-        wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        given = [None] * len(roots) if grad_outputs is None else grad_outputs
-        seeds = [given] if isinstance(given, Tensor) else list(given)
-        seeds = [ops.ones_like(cut(self.primal(y))) if g is None else g for y, g in zip(roots, seeds, strict=True)]
+        pairs = [(y, ops.ones_like(cut(self.primal(y))) if g is None else g) for y, g in zip(roots, seeds, strict=True)]
         leaves = [self.primal(x) for x in wanted]
-        options = {"retain_graph": True, "create_graph": create_graph}
         found = grad(
-            [self.primal(y) for y in roots], leaves, [self.primal(g) for g in seeds], **options,
-            allow_unused=allow_unused, materialize_grads=materialize_grads,
-        )  # fmt: skip
-        moved = [(tangent_of(y, self), self.primal(g)) for y, g in zip(roots, seeds, strict=True)]
-        moved += [(self.primal(y), tangent_of(g, self)) for y, g in zip(roots, seeds, strict=True)]
+            [self.primal(y) for y, _ in pairs], leaves, [self.primal(g) for _, g in pairs], retain_graph=True, **options
+        )
+        moved = [(tangent_of(y, self), self.primal(g)) for y, g in pairs]
+        moved += [(self.primal(y), tangent_of(g, self)) for y, g in pairs]
         live = [(y, g) for y, g in moved if y is not None and g is not None and y.requires_grad]
         if not live:
             return found
-        tangents = grad([y for y, _ in live], leaves, [g for _, g in live], **options, allow_unused=True)
+        options |= {"allow_unused": True, "materialize_grads": False}
+        tangents = grad([y for y, _ in live], leaves, [g for _, g in live], retain_graph=True, **options)
         return tuple(
             g if g is None or t is None else Dual.wrap(self, g, t) for g, t in zip(found, tangents, strict=True)
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from flambeau import _core
 from flambeau._core import Tensor
+from flambeau.autograd.differentiate import grad, operands
 from flambeau.ops.names import operators as ops
 from flambeau.ops.signature import Param, parse
 
@@ -102,8 +103,7 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 
 
 def _wrapped(args: Sequence[Any], kwargs: dict | None) -> Iterator[Wrapped]:
-    found = (t for t in tensors_in((*args, *(kwargs or {}).values())) if isinstance(t, Wrapped))
-    return found
+    return (t for t in tensors_in((*args, *(kwargs or {}).values())) if isinstance(t, Wrapped))
 
 
 def over_tensors(f: Callable[[Tensor], Any], value: Any) -> Any:
@@ -128,6 +128,15 @@ class Operation:
 
     def __init__(self, func: Any, entry: Any, params: tuple[Param, ...], values: list[Any]):
         self.func, self.entry, self.params, self.values = func, entry, params, values
+
+    @classmethod
+    def bound(cls, func: Any, args: tuple, kwargs: dict) -> tuple["Operation", Any] | None:
+        """A call by parameter, and its out=; None for a function that is not in the table or reads its arguments."""
+        bound = _core.bound_call(func, args, kwargs) if isinstance(func, _OPERATORS) else None
+        if bound is None:
+            return None
+        entry, index, values, out = bound
+        return cls(func, entry, parse(entry.signatures[index])[0], values), out
 
     @property
     def name(self) -> str:
@@ -168,16 +177,15 @@ class Level:
         if self._expanding is func:
             self._expanding = None
             return _core.no_opinion
-        special = self.special(func)
+        special = self._special(func)
         if special is not None:
             return special(*args, **kwargs)
-        bound = _core.bound_call(func, args, kwargs) if isinstance(func, _OPERATORS) else None
+        bound = Operation.bound(func, args, kwargs)
         if bound is None:
             return self.expand(func, args, kwargs)
-        entry, index, values, out = bound
+        operation, out = bound
         if out is not None:
-            raise RuntimeError(f"{entry.base_name}(): out= is not supported inside of {self.title}")
-        operation = Operation(func, entry, parse(entry.signatures[index])[0], values)
+            raise RuntimeError(f"{operation.entry.base_name}(): out= is not supported inside of {self.title}")
         return self.operate(operation, args, kwargs)
 
     def expand(self, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -188,12 +196,44 @@ class Level:
         finally:
             self._expanding = None
 
+    def _special(self, func: Any) -> Callable[..., Any] | None:
+        """What runs instead of a function that is not in the table."""
+        if func is Tensor.__getitem__:
+            return self.getitem
+        if func is Tensor.__setitem__:
+            return self.setitem
+        return self._grad if func is grad else None
+
+    def _grad(
+        self, outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
+        create_graph: bool = False, is_grads_batched: bool = False, allow_unused: bool | None = None,
+        materialize_grads: bool = False,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        if is_grads_batched:
+            raise RuntimeError(f"grad(is_grads_batched=True) is not supported inside of {self.title}")
+        keep = create_graph if retain_graph is None else retain_graph
+        return self.gradients(
+            *operands(outputs, inputs, grad_outputs), keep, create_graph=create_graph, allow_unused=allow_unused,
+            materialize_grads=materialize_grads,
+        )  # fmt: skip
+
     # What a transform says.
 
     title = "a transform"
 
-    def special(self, func: Any) -> Callable[..., Any] | None:
-        """What runs instead of a function that is not in the table."""
+    def getitem(self, tensor: Tensor, index: Any) -> Any:
+        """tensor[index]"""
+        raise NotImplementedError
+
+    def setitem(self, tensor: Tensor, index: Any, value: Any) -> None:
+        """tensor[index] = value"""
+        raise NotImplementedError
+
+    def gradients(
+        self, roots: tuple[Tensor, ...], wanted: tuple[Tensor, ...], seeds: tuple[Tensor | None, ...], keep: bool,
+        **options: Any,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        """Gradients of tensors of this level; `options` are those of `grad`."""
         raise NotImplementedError
 
     def operate(self, operation: Operation, args: tuple, kwargs: dict) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from flambeau import _core
@@ -112,20 +113,17 @@ class BatchLevel(Level):
         """A tensor as it broadcasts against examples of `ndim` dimensions; what is not of this level, as it is."""
         return self.physical(t, ndim) if self.holds(t) else t
 
-    # ---- calls
+    def example(self, t: Any, i: int) -> Any:
+        """One example of a tensor of this level; anything else as it is."""
+        return t.inner[i] if self.holds(t) else t
 
-    def special(self, func: Any) -> Callable[..., Any] | None:
-        if func is Tensor.__getitem__:
-            return self._getitem
-        if func is Tensor.__setitem__:
-            return self._setitem
-        return self._grad if func is grad else None
+    # ---- calls
 
     def operate(self, operation: Operation, args: tuple, kwargs: dict) -> Any:
         if not any(self.holds(t) for t in tensors_in(operation.values)):
             return operation.run(operation.values)
         if operation.in_place:
-            self._check_target(operation)
+            self._check_target(operation.entry.base_name.removesuffix("_"), operation.values[0])
         rule = rules.find(operation)
         if rule is not None:
             result = rule(self, operation)
@@ -148,9 +146,8 @@ class BatchLevel(Level):
     def _finish(self, operation: Operation, result: Any) -> Any:
         return operation.values[0] if operation.in_place else self.wrap(result)
 
-    def _check_target(self, operation: Operation) -> None:
-        if not self.holds(operation.values[0]):
-            name = operation.entry.base_name.removesuffix("_")
+    def _check_target(self, name: str, target: Tensor) -> None:
+        if not self.holds(target):
             raise DataAccess(
                 f"vmap: {name}_(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args "
                 "that has more elements than `self`. This happened due to `other` being vmapped over but `self` not "
@@ -168,49 +165,32 @@ class BatchLevel(Level):
             )
         results = []
         for i in range(self.size):
-            pick = lambda t, i=i: t.inner[i] if self.holds(t) else t  # noqa: E731
-            results.append(operation.run(over_tensors(pick, operation.values)))
+            results.append(operation.run(over_tensors(partial(self.example, i=i), operation.values)))
         return results[0] if operation.in_place else _stacked(operation.entry.base_name, results)
 
     # ---- indexing
 
-    def _getitem(self, tensor: Tensor, index: Any) -> Any:
+    def getitem(self, tensor: Tensor, index: Any) -> Any:
         return rules.getitem(self, tensor, index)
 
-    def _setitem(self, tensor: Tensor, index: Any, value: Any) -> None:
-        if not self.holds(tensor):
-            raise DataAccess(
-                "vmap: index_put_(self, *extra_args) is not possible because there exists a Tensor `other` in "
-                "extra_args that has more elements than `self`. This happened due to `other` being vmapped over but "
-                f"`self` not being vmapped over at level {self.number}."
-            )
+    def setitem(self, tensor: Tensor, index: Any, value: Any) -> None:
+        self._check_target("index_put", tensor)
         rules.setitem(self, tensor, index, value)
 
     # ---- gradients
 
-    def _grad(
-        self, outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: Any = None,
-        create_graph: bool = False, is_grads_batched: bool = False, allow_unused: bool | None = None,
-        materialize_grads: bool = False,
+    def gradients(
+        self, roots: tuple[Tensor, ...], wanted: tuple[Tensor, ...], seeds: tuple[Tensor | None, ...], keep: bool,
+        **options: Any,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """Gradients of each example: examples do not touch each other, so one pass over the batch gives all."""
-        if is_grads_batched:
-            raise RuntimeError("grad(is_grads_batched=True) is not supported inside of vmap")
-        roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-        wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        given = [None] * len(roots) if grad_outputs is None else grad_outputs
-        seeds = [given] if isinstance(given, Tensor) else list(given)
         for y, g in zip(roots, seeds, strict=True):
             if g is None and y.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        seeds = [ops.ones_like(cut(y)) if g is None else g for y, g in zip(roots, seeds, strict=True)]
-        keep = create_graph if retain_graph is None else retain_graph
-        options: dict[str, Any] = {
-            "create_graph": create_graph, "allow_unused": allow_unused, "materialize_grads": materialize_grads
-        }  # fmt: skip
+        given = [ops.ones_like(cut(y)) if g is None else g for y, g in zip(roots, seeds, strict=True)]
         if all(map(self.holds, (*roots, *wanted))):
             found = grad(
-                [y.inner for y in roots], [x.inner for x in wanted], [self.physical(g) for g in seeds],
+                [y.inner for y in roots], [x.inner for x in wanted], [self.physical(g) for g in given],
                 retain_graph=keep, **options,
             )  # fmt: skip
             return tuple(None if g is None else Batched.wrap(self, g) for g in found)
@@ -218,7 +198,7 @@ class BatchLevel(Level):
         for i in range(self.size):
             ys = [self.physical(y)[i] for y in roots]
             xs = [x.inner if self.holds(x) else x for x in wanted]
-            row = grad(ys, xs, [self.physical(g)[i] for g in seeds], retain_graph=keep or i + 1 < self.size, **options)
+            row = grad(ys, xs, [self.physical(g)[i] for g in given], retain_graph=keep or i + 1 < self.size, **options)
             rows.append([g[i] if g is not None and self.holds(x) else g for g, x in zip(row, wanted, strict=True)])
         return tuple(
             None if column[0] is None else Batched.wrap(self, ops.stack(column))
@@ -236,10 +216,11 @@ class BatchLevel(Level):
                 "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
                 "'different' randomness flags on vmap or perform the randomness operation out of vmap"
             )
-        bound = _core.bound_call(func, args, kwargs or {})
-        entry, index, values, _ = bound
-        operation = Operation(func, entry, rules.parameters(entry, index), values)
-        if entry.body.kind == "composite":
+        bound = Operation.bound(func, args, kwargs or {})
+        if bound is None:
+            return _core.no_opinion
+        operation, _ = bound
+        if operation.entry.body.kind == "composite":
             return _core.no_opinion
         return rules.draw(self, operation)
 

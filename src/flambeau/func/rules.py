@@ -11,9 +11,8 @@ from flambeau.autograd.wrapped import Operation, over_tensors
 from flambeau.func import rules_contract, rules_index
 from flambeau.func.rules_index import getitem, setitem
 from flambeau.ops.names import operators as ops
-from flambeau.ops.signature import Param, parse
 
-__all__ = ["DRAWING", "RANDOM", "draw", "find", "getitem", "parameters", "setitem"]
+__all__ = ["DRAWING", "RANDOM", "draw", "find", "getitem", "setitem"]
 
 Rule = Callable[[Any, Operation], Any]
 
@@ -29,11 +28,6 @@ DRAWING = frozenset(["dropout", "rrelu", "rand_like", "randn_like", "randint_lik
 # Dimensions counted in the operand.
 _DIMS = frozenset(["dim", "dim0", "dim1", "dim2", "dims", "start_dim", "end_dim", "dimension"])
 _SIZES = frozenset(["size", "sizes"])
-
-
-def parameters(entry: Any, index: int) -> tuple[Param, ...]:
-    """The parameters of one overload of an entry."""
-    return parse(entry.signatures[index])[0]
 
 
 def find(operation: Operation) -> Rule | None:

@@ -48,10 +48,9 @@ def _are_indices(items: Sequence[Any]) -> bool:
 
 
 def _one_by_one(level: Any, tensor: Tensor, items: Sequence[Any]) -> Tensor:
-    pick = lambda t, i: t.inner[i] if level.holds(t) else t  # noqa: E731
     return ops.stack(
-        [pick(tensor, i)[tuple(pick(item, i) for item in items)] for i in range(level.size)]
-    )  # fmt: skip
+        [level.example(tensor, i)[tuple(level.example(x, i) for x in items)] for i in range(level.size)]
+    )
 
 
 def _advanced(level: Any, whole: Tensor, items: list[Any]) -> Tensor:
@@ -76,8 +75,7 @@ def setitem(level: Any, tensor: Tensor, index: Any, value: Any) -> None:
     items = _items(index)
     if any(map(_is_advanced, items)) or any(_is_mask(i) for i in items):
         for i in range(level.size):
-            pick = lambda t, i=i: t.inner[i] if level.holds(t) else t  # noqa: E731
-            tensor.inner[i][tuple(map(pick, items))] = pick(value)
+            tensor.inner[i][tuple(level.example(x, i) for x in items)] = level.example(value, i)
         return
     place = tensor.inner[(slice(None), *items)]
     if isinstance(value, Tensor):

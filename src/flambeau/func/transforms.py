@@ -114,14 +114,17 @@ def grad_and_value(
                     f"{output.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
                 )
             found = _gradients([output], leaves, None)
-        flat, spec = tree_flatten(own)
-        by_leaf = {id(x): g for x, g in zip(leaves, found, strict=True)}
-        grads = tree_unflatten([by_leaf.get(id(x), x) for x in flat], spec)
-        grads, value, aux = _free((grads, output, aux), leaves)
+        grads, value, aux = _free((_in_place_of(leaves, found, own), output, aux), leaves)
         grads = grads[0] if isinstance(argnums, int) else tuple(grads)
         return grads, ((value, aux) if has_aux else value)
 
     return differentiated
+
+
+def _in_place_of(leaves: list[Tensor], found: tuple[Tensor, ...], tree: Any) -> Any:
+    """A tree with gradients where its leaves were."""
+    by_leaf = {id(x): g for x, g in zip(leaves, found, strict=True)}
+    return tree_map(lambda x: by_leaf.get(id(x), x), tree)
 
 
 def _gradients(outputs: list[Tensor], leaves: list[Tensor], seeds: Any) -> tuple[Tensor, ...]:
@@ -186,9 +189,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
             )
         with enable_grad():
             found = _gradients(outputs, leaves, seeds)
-        flat, own_spec = tree_flatten(own)
-        by_leaf = {id(x): g for x, g in zip(leaves, found, strict=True)}
-        grads = _free(tree_unflatten([by_leaf.get(id(x), x) for x in flat], own_spec), leaves)
+        grads = _free(_in_place_of(leaves, found, own), leaves)
         return grads[0] if len(primals) == 1 else tuple(grads)
 
     shown = _free(result, leaves)

@@ -384,10 +384,6 @@ def _item(s, at):
     return _make(s._i[1:].index_select(1, found), values, s.shape[1:], s._merged)
 
 
-def _to(s, *args, **kw):
-    return _make(s._i, s._v.to(*args, **kw), s.shape, s._merged)
-
-
 def _changed(s, other):
     """The in-place form: s takes over what was made."""
     s._i, s._v, s._merged = other._i, other._v, other._merged

@@ -139,10 +139,6 @@ class Entry:
 TABLE: dict[str, Entry] = {}
 
 
-def _public_names(base: str) -> tuple[str, ...]:
-    return (base, f"Tensor.{base}")
-
-
 def _in_place(signature: str, base: str) -> str:
     """The signature of the in-place form: the first operand is written and returned."""
     head, parameters = signature.split("(", 1)

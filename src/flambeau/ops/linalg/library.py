@@ -5,8 +5,6 @@ the history of its operands.
 """
 
 import os
-from importlib.util import find_spec
-from pathlib import Path
 
 from ..table import Native, op
 
@@ -16,14 +14,18 @@ GIVEN = Native("lapack_given")
 
 def library_path() -> str:
     """Where the library of scipy-openblas32 lies. It starts no threads of its own when it is opened after this."""
+    from importlib.util import find_spec
+
     spec = find_spec("scipy_openblas32")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError("linear algebra needs the package scipy-openblas32. pip install scipy-openblas32")
-    found = sorted(Path(spec.submodule_search_locations[0], "lib").glob("libscipy_openblas*"))
+    folder = os.path.join(spec.submodule_search_locations[0], "lib")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = sorted(name for name in names if name.startswith("libscipy_openblas"))
     if not found:
         raise ImportError("the package scipy-openblas32 holds no library. pip install --force-reinstall scipy-openblas32")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return str(found[0])
+    return os.path.join(folder, found[0])
 
 
 op("lapack_potri(Tensor L, bool upper) -> (Tensor inverse, Tensor info)", body=Native("lapack_potri"), **_LAPACK,
