@@ -7,12 +7,8 @@
 #include <cmath>
 #include <numbers>
 
-// The same source once more with vector registers and fused multiply-adds; without them std::fma is a call.
-#if defined(__x86_64__) && defined(__GLIBC__)
-#define FL_CLONES __attribute__((target_clones("default", "arch=x86-64-v3")))
-#else
-#define FL_CLONES
-#endif
+#include "runtime/clones.h"
+
 #define FL_INLINE inline __attribute__((always_inline))
 
 namespace fl {

@@ -9,28 +9,6 @@
 
 namespace fl {
 
-// --- MT19937
-// ----------------------------------------------------------------------------------------------------------
-
-Mt19937::Mt19937(uint64_t seed) : seed_(seed) {
-  words_[0] = static_cast<uint32_t>(seed);
-  for (uint32_t i = 1; i < kWords; ++i) words_[i] = 1812433253u * (words_[i - 1] ^ words_[i - 1] >> 30) + i;
-}
-
-void Mt19937::twist() {
-  constexpr uint32_t kShift = 397;
-  auto mixed = [](uint32_t high, uint32_t low) {
-    uint32_t y = (high & 0x80000000) | (low & 0x7fffffff);
-    return y >> 1 ^ (low & 1 ? 0x9908b0df : 0);
-  };
-  uint32_t* w = words_.data();
-  for (uint32_t i = 0; i < kWords - kShift; ++i) w[i] = w[i + kShift] ^ mixed(w[i], w[i + 1]);
-  for (uint32_t i = kWords - kShift; i < kWords - 1; ++i) w[i] = w[i + kShift - kWords] ^ mixed(w[i], w[i + 1]);
-  w[kWords - 1] = w[kShift - 1] ^ mixed(w[kWords - 1], w[0]);
-  left_ = kWords;
-  next_ = 0;
-}
-
 // --- Generator
 // --------------------------------------------------------------------------------------------------------
 

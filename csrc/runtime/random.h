@@ -11,32 +11,9 @@
 
 #include "core/dtype.h"
 #include "core/ref.h"
+#include "runtime/mersenne.h"
 
 namespace fl {
-
-class Mt19937 {
- public:
-  explicit Mt19937(uint64_t seed);
-
-  uint32_t operator()() {
-    if (--left_ == 0) twist();
-    uint32_t y = words_[next_++];
-    y ^= y >> 11;
-    y ^= y << 7 & 0x9d2c5680;
-    y ^= y << 15 & 0xefc60000;
-    return y ^ y >> 18;
-  }
-
- private:
-  friend class Generator;
-  static constexpr uint32_t kWords = 624;
-  void twist();
-
-  uint64_t seed_;
-  std::array<uint32_t, kWords> words_;
-  uint32_t left_ = 1;  // words until the next twist, plus one
-  uint32_t next_ = 0;
-};
 
 class Generator final : public RefCounted {
  public:
@@ -59,6 +36,7 @@ class Generator final : public RefCounted {
     uint64_t high = engine_();
     return high << 32 | engine_();
   }
+  void draw_raw(uint32_t* out, int64_t n) { engine_.draw_raw(out, n); }
   // Normal numbers come in pairs; the second waits here.
   std::optional<double> waiting_normal;
 

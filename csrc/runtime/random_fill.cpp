@@ -19,6 +19,8 @@ namespace {
 
 constexpr int64_t kLongFill = 4096;    // elements from which on a call is worth letting other threads run
 constexpr int64_t kBlockChunk = 8192;  // elements of one chunk of the parallel part of normal_
+// Words drawn at a time, words of a chunk, and elements that are converted at a time.
+constexpr int64_t kManyWords = 1 << 18, kChunkWords = 1 << 14, kBlock = 256;
 
 // In this order: the lock is given back before the GIL is asked for, so that no thread waits for one holding the other.
 class Drawing {
@@ -30,18 +32,48 @@ class Drawing {
   std::lock_guard<std::mutex> lock_;
 };
 
+// Calls make(words, first, count) for stretches of n elements, each of which takes `each` words of the generator, on
+// several threads where there is much to do. The words come in the elements' order.
+template <class F>
+void for_words(Generator& g, int64_t n, int64_t each, F&& make, int64_t step = 0) {
+  if (step == 0) step = std::max<int64_t>(kChunkWords / each, 1);
+  const int64_t most = std::max(kManyWords / each, step);  // elements at a time
+  Scratch memory(static_cast<size_t>(std::min(n, most) * each) * sizeof(uint32_t));
+  auto* words = memory.as<uint32_t>();
+  for (int64_t begin = 0; begin < n; begin += most) {
+    const int64_t count = std::min(most, n - begin);
+    g.draw_raw(words, count * each);
+    parallel_for((count + step - 1) / step, [&](int64_t chunk) {
+      const int64_t first = chunk * step, m = std::min(step, count - first);
+      temper(words + first * each, m * each);
+      make(words + first * each, begin + first, m);
+    });
+  }
+}
+
 // The type in which the numbers of T are computed.
 template <class T>
 using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-// [0, 1) with as many bits as float (one draw) or double (two draws) has.
+// Words that a number of [0, 1) takes: as many bits as float or double has.
+template <class W>
+constexpr int64_t kUniformWords = std::is_same_v<W, double> ? 2 : 1;
+
+uint64_t pair(const uint32_t* words) { return static_cast<uint64_t>(words[0]) << 32 | words[1]; }
+
+// [0, 1) from as many words.
 template <class T>
-T uniform(Generator& g) {
+T uniform(const uint32_t* words) {
   constexpr int digits = std::numeric_limits<T>::digits;
   constexpr uint64_t mask = (uint64_t{1} << digits) - 1;
   constexpr T unit = T(1) / static_cast<T>(uint64_t{1} << digits);
-  uint64_t bits = std::is_same_v<T, double> ? g.random64() : g.random();
+  uint64_t bits = std::is_same_v<T, double> ? pair(words) : words[0];
   return static_cast<T>(bits & mask) * unit;
+}
+
+double uniform(Generator& g) {
+  uint32_t words[] = {g.random(), g.random()};
+  return uniform<double>(words);
 }
 
 double next_normal(Generator& g) {
@@ -50,7 +82,7 @@ double next_normal(Generator& g) {
     g.waiting_normal.reset();
     return value;
   }
-  double u1 = uniform<double>(g), u2 = uniform<double>(g);
+  double u1 = uniform(g), u2 = uniform(g);
   double radius = std::sqrt(-2 * std::log1p(-u2)), angle = 2 * std::numbers::pi * u1;
   g.waiting_normal = radius * std::sin(angle);
   return radius * std::cos(angle);
@@ -78,9 +110,21 @@ void with_real(DType dtype, F&& fn) {
   });
 }
 
-// One draw in double precision for each element, in order.
+// out[i] = draw(words of element i), of `each` words an element.
 template <class F>
-void fill_each(Generator& g, void* p, int64_t n, DType dtype, F&& draw) {
+void fill_each(Generator& g, void* p, int64_t n, DType dtype, int64_t each, F&& draw) {
+  Drawing drawing(g, n);
+  with_real(dtype, [&]<class T>(std::type_identity<T>) {
+    for_words(g, n, each, [&](const uint32_t* words, int64_t first, int64_t count) {
+      T* out = static_cast<T*>(p) + first;
+      for (int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(draw(words + i * each));
+    });
+  });
+}
+
+// Normal numbers one after the other, as no number of words is known beforehand.
+template <class F>
+void fill_in_order(Generator& g, void* p, int64_t n, DType dtype, F&& draw) {
   Drawing drawing(g, n);
   with_real(dtype, [&]<class T>(std::type_identity<T>) {
     T* out = static_cast<T*>(p);
@@ -93,7 +137,9 @@ void fill_each(Generator& g, void* p, int64_t n, DType dtype, F&& draw) {
 
 template <class W>
 void draw_uniforms(Generator& g, W* p, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) p[i] = uniform<W>(g);
+  for_words(g, n, kUniformWords<W>, [&](const uint32_t* words, int64_t first, int64_t count) {
+    uniform_numbers(words, count, W(0), W(1), p + first);
+  });
 }
 
 // Normal numbers for whole blocks of uniform ones, many blocks at a time.
@@ -141,18 +187,43 @@ constexpr int kDigits<Half> = 11;
 template <>
 constexpr int kDigits<BFloat16> = 8;
 
+template <class T>
+constexpr int64_t kIntegerWords = (std::is_integral_v<T> && sizeof(T) == 8) || std::is_same_v<T, double> ? 2 : 1;
+
 // random_(): what the bits give for the whole range of T. Floating-point types get the integers they hold exactly.
 template <class T>
-T whole_range(Generator& g) {
+T whole_range(const uint32_t* words) {
+  uint64_t bits = kIntegerWords<T> == 2 ? pair(words) : words[0];
   if constexpr (std::is_same_v<T, bool>) {
-    return g.random() & 1;
+    return bits & 1;
   } else if constexpr (std::is_integral_v<T>) {
-    uint64_t bits = sizeof(T) == 8 ? g.random64() : g.random();
     uint64_t top = static_cast<uint64_t>(std::numeric_limits<T>::max());
     return static_cast<T>(top == UINT64_MAX ? bits : bits % (top + 1));
   } else {
-    uint64_t bits = std::is_same_v<T, double> ? g.random64() : g.random();
     return static_cast<T>(static_cast<double>(bits % ((uint64_t{1} << kDigits<T>)+1)));
+  }
+}
+
+// Exchanges each element with one of those from it on.
+template <class T>
+void shuffle(Generator& g, T* out, int64_t n) {
+  constexpr int64_t kAhead = 16;  // places that memory is asked for before they are exchanged
+  const int64_t most = std::min(n, kManyWords);
+  Scratch memory(static_cast<size_t>(most) * sizeof(uint32_t));
+  auto* distance = memory.as<uint32_t>();
+  for (int64_t begin = 0; begin < n - 1; begin += most) {
+    const int64_t count = std::min(most, n - 1 - begin), chunks = (count + kChunkWords - 1) / kChunkWords;
+    g.draw_raw(distance, count);
+    parallel_for(chunks, [&](int64_t chunk) {
+      const int64_t first = chunk * kChunkWords, m = std::min(kChunkWords, count - first);
+      temper(distance + first, m);
+      remainders(distance + first, m, static_cast<uint32_t>(n - begin - first), 1);
+    });
+    T* at = out + begin;
+    for (int64_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) __builtin_prefetch(at + i + kAhead + distance[i + kAhead], 1);
+      std::swap(at[i], at[i + distance[i]]);
+    }
   }
 }
 
@@ -164,20 +235,26 @@ T whole_range(Generator& g) {
 void fill_uniform(Generator& g, void* p, int64_t n, DType dtype, double from, double to) {
   Drawing drawing(g, n);
   with_floating(dtype, [&]<class T>(std::type_identity<T>) {
-    T* out = static_cast<T*>(p);
     using W = Wide<T>;
     W low = static_cast<W>(from), width = static_cast<W>(to) - low;
     T end = static_cast<T>(static_cast<W>(to)), begin = static_cast<T>(low);
-    for (int64_t i = 0; i < n; ++i) {
-      T value = static_cast<T>(std::fma(uniform<W>(g), width, low));  // rounded once, as in PyTorch
-      out[i] = value == end ? begin : value;  // rounding may reach the end, which does not belong to the range
-    }
+    for_words(g, n, kUniformWords<W>, [&](const uint32_t* words, int64_t first, int64_t count) {
+      T* out = static_cast<T*>(p) + first;
+      for (W block[kBlock]; count > 0; words += kBlock * kUniformWords<W>, out += kBlock, count -= kBlock) {
+        const int64_t m = std::min(count, kBlock);
+        uniform_numbers(words, m, low, width, block);
+        for (int64_t i = 0; i < m; ++i) {
+          T value = static_cast<T>(block[i]);
+          out[i] = value == end ? begin : value;  // rounding may reach the end, which does not belong to the range
+        }
+      }
+    });
   });
 }
 
 void fill_normal(Generator& g, void* p, int64_t n, DType dtype, double mean, double std, bool was_contiguous) {
   if (n < kNormalBlock || !was_contiguous) {
-    fill_each(g, p, n, dtype, [&] { return std::fma(next_normal(g), std, mean); });
+    fill_in_order(g, p, n, dtype, [&] { return std::fma(next_normal(g), std, mean); });
     return;
   }
   Drawing drawing(g, n);
@@ -186,63 +263,98 @@ void fill_normal(Generator& g, void* p, int64_t n, DType dtype, double mean, dou
 }
 
 void fill_log_normal(Generator& g, void* p, int64_t n, DType dtype, double mean, double std) {
-  fill_each(g, p, n, dtype, [&] { return std::exp(std::fma(next_normal(g), std, mean)); });
+  fill_in_order(g, p, n, dtype, [&] { return std::exp(std::fma(next_normal(g), std, mean)); });
 }
 
 void fill_exponential(Generator& g, void* p, int64_t n, DType dtype, double lambda) {
-  fill_each(g, p, n, dtype, [&] { return -1.0 / lambda * std::log1p(-uniform<double>(g)); });
+  fill_each(g, p, n, dtype, 2, [&](const uint32_t* w) { return -1.0 / lambda * std::log1p(-uniform<double>(w)); });
 }
 
 void fill_geometric(Generator& g, void* p, int64_t n, DType dtype, double p_success) {
-  fill_each(g, p, n, dtype, [&] { return std::ceil(std::log(uniform<double>(g)) / std::log1p(-p_success)); });
+  fill_each(g, p, n, dtype, 2,
+            [&](const uint32_t* w) { return std::ceil(std::log(uniform<double>(w)) / std::log1p(-p_success)); });
 }
 
 void fill_cauchy(Generator& g, void* p, int64_t n, DType dtype, double median, double sigma) {
-  fill_each(g, p, n, dtype,
-            [&] { return std::fma(sigma, std::tan(std::numbers::pi * (uniform<double>(g) - 0.5)), median); });
+  fill_each(g, p, n, dtype, 2, [&](const uint32_t* w) {
+    return std::fma(sigma, std::tan(std::numbers::pi * (uniform<double>(w) - 0.5)), median);
+  });
 }
 
 // --- choices
 // ----------------------------------------------------------------------------------------------------------
 
 void fill_bernoulli(Generator& g, void* p, int64_t n, DType dtype, double probability) {
-  fill_each(g, p, n, dtype, [&] { return static_cast<int>(uniform<double>(g) < probability); });
+  // u < p for u of 53 bits: the bits, as an integer, are below p * 2^53.
+  const auto limit = static_cast<uint64_t>(std::ceil(std::ldexp(probability, 53)));
+  Drawing drawing(g, n);
+  with_real(dtype, [&]<class T>(std::type_identity<T>) {
+    for_words(g, n, 2, [&](const uint32_t* pairs, int64_t first, int64_t count) {
+      T* out = static_cast<T*>(p) + first;
+      if constexpr (sizeof(T) == 1) {
+        pairs_below(pairs, count, limit, reinterpret_cast<uint8_t*>(out));
+      } else {
+        for (uint8_t block[kBlock]; count > 0; pairs += 2 * kBlock, out += kBlock, count -= kBlock) {
+          const int64_t m = std::min(count, kBlock);
+          pairs_below(pairs, m, limit, block);
+          for (int64_t i = 0; i < m; ++i) out[i] = static_cast<T>(static_cast<int>(block[i]));
+        }
+      }
+    });
+  });
 }
 
 void fill_bernoulli(Generator& g, void* p, int64_t n, DType dtype, const void* probabilities, DType probability_dtype) {
+  Drawing drawing(g, n);
   with_floating(probability_dtype, [&]<class P>(std::type_identity<P>) {
-    const P* probability = static_cast<const P*>(probabilities);
-    fill_each(g, p, n, dtype,
-              [&] { return static_cast<int>(uniform<Wide<P>>(g) < static_cast<Wide<P>>(*probability++)); });
+    using W = Wide<P>;
+    with_real(dtype, [&]<class T>(std::type_identity<T>) {
+      for_words(g, n, kUniformWords<W>, [&](const uint32_t* words, int64_t first, int64_t count) {
+        const P* probability = static_cast<const P*>(probabilities) + first;
+        T* out = static_cast<T*>(p) + first;
+        for (int64_t i = 0; i < count; ++i) {
+          bool below = uniform<W>(words + i * kUniformWords<W>) < static_cast<W>(probability[i]);
+          out[i] = static_cast<T>(static_cast<int>(below));
+        }
+      });
+    });
   });
 }
 
 void fill_random(Generator& g, void* p, int64_t n, DType dtype) {
   Drawing drawing(g, n);
   with_real(dtype, [&]<class T>(std::type_identity<T>) {
-    T* out = static_cast<T*>(p);
-    for (int64_t i = 0; i < n; ++i) out[i] = whole_range<T>(g);
+    for_words(g, n, kIntegerWords<T>, [&](const uint32_t* words, int64_t first, int64_t count) {
+      T* out = static_cast<T*>(p) + first;
+      for (int64_t i = 0; i < count; ++i) out[i] = whole_range<T>(words + i * kIntegerWords<T>);
+    });
   });
 }
 
 void fill_random_from_to(Generator& g, void* p, int64_t n, DType dtype, uint64_t range, int64_t base) {
   constexpr uint64_t kWideRange = uint64_t{1} << 28;  // from here on 32 bits would favour some numbers too much
+  if (range >= kWideRange) {
+    fill_each(g, p, n, dtype, 2, [&](const uint32_t* words) {
+      return static_cast<int64_t>(pair(words) % range + static_cast<uint64_t>(base));
+    });
+    return;
+  }
   Drawing drawing(g, n);
   with_real(dtype, [&]<class T>(std::type_identity<T>) {
-    T* out = static_cast<T*>(p);
-    for (int64_t i = 0; i < n; ++i) {
-      uint64_t bits = range >= kWideRange ? g.random64() : g.random();
-      out[i] = static_cast<T>(static_cast<int64_t>(bits % range + static_cast<uint64_t>(base)));
-    }
+    for_words(g, n, 1, [&](uint32_t* words, int64_t first, int64_t count) {
+      T* out = static_cast<T*>(p) + first;
+      if (range == 1) {
+        std::fill(words, words + count, 0);
+      } else {
+        remainders(words, count, static_cast<uint32_t>(range), 0);
+      }
+      for (int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(static_cast<int64_t>(words[i]) + base);
+    });
   });
 }
 
 void fill_random_64(Generator& g, void* p, int64_t n, DType dtype) {
-  Drawing drawing(g, n);
-  with_real(dtype, [&]<class T>(std::type_identity<T>) {
-    T* out = static_cast<T*>(p);
-    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(static_cast<int64_t>(g.random64()));
-  });
+  fill_each(g, p, n, dtype, 2, [&](const uint32_t* words) { return static_cast<int64_t>(pair(words)); });
 }
 
 void fill_randperm(Generator& g, void* p, int64_t n, DType dtype) {
@@ -252,9 +364,7 @@ void fill_randperm(Generator& g, void* p, int64_t n, DType dtype) {
     T* out = static_cast<T*>(p);
     if (n < kLong) {
       for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(i);
-      for (int64_t i = 0; i < n - 1; ++i) {
-        std::swap(out[i], out[i + static_cast<int64_t>(g.random() % static_cast<uint64_t>(n - i))]);
-      }
+      shuffle(g, out, n);
       return;
     }
     for (int64_t i = 0; i < n; ++i) {  // the shuffle that starts from nothing
@@ -268,21 +378,26 @@ void fill_randperm(Generator& g, void* p, int64_t n, DType dtype) {
 void fill_multinomial(Generator& g, int64_t* p, int64_t rows, int64_t samples, const void* weights, int64_t categories,
                       DType weights_dtype) {
   Drawing drawing(g, rows * (samples + categories));
+  const int64_t step = std::max<int64_t>(kChunkWords / (2 * (samples + categories)), 1);
   with_floating(weights_dtype, [&]<class T>(std::type_identity<T>) {
-    std::vector<Wide<T>> cumulative(static_cast<size_t>(categories));
-    for (int64_t row = 0; row < rows; ++row) {
+    auto draw_row = [&](const uint32_t* pairs, int64_t row, std::vector<Wide<T>>& cumulative) {
       const T* weight = static_cast<const T*>(weights) + row * categories;
       Wide<T> sum = 0;
       for (int64_t c = 0; c < categories; ++c)
         cumulative[static_cast<size_t>(c)] = sum += static_cast<Wide<T>>(weight[c]);
       for (auto& c : cumulative) c /= sum;
       for (int64_t s = 0; s < samples; ++s) {
-        double u = uniform<double>(g);
+        double u = uniform<double>(pairs + 2 * s);
         auto at =
             std::lower_bound(cumulative.begin(), cumulative.end() - 1, u, [](Wide<T> c, double x) { return c < x; });
         p[row * samples + s] = at - cumulative.begin();
       }
-    }
+    };
+    auto draw_rows = [&](const uint32_t* pairs, int64_t first, int64_t count) {
+      std::vector<Wide<T>> cumulative(static_cast<size_t>(categories));
+      for (int64_t i = 0; i < count; ++i) draw_row(pairs + 2 * i * samples, first + i, cumulative);
+    };
+    for_words(g, rows, 2 * samples, draw_rows, step);
   });
 }
 
