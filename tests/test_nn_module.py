@@ -337,3 +337,102 @@ def test_an_empty_batch_leaves_the_statistics():
     norm.running_mean.fill_(2.0)
     assert norm(torch.zeros(0, 3)).shape == (0, 3)
     assert norm.running_mean.tolist() == [2.0] * 3 and norm.running_var.tolist() == [1.0] * 3
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(2))
+        self.register_buffer("b", torch.zeros(2))
+        self.child = nn.Identity()
+
+    def forward(self, x, *more, scale=1.0):
+        return (x, *more, scale)
+
+
+def test_attributes_with_and_without_a_class_of_ones_own():
+    """A class may define __getattr__, before or after it is used; it sees names that Module would have found too."""
+
+    class Own(Plain):
+        def __getattr__(self, name):
+            if name in self.__dict__.get("mine", ()):
+                return f"my {name}"
+            return super().__getattr__(name)
+
+    plain, own = Plain(), Own()
+    own.mine = ("w", "other")
+    assert own.w == "my w" and own.other == "my other" and own.b is own._buffers["b"]
+    assert plain.w is plain._parameters["w"] and plain.child is plain._modules["child"]
+    plain._parameters["w"] = other = nn.Parameter(torch.zeros(1))  # as many programs do
+    assert plain.w is other and plain.__getattr__("w") is other
+    with pytest.raises(AttributeError, match="'Plain' object has no attribute 'absent'") as caught:
+        plain.absent  # noqa: B018
+    assert caught.value.name == "absent" and caught.value.obj is plain
+    plain.__dict__["w"] = "first"
+    assert plain.w == "first"
+    Later = type("Later", (Plain,), {})
+    later = Later()
+    assert later.w.tolist() == [1, 1]
+    Later.__getattr__ = lambda self, name: f"later {name}"
+    assert later.w == "later w"
+    del Later.__getattr__
+    assert later.w.tolist() == [1, 1]
+
+
+def test_a_property_that_fails_reads_as_missing():
+    class Broken(Plain):
+        @property
+        def b(self):
+            return self.nothing
+
+        @property
+        def sum(self):
+            raise ValueError("not now")
+
+    broken = Plain.__new__(Broken)
+    nn.Module.__init__(broken)
+    with pytest.raises(AttributeError, match="has no attribute 'b'"):
+        broken.b  # noqa: B018
+    with pytest.raises(ValueError, match="not now"):
+        broken.sum  # noqa: B018
+    broken._buffers["b"] = torch.ones(1)
+    assert broken.b.tolist() == [1]
+
+
+def test_calls_find_what_stands_for_forward():
+    plain = Plain()
+    assert plain(1) == (1, 1.0) and plain(1, 2, scale=3) == (1, 2, 3) and plain(x=4) == (4, 1.0)
+    assert plain(*range(20)) == (*range(20), 1.0)
+    plain.forward = lambda *args: ("instance", *args)
+    assert plain(1, 2) == ("instance", 1, 2)
+
+    class Static(nn.Module):
+        forward = staticmethod(lambda x: ("static", x))
+
+    class Called(Plain):
+        def __call__(self, *args):
+            return ("called", super().__call__(*args))
+
+    assert Static()(3) == ("static", 3) and Called()(5) == ("called", (5, 1.0))
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
+        Plain()()
+
+
+def test_a_call_replaced_for_all_modules(monkeypatch):
+    """Tracers put their own __call__ on Module."""
+    seen = []
+    usual = nn.Module.__call__
+
+    def traced(self, *args, **kwargs):
+        seen.append(type(self).__name__)
+        return usual(self, *args, **kwargs)
+
+    model = nn.Sequential(nn.Identity(), Plain())
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.Module, "__call__", traced)
+        model(1)
+        Patched = type("Patched", (Plain,), {})
+        Patched()(1)
+    assert seen == ["Sequential", "Identity", "Plain", "Patched"]
+    model(1)
+    assert len(seen) == 4

@@ -8,6 +8,7 @@
 #include "bind/interop.h"
 #include "bind/kernels.h"
 #include "bind/modes.h"
+#include "bind/module_calls.h"
 #include "bind/op_function.h"
 #include "bind/storage_object.h"
 #include "bind/tensor_object.h"
@@ -35,6 +36,7 @@ NB_MODULE(_core, m) {
     add_numpy(module);
     add_dlpack(module);
     add_hooks(module);
+    add_module_calls(module);
     add_kernels(module);
     add_system(module);
     add_autograd(module);

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+from flambeau import _core
 from flambeau import functional_ns as o
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._convert import Conversion
@@ -86,6 +87,10 @@ class Module(StateDict, Conversion):
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _core.quicken_module(cls)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init:
             if kwargs:
@@ -114,6 +119,7 @@ class Module(StateDict, Conversion):
 
     # ---- a call
 
+    # Where nobody overrides them, C does the same as this and __getattr__ (csrc/bind/module_calls.cpp).
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if (
             self._forward_hooks
@@ -618,3 +624,8 @@ def _note_path(error: Exception, module: Module) -> None:
     note = f"in module {type(module).__name__}" + (f".{path} ({leaf})" if path else "")
     error.add_note(note)
     error._module_path = (module, path, leaf, note)  # type: ignore[attr-defined]
+
+
+_core.set_module_class(
+    Module, _note_path, _hooks.forward_hooks, _hooks.forward_pre_hooks, _hooks.backward_hooks, _hooks.backward_pre_hooks
+)
