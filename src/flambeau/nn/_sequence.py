@@ -64,6 +64,8 @@ class _Sequence(o.Function):
         states = o.empty((length + 1, n, width), dtype=data.dtype)  # the state before every step, and the last
         states[length if reverse else 0] = h
         parts, state = _steps(kept, gates), list(states.unbind(0))
+        # Every step multiplies by this weight: it is transposed once, so that rows of its transpose are contiguous.
+        w_steps = w_hh.t().contiguous().t()
         extra = None  # cells of an LSTM, the hidden share of n of a GRU
         if mode == "LSTM":
             extra = o.empty_like(states)
@@ -73,7 +75,7 @@ class _Sequence(o.Function):
         row = None if extra is None else list(extra.unbind(0))
         for t in range(length - 1, -1, -1) if reverse else range(length):
             before, after = (t + 1, t) if reverse else (t, t + 1)
-            hidden = o.linear(state[before], w_hh, b_hh)
+            hidden = o.linear(state[before], w_steps, b_hh)
             if mode == "LSTM":
                 i, f, g, out = (part[t] for part in parts)
                 hi, hf, hg, ho = hidden.chunk(4, 1)
