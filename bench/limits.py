@@ -113,10 +113,10 @@ def _aligned(size: int):
     return memory, -(-ctypes.addressof(memory) // 4096) * 4096
 
 
-def _rate(work: list[Callable[[], object]], amount: float) -> float:
+def _rate(work: list[Callable[[], object]], amount: float, rounds: int = ROUNDS) -> float:
     """The most of `amount` a second that all of `work`, one thread each, did at once in any round."""
     best = 0.0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         threads = [threading.Thread(target=w) for w in work[1:]]
         begin = time.perf_counter()
         for t in threads:
@@ -138,6 +138,20 @@ def peak_kernel(dtype: str, target) -> tuple[Callable[[], object], float]:
     return lambda memory=memory: kernel(address, address, STEPS), 2.0 * operations[dtype] * chains(target) * STEPS
 
 
+class Memory:
+    """Two arrays for each thread, and what copying and reading them reaches."""
+
+    def __init__(self, threads: int) -> None:
+        self._arrays = [(_aligned(BLOCK), _aligned(BLOCK)) for _ in range(threads)]
+        self._kernels = {"copy": (_kernel("copy", _write_copy), 2), "read": (_kernel("read", _write_read), 1)}
+
+    def rate(self, kind: str, rounds: int = 1) -> float:
+        """Bytes a second of `copy` (which reads and writes each) or `read`: the best of some rounds."""
+        kernel, times = self._kernels[kind]
+        pairs = [(to, source) for (_, to), (_, source) in self._arrays]
+        return _rate([lambda p=p: kernel(*p, BLOCK) for p in pairs], times * BLOCK, rounds)
+
+
 def measure(threads: int) -> dict[str, float]:
     """The limits that this many threads together meet."""
     from flambeau.codegen.target import cpu_flags, host
@@ -149,12 +163,8 @@ def measure(threads: int) -> dict[str, float]:
     for name, dtype in names.items():
         runs = [peak_kernel(dtype, target) for _ in range(threads)]
         found[name] = _rate([run for run, _ in runs], runs[0][1])
-    memory = [(_aligned(BLOCK), _aligned(BLOCK)) for _ in range(threads)]
-    copy, read = _kernel("copy", _write_copy), _kernel("read", _write_read)
-    pairs = [(to, source) for (_, to), (_, source) in memory]
-    found["copy"] = _rate([lambda p=p: copy(*p, BLOCK) for p in pairs], 2.0 * BLOCK)
-    found["read"] = _rate([lambda p=p: read(*p, BLOCK) for p in pairs], BLOCK)
-    return found
+    memory = Memory(threads)
+    return found | {kind: memory.rate(kind, ROUNDS) for kind in ("copy", "read")}
 
 
 def text(limits: dict[str, float]) -> str:

@@ -225,3 +225,41 @@ def test_streamed_outputs(level, dtype):
         x = values("f32", max(n, 100))[:n]
         kernels.call(kernel, [out, x.reshape(1, n)])
         assert kernels.same_bits(out[0], run(program, [x])[0])
+
+
+@LEVEL
+@pytest.mark.parametrize("dtypes", [("f32", "f32"), ("u8", "u8"), ("u16", "u16"), ("f64", "f64"), ("f32", "bf16"),
+                                    ("f64", "u8"), ("b1", "f16")])  # fmt: skip
+def test_turned_operands(level, dtypes):
+    """Operands that are contiguous from row to row, in whole squares and less, beside others; nothing else is touched."""
+    out, other = dtypes
+    program = trace(lambda x, y: x > y if out == "b1" else x + y, [In(other), In(other)], outputs=[out])
+    for classes in ("ctt", "cct", "ntb"):
+        kernel = kernels.load(program, classes, level)
+        for m, n in itertools.product([1, 3, 8, 33, 64, 70], [1, 7, 16, 32, 65, 130]):
+            arrays = [_placed(c, d, m, n) for c, d in zip(classes, dtypes[:1] + dtypes[1:] * 2, strict=True)]
+            arrays[0][:] = 0
+            want = run(program, [np.array(a) for a in arrays[1:]])[0]
+            kernels.call(kernel, arrays)
+            assert kernels.same_bits(np.ascontiguousarray(arrays[0]), want), (classes, m, n)
+            arrays[0][:] = 0
+            assert not arrays[0].base.any()
+
+
+def _placed(kind: str, dtype: str, m: int, n: int) -> np.ndarray:
+    """m rows of n elements: turned ones at the end of memory that may be read, results among zeros."""
+    size = numpy_dtype(dtype).itemsize
+    if kind == "t":
+        kept = np.frombuffer(_guarded(m * n * size, True), numpy_dtype(dtype))
+        kept[:] = np.resize(values(dtype), m * n)
+        return kept.reshape(n, m).T
+    if kind == "b":
+        return np.broadcast_to(values(dtype)[:1], (m, n))
+    row = -(-n * size // 64) * 64 // size + 64 // size
+    space = np.zeros(m * row * size + 64, np.uint8)
+    start = -space.ctypes.data % 64
+    kept = space[start : start + m * row * size].view(numpy_dtype(dtype))
+    if kind == "c":
+        kept[: m * n] = np.resize(values(dtype), m * n)
+        return kept[: m * n].reshape(m, n)
+    return kept.reshape(m, row)[:, :n]

@@ -18,76 +18,8 @@ struct Distances {
   int64_t to_inner, to_row, from_inner, from_row;
 };
 
-// ---- transposing: the source is contiguous from row to row
-
-constexpr int64_t kFewest = 8;      // with fewer rows or columns there is nothing to gain from tiles
+constexpr int64_t kFewest = 8;      // with fewer rows or columns there is nothing to gain from turning squares
 constexpr int64_t kRowPart = 1024;  // elements of a row that are copied before the next row is begun
-
-// A tile: a cache line of the source wide, and no more rows of it high than the machine fetches ahead of at a time.
-template <class T>
-constexpr int64_t kWide = 64 / static_cast<int64_t>(sizeof(T));
-template <class T>
-constexpr int64_t kHigh = std::min<int64_t>(16, kWide<T>);
-
-// tile[j * kHigh + i] = source row i, column j.
-template <class T>
-void transpose_tile(T* tile, const char* from, int64_t from_inner, int64_t n, int64_t m) {
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < m; ++j)
-      std::memcpy(&tile[j * kHigh<T> + i], from + i * from_inner + j * static_cast<int64_t>(sizeof(T)), sizeof(T));
-}
-
-template <class T>
-void transpose_whole(T* tile, const char* from, int64_t from_inner) {
-  transpose_tile(tile, from, from_inner, kHigh<T>, kWide<T>);
-}
-
-#if defined(__SSE2__)
-void transpose_whole(uint32_t* tile, const char* from, int64_t from_inner) {
-  for (int i = 0; i < 16; i += 4) {
-    for (int j = 0; j < 16; j += 4) {
-      __m128 row[4];
-      for (int k = 0; k < 4; ++k)
-        row[k] = _mm_loadu_ps(reinterpret_cast<const float*>(from + (i + k) * from_inner) + j);
-      _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
-      for (int k = 0; k < 4; ++k) _mm_store_ps(reinterpret_cast<float*>(tile + (j + k) * 16 + i), row[k]);
-    }
-  }
-}
-#endif
-
-// Through a small buffer: whole cache lines are read, and whole cache lines written.
-template <class T>
-void copy_tile(char* to, const char* from, const Distances& d, int64_t n, int64_t m, bool dense, bool stream) {
-  alignas(64) T tile[kHigh<T> * kWide<T>];
-  for (int64_t i = 0; i < n; ++i) __builtin_prefetch(from + i * d.from_inner + 64);  // of the next tile
-
-  if (n == kHigh<T> && m == kWide<T>)
-    transpose_whole(tile, from, d.from_inner);
-  else
-    transpose_tile(tile, from, d.from_inner, n, m);
-  for (int64_t j = 0; j < m; ++j) {
-    const T* row = tile + j * kHigh<T>;
-    if (stream && n == kHigh<T>)
-      copy_line(to + j * d.to_row, reinterpret_cast<const char*>(row), true);
-    else if (dense && n == kHigh<T>)
-      std::memcpy(to + j * d.to_row, row, kHigh<T> * sizeof(T));
-    else
-      for (int64_t i = 0; i < n; ++i) std::memcpy(to + j * d.to_row + i * d.to_inner, row + i, sizeof(T));
-  }
-}
-
-template <class T>
-void copy_transposed(char* to, const char* from, const Distances& d, int64_t n, int64_t m, bool stream) {
-  bool dense = d.to_inner == static_cast<int64_t>(sizeof(T));
-  stream &= dense && kHigh<T> == kWide<T> && reinterpret_cast<uintptr_t>(to) % 64 == 0 && d.to_row % 64 == 0;
-  for (int64_t i = 0; i < n; i += kHigh<T>)
-    for (int64_t j = 0; j < m; j += kWide<T>)
-      copy_tile<T>(to + i * d.to_inner + j * d.to_row, from + i * d.from_inner + j * d.from_row, d,
-                   std::min(kHigh<T>, n - i), std::min(kWide<T>, m - j), dense, stream);
-}
-
-// ---- row by row
 
 template <class T>
 void copy_row(char* to, const char* from, int64_t to_inner, int64_t from_inner, int64_t n) {
@@ -120,17 +52,8 @@ struct Wide {
 
 template <class T>
 void copy_strided_as(const Iteration& it) {
-  constexpr auto kItem = static_cast<int64_t>(sizeof(T));
   Distances d{it.inner_stride(0), it.row_stride(0), it.inner_stride(1), it.row_stride(1)};
-  bool tiles = d.from_row == kItem && it.inner_size() >= kFewest && it.size[it.dims - 2] >= kFewest;
-  bool stream = it.elements * kItem >= kStreamBytes;
-  auto block = [&](char** ptr, int64_t n, int64_t m) {
-    if (!tiles) return copy_rows<T>(ptr[0], ptr[1], d, n, m);
-    copy_transposed<T>(ptr[0], ptr[1], d, n, m, stream);
-    if (stream) stream_fence();
-  };
-  int64_t least_rows = tiles ? std::clamp<int64_t>(it.size[it.dims - 2] / 16, 64, 256) : 1;
-  run_pieces(it, block, least_rows);
+  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { copy_rows<T>(ptr[0], ptr[1], d, n, m); });
 }
 
 void copy_strided(const Iteration& it, size_t item) {
@@ -143,13 +66,27 @@ void copy_strided(const Iteration& it, size_t item) {
   }
 }
 
+const Overload& cast_overload() {
+  static const Overload* found = [] {
+    Op* op = find_op("cast");
+    FL_CHECK(op, ErrorKind::Runtime, "the table of operators has no 'cast'");
+    return op->overloads[0].get();
+  }();
+  return *found;
+}
+
+// Copies by the kernel that turns squares of elements, which are integers to it.
+void copy_turned(Iteration& it, int64_t item) {
+  DType d = item == 1 ? DType::U8 : item == 2 ? DType::U16 : item == 4 ? DType::U32 : DType::U64;
+  DType dtypes[] = {d, d};
+  run_elements(ElementKernelCall{.overload = cast_overload(), .dtypes = dtypes}, it);
+}
+
 // Brings the dimension in which `from` is contiguous next to the innermost one.
 void bring_near(Iteration& it, int64_t item) {
   for (int d = it.dims - 3; d >= 0; --d) {
     if (it.stride[d][1] != item) continue;
-    std::swap(it.size[d], it.size[it.dims - 2]);
-    for (int k = 0; k < 2; ++k) std::swap(it.stride[d][k], it.stride[it.dims - 2][k]);
-    return;
+    return it.swap_dims(d, it.dims - 2);
   }
 }
 
@@ -161,6 +98,9 @@ void copy_same_dtype(Tensor* to, Tensor* from) {
   auto item = static_cast<int64_t>(to->itemsize());
   if (it.inner_stride(0) != item || it.inner_stride(1) != item) {
     bring_near(it, item);
+    bool turned = it.inner_stride(0) == item && it.row_stride(1) == item;
+    if (turned && item <= 8 && it.inner_size() >= kFewest && it.size[it.dims - 2] >= kFewest)
+      return copy_turned(it, item);
     return copy_strided(it, to->itemsize());
   }
   bool stream = it.elements * item >= kStreamBytes;
@@ -169,15 +109,6 @@ void copy_same_dtype(Tensor* to, Tensor* from) {
       copy_bytes(ptr[0] + j * it.row_stride(0), ptr[1] + j * it.row_stride(1), static_cast<size_t>(n * item), stream);
     if (stream) stream_fence();
   });
-}
-
-const Overload& cast_overload() {
-  static const Overload* found = [] {
-    Op* op = find_op("cast");
-    FL_CHECK(op, ErrorKind::Runtime, "the table of operators has no 'cast'");
-    return op->overloads[0].get();
-  }();
-  return *found;
 }
 
 void cast_elements(Tensor* to, Tensor* from) {

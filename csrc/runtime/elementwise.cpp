@@ -6,6 +6,7 @@
 #include "runtime/promotion.h"
 #include "runtime/scalar_layout.h"
 #include "runtime/shape_text.h"
+#include "runtime/stream.h"
 
 namespace fl {
 
@@ -17,26 +18,54 @@ StrideClass class_of(const Iteration& it, int operand, DType dtype) {
   return stride == 0 ? StrideClass::Broadcast : StrideClass::Strided;
 }
 
-// Any operand strided: all are, so that few kernels serve all layouts.
 void classify(const Iteration& it, std::span<const DType> dtypes, StrideClass* classes) {
-  bool strided = false;
-  for (int k = 0; k < it.operands; ++k) {
-    classes[k] = class_of(it, k, dtypes[static_cast<size_t>(k)]);
-    strided |= classes[k] == StrideClass::Strided;
-  }
-  if (strided) std::fill_n(classes, it.operands, StrideClass::Strided);
+  for (int k = 0; k < it.operands; ++k) classes[k] = class_of(it, k, dtypes[static_cast<size_t>(k)]);
 }
 
-constexpr int64_t kStreamBytes = int64_t{16} << 20;  // an output of this size is gone from the caches before it is read
+bool any_strided(const Iteration& it, const StrideClass* classes) {
+  return std::count(classes, classes + it.operands, StrideClass::Strided) > 0;
+}
 
-// Large outputs, unless they are inputs as well: pieces of one dimension start at multiples of 64 bytes.
+constexpr int64_t kFewest = 8;  // with fewer rows or columns there is nothing to gain from squares
+
+// Whether strided operands may be turned: inputs only, which all follow dimension d.
+bool turns_along(const Iteration& it, int d, const ElementKernelCall& call, const StrideClass* classes) {
+  if (it.size[d] < kFewest) return false;
+  for (int k = 0; k < it.operands; ++k) {
+    DType dtype = call.dtypes[static_cast<size_t>(k)];
+    if (is_complex(dtype)) return false;
+    if (classes[k] != StrideClass::Strided) continue;
+    if (k < call.overload.op->n_outputs || it.stride[d][k] != static_cast<int64_t>(dtype_size(dtype))) return false;
+  }
+  return true;
+}
+
+// Strided operands that are contiguous along another dimension: that one is brought next to the innermost.
+bool turn(Iteration& it, const ElementKernelCall& call, StrideClass* classes) {
+  if (it.dims < 2 || it.inner_size() < kFewest) return false;
+  for (int d = it.dims - 2; d >= 0; --d) {
+    if (!turns_along(it, d, call, classes)) continue;
+    it.swap_dims(d, it.dims - 2);
+    std::replace(classes, classes + it.operands, StrideClass::Strided, StrideClass::Turned);
+    return true;
+  }
+  return false;
+}
+
+bool rows_start_lines(const Iteration& it, int operand) {
+  if (reinterpret_cast<uintptr_t>(it.data[operand]) % 64) return false;
+  for (int d = 0; d < it.dims - 1; ++d)
+    if (it.stride[d][operand] % 64) return false;
+  return true;
+}
+
+// Large outputs, unless they are inputs as well; pieces of a row start at multiples of 64 elements.
 void stream_large_outputs(const ElementKernelCall& call, const Iteration& it, StrideClass* classes) {
-  if (it.elements < kStreamBytes / 16 || it.dims != 1) return;
+  if (it.elements < kStreamBytes / 16 || it.inner_size() < 64) return;
   for (int k = 0; k < call.overload.op->n_outputs; ++k) {
     auto bytes = it.elements * static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)]));
     bool own = std::count(it.data, it.data + it.operands, it.data[k]) == 1;
-    if (classes[k] == StrideClass::Contiguous && bytes >= kStreamBytes && own &&
-        reinterpret_cast<uintptr_t>(it.data[k]) % 64 == 0)
+    if (classes[k] == StrideClass::Contiguous && bytes >= kStreamBytes && own && rows_start_lines(it, k))
       classes[k] = StrideClass::Streamed;
   }
 }
@@ -59,6 +88,9 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
   it.collapse();
   StrideClass classes[kMaxOperands];
   classify(it, call.dtypes, classes);
+  bool turned = any_strided(it, classes) && turn(it, call, classes);
+  if (!turned && any_strided(it, classes) && it.elements < kParallelElements)  // all: few kernels serve all layouts
+    std::fill_n(classes, it.operands, StrideClass::Strided);
   stream_large_outputs(call, it, classes);
   ElementKernel kernel = kernel_for(call, {classes, static_cast<size_t>(it.operands)});
   int64_t stride[2 * kMaxOperands];
@@ -67,7 +99,8 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
         it.elements == 1 ? static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)])) : it.inner_stride(k);
     stride[it.operands + k] = it.row_stride(k);
   }
-  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { kernel(ptr, stride, n, m, call.params); });
+  int64_t least_rows = turned ? std::clamp<int64_t>(it.size[it.dims - 2] / 16, 64, 256) : 1;
+  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { kernel(ptr, stride, n, m, call.params); }, least_rows);
 }
 
 namespace {

@@ -42,11 +42,6 @@ bool inside(const Iteration& it, int a, int b) {
   return false;
 }
 
-void swap_dims(Iteration& it, int a, int b) {
-  std::swap(it.size[a], it.size[b]);
-  for (int k = 0; k < it.operands; ++k) std::swap(it.stride[a][k], it.stride[b][k]);
-}
-
 bool merges(const Iteration& it, int outer, int inner) {
   for (int k = 0; k < it.operands; ++k)
     if (it.stride[outer][k] != it.stride[inner][k] * it.size[inner]) return false;
@@ -54,6 +49,11 @@ bool merges(const Iteration& it, int outer, int inner) {
 }
 
 }  // namespace
+
+void Iteration::swap_dims(int a, int b) {
+  std::swap(size[a], size[b]);
+  for (int k = 0; k < operands; ++k) std::swap(stride[a][k], stride[b][k]);
+}
 
 void Iteration::collapse() {
   if (dims == 0) {
@@ -63,7 +63,7 @@ void Iteration::collapse() {
     return;
   }
   for (int i = 1; i < dims; ++i)
-    for (int j = i; j > 0 && inside(*this, j - 1, j); --j) swap_dims(*this, j - 1, j);
+    for (int j = i; j > 0 && inside(*this, j - 1, j); --j) swap_dims(j - 1, j);
   int last = 0;
   for (int d = 1; d < dims; ++d) {
     if (merges(*this, last, d)) {

@@ -26,6 +26,7 @@ struct Iteration {
   // Orders dimensions by the strides of the first operand that tells two of them apart, then merges neighbours that
   // every operand walks as one. At least one dimension stays.
   void collapse();
+  void swap_dims(int a, int b);
 
   int64_t inner_size() const { return size[dims - 1]; }
   int64_t inner_stride(int operand) const { return stride[dims - 1][operand]; }

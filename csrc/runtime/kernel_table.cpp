@@ -23,7 +23,7 @@ struct Table {
 };
 
 size_t hash_of(const KernelKey& k) {
-  uint64_t operands = k.operands[0] + k.operands[1] * 0xc2b2ae3d27d4eb4fu;
+  uint64_t operands = k.operands[0] + (k.operands[1] + k.operands[2] * 0x9fb21c651e98df25u) * 0xc2b2ae3d27d4eb4fu;
   uint64_t h = (k.op ^ (operands * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
   return static_cast<size_t>(h ^ (h >> 32));
 }
@@ -76,7 +76,7 @@ void insert(const KernelKey& key, void* kernel) {
 }  // namespace
 
 std::string key_text(const KernelRequest& request) {
-  static constexpr char kLetters[] = {'c', 'b', 's', 'n'};
+  static constexpr char kLetters[] = {'c', 'b', 's', 'n', 't'};
   std::string text = request.overload.op->name + "|f|" + request.attributes + "|";
   for (size_t i = 0; i < request.dtypes.size(); ++i)
     text += (i ? "," : "") + std::string(dtype_code(request.dtypes[i]));

@@ -17,20 +17,21 @@ union Slot {
 
 using ElementKernel = void (*)(char** ptr, const int64_t* stride, int64_t n, int64_t m, const Slot* params);
 
-// Streamed: a contiguous output too large for the caches, written past them; it starts at a multiple of 64 bytes.
-enum class StrideClass : uint8_t { Contiguous, Broadcast, Strided, Streamed };
+// Streamed: a contiguous output too large for the caches, written past them; its rows start at multiples of 64 bytes.
+// Turned: an input that is contiguous from row to row.
+enum class StrideClass : uint8_t { Contiguous, Broadcast, Strided, Streamed, Turned };
 
 constexpr int kMaxOperands = 20;
 constexpr int kMaxFolds = 16;
 
 struct KernelKey {
   uint64_t op = 0;            // operator, attributes, fold mask
-  uint64_t operands[2] = {};  // six bits an operand: dtype and stride class, outputs first
+  uint64_t operands[3] = {};  // seven bits an operand: dtype and stride class, outputs first
   bool operator==(const KernelKey&) const = default;
 
   void set_operand(int position, DType dtype, StrideClass c) {
     uint64_t code = 1 + (static_cast<uint64_t>(dtype) | static_cast<uint64_t>(c) << 4);
-    operands[position / 10] |= code << (6 * (position % 10));
+    operands[position / 9] |= code << (7 * (position % 9));
   }
 };
 

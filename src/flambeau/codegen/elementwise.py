@@ -6,6 +6,9 @@ Operands are outputs first, then inputs; `stride[0..nops)` are bytes between ele
 between rows. The class of each operand (see `memory`) is compiled in. A row is done in unrolled vectors, single
 vectors, and a tail under a mask, or element by element where the target has no masks. Loads of a step come before its
 stores, so an output may be exactly one of the inputs.
+
+An input of class `t` lies the other way round: its elements follow each other from row to row. Such kernels go through
+squares of elements, which are turned on the way.
 """
 
 from contextlib import AbstractContextManager
@@ -16,12 +19,16 @@ from flambeau.ir.expr import Expr, walk
 from flambeau.ir.program import ScalarProgram
 
 from .emit import Elements, Outside, depends_only_on
-from .memory import Memory, load_param, tail_mask
-from .module import Function, Module
+from .memory import Memory, byte_type, load_param, tail_mask
+from .module import Function, Module, llvm_type
 from .target import Target
+from .turn import transpose
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
-CONTIGUOUS, BROADCAST, STRIDED, STREAMED = "c", "b", "s", "n"
+CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED = "c", "b", "s", "n", "t"
+_WIDEST_SQUARE = 32  # elements
+_BLOCK = 64  # columns that are gone through before the next ones: results are written some cache lines at a time
+_AHEAD = 256  # bytes by which turned operands are fetched ahead
 
 
 def emit(module: Module, program: ScalarProgram, classes: str, name: str) -> None:
@@ -47,13 +54,14 @@ def vector_lanes(target: Target, nodes: list[Expr]) -> int:
     return max(target.vector_bytes // width, 1)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Operand:
     dtype: str
     kind: str
     number: int  # position in ptr and stride
-    step: str = ""  # bytes between elements (strided operands)
+    step: str = ""  # bytes between elements (strided and turned operands)
     row: str = ""  # address of the row's first element
+    square: str = ""  # address of the turned square's elements of the row
 
 
 class Kernel:
@@ -72,6 +80,7 @@ class Kernel:
         self.operands = operands
         self.nodes = usual_nodes(self.roots)
         self.used = {e.attr[0] for e in walk(self.roots) if e.op == "input"}
+        self.turned = [o for o in self.inputs if o.kind == TURNED]
         self.lanes = self._lanes(module.target)
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
@@ -84,7 +93,8 @@ class Kernel:
 
     def _lanes(self, target: Target) -> int:
         storage = max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
-        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // storage, 1))
+        widest = _WIDEST_SQUARE if self.turned else 64
+        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // storage, 1), widest)
 
     def _unroll(self) -> int:
         """Short programs need several vectors in flight; long ones have enough to do."""
@@ -99,13 +109,14 @@ class Kernel:
         bases = [f.value(f"load ptr, ptr {f.offset('%ptr', o.number, 'ptr')}, align 8") for o in self.operands]
         rows = [self._stride(len(self.operands) + o.number) for o in self.operands]
         for o in self.operands:
-            if o.kind == STRIDED:
+            if o.kind in (STRIDED, TURNED):
                 o.step = self._stride(o.number)
-        with self.rows() as r:
-            for o, base, row in zip(self.operands, bases, rows, strict=True):
-                o.row = f.offset(base, f.mul(r, row))
-            self.outside = Outside(f, f.section(), self._row_leaf)
-            self.row()
+        if self.turned:
+            self.squares(bases, rows)
+        else:
+            with self.rows() as r:
+                self._enter(r, bases, rows)
+                self.row()
         if any(o.kind == STREAMED for o in self.outputs):
             f.fence()
         f.finish()
@@ -113,6 +124,67 @@ class Kernel:
     def rows(self) -> AbstractContextManager[str]:
         """The loop over rows."""
         return self.function.loop(0, "%m")
+
+    def _enter(self, r: str, bases: list[str], rows: list[str]) -> None:
+        f = self.function
+        for o, base, row in zip(self.operands, bases, rows, strict=True):
+            o.row = f.offset(base, f.mul(r, row))
+        self.outside = Outside(f, f.section(), self._row_leaf)
+
+    def squares(self, bases: list[str], rows: list[str]) -> None:
+        """All elements, square by square; those at the edges under a mask, or one by one."""
+        f, lanes = self.function, self.lanes
+        buffers = {o: f.variable(f"[{lanes * lanes * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
+        with f.loop(0, "%n", _BLOCK) as block:
+            end = f.smaller(f.add(block, _BLOCK), "%n")
+            with f.loop(0, "%m", lanes) as r, f.loop(block, end, lanes) as i:
+                rest_n, rest_m = f.value(f"sub i64 %n, {i}"), f.value(f"sub i64 %m, {r}")
+                height = f.smaller(rest_m, lanes)
+                least = f.smaller(rest_n, height)
+                whole = f.value(f"icmp eq i64 {least}, {lanes}")
+                with f.when(whole):
+                    self._square(bases, rows, buffers, r, i, str(lanes))
+                with f.when(f.value(f"xor i1 {whole}, true")):
+                    if self.masked:
+                        self._square(bases, rows, buffers, r, i, height, rest_n)
+                    else:
+                        with f.loop(0, height) as k:
+                            self._enter(f.add(r, k), bases, rows)
+                            with f.loop(i, f.add(i, f.smaller(rest_n, lanes))) as at:
+                                self.step(at, [0], 1)
+
+    def _square(self, bases, rows, buffers, r: str, i: str, height: str, rest_n: str | None = None) -> None:
+        """`height` rows from r of `lanes` elements from i; with `rest_n` of no more than that, and at an edge."""
+        f, lanes = self.function, self.lanes
+        along = across = None
+        if rest_n is not None:
+            along, across = tail_mask(f, lanes, rest_n), tail_mask(f, lanes, height)
+        for o in self.turned:
+            if o.number - len(self.outputs) in self.used:
+                start = f.offset(bases[o.number], f.mul(r, rows[o.number]))
+                self._turn(o, f.offset(start, f.mul(i, o.step)), buffers[o], across, rest_n)
+        with f.loop(0, height) as k:
+            self._enter(f.add(r, k), bases, rows)
+            for o in self.turned:
+                o.square = f.offset(buffers[o], f.mul(k, lanes * t.SIZE[o.dtype]))
+            stream = _Stream(self, i, lanes, along)
+            stream.load()
+            stream.finish()
+
+    def _turn(self, o: _Operand, start: str, buffer: str, across: str | None, rest_n: str | None) -> None:
+        """Puts a square of an operand into a buffer, row by row as the results lie."""
+        f, lanes, memory = self.function, self.lanes, byte_type(o.dtype)
+        kind, size = llvm_type(memory, lanes), t.SIZE[o.dtype]
+        read = Memory(f, Elements(f, lanes, lambda e: ""))
+        vectors = []
+        for k in range(lanes):
+            column = str(k) if rest_n is None else f.smaller(f.value(f"sub i64 {rest_n}, 1"), k)
+            address = f.offset(start, f.mul(column, o.step))
+            if rest_n is None:
+                f.fetch(f.offset(address, _AHEAD))
+            vectors.append(read.raw(memory, address, across))
+        for k, vector in enumerate(transpose(f, vectors, memory, size)):
+            f.do(f"store {kind} {vector}, ptr {f.offset(buffer, k * lanes * size)}, align {min(lanes * size, 64)}")
 
     def _stride(self, position: int) -> str:
         f = self.function
@@ -172,7 +244,9 @@ class _Stream:
         for k, o in enumerate(self.kernel.inputs):
             if k in self.kernel.used and o.kind == CONTIGUOUS:
                 self.loaded[k] = self.memory.load(o.dtype, self._address(o), self.mask)
-            elif k in self.kernel.used and o.kind == STRIDED:
+            elif k in self.kernel.used and o.kind == TURNED and self.memory.lanes > 1:
+                self.loaded[k] = self.memory.load(o.dtype, o.square)
+            elif k in self.kernel.used and o.kind in (STRIDED, TURNED):
                 self.loaded[k] = self.memory.load_strided(o.dtype, self._address(o), o.step)
 
     def finish(self) -> None:
@@ -187,7 +261,7 @@ class _Stream:
 
     def _address(self, o: _Operand) -> str:
         f = self.kernel.function
-        distance = o.step if o.kind == STRIDED else t.SIZE[o.dtype]
+        distance = o.step if o.kind in (STRIDED, TURNED) else t.SIZE[o.dtype]
         return f.offset(o.row, f.mul(self.position, distance))
 
     def _leaf(self, e: Expr) -> str:

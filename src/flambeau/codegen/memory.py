@@ -49,12 +49,13 @@ class Memory:
         """Compute values of contiguous elements (complex: real and imaginary); lanes outside the mask are 0."""
         if t.is_complex(dtype):
             return self._load_pairs(t.real_of(dtype), pointer)
-        memory = byte_type(dtype)
+        return (self.elements.widen(self.raw(byte_type(dtype), pointer, mask), dtype),)
+
+    def raw(self, memory: str, pointer: str, mask: str | None = None) -> str:
+        """Contiguous elements as they lie in memory; lanes outside the mask are 0."""
         if mask is None:
-            raw = self.function.value(f"load {llvm_type(memory, self.lanes)}, ptr {pointer}, align {t.SIZE[dtype]}")
-        else:
-            raw = self._masked_load(memory, pointer, mask)
-        return (self.elements.widen(raw, dtype),)
+            return self.function.value(f"load {llvm_type(memory, self.lanes)}, ptr {pointer}, align {t.SIZE[memory]}")
+        return self._masked_load(memory, pointer, mask)
 
     def _masked_load(self, memory: str, pointer: str, mask: str) -> str:
         kind = llvm_type(memory, self.lanes)

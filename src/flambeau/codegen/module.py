@@ -220,6 +220,15 @@ class Function:
         self.do(f"br label %{end}")
         self.begin(end)
 
+    def smaller(self, a: int | str, b: int | str) -> str:
+        """The smaller of two i64."""
+        return self.call("llvm.smin.i64", "i64", f"i64 {a}", f"i64 {b}")
+
+    def fetch(self, pointer: str, level: int = 2) -> None:
+        """Asks for the cache line of an address, which need not exist, into the cache of a level."""
+        name = self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        self.do(f"call void {name}(ptr {pointer}, i32 0, i32 {4 - level}, i32 1)")
+
     def fence(self) -> None:
         """Orders streaming stores before whatever tells other threads that they are done."""
         if self.target.is_x86:
