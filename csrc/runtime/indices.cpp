@@ -1,9 +1,10 @@
 // Scans of index tensors, before anything is written through them, and their order by rows.
 #include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include "core/error.h"
-#include "runtime/op.h"
+#include "runtime/copy.h"
 #include "runtime/pool.h"
 #include "runtime/positions.h"
 
@@ -121,7 +122,45 @@ void group_positions(const Call& call, Outputs& outputs) {
   first[0] = 0;
 }
 
+// Adds to counts[k] how often k stands among n positions. Four rows of counts, so that equal neighbours need not wait
+// for each other.
+void count_into(const int64_t* at, int64_t n, int64_t size, int64_t* counts) {
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    for (int64_t k = 0; k < 4; ++k) ++counts[k * size + at[i + k]];
+  for (; i < n; ++i) ++counts[at[i]];
+  for (int64_t k = 1; k < 4; ++k)
+    for (int64_t j = 0; j < size; ++j) counts[j] += counts[k * size + j];
+}
+
+// count_positions(index, size): checked positions of int64. Counts of parts add up to the same in any order.
+void count_positions(const Call& call, Outputs& outputs) {
+  TensorRef index = contiguous_tensor(call[0].tensor());
+  int64_t n = index->numel(), size = call[1].as_int();
+  TensorRef out = Tensor::empty(Dims{size}, DType::I64, index->device());
+  outputs.emplace_back(out);
+  if (index->is_meta() || size == 0) return;
+  const auto* at = index->data<int64_t>();
+  auto* counts = out->data<int64_t>();
+  std::fill_n(counts, size, 0);
+  constexpr int64_t kMostParts = 16;
+  const int64_t parts = std::min(n / (16 * size + kRun), kMostParts);
+  LongWork quiet(n >= 16 * kRun);
+  if (parts < 1) {
+    for (int64_t i = 0; i < n; ++i) ++counts[at[i]];
+    return;
+  }
+  std::vector<int64_t> all(static_cast<size_t>(parts * 4 * size));
+  parallel_for(parts, [&](int64_t p) {
+    int64_t begin = n * p / parts, end = n * (p + 1) / parts;
+    count_into(at + begin, end - begin, size, &all[static_cast<size_t>(p * 4 * size)]);
+  });
+  for (int64_t p = 0; p < parts; ++p)
+    for (int64_t j = 0; j < size; ++j) counts[j] += all[static_cast<size_t>(p * 4 * size + j)];
+}
+
 RegisterNative outside("first_outside", first_outside_native);
+RegisterNative counting("count_positions", count_positions);
 RegisterNative groups("group_positions", group_positions);
 
 }  // namespace

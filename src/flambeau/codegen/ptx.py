@@ -181,3 +181,6 @@ class _Loop(loop.Writer):
 
     def iterations(self) -> AbstractContextManager[str]:
         return _over_grid(self.function, "x", "%begin", "%end")
+
+    def _prefetch(self, s: loop_ir.Prefetch) -> None:
+        """Other threads run while one waits for memory."""

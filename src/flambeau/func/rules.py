@@ -359,7 +359,7 @@ _add(
     """alias view.dtype view_as_real view_as_complex clone contiguous to.dtype to.device to.other zero_ fill_.Scalar
     empty_like zeros_like ones_like full_like first_outside""",
 )
-_add(_last_dim, "topk_few")
+_add(_last_dim, "topk_few order_rows ranked_rows median_rows")
 _add(_about, "result_type.Tensor result_type.Scalar result_type.Scalar_Tensor")
 _add(_new, "new_empty new_zeros new_ones new_full")
 _add(_copy, "copy_")

@@ -38,6 +38,12 @@ class Store:
 
 
 @dataclass
+class Prefetch:
+    buffer: int
+    offset: Expr
+
+
+@dataclass
 class Declare:
     variable: int
     dtype: str
@@ -75,7 +81,7 @@ class If:
 
 INT = 2  # the part of a `param` leaf that is an integer of the launch
 
-Statement = Load | Store | Declare | Read | Assign | For | If
+Statement = Load | Store | Prefetch | Declare | Read | Assign | For | If
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def expressions(statements: Iterable[Statement]) -> Iterator[Expr]:
         elif isinstance(s, If):
             yield s.condition
             yield from expressions([*s.body, *s.otherwise])
-        elif isinstance(s, Load | Store):
+        elif isinstance(s, Load | Store | Prefetch):
             yield s.offset
         elif isinstance(s, Declare):
             yield s.init
@@ -206,6 +212,10 @@ class Builder:
         dtype = self.compute_dtype(buffer)
         value = cast(value, dtype) if isinstance(value, Expr) else const(value, dtype)
         self.add(Store(buffer, offset, value))
+
+    def prefetch(self, buffer: int, offset: Operand) -> None:
+        """Asks for an element before it is used. It may lie outside of the buffer."""
+        self.add(Prefetch(buffer, offset if isinstance(offset, Expr) else const(offset, "i64")))
 
     def variable(self, init: Operand, dtype: str) -> Variable:
         """A mutable value."""

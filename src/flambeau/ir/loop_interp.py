@@ -104,6 +104,9 @@ class _Run:
         active, places = self._places(s, mask)
         self.buffers[s.buffer][places] = narrow(self._value(s.value)[active], self.program.dtypes[s.buffer])
 
+    def _prefetch(self, s: ir.Prefetch, mask: Any) -> None:
+        """Changes nothing."""
+
     def _declare(self, s: ir.Declare, mask: Any) -> None:
         self.variables[s.variable] = self._value(s.init)
 

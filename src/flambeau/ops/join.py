@@ -188,13 +188,14 @@ def _roll(o, self, shifts, dims=()):
         return _roll(o, self.reshape(-1), shifts, [0]).view(self.shape)
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    rolled = self
     for shift, d in zip(shifts, dims, strict=True):
         d = wrap_dim(d, self.dim())
         n = self.shape[d]
         k = shift % n if n else 0
         if k:
-            self = o.cat([self.narrow(d, n - k, k), self.narrow(d, 0, n - k)], d)
-    return self.clone()
+            rolled = o.cat([rolled.narrow(d, n - k, k), rolled.narrow(d, 0, n - k)], d)
+    return self.clone() if rolled is self else rolled
 
 
 op(

@@ -37,13 +37,21 @@ class _Plane:
         self.all_in = in_size * lanes
         self.base_in = self._first_in * lanes
 
+    def output_at(self, places) -> Expr:
+        """Where the first lane of an output lies."""
+        return (self._first_out + _place(self.b, places)) * self.lanes
+
+    def input_at(self, position: Expr) -> Expr:
+        """Where the first lane of a position of the input lies."""
+        return (self._first_in + position) * self.lanes
+
     def each_output(self, visit: Callable) -> None:
         """Calls visit(offset of the output, its place along each axis, offset in the input of a position)."""
         b = self.b
         with b.loop(0, b.int(3)) as z, b.loop(0, b.int(4)) as y, b.loop(0, b.int(5)) as x:
-            at = self._first_out + (z * b.int(4) + y) * b.int(5) + x
+            at = self.output_at((z, y, x))
             with b.loop(0, self.lanes) as c:
-                visit(at * self.lanes + c, (z, y, x), lambda position: (self._first_in + position) * self.lanes + c)
+                visit(at + c, (z, y, x), lambda position: self.input_at(position) + c)
 
     def clear(self) -> None:
         """Sets the inputs (which are buffer 0 of a gradient) to zero."""
@@ -138,6 +146,29 @@ class _Greatest:
         each(tap)
         self._store(at, best.value, position.value)
 
+    def of_box(self, at: Expr, bounds, source: Callable) -> None:
+        """Of a box of positions: of each row first, so that rows need not wait for each other."""
+        b, dtype = self.b, self.b.compute_dtype(self.input)
+        (z0, z1), (y0, y1), (x0, x1) = bounds
+        best = b.variable(const(lowest(dtype), dtype), dtype)
+        position = b.variable((z0 * b.int(1) + y0) * b.int(2) + x0, "i64")
+        with b.loop(z0, z1, simd=False) as z, b.loop(y0, y1, simd=False) as y:
+            row = (z * b.int(1) + y) * b.int(2)
+            row_best, row_position = (
+                b.variable(b.load(self.input, source(row + x0)), dtype),
+                b.variable(row + x0, "i64"),
+            )
+
+            def meet(v: Expr, here: Expr, value, place) -> None:
+                old = value.value
+                better = (v > old) | (v != v)
+                place.value, value.value = where(better, here, place.value), where(better, v, old)
+
+            with b.loop(x0 + 1, x1, simd=False) as x:
+                meet(b.load(self.input, source(row + x)), row + x, row_best, row_position)
+            meet(row_best.value, row_position.value, best, position)
+        self._store(at, best.value, position.value)
+
     def of_all(self, at: Expr, taps: list[Expr], source: Callable) -> None:
         """Of a list of positions."""
         best, position = self.b.load(self.input, source(taps[0])), taps[0]
@@ -228,9 +259,7 @@ def mean_windows(b: Builder, count_pad: bool, override: bool, back: bool) -> Non
         plane = _Plane(b, i, b.int(LANES))
         if back:
             plane.clear()
-        plane.each_output(
-            lambda at, places, source: _mean_of_window(b, at, places, source, count_pad, override, back)
-        )
+        plane.each_output(lambda at, places, source: _mean_of_window(b, at, places, source, count_pad, override, back))
 
 
 def _mean_of_window(b: Builder, at: Expr, places, source: Callable, count_pad: bool, override: bool, back: bool):
@@ -298,12 +327,36 @@ def _mean_of(b: Builder, at: Expr, count: Expr, each: Callable, source: Callable
 # ---- adaptive pooling: windows [floor(i * in / out), ceil((i + 1) * in / out))
 
 
-def _spans(b: Builder, places) -> list[tuple[Expr, Expr]]:
-    bounds = []
-    for axis, place in enumerate(places):
-        size, out = b.int(axis), b.int(3 + axis)
-        bounds.append((place * size // out, ((place + 1) * size + out - 1) // out))
-    return bounds
+class _Spans:
+    """Windows along one axis, one after the other; without divisions in the loop."""
+
+    def __init__(self, b: Builder, axis: int):
+        size, self._out = b.int(axis), b.int(3 + axis)
+        self._step, self._more = size // self._out, size % self._out
+        self._start, self._rest = b.variable(const(0, "i64"), "i64"), b.variable(const(0, "i64"), "i64")
+
+    def next(self) -> tuple[Expr, Expr]:
+        """The first position of the next window, and the one behind its last."""
+        start, rest = self._start.value, self._rest.value + self._more
+        whole = start + self._step
+        over = rest >= self._out
+        following, left = where(over, whole + 1, whole), where(over, rest - self._out, rest)
+        self._start.value, self._rest.value = following, left
+        return start, where(left > 0, following + 1, following)
+
+
+def _each_window(b: Builder, plane: _Plane, visit: Callable) -> None:
+    """Calls visit(offset of the output, the window's bounds along each axis, offset in the input of a position)."""
+    spans_z = _Spans(b, 0)
+    with b.loop(0, b.int(3), simd=False) as z:
+        bounds_z, spans_y = spans_z.next(), _Spans(b, 1)
+        with b.loop(0, b.int(4), simd=False) as y:
+            bounds_y, spans_x = spans_y.next(), _Spans(b, 2)
+            with b.loop(0, b.int(5), simd=False) as x:
+                bounds = (bounds_z, bounds_y, spans_x.next())
+                at = plane.output_at((z, y, x))
+                with b.loop(0, plane.lanes) as c:
+                    visit(at + c, bounds, lambda position, lane=c: plane.input_at(position) + lane)
 
 
 def _each_inside(b: Builder, bounds, visit: Callable) -> None:
@@ -319,13 +372,12 @@ def adaptive_mean(b: Builder, back: bool) -> None:
         if back:
             plane.clear()
 
-        def output(at, places, source):
-            bounds = _spans(b, places)
+        def output(at, bounds, source):
             (z0, z1), (y0, y1), (x0, x1) = bounds
             count = (z1 - z0) * (y1 - y0) * (x1 - x0)
             _mean_of(b, at, count, lambda tap: _each_inside(b, bounds, tap), source, back)
 
-        plane.each_output(output)
+        _each_window(b, plane, output)
 
 
 def adaptive_max(b: Builder) -> None:
@@ -333,11 +385,4 @@ def adaptive_max(b: Builder) -> None:
     greatest = _Greatest(b, True)
     with b.parallel() as i:
         plane = _Plane(b, i, b.int(ADAPTIVE_LANES))
-
-        def output(at, places, source):
-            bounds = _spans(b, places)
-            (z0, _), (y0, _), (x0, _) = bounds
-            first = (z0 * b.int(1) + y0) * b.int(2) + x0
-            greatest.of_each(at, first, lambda tap: _each_inside(b, bounds, tap), source)
-
-        plane.each_output(output)
+        _each_window(b, plane, greatest.of_box)

@@ -2,7 +2,7 @@
 
 from .launch import Launch
 from .sort import check_implemented
-from .table import Composite, Loop, op
+from .table import Composite, Loop, Native, op
 
 
 # ints: length of a sequence, elements looked up in each, steps of the search, distance between sequences
@@ -176,18 +176,28 @@ for _overload, _operands in (
     )
 
 
+op(
+    "count_positions(Tensor index, int size) -> Tensor",
+    names=(),
+    body=Native("count_positions"),
+    differentiable=False,
+    doc="How often each of 0 .. size - 1 stands among checked int64 positions.",
+)
+
+
 def _bincount(o, self, weights=None, minlength=0):
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     check_implemented(self, "bincount_cpu", ("b1", "f16", "bf16", "f32", "f64", "c64", "c128"))
-    if self.dim() != 1 or (self.numel() and int(o.min(self)) < 0):
+    low, high = (int(v) for v in o.aminmax(self)) if self.numel() else (0, -1)
+    if self.dim() != 1 or low < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is not None and (weights.dim() != 1 or weights.numel() != self.numel()):
         raise RuntimeError("weights should be 1-d and have the same length as input")
-    size = max(minlength, int(o.max(self)) + 1 if self.numel() else 0)
+    size = max(minlength, high + 1)
     if weights is None:
-        weights = o.ones((1,), dtype=o.int64, device=self.device).expand(self.shape)
-    elif weights.dtype is not o.float32:
+        return o.count_positions(self.to(o.int64), size)
+    if weights.dtype is not o.float32:
         weights = weights.to(o.float64)
     out = o.zeros((size,), dtype=weights.dtype, device=self.device)
     return o.index_add(out, 0, self.to(o.int64), weights.detach())

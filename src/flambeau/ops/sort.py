@@ -1,81 +1,46 @@
 """Sorting and what is read off a sorted order: topk, kthvalue, median, mode, quantile.
 
-The order comes from NumPy (`ordering`); values are gathered by it, so gradients are those of `gather`. The order is
-always stable, nan is the greatest value, and zeros of both signs are equal.
+Positions are found first; values are gathered by them, so gradients are those of `gather`. The order is always stable,
+nan is the greatest value, and zeros of both signs are equal.
 """
 
 from flambeau.ir.fn import minimum
 
 from .launch import Launch, wrap_dim
-from .table import ORDERED, Composite, Loop, op
+from .table import ANY, ORDERED, Composite, Loop, Native, op
+
+_ROWS = (
+    (
+        "order_rows(Tensor self, bool descending, int most)",
+        "Positions of the first `most` elements of each sorted row.",
+    ),
+    ("ranked_rows(Tensor self, int rank)", "Where the element of this rank, counted from 0, stands in each row."),
+    ("median_rows(Tensor self, bool skip_nan)", "Where the median of each row stands."),
+)
+for _signature, _doc in _ROWS:
+    op(
+        f"{_signature} -> Tensor",
+        names=(),
+        dtypes=ANY,
+        body=Native(_signature.split("(")[0]),
+        differentiable=False,
+        doc=f"{_doc} Rows lie along the last dimension.",
+    )
 
 
-def _key(x):
-    """Integers with the order of x's elements: equal values (and all nan) have one key."""
-    import numpy as np
-
-    if x.dtype.code in ("f16", "bf16"):
-        x = x.float()
-    a = x.numpy()
-    if a.dtype.kind == "b":
-        return a.view(np.uint8)
-    if a.dtype == np.uint64:
-        return (a ^ np.uint64(1 << 63)).view(np.int64)
-    if a.dtype.kind != "f":
-        return a
-    width = np.dtype(f"i{a.dtype.itemsize}")
-    bits = (a + 0.0).view(width)
-    largest = np.iinfo(width).max
-    return np.where(a != a, largest, bits ^ ((bits >> (8 * width.itemsize - 1)) & largest))
-
-
-def _order(key, most=None):
-    """Positions that sort the last dimension stably; only the first `most` of them where that is given.
-
-    A key and its position packed in one integer are sorted fast and have no ties. Where they do not fit, equal keys are
-    numbered first.
-    """
-    import numpy as np
-
-    n = key.shape[-1]
-    if not key.size or n == 1:
-        return np.zeros(key.shape, np.int64)[..., :most]
-    bits = (n - 1).bit_length()
-    low, high = int(key.min()), int(key.max())
-    if (high - low) >> (63 - bits):
-        rough = np.argsort(key, axis=-1)
-        ranked = np.take_along_axis(key, rough, -1)
-        runs = np.zeros(key.shape, np.int64)
-        np.cumsum(ranked[..., 1:] != ranked[..., :-1], axis=-1, out=runs[..., 1:])
-        packed = (runs << bits) | rough
-    else:
-        packed = (key.astype(np.int64) - low if low >= 0 or high <= 0 else _distance(key, low)) << bits
-        packed |= np.arange(n)
-    if most is not None and 0 < most < n:
-        packed = np.partition(packed, most - 1, axis=-1)[..., :most]
-    packed.sort(axis=-1)
-    return (packed & ((1 << bits) - 1))[..., :most]
-
-
-def _distance(key, low):
-    """key - low, where the difference is known to fit."""
-    import numpy as np
-
-    return (key.astype(np.int64).view(np.uint64) - np.uint64(low & ((1 << 64) - 1))).view(np.int64)
+def _in_rows(x, dim: int, find):
+    """find(rows) for rows along a dimension; what it finds lies along that dimension."""
+    x = x.detach()
+    if not x.dim() or dim == x.dim() - 1:
+        return find(x)
+    return find(x.movedim(dim, -1)).movedim(-1, dim).contiguous()
 
 
 def ordering(o, x, dim: int, descending: bool = False, most: int | None = None):
     """Positions (int64) along a dimension that sort x stably; the first `most` of them where that is given."""
-    import numpy as np
-
-    sizes = list(x.shape)
-    if most is not None and sizes:
-        sizes[dim] = most
-    if x.is_meta or not x.dim():
-        return o.zeros(sizes, dtype=o.int64, device=x.device)
-    key = np.moveaxis(_key(x.detach()), dim, -1)
-    order = _order(~key if descending else key, most)
-    return o.from_numpy(np.ascontiguousarray(np.moveaxis(order, -1, dim)))
+    if most is None:
+        most = x.shape[dim] if x.dim() else 1
+    return _in_rows(x, dim, lambda rows: o.order_rows(rows, descending, most))
 
 
 def _no_complex(x, sentence: str) -> None:
@@ -232,8 +197,7 @@ def _kthvalue(o, self, k, dim=-1, keepdim=False):
     if not 1 <= k <= size:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim} [k={k}, size {size}]")
     check_implemented(self, "kthvalue_cpu", ("b1", "c64", "c128"))
-    order = ordering(o, self, dim, most=k)
-    return _picked(o, self, dim, order.narrow(dim, k - 1, 1).contiguous() if self.dim() else order, keepdim)
+    return _picked(o, self, dim, _in_rows(self, dim, lambda rows: o.ranked_rows(rows, k - 1)), keepdim)
 
 
 op(
@@ -246,18 +210,9 @@ op(
 def _median_dim(name: str, skip_nan: bool):
     def body(o, self, dim, keepdim=False):
         dim = wrap_dim(dim, self.dim())
-        size = _check_row(name, self, dim)
+        _check_row(name, self, dim)
         check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
-        order = ordering(o, self, dim)
-        if not self.dim():
-            return self.clone(), order
-        if self.dtype.is_floating_point and not self.is_meta:
-            valid = o.sum(~o.isnan(self.detach()), dim, True)
-            middle = o.clamp((valid - 1) // 2, 0)
-            at = middle if skip_nan else o.where(valid == size, middle, o.clamp(valid, max=size - 1))
-            indices = o.gather(order, dim, at)
-        else:
-            indices = order.narrow(dim, (size - 1) // 2, 1)
+        indices = _in_rows(self, dim, lambda rows: o.median_rows(rows, skip_nan))
         return _picked(o, self, dim, indices, keepdim)
 
     return body
@@ -295,25 +250,20 @@ for _name, _skip in (("median", False), ("nanmedian", True)):
 
 
 def _mode(o, self, dim=-1, keepdim=False):
-    import numpy as np
-
     dim = wrap_dim(dim, self.dim())
     _check_row("mode", self, dim)
     check_implemented(self, "mode_cpu")
     if not self.dim() or self.is_meta or not self.numel():
         sizes = [1 if d == dim else s for d, s in enumerate(self.shape)]
         return _picked(o, self, dim, o.zeros(sizes, dtype=o.int64, device=self.device), keepdim)
-    order = ordering(o, self, dim)
-    ranked = np.moveaxis(_key(o.gather(self.detach(), dim, order)), dim, -1)
+    order = ordering(o, self, dim).movedim(dim, -1).contiguous()
+    ranked = o.gather(self.detach().movedim(dim, -1), -1, order)
     n = ranked.shape[-1]
-    begins = np.ones(ranked.shape, bool)
-    begins[..., 1:] = ranked[..., 1:] != ranked[..., :-1]
-    if self.dtype.is_floating_point:  # a nan equals nothing
-        begins |= ranked == np.iinfo(ranked.dtype).max
-    start = np.maximum.accumulate(np.where(begins, np.arange(n), 0), axis=-1)
-    last = np.argmax(np.arange(n) - start, axis=-1, keepdims=True)
-    indices = o.gather(order, dim, o.from_numpy(np.ascontiguousarray(np.moveaxis(last, -1, dim))))
-    return _picked(o, self, dim, indices, keepdim)
+    at = o.arange(n, device=self.device)
+    goes_on = o.eq(ranked.narrow(-1, 1, n - 1), ranked.narrow(-1, 0, n - 1))  # a nan equals nothing
+    start = o.cummax(o.masked_fill(at.narrow(0, 1, n - 1), goes_on, 0), -1)[0]
+    last = o.argmax(at - o.cat([o.zeros_like(order.narrow(-1, 0, 1)), start], -1), -1, True)
+    return _picked(o, self, dim, o.gather(order, -1, last).movedim(-1, dim).contiguous(), keepdim)
 
 
 op(

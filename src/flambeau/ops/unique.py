@@ -1,27 +1,33 @@
 """Distinct elements: of all, of slices along a dimension, or of neighbours only."""
 
 from .launch import wrap_dim
-from .sort import _key, _order, check_implemented
+from .sort import check_implemented
 from .table import Composite, op
 
 
-def _slices(self, dim):
-    """Keys as rows [slices, elements of a slice], and the sizes of a slice."""
+def _key(x):
+    """Integers with the order of x's elements: equal values (and all nan) have one key."""
     import numpy as np
 
-    key = _key(self.detach())
-    if dim is None:
-        return key.reshape(-1, 1), ()
-    moved = np.moveaxis(key, dim, 0)
-    return np.ascontiguousarray(moved).reshape(moved.shape[0], -1), moved.shape[1:]
+    if x.dtype.code in ("f16", "bf16"):
+        x = x.float()
+    a = x.numpy()
+    if a.dtype.kind == "b":
+        return a.view(np.uint8)
+    if a.dtype == np.uint64:
+        return (a ^ np.uint64(1 << 63)).view(np.int64)
+    if a.dtype.kind != "f":
+        return a
+    width = np.dtype(f"i{a.dtype.itemsize}")
+    bits = (a + 0.0).view(width)
+    largest = np.iinfo(width).max
+    return np.where(a != a, largest, bits ^ ((bits >> (8 * width.itemsize - 1)) & largest))
 
 
 def _sorted_rows(rows):
     """Positions that sort rows by their first element, then by the second, and so on."""
     import numpy as np
 
-    if rows.shape[1] == 1:
-        return _order(rows[:, 0])
     if not rows.shape[1]:
         return np.arange(rows.shape[0])
     lifted = rows.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)
@@ -41,51 +47,73 @@ def _begins(rows, floating: bool):
     return begins
 
 
-def _distinct_integers(o, self, return_counts: bool):
-    """Values, and counts, without the order of the elements: these are counted where they lie close, else sorted."""
+def _close_integers(o, flat, return_counts: bool):
+    """Values, and counts, of integers that lie close together, which are counted; None where they do not."""
+    low, high = (int(v) for v in o.aminmax(flat))
+    if high - low >= flat.numel():
+        return None
+    counts = o.count_positions(flat.to(o.int64) - low, high - low + 1)
+    places = o.nonzero(counts).squeeze(1)
+    values = (places + low).to(flat.dtype)
+    return (values, o.index_select(counts, 0, places)) if return_counts else values
+
+
+_SIGNED = {"u16": "int16", "u32": "int32", "u64": "int64"}
+
+
+def _unique_elements(o, x, return_inverse: bool, return_counts: bool, ordered: bool):
+    n = x.numel()
+    if ordered and not return_inverse and n and x.dtype in (o.uint8, o.int8, o.int16, o.int32, o.int64):
+        found = _close_integers(o, x, return_counts)
+        if found is not None:
+            return found
+    order = o.order_rows(x, False, n) if ordered else None
+    ranked = o.index_select(x, 0, order) if ordered else x
+    seen = ranked.view(getattr(o, _SIGNED[x.dtype.code])) if x.dtype.code in _SIGNED else ranked
+    begins = o.cat([o.ones((min(n, 1),), dtype=o.bool, device=x.device), o.ne(seen[1:], seen[:-1])])
+    first = o.nonzero(begins).squeeze(1)
+    results = [o.index_select(ranked, 0, first)]
+    if return_inverse:
+        number = o.cumsum(begins, 0) - 1
+        inverse = o.scatter(number, 0, order, number) if ordered else number
+        results.append(inverse)
+    if return_counts:
+        results.append(o.diff(o.cat([first, o.full((1,), n, dtype=o.int64, device=x.device)])))
+    return tuple(results) if len(results) > 1 else results[0]
+
+
+def _unique_slices(o, self, dim: int, return_inverse: bool, return_counts: bool, ordered: bool):
     import numpy as np
 
-    flat = self.detach().reshape(-1)
-    low, high = (int(o.min(flat)), int(o.max(flat))) if flat.numel() else (0, 0)
-    if high - low < flat.numel():
-        counts = o.bincount(flat.to(o.int64) - low)
-        places = o.nonzero(counts).squeeze(1)
-        values, counts = (places + low).to(self.dtype), o.index_select(counts, 0, places)
-        return (values, counts) if return_counts else values
-    ranked = np.sort(flat.numpy())
-    first = np.nonzero(_begins(ranked.reshape(-1, 1), False))[0]
-    values = o.from_numpy(ranked[first])
-    return (values, o.from_numpy(np.diff(np.append(first, ranked.size)))) if return_counts else values
+    moved = np.moveaxis(_key(self.detach()), dim, 0)
+    rows = np.ascontiguousarray(moved).reshape(moved.shape[0], -1)
+    order = _sorted_rows(rows) if ordered else np.arange(len(rows))
+    begins = _begins(rows[order], self.dtype.is_floating_point)
+    first = np.nonzero(begins)[0]
+    results = [o.index_select(self.detach(), dim, o.from_numpy(order[first]))]
+    if return_inverse:
+        inverse = np.empty(len(rows), np.int64)
+        inverse[order] = np.cumsum(begins) - 1
+        results.append(o.from_numpy(inverse))
+    if return_counts:
+        results.append(o.from_numpy(np.diff(np.append(first, len(rows)))))
+    return tuple(results) if len(results) > 1 else results[0]
 
 
 def _unique(o, self, dim, return_inverse: bool, return_counts: bool, ordered: bool):
-    import numpy as np
-
-    name = "unique" if ordered else "unique_consecutive"
-    check_implemented(self, name)
+    check_implemented(self, "unique" if ordered else "unique_consecutive")
     if dim is not None:
         dim = wrap_dim(dim, self.dim())
         if self.dim() and not self.shape[dim] and self.numel() == 0 and self.dim() == 1:
             dim = None
         elif any(not s for d, s in enumerate(self.shape) if d != dim):
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
-    integral = self.dtype in (o.uint8, o.int8, o.int16, o.int32, o.int64)
-    if ordered and integral and dim is None and not return_inverse:
-        return _distinct_integers(o, self, return_counts)
-    rows, _ = _slices(self, dim if self.dim() else None)
-    order = _sorted_rows(rows) if ordered else np.arange(len(rows))
-    begins = _begins(rows[order], self.dtype.is_floating_point)
-    first = np.nonzero(begins)[0]
-    source = self.detach().reshape(-1) if dim is None or not self.dim() else self.detach()
-    values = o.index_select(source, dim or 0, o.from_numpy(order[first]))
-    results = [values]
-    if return_inverse:
-        inverse = np.empty(len(rows), np.int64)
-        inverse[order] = np.cumsum(begins) - 1
-        results.append(o.from_numpy(inverse.reshape(self.shape if dim is None else (-1,))))
-    if return_counts:
-        results.append(o.from_numpy(np.diff(np.append(first, len(rows)))))
-    return tuple(results) if len(results) > 1 else values
+    if dim is None or not self.dim():
+        found = _unique_elements(o, self.detach().reshape(-1), return_inverse, return_counts, ordered)
+        if return_inverse and dim is None:
+            return (found[0], found[1].reshape(self.shape), *found[2:])
+        return found
+    return _unique_slices(o, self, dim, return_inverse, return_counts, ordered)
 
 
 def _unique_body(o, self, sorted=True, return_inverse=False, return_counts=False, dim=None):
