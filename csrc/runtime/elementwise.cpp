@@ -100,7 +100,9 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
     stride[it.operands + k] = it.row_stride(k);
   }
   int64_t least_rows = turned ? std::clamp<int64_t>(it.size[it.dims - 2] / 16, 64, 256) : 1;
-  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { kernel(ptr, stride, n, m, call.params); }, least_rows);
+  run_pieces(
+      it, [&](char** ptr, int64_t n, int64_t m) { kernel(ptr, stride, n, m, call.params); }, least_rows,
+      call.overload.op->work);
 }
 
 namespace {
@@ -468,8 +470,8 @@ bool is_plain_operand(const Tensor& t) {
 }
 
 // Contiguous operands: one dimension.
-void run_flat(ElementKernel kernel, char** ptr, const int64_t* stride, int operands, int64_t n) {
-  if (n < kParallelElements) {
+void run_flat(ElementKernel kernel, char** ptr, const int64_t* stride, int operands, int64_t n, int64_t work) {
+  if (n * work < kParallelElements) {
     if (n > 0) kernel(ptr, stride, n, 1, nullptr);
     return;
   }
@@ -479,7 +481,7 @@ void run_flat(ElementKernel kernel, char** ptr, const int64_t* stride, int opera
     it.data[k] = ptr[k];
   }
   it.operands = operands;
-  run_pieces(it, [&](char** at, int64_t length, int64_t rows) { kernel(at, stride, length, rows, nullptr); });
+  run_pieces(it, [&](char** at, int64_t length, int64_t rows) { kernel(at, stride, length, rows, nullptr); }, 1, work);
 }
 
 // Whether a number leaves the dtype as it is.
@@ -502,7 +504,7 @@ TensorRef elementwise1(Op& op, Tensor* a) {
   TensorRef out = Tensor::empty(a->sizes, result, a->device());
   char* ptr[] = {out->data(), a->data()};
   int64_t stride[4] = {static_cast<int64_t>(dtype_size(result)), static_cast<int64_t>(a->itemsize()), 0, 0};
-  run_flat(kernel, ptr, stride, 2, a->numel());
+  run_flat(kernel, ptr, stride, 2, a->numel(), op.work);
   return out;
 }
 
@@ -515,7 +517,7 @@ TensorRef elementwise2(Op& op, Tensor* a, Tensor* b) {
   char* ptr[] = {out->data(), a->data(), b->data()};
   auto item = static_cast<int64_t>(a->itemsize());
   int64_t stride[6] = {static_cast<int64_t>(dtype_size(result)), item, item, 0, 0, 0};
-  run_flat(kernel, ptr, stride, 3, a->numel());
+  run_flat(kernel, ptr, stride, 3, a->numel(), op.work);
   return out;
 }
 
@@ -531,7 +533,7 @@ TensorRef elementwise2(Op& op, Tensor* a, const Value& number, bool number_first
   auto item = static_cast<int64_t>(a->itemsize());
   char* ptr[] = {out->data(), number_first ? element : a->data(), number_first ? a->data() : element};
   int64_t stride[6] = {static_cast<int64_t>(dtype_size(result)), number_first ? 0 : item, number_first ? item : 0};
-  run_flat(kernel, ptr, stride, 3, a->numel());
+  run_flat(kernel, ptr, stride, 3, a->numel(), op.work);
   return out;
 }
 

@@ -77,17 +77,18 @@ void Iteration::collapse() {
   dims = last + 1;
 }
 
-Pieces::Pieces(const Iteration& it, int64_t least_rows) {
+Pieces::Pieces(const Iteration& it, int64_t least_rows, int64_t work) {
   int64_t n = it.inner_size();
   rows = n ? it.elements / n : 0;
   per_row = 1;
   row_length = n;
   rows_per_piece = std::max<int64_t>(rows, 1);
-  if (it.elements >= kParallelElements) {
-    rows_per_piece = std::max(least_rows, kPieceElements / n);
-    if (n >= 2 * kPieceElements && least_rows == 1) {
+  if (it.elements * work >= kParallelElements) {
+    const int64_t piece = std::max<int64_t>(kPieceElements / work, 1);
+    rows_per_piece = std::max(least_rows, piece / n);
+    if (n >= 2 * piece && least_rows == 1) {
       rows_per_piece = 1;
-      int64_t parts = n / kPieceElements;
+      int64_t parts = n / piece;
       row_length = (n + parts - 1) / parts;
       row_length = (row_length + 63) / 64 * 64;  // whole cache lines
       per_row = (n + row_length - 1) / row_length;

@@ -39,11 +39,11 @@ struct Iteration {
 // Rows are runs of the innermost dimension. A piece is either a part of one row, or `rows` rows.
 struct Pieces {
   int64_t rows, per_row, row_length, rows_per_piece, count;
-  explicit Pieces(const Iteration& it, int64_t least_rows = 1);
+  Pieces(const Iteration& it, int64_t least_rows, int64_t work);
 };
 
 // Calls fn(char** ptr, n, m) for blocks of m rows of n elements; the strides are those of the two innermost dimensions.
-// Blocks depend on the shape only.
+// Blocks depend on the shape and the work only.
 template <class F>
 void run_piece(const Iteration& it, const Pieces& pieces, int64_t piece, F&& fn) {
   char* ptr[kMaxOperands];
@@ -67,10 +67,10 @@ void run_piece(const Iteration& it, const Pieces& pieces, int64_t piece, F&& fn)
 }
 
 template <class F>
-void run_pieces(const Iteration& it, F&& fn, int64_t least_rows = 1) {
+void run_pieces(const Iteration& it, F&& fn, int64_t least_rows = 1, int64_t work = 1) {
   if (it.elements == 0) return;
-  Pieces pieces(it, least_rows);
-  LongWork work(it.elements >= 4 * kParallelElements);
+  Pieces pieces(it, least_rows, work);
+  LongWork quiet(it.elements * work >= 4 * kParallelElements);
   parallel_for(pieces.count, [&](int64_t p) { run_piece(it, pieces, p, fn); });
 }
 

@@ -139,6 +139,7 @@ struct Op {
   bool hand_gradient = false;   // the entry gives grad=: a traced program, not a derived one
   bool derived = false;         // made by ops.derive: operands have the compute dtype already
   int n_outputs = 1;
+  int work = 1;                                   // of a Scalar body on an element, an addition being one
   void* python = nullptr;                         // the entry (borrowed, immortal): bodies of Composite and Loop, grad
   void* dispatch = nullptr;                       // per-kind data: kernel table slots, plans
   void* tape = nullptr;                           // autograd's data: gradient plans and programs by key

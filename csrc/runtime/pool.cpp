@@ -22,7 +22,7 @@ void (*long_work_end)(void*) = nullptr;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr auto kSpin = std::chrono::microseconds(40);
+constexpr auto kSpin = std::chrono::microseconds(100);
 constexpr int kMaxThreads = 1024;
 
 thread_local bool inside_parallel = false;

@@ -106,14 +106,18 @@ class _Sequence(o.Function):
         width = h.size(1)
         dx, dh, grad_h, grad_c = _through_steps(ctx, grad.reshape(length, n, width), grad_h, grad_c)
         dx, dh = dx.view(length * n, -1), dh.view(length * n, -1)
+        bias_x = bias_h = None
+        if needs[3] or needs[4]:
+            bias_x = dx.sum(0)
+            bias_h = dh.sum(0) if ctx.mode == "GRU" else bias_x.clone()
         before = (states[1:] if ctx.reverse else states[:length]).view(length * n, width)
         return (
             None, None, None,
             o.mm(dx, w_ih) if needs[0] else None,
             o.linear_weight_grad(dx, data) if needs[1] else None,
             o.linear_weight_grad(dh, before) if needs[2] else None,
-            dx.sum(0) if needs[3] else None,
-            dh.sum(0) if needs[4] else None,
+            bias_x if needs[3] else None,
+            bias_h if needs[4] else None,
             grad_h, *([grad_c] if c is not None else []),
         )  # fmt: skip
 

@@ -36,6 +36,10 @@ class Derived:
     saved: tuple[str, ...]
     kind = "scalar"
 
+    @property
+    def work(self) -> int:
+        return self.parent.body.work
+
     def program(self, entry: Entry, dtypes: Sequence[str]) -> ScalarProgram:
         """The derivative of the parent, for storage dtypes."""
         results = parse(entry.signatures[0])[1]

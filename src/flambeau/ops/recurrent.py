@@ -71,6 +71,6 @@ for _name, _operands, _results, _more, _fn, _doc in (
     ("rnn_step_grad", "grad grad_h y", "dx", _KIND, _rnn_grad, "Gradient of the sum before the nonlinearity."),
 ):  # fmt: skip
     op(
-        _signature(_name, _operands, _results, _more), names=(), dtypes=_FLOATS, body=Scalar(_fn), differentiable=False,
+        _signature(_name, _operands, _results, _more), names=(), dtypes=_FLOATS, body=Scalar(_fn, work=8), differentiable=False,
         doc=_doc + " Checked by nn's LSTM, GRU and RNN.",
     )  # fmt: skip

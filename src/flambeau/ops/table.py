@@ -39,9 +39,14 @@ class Scalar:
 
     Operands and run-time numbers come as expressions; static attributes, and parameters folded at their default, as
     Python values. May return a tuple: one expression an output.
+
+    Attributes:
+        fn: see above.
+        work: what an element costs, an addition being one: threads share fewer elements where they are dear.
     """
 
     fn: Callable
+    work: int = 1
     kind = "scalar"
 
 
@@ -234,7 +239,8 @@ def register(entry: Entry) -> None:
         entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
         dtype_error=entry.dtype_error, mask_error=entry.mask_error, out_error=entry.out_error, static=entry.static,
         fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
-        has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, native=native, entry=entry,
+        has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, work=getattr(entry.body, "work", 1), native=native,
+        entry=entry,
     )  # fmt: skip
     TABLE[entry.name] = entry
     public_names.place(entry.base_name, functions, entry.names, entry.inplace_names)
