@@ -286,6 +286,7 @@ def test_cross_without_a_dimension_warns() -> None:
         (lambda x: torch.trace(x > 0), NotImplementedError, "\"trace\" not implemented for 'Bool'"),
         (lambda x: torch.inner(x, x[:, :2]), RuntimeError, r"got shapes \[2, 3\] and \[2, 2\]"),
         (lambda x: torch.tensordot(x, x, -1), RuntimeError, "tensordot expects dims >= 0, but got dims=-1"),
+        (lambda x: torch.tensordot(x, x, np.arange(3)), RuntimeError, "containing two lists, but got dims="),
         (lambda x: torch.tensordot(x, x, 3), RuntimeError, "expects dims < ndim_a or ndim_b, but got dims=3"),
         (lambda x: torch.tensordot(x, x, 1), RuntimeError, "first has size 3 in dim -1 and second has size 2 in dim 0"),
         (lambda x: torch.tensordot(x, x, ([0], [0, 1])), RuntimeError, "both dimension lists should have same length"),

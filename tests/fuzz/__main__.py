@@ -19,10 +19,10 @@ import sys
 import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import flambeau as torch
-from flambeau.ops import names
 from flambeau.ops.table import TABLE, Entry
 from fuzz.draw import Draw
 
@@ -31,9 +31,12 @@ EXPECTED = {
     "RuntimeError", "TypeError", "ValueError", "IndexError", "NotImplementedError", "OverflowError", "_LinAlgError",
     "OutOfMemoryError",
 }  # fmt: skip
-EXPECTED_OF = dict.fromkeys(("lobpcg", "masked_var", "masked_std"), "AssertionError")
-SECONDS = 20  # a call that takes longer hangs
+EXPECTED_OF = dict.fromkeys(("lobpcg", "masked_var", "masked_std", "masked_norm", "masked_normalize"), "AssertionError")
+SECONDS = 30  # of the processors' time: a call that takes longer hangs, and the signal ends the process
+PATIENCE = 600  # seconds in all: a call that waits longer
 LEAK_BYTES = 1 << 20
+BATCH = 50  # operators of one process
+SELDOM = 0.1  # operators with a smaller share of valid calls are named
 
 
 def public_entries(pattern: str) -> list[str]:
@@ -41,24 +44,13 @@ def public_entries(pattern: str) -> list[str]:
     return [n for n, e in TABLE.items() if (e.names or e.inplace_names) and re.search(pattern, n)]
 
 
-def function_of(entry: Entry):
-    return getattr(names.operators, entry.base_name)
-
-
-class Hang(Exception):
-    """A call took too long."""
-
-
-def _alarm(*_: object) -> None:
-    raise Hang
-
-
 def run_one(entry: Entry, seed: int, number: int) -> str:
     """Makes one call; gives "ok", or the name of the exception."""
-    args, kwargs = Draw(f"{seed} {entry.name} {number}").call(entry)
-    signal.alarm(SECONDS)
+    function, args, kwargs = Draw(f"{seed} {entry.name} {number}").bound(entry)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(PATIENCE)
     try:
-        result = function_of(entry)(*args, **kwargs)
+        result = function(*args, **kwargs)
         if isinstance(result, torch.Tensor) and result.requires_grad and number % 4 == 0:
             result.sum().backward()
         return "ok"
@@ -68,20 +60,22 @@ def run_one(entry: Entry, seed: int, number: int) -> str:
             return name
         raise
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
 
 
 def work(options: argparse.Namespace) -> None:
     """The worker: reports a line for each entry, and for each unforeseen exception."""
-    signal.signal(signal.SIGALRM, _alarm)
     warnings.simplefilter("ignore")
-    place = Path(options.place)
-    for name in options.names.split(","):
+    gc.freeze()  # what was imported stays: looking through it again and again would take most of the time
+    place = os.open(options.place, os.O_WRONLY)
+    for word in options.names.split(","):
+        name, _, first = word.partition(":")
         entry, counts, strange = TABLE[name], collections.Counter(), []
         gc.collect()
         before = torch.cpu.memory_stats()["live_bytes"]
-        for number in range(options.first, options.first + options.calls):
-            place.write_text(f"{name} {number}")
+        for number in range(int(first), options.first + options.calls):
+            os.pwrite(place, f"{name} {number}".ljust(100).encode(), 0)
             try:
                 counts[run_one(entry, options.seed, number)] += 1
             except Exception as error:
@@ -92,49 +86,82 @@ def work(options: argparse.Namespace) -> None:
         print(json.dumps({"name": name, "counts": counts, "strange": strange[:5], "grown": grown}), flush=True)
 
 
-def drive(options: argparse.Namespace) -> int:
-    """Starts workers, one after the other where one dies, and sums up."""
-    todo = collections.deque(public_entries(options.only))
-    each = max(1, options.calls // max(len(todo), 1))
-    total: collections.Counter = collections.Counter()
-    faults, start, done = [], time.monotonic(), 0
-    skipping: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "call"
+class Totals:
+    """What the workers' reports come to."""
+
+    def __init__(self, verbose: bool):
+        self.verbose = verbose
+        self.by_name: dict[str, collections.Counter] = {}
+        self.faults: list[str] = []
+
+    @property
+    def counts(self) -> collections.Counter:
+        return sum(self.by_name.values(), collections.Counter())
+
+    def add(self, report: dict) -> None:
+        self.by_name[report["name"]] = collections.Counter(report["counts"])
+        for number, text in report["strange"]:
+            self.fault(f"{report['name']} {number}: {text}")
+        if report["grown"] > LEAK_BYTES:
+            self.fault(f"{report['name']}: {report['grown']} bytes are still held after its calls")
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+        if self.verbose:
+            print(text, flush=True)
+
+    def summary(self) -> str:
+        counts = self.counts
+        calls = sum(counts.values())
+        shares = sorted((c["ok"] / max(c.total(), 1), name) for name, c in self.by_name.items())
+        seldom = [f"{name} {share:.0%}" for share, name in shares if share < SELDOM]
+        return "\n".join([
+            f"{calls} calls of {len(self.by_name)} operators, {counts['ok'] / max(calls, 1):.0%} valid",
+            "raised: " + ", ".join(f"{k} {v}" for k, v in counts.most_common() if k != "ok"),
+            f"valid in fewer than {SELDOM:.0%} of the calls: {', '.join(seldom) or 'none'}",
+            f"faults: {len(self.faults)}",
+            *self.faults,
+        ])  # fmt: skip
+
+
+def run_batch(options: argparse.Namespace, each: int, names: list[str], totals: Totals) -> None:
+    """Calls some operators in a worker, and in a new one from the next call on where it dies."""
+    todo = dict.fromkeys(names, options.first)
+    with tempfile.NamedTemporaryFile() as place:
         while todo:
-            first = skipping.get(todo[0], options.first)
-            batch = [todo[0]] if todo[0] in skipping else list(todo)[:25]
             command = [
-                sys.executable, "-m", "fuzz", "--place", str(place), "--names", ",".join(batch),
-                "--seed", str(options.seed), "--first", str(first), "--calls", str(each - (first - options.first)),
-                *(["--load", options.load] if options.load else []),
+                sys.executable, "-m", "fuzz", "--place", place.name, "--seed", str(options.seed),
+                "--names", ",".join(f"{name}:{first}" for name, first in todo.items()),
+                "--first", str(options.first), "--calls", str(each), *(["--load", options.load] if options.load else []),
             ]  # fmt: skip
             worker = subprocess.run(command, capture_output=True, text=True)
             for line in worker.stdout.splitlines():
                 report = json.loads(line)
-                todo.remove(report["name"])
-                total.update(report["counts"])
-                done += 1
-                faults += [f"{report['name']} {n}: {text}" for n, text in report["strange"]]
-                if report["grown"] > LEAK_BYTES:
-                    faults.append(f"{report['name']}: {report['grown']} bytes are still held after its calls")
+                del todo[report["name"]]
+                totals.add(report)
             if worker.returncode:
-                name, number = place.read_text().split()
-                head = worker.stderr.strip()[:1500]
-                faults.append(f"{name} {number}: the process ended with {worker.returncode}: {head}")
-                if name in todo:
-                    skipping[name] = int(number) + 1
-                    if skipping[name] >= options.first + each:
-                        todo.remove(name)
-            if options.verbose:
-                print(f"{done} operators, {sum(total.values())} calls, {len(faults)} faults", flush=True)
-    calls = sum(total.values())
-    print(f"seed {options.seed}: {calls} calls of {done} operators, {each} each, {time.monotonic() - start:.0f} s")
-    print(f"valid: {total['ok']} ({total['ok'] / max(calls, 1):.0%})")
-    print("raised: " + ", ".join(f"{k} {v}" for k, v in total.most_common() if k != "ok"))
-    print(f"faults: {len(faults)}")
-    print(*faults, sep="\n")
-    return bool(faults)
+                name, _, number = Path(place.name).read_text().strip().partition(" ")
+                totals.fault(f"{name} {number}: the process ended with {worker.returncode}: {worker.stderr.strip()[:1500]}")
+                if name not in todo:
+                    break  # it ended before its first call, or after its last one
+                todo[name] = int(number) + 1
+    if options.verbose:
+        counts = totals.counts
+        print(f"{len(totals.by_name)} operators, {sum(counts.values())} calls, {len(totals.faults)} faults", flush=True)
+
+
+def drive(options: argparse.Namespace) -> int:
+    """Cuts the operators into batches, and sums up."""
+    names, start = public_entries(options.only), time.monotonic()
+    each = max(1, options.calls // max(len(names), 1))
+    totals = Totals(options.verbose)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        batches = [names[k : k + BATCH] for k in range(0, len(names), BATCH)]
+        list(pool.map(lambda batch: run_batch(options, each, batch, totals), batches))
+    print(f"seed {options.seed}, calls {options.first} to {options.first + each - 1} of each operator, ", end="")
+    print(f"{time.monotonic() - start:.0f} s")
+    print(totals.summary())
+    return bool(totals.faults)
 
 
 def main() -> int:
@@ -142,6 +169,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=100_000, help="in all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="the number of each operator's first call")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--only", default="", help="a regular expression for the operators' names")
     parser.add_argument("--load", help="a Python file with operators of your own")
     parser.add_argument("--verbose", action="store_true")

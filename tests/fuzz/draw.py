@@ -1,6 +1,9 @@
 """Random arguments: tensors of every layout, dimensions in and out of range, wrong types, empty sizes, huge numbers."""
 
+import functools
 import random
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -8,7 +11,8 @@ import numpy as np
 import flambeau as torch
 import opcheck
 from flambeau.ops.signature import Param, parse
-from flambeau.ops.table import Entry
+from flambeau.ops.table import TABLE, Entry
+from fuzz import together
 
 SIZES = (0, 1, 2, 3, 3, 4, 5, 8, 17)
 HUGE = (2**50, 2**62, 2**63 - 1, -(2**63), -(2**50))
@@ -32,19 +36,64 @@ WORDS = {
 WRONG = (None, "x", object(), [], {}, (1, "a"), 1.5, -3, True, np.float32(2), np.arange(3), b"\x00", 1j, [[1], [2, 3]])
 
 
+@functools.cache
+def _samples(name: str, kind: str) -> list[opcheck.Sample]:
+    """The calls of an entry's tests; none where they know nothing of this kind of number."""
+    try:
+        return opcheck.samples(TABLE[name], kind)
+    except (ValueError, TypeError):
+        return []
+
+
 class Draw:
     """Draws the arguments of one call. The same seed gives the same arguments.
 
     Attributes:
+        name: of the operator.
         shape: that most tensors of the call have, or broadcast to.
         dtype: that most of them have.
     """
+
+    name = ""
 
     def __init__(self, seed: str):
         self.rng = random.Random(seed)
         self.numbers = np.random.default_rng(self.rng.getrandbits(60))
         self.shape = self._shape(self.rng.choice((1, 1, 2, 2, 2, 3, 3, 4)))
         self.dtype = torch.float32
+
+    # ---- for `together`
+
+    def sizes(self, count: int, low: int, high: int) -> list[int]:
+        return [self.rng.randint(low, high) for _ in range(count)]
+
+    def x(self, *shape: int, of: tuple = (), dtype: torch.dtype | None = None) -> torch.Tensor:
+        """A tensor of this shape in some layout; `of` draws the dtype that the call's next tensors have as well."""
+        if of:
+            self.choose(of)
+        return self.laid_out(self.values(shape, dtype or self.dtype))
+
+    def choose(self, dtypes: tuple) -> None:
+        self.dtype = self.rng.choice(dtypes)
+
+    def ordinary(self, *shape: int, of: tuple) -> torch.Tensor:
+        """Nothing special, in a block of its own: what lies behind the last element is not its."""
+        self.choose(of)
+        return torch.from_numpy(self.numbers.standard_normal(shape)).to(self.dtype).clone()
+
+    def like(self, t: torch.Tensor) -> torch.Tensor:
+        return self.x(*t.shape, dtype=t.dtype)
+
+    def index(self, size: int, *shape: int) -> torch.Tensor:
+        """Positions in a dimension of this size; now and then one is outside."""
+        low, high = (-size - 1, size + 1) if self.chance(0.1) else (0, max(size, 1))
+        return self.laid_out(torch.from_numpy(self.numbers.integers(low, high, shape)))
+
+    def some(self, **options: Any) -> dict[str, Any]:
+        """Each of the options, or not."""
+        return {name: value for name, value in options.items() if self.chance(0.5)}
+
+    # ---- by the signature
 
     def _shape(self, ndim: int) -> tuple[int, ...]:
         sizes = SIZES if self.rng.random() < 0.3 else SIZES[1:6]
@@ -160,32 +209,46 @@ class Draw:
             return torch.Generator().manual_seed(self.rng.getrandbits(32))
         return self.rng.choice(([self.values(self.shape, self.dtype)], self.integer(param), self.resized()))
 
+    def bound(self, entry: Entry) -> tuple[Callable, list[Any], dict[str, Any]]:
+        """A call by one of the operator's names: a function, a method, or one in place."""
+        public = self.rng.choice((*entry.names, *entry.inplace_names))
+        args, kwargs = self.call(entry)
+        if public.startswith("Tensor.") and args and isinstance(args[0], torch.Tensor):
+            return getattr(args[0], public.removeprefix("Tensor.")), args[1:], kwargs
+        return attrgetter(public)(torch), args, kwargs
+
     def call(self, entry: Entry) -> tuple[list[Any], dict[str, Any]]:
-        """Arguments for an entry: those of its tests, or drawn by the signature; now and then one is quite wrong."""
+        """Arguments for an entry: such as belong together, those of its tests, or drawn by the signature; now and then
+        one is quite wrong."""
+        self.name = entry.name
         if entry.dtypes and self.chance(0.85):
             self.dtype = self.rng.choice(entry.dtypes)
-        args, kwargs = self._sampled(entry) or self._typed(entry)
+        args, kwargs = self._together(entry) or self._sampled(entry) or self._typed(entry)
         if args and self.chance(0.15):
             args[self.rng.randrange(len(args))] = self.rng.choice(WRONG)
         if args and self.chance(0.02):
             args.pop()
         if self.chance(0.01):
             kwargs["nonsense"] = 1
-        if self.chance(0.03):
-            kwargs["out"] = self.laid_out(self.values(self.shape, self.dtype))
+        if self.chance(0.05):
+            tensors = [a for a in args if isinstance(a, torch.Tensor)]
+            aliased = tensors and self.chance(0.3)
+            kwargs["out"] = self.rng.choice(tensors) if aliased else self.laid_out(self.values(self.shape, self.dtype))
         return args, kwargs
 
+    def _together(self, entry: Entry) -> tuple[list[Any], dict[str, Any]] | None:
+        draw = together.drawer(entry.name)
+        if draw is None or self.chance(0.25):
+            return None
+        *args, last = draw(self)
+        return (args, last) if isinstance(last, dict) else ([*args, last], {})
+
     def _sampled(self, entry: Entry) -> tuple[list[Any], dict[str, Any]] | None:
-        if entry.samples is None or self.chance(0.5):
-            return None
-        kind = opcheck.kind_of(str(self.dtype).rpartition(".")[2])
-        try:
-            made = opcheck.samples(entry, kind)
-        except (ValueError, TypeError):  # the samples know nothing of this kind of number
-            return None
-        sample = self.rng.choice(made)
         name = str(self.dtype).rpartition(".")[2]
-        return sample.map(lambda a: self.laid_out(opcheck.tensor(a, name)))
+        made = _samples(entry.name, opcheck.kind_of(name)) if entry.samples is not None and self.chance(0.5) else []
+        if not made:
+            return None
+        return self.rng.choice(made).map(lambda a: self.laid_out(opcheck.tensor(a, name)))
 
     def _typed(self, entry: Entry) -> tuple[list[Any], dict[str, Any]]:
         signature = self.rng.choice(entry.signatures)

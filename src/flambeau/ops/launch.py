@@ -47,11 +47,11 @@ def check_tensors(values, argument: int = 0) -> None:
             raise TypeError(f"expected Tensor as element {i} in argument {argument}, but got {type(value).__name__}")
 
 
-def check_tensor(function: str, argument: str, value: Any) -> None:
-    """Raises where the first argument of an operator that reads its arguments itself is no tensor."""
+def check_tensor(function: str, argument: str, value: Any, position: int = 1) -> None:
+    """Raises where an argument of an operator that reads its arguments itself is no tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(
-            f"{function}(): argument '{argument}' (position 1) must be Tensor, not {type(value).__name__}"
+            f"{function}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}"
         )
 
 

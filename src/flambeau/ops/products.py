@@ -1,5 +1,7 @@
 """Products and distances beside the matrix product: vdot, inner, kron, tensordot, trace, dist, renorm."""
 
+from flambeau import _core
+
 from .launch import product, wrap_dim
 from .table import COMPLEX, FLOATING, REAL, Composite, op
 
@@ -83,7 +85,12 @@ op(
 
 
 def _tensordot_dims(a, b, dims) -> tuple[list[int], list[int]]:
-    if hasattr(dims, "tolist"):
+    if not isinstance(dims, int | list | tuple | _core.Tensor):
+        raise RuntimeError(
+            "tensordot expects dims to be int or tuple[list[int], list[int]] or list[list[int]] containing two lists, "
+            f"but got dims={dims}"
+        )
+    if isinstance(dims, _core.Tensor):
         dims = dims.tolist() if dims.dim() else int(dims)
     if isinstance(dims, list | tuple) and len(dims) == 1 and isinstance(dims[0], int):
         dims = dims[0]

@@ -245,7 +245,7 @@ def _to_sparse(x, sparse_dim=None):
 
 def _sparse_mask(x, mask):
     check_tensor("sparse_mask", "self", x)
-    check_tensor("sparse_mask", "mask", mask)
+    check_tensor("sparse_mask", "mask", mask, 2)
     if tuple(x.shape) != tuple(mask.shape):
         raise RuntimeError(
             f"sparse_mask(): operands have incompatible sizes; self has size {list(x.shape)} but mask has size "
@@ -313,6 +313,8 @@ def _pairs(a, b):
 
 def _mm(a, b):
     """A product of two matrices of which at least one is sparse; sparse only if both are."""
+    check_tensor("mm", "self", a)
+    check_tensor("mm", "mat2", b, 2)
     for x, what in ((a, "mat1"), (b, "mat2")):
         if x.dim() != 2:
             raise RuntimeError(f"{what} must be a matrix, got {x.dim()}-D tensor")
@@ -331,12 +333,15 @@ def _mm(a, b):
 
 
 def _matmul(a, b):
+    check_tensor("matmul", "other", b, 2)
     if b.dim() == 1:
         return _mm(a, b.unsqueeze(1)).squeeze(1)
     return _mm(a, b)
 
 
 def _addmm(added, a, b, *, beta=1, alpha=1):
+    for position, (name, x) in enumerate((("self", added), ("mat1", a), ("mat2", b)), 1):
+        check_tensor("addmm", name, x, position)
     product = _matmul(a, b)
     product = _to_dense(product) if isinstance(product, SparseTensor) else product
     return added * beta + product * alpha
