@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kLongFill = 4096;    // elements from which on a call is worth letting other threads run
 constexpr int64_t kBlockChunk = 8192;  // elements of one chunk of the parallel part of normal_
 // Words drawn at a time, words of a chunk, and elements that are converted at a time.
-constexpr int64_t kManyWords = 1 << 18, kChunkWords = 1 << 14, kBlock = 256;
+constexpr int64_t kManyWords = 1 << 17, kChunkWords = 1 << 14, kBlock = 256;
 
 // In this order: the lock is given back before the GIL is asked for, so that no thread waits for one holding the other.
 class Drawing {
@@ -33,21 +33,26 @@ class Drawing {
 };
 
 // Calls make(words, first, count) for stretches of n elements, each of which takes `each` words of the generator, on
-// several threads where there is much to do. The words come in the elements' order.
+// several threads where there is much to do. The words come in the elements' order: while those of one piece are used,
+// a thread draws the next.
 template <class F>
 void for_words(Generator& g, int64_t n, int64_t each, F&& make, int64_t step = 0) {
   if (step == 0) step = std::max<int64_t>(kChunkWords / each, 1);
-  const int64_t most = std::max(kManyWords / each, step);  // elements at a time
-  Scratch memory(static_cast<size_t>(std::min(n, most) * each) * sizeof(uint32_t));
-  auto* words = memory.as<uint32_t>();
-  for (int64_t begin = 0; begin < n; begin += most) {
-    const int64_t count = std::min(most, n - begin);
-    g.draw_raw(words, count * each);
-    parallel_for((count + step - 1) / step, [&](int64_t chunk) {
-      const int64_t first = chunk * step, m = std::min(step, count - first);
+  const int64_t piece = std::min(n, std::max(kManyWords / each, step));  // elements at a time
+  const auto bytes = static_cast<size_t>(piece * each) * sizeof(uint32_t);
+  Scratch memory(bytes), more(piece < n ? bytes : 0);
+  auto *words = memory.as<uint32_t>(), *following = more.as<uint32_t>();
+  g.draw_raw(words, piece * each);
+  for (int64_t begin = 0; begin < n; begin += piece) {
+    const int64_t count = std::min(piece, n - begin), left = std::min(piece, n - begin - count);
+    const int64_t draws = left > 0;
+    parallel_for((count + step - 1) / step + draws, [&](int64_t chunk) {
+      if (chunk < draws) return g.draw_raw(following, left * each);
+      const int64_t first = (chunk - draws) * step, m = std::min(step, count - first);
       temper(words + first * each, m * each);
       make(words + first * each, begin + first, m);
     });
+    std::swap(words, following);
   }
 }
 
