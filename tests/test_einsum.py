@@ -99,3 +99,24 @@ def test_cdist(p, metric):
     assert flambeau.autograd.gradcheck(lambda x, y: flambeau.cdist(x, y, p), (x, y))
     with pytest.raises(RuntimeError, match="must have the same number of columns"):
         flambeau.cdist(x, y[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("bihd,bjhd->bhij", ((4, 64, 8, 32), (4, 64, 8, 32))),
+        ("bhij,bjhd->bihd", ((4, 8, 64, 64), (4, 64, 8, 32))),
+        ("bihd,hde->bie", ((4, 64, 8, 32), (8, 32, 64))),
+        ("bsd,de->bse", ((8, 64, 64), (64, 256))),
+    ],
+)
+def test_operands_serve_as_they_lie(equation, shapes):
+    x, y = (flambeau.randn(s) for s in shapes)
+    found = flambeau.einsum(equation, x, y)  # kernels are there from here on
+    np.testing.assert_allclose(found, np.einsum(equation, x.numpy(), y.numpy()), rtol=1e-4, atol=1e-4)
+    del found
+    flambeau._core.reset_peak_memory()
+    before = flambeau._core.memory_stats()["live_bytes"]
+    size = flambeau.einsum(equation, x, y).nbytes
+    used = flambeau._core.memory_stats()["peak_bytes"] - before
+    assert used < size + min(x.nbytes, y.nbytes), "an operand was copied"

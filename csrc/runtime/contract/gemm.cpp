@@ -1,5 +1,8 @@
 #include "runtime/contract/gemm.h"
 
+#include <functional>
+#include <numeric>
+
 #include "core/error.h"
 #include "runtime/contract/gemv.h"
 #include "runtime/contract/pairs.h"
@@ -150,28 +153,35 @@ void gemm(const Gemm& g, Threads threads) {
   plain_gemm(g, threads);
 }
 
-void gemm_batched(const Gemm& g, int64_t batch, const BatchStrides& strides) {
+void gemm_batched(const Gemm& g, const Batch& batch) {
   // Asked for here, so that no thread of the pool has to wait for Python.
   micro_kernels(compute_type(g.dtype));
   narrow_kernels(g.dtype);
   const auto element = static_cast<int64_t>(dtype_size(g.dtype));
+  const int64_t count = std::accumulate(batch.sizes.begin(), batch.sizes.end(), int64_t{1}, std::multiplies<>());
   auto one = [&](int64_t i, Threads threads) {
+    int64_t rest = i, at_a = 0, at_b = 0;
+    for (int d = batch.sizes.size() - 1; d >= 0; --d) {
+      at_a += rest % batch.sizes[d] * batch.a[d];
+      at_b += rest % batch.sizes[d] * batch.b[d];
+      rest /= batch.sizes[d];
+    }
     Gemm item = g;
-    item.a = static_cast<const char*>(g.a) + i * strides.a * element;
-    item.b = static_cast<const char*>(g.b) + i * strides.b * element;
-    item.c = static_cast<char*>(g.c) + i * strides.c * element;
+    item.a = static_cast<const char*>(g.a) + at_a * element;
+    item.b = static_cast<const char*>(g.b) + at_b * element;
+    item.c = static_cast<char*>(g.c) + i * g.m * g.n * element;
     gemm(item, threads);
   };
   // Large products are cut themselves; of small ones a chunk takes several.
   int64_t work = g.m * g.n * std::max<int64_t>(g.k, 1);
-  if (work >= 2 * kChunkWork && batch < kChunks) {
-    for (int64_t i = 0; i < batch; i++) one(i, Threads::Pool);
+  if (work >= 2 * kChunkWork && count < kChunks) {
+    for (int64_t i = 0; i < count; i++) one(i, Threads::Pool);
     return;
   }
   int64_t chunks =
-      std::clamp<int64_t>(batch * std::max<int64_t>(work, 1) / kChunkWork, 1, std::min(batch, kManyChunks));
+      std::clamp<int64_t>(count * std::max<int64_t>(work, 1) / kChunkWork, 1, std::min(count, kManyChunks));
   for_chunks(Threads::Pool, chunks, [&](int64_t chunk) {
-    Range items = even_part(batch, chunks, chunk);
+    Range items = even_part(count, chunks, chunk);
     for (int64_t i = items.begin; i < items.end; i++) one(i, Threads::Caller);
   });
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/tensor.h"
 
 namespace fl {
 
@@ -29,10 +30,11 @@ enum class Threads : uint8_t { Pool, Caller };
 
 void gemm(const Gemm& g, Threads threads = Threads::Pool);
 
-// `batch` products; the pointers of `g` advance by these strides (0: shared by all), in elements.
-struct BatchStrides {
-  int64_t a = 0, b = 0, c = 0;
+// Products over batch dimensions, with the strides of a and b in elements (0: shared by all); results lie one behind
+// the other.
+struct Batch {
+  Dims sizes, a, b;
 };
-void gemm_batched(const Gemm& g, int64_t batch, const BatchStrides& strides);
+void gemm_batched(const Gemm& g, const Batch& batch);
 
 }  // namespace fl

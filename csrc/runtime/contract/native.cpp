@@ -94,33 +94,17 @@ int64_t folded_row_stride(const Tensor* t) {
 
 // Batched product of a[..., m, k] and b[..., k, n] with broadcast batch dimensions, into contiguous c.
 void batched(const Tensor* a, const Tensor* b, Tensor* c) {
-  Matrix ma = matrix(a), mb = matrix(b);
-  int batch_dims = c->dim() - 2;
+  const int n = c->dim() - 2;
   auto stride = [&](const Tensor* t, int d) {  // of batch dimension d of c
     int at = d - (c->dim() - t->dim());
     return at < 0 || t->sizes[at] == 1 ? int64_t{0} : t->strides[at];
   };
-  int64_t inner = batch_dims ? c->sizes[batch_dims - 1] : 1, matrix_size = ma.rows * mb.cols;
-  int64_t outer = c->numel() / (matrix_size * inner);  // c is not empty
-  int64_t item = static_cast<int64_t>(c->itemsize());
-  BatchStrides strides{batch_dims ? stride(a, batch_dims - 1) : 0, batch_dims ? stride(b, batch_dims - 1) : 0,
-                       matrix_size};
-  for (int64_t o = 0; o < outer; ++o) {
-    int64_t rest = o, at_a = 0, at_b = 0;
-    for (int d = batch_dims - 2; d >= 0; --d) {
-      at_a += rest % c->sizes[d] * stride(a, d);
-      at_b += rest % c->sizes[d] * stride(b, d);
-      rest /= c->sizes[d];
-    }
-    Gemm g = product(ma, mb, c);
-    g.a = ma.data + at_a * item;
-    g.b = mb.data + at_b * item;
-    g.c = c->data() + o * inner * matrix_size * item;
-    if (inner == 1)
-      gemm(g);
-    else
-      gemm_batched(g, inner, strides);
+  Batch batch{Dims(IntSpan(c->sizes).first(static_cast<size_t>(n))), Dims(n), Dims(n)};
+  for (int d = 0; d < n; ++d) {
+    batch.a[d] = stride(a, d);
+    batch.b[d] = stride(b, d);
   }
+  gemm_batched(product(matrix(a), matrix(b), c), batch);
 }
 
 // A 1-d operand seen as a matrix with one row (or column).

@@ -108,10 +108,12 @@ def _product(o, a, b, keep, sizes: dict) -> tuple:
     def size(labels) -> int:
         return product(sizes[v] for v in labels)
 
-    x = x.permute([of_x.index(v) for v in batch + left + inner]).reshape(size(batch), size(left), size(inner))
-    y = y.permute([of_y.index(v) for v in batch + inner + right]).reshape(size(batch), size(inner), size(right))
+    # Batch dimensions stay apart: as one they might need a copy.
+    lead = [sizes[v] for v in batch]
+    x = x.permute([of_x.index(v) for v in batch + left + inner]).reshape(*lead, size(left), size(inner))
+    y = y.permute([of_y.index(v) for v in batch + inner + right]).reshape(*lead, size(inner), size(right))
     labels = batch + left + right
-    return o.bmm(x, y).reshape([sizes[v] for v in labels]), labels
+    return o.matmul(x, y).reshape([sizes[v] for v in labels]), labels
 
 
 def _cheapest(operands, out, sizes: dict) -> tuple[int, int]:
