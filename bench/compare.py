@@ -4,6 +4,7 @@
     python bench/compare.py --quick --only REGEX --threads 2 1        some, into build/bench/RESULTS.md and .png
     python bench/compare.py --against COMMIT                          beside another commit of ours
     python bench/compare.py --check                                   do both compute the same numbers?
+    python bench/compare.py --channels-last                           beside PyTorch's channels-last convolutions
 
 Ratios above 1 say that Flambeau is faster. Each round times one framework right after the other; the median of the
 rounds' ratios counts, and the quartiles tell how far to trust it. Noisy rows get more rounds. First calls are apart:
@@ -35,10 +36,10 @@ CLOSE = 2e-3  # relative difference of losses that summing in another order expl
 class Worker:
     """One framework in a process of its own."""
 
-    def __init__(self, label: str, python: str, module: str, threads: int, tree: Path = ROOT):
+    def __init__(self, label: str, python: str, module: str, threads: int, tree: Path = ROOT, *more: str):
         self.label = label
         env = environment(threads, tree if module == "flambeau" else None)
-        command = [python, str(HERE / "worker.py"), module, str(threads)]
+        command = [python, str(HERE / "worker.py"), module, str(threads), *more]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.version = self._answer()["ready"]
 
@@ -63,6 +64,7 @@ class Worker:
         self.tell("quit")
         self._process.stdin.close()
         self._process.wait(10)
+
 
 # Between turns: threads of OpenMP spin for a while after their work, and would take the next one's core.
 PAUSE_SECONDS = 0.05
@@ -195,7 +197,8 @@ def start(options: argparse.Namespace, threads: int, tree: Path | None) -> list[
     if tree:
         workers.append(Worker(options.against, sys.executable, "flambeau", threads, tree))
     elif os.environ.get("TORCH_PYTHON"):
-        workers.append(Worker("PyTorch", os.environ["TORCH_PYTHON"], "torch", threads))
+        order = ["channels_last"] if options.channels_last else []
+        workers.append(Worker("PyTorch", os.environ["TORCH_PYTHON"], "torch", threads, ROOT, *order))
     return workers
 
 
@@ -250,6 +253,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="default 7; with --quick 3")
     parser.add_argument("--threads", type=int, nargs="+", default=[2], help="a table for each number")
     parser.add_argument("--against", metavar="COMMIT", help="compare with that commit of ours, not with PyTorch")
+    parser.add_argument("--channels-last", action="store_true", help="operands in that order, PyTorch's only")
     parser.add_argument("--list", action="store_true", help="print the names of workloads")
     parser.add_argument("--check", action="store_true", help="compare what workloads compute, not how fast")
     parser.add_argument("--output", metavar="STEM", help="write STEM.md and STEM.png, in place of the usual ones")
@@ -258,7 +262,8 @@ def arguments() -> argparse.Namespace:
 
 def output(options: argparse.Namespace) -> Path:
     """Where results go: only a whole comparison with PyTorch replaces the results that are kept."""
-    whole = not (options.only or options.quick or options.against) and os.environ.get("TORCH_PYTHON")
+    part = options.only or options.quick or options.against or options.channels_last
+    whole = not part and os.environ.get("TORCH_PYTHON")
     stem = Path(options.output) if options.output else HERE / "RESULTS" if whole else ROOT / "build/bench/RESULTS"
     stem.parent.mkdir(parents=True, exist_ok=True)
     return stem
@@ -267,7 +272,8 @@ def output(options: argparse.Namespace) -> Path:
 def main() -> None:
     options = arguments()
     quick = worker.declared()[0]
-    names = [n for n in (quick if options.quick else worker.workloads()) if re.search(options.only, n)]
+    known = worker.workloads(options.channels_last)
+    names = [n for n in known if re.search(options.only, n) and (n in quick or not options.quick)]
     if options.list:
         print("\n".join(names))
         return

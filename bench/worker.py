@@ -1,6 +1,6 @@
 """Runs workloads in one framework on command; `compare.py` drives two of these in turn.
 
-    python bench/worker.py flambeau|torch THREADS
+    python bench/worker.py flambeau|torch THREADS [channels_last]
 
 Reads lines from standard input, answers each with one line of JSON:
     load NAME     prepare a workload; answers the time of its first call and how many calls make about 60 ms
@@ -41,9 +41,13 @@ def modules() -> dict:
     return found
 
 
-def workloads() -> dict[str, Callable]:
-    """Name -> function(torch) that prepares a workload and returns what one call does."""
-    return {f"{stem}.{name}": make for stem, m in modules().items() for name, make in m.WORKLOADS.items()}
+def workloads(channels_last: bool = False) -> dict[str, Callable]:
+    """Name -> function(torch) that prepares a workload and returns what one call does.
+
+    With `channels_last` they are those whose operands can come in that order, and do.
+    """
+    table = "CHANNELS_LAST" if channels_last else "WORKLOADS"
+    return {f"{stem}.{name}": make for stem, m in modules().items() for name, make in getattr(m, table, {}).items()}
 
 
 def declared() -> tuple[list[str], dict[str, tuple[str, float]]]:
@@ -120,7 +124,7 @@ def serve(lines: Iterator[str], torch, threads: int) -> None:
     """Does one command and, after `load`, those of `time` that follow, until `drop`."""
     command, _, name = next(lines).partition(" ")
     torch.set_num_threads(threads)
-    make = workloads()[name]
+    make = workloads(sys.argv[3:] == ["channels_last"])[name]
     if command == "memory":
         answer({"bytes": memory(make, torch)})
     elif command == "check":

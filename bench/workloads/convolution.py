@@ -96,9 +96,10 @@ CASES = {
 }  # fmt: skip
 
 
-def _channels_last(make):
-    """Both frameworks get channels-last operands."""
-    return lambda torch: make(torch, torch.channels_last)
+def _channels_last(make, dimensions=2):
+    """The same with operands in channels-last order."""
+    name = "channels_last" if dimensions == 2 else "channels_last_3d"
+    return lambda torch: make(torch, getattr(torch, name))
 
 
 WORKLOADS = {f"{name}_forward": case.forward for name, case in CASES.items()}
@@ -108,3 +109,10 @@ for _name in ("3x3_64_56", "3x3_256_14", "first_5x5_1_6_28"):
 for _name in ("1x1_256_64_56", "3x3_64_56", "depthwise_3x3_144_56"):
     WORKLOADS[f"channels_last_{_name}_forward"] = _channels_last(CASES[_name].forward)
     WORKLOADS[f"channels_last_{_name}_training"] = _channels_last(CASES[_name].training)
+
+# For `compare.py --channels-last`: the same convolutions with operands in that order, which PyTorch is faster in.
+CHANNELS_LAST = {}
+for _name, _case in CASES.items():
+    if len(_case.size) > 1:
+        CHANNELS_LAST[f"{_name}_forward"] = _channels_last(_case.forward, len(_case.size))
+        CHANNELS_LAST[f"{_name}_training"] = _channels_last(_case.training, len(_case.size))

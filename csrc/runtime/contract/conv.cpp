@@ -6,6 +6,7 @@
 #include "runtime/contract/conv_images.h"
 #include "runtime/contract/conv_plain.h"
 #include "runtime/contract/conv_planes.h"
+#include "runtime/contract/conv_split.h"
 #include "runtime/contract/conv_taps.h"
 #include "runtime/pool.h"
 
@@ -143,15 +144,11 @@ void make_phase(const Conv& conv, TapPosition at, const void* dy, const void* w,
 }
 
 void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases) {
-  std::vector<const TapConv*> planes;
-  for (const InputPhase& phase : phases) {
-    if (planes_suit(mk, phase.taps)) {
-      planes.push_back(&phase.taps);
-    } else {
-      run_taps(mk, phase.taps);
-    }
-  }
+  std::vector<const TapConv*> planes, others;
+  for (const InputPhase& phase : phases) { (planes_suit(mk, phase.taps) ? planes : others).push_back(&phase.taps); }
   if (!planes.empty()) planes_forward(mk, planes);
+  if (others.size() > 1) return run_interleaved(mk, others);
+  for (const TapConv* taps : others) run_taps(mk, *taps);
 }
 
 int64_t phase_count(const Conv& conv, int axis) { return std::min(conv.stride[axis], conv.size[axis]); }

@@ -69,7 +69,7 @@ class Planes {
   Planes(const MicroKernels& mk, const TapConv& conv) : conv_(conv), element_(mk.element_bytes) {
     Extent ys, quotients;
     int64_t stride = conv.stride_x;
-    for (auto [z, y, x] : conv.taps) {
+    for (auto [z, y, x, volume] : conv.taps) {
       Phase phase{z, phase_of(x, stride)};
       ys.add(y);
       quotients.add((x - phase.column) / stride);
@@ -86,7 +86,7 @@ class Planes {
     bands_ = ceil_div(conv.grid_height, most);
     rows_ = (ceil_div(conv.grid_height, bands_) - 1) * conv.stride_y + 1 + more_rows_;
     for (int64_t c = 0; c < conv.channels; c++) {
-      for (auto [z, y, x] : conv.taps) {
+      for (auto [z, y, x, volume] : conv.taps) {
         Phase phase{z, phase_of(x, stride)};
         int64_t column = (x - phase.column) / stride - first_column_;
         auto at = std::find(phases_.begin(), phases_.end(), phase) - phases_.begin();

@@ -1,5 +1,6 @@
 #include "runtime/contract/conv_taps.h"
 
+#include "runtime/contract/conv_split.h"
 #include "runtime/pool.h"
 
 namespace fl {
@@ -23,25 +24,6 @@ void set_lanes(Tap* entry, int64_t taps, int64_t panel_width, int64_t lanes, int
     entry[panel * taps].mask[inside / lanes] |= static_cast<uint16_t>(lane_mask(count) << lane);
     begin += count;
   }
-}
-
-// Every other element: the shuffle works on four at a time. Reads elements 0 to 2 * n - 2.
-template <class T>
-void copy_strided(const T* from, int64_t stride, int64_t n, T* to) {
-  int64_t i = 0;
-  if constexpr (sizeof(T) == 4) {
-    if (stride == 2) {
-      using Four [[gnu::vector_size(16)]] = float;
-      for (; i + 4 < n; i += 4) {
-        Four low, high;
-        std::memcpy(&low, from + 2 * i, sizeof(low));
-        std::memcpy(&high, from + 2 * i + 4, sizeof(high));
-        Four even = __builtin_shufflevector(low, high, 0, 2, 4, 6);
-        std::memcpy(to + i, &even, sizeof(even));
-      }
-    }
-  }
-  for (; i < n; i++) to[i] = from[i * stride];
 }
 
 // What the units of a convolution have in common.
@@ -361,16 +343,19 @@ void Expansion::fill_plane(const char* plane, const Shift& shift, const Phase& p
     if (stride == 1) {
       copy_row(from, inside * element_, to);
     } else if (element_ == 4) {
-      copy_strided(reinterpret_cast<const float*>(from), stride, inside, reinterpret_cast<float*>(to));
+      copy_strided<float>(from, stride, inside, to);
     } else {
-      copy_strided(reinterpret_cast<const double*>(from), stride, inside, reinterpret_cast<double*>(to));
+      copy_strided<double>(from, stride, inside, to);
     }
   }
 }
 
 void run_taps(const MicroKernels& mk, const TapConv& conv) {
   bool small = conv.volume() <= kSmallImage && conv.volume() % mk.lanes != 0 && conv.batch > 1;
-  if (conv.direct() && conv.dense_output() && !small) return DirectRun(mk, conv).run();
+  if (conv.dense_output() && !small) {
+    if (conv.direct()) return DirectRun(mk, conv).run();
+    if (Split::suits(conv)) return run_split(mk, conv);
+  }
   ExpandedRun(mk, conv).run();
 }
 

@@ -10,11 +10,13 @@ namespace fl {
 
 struct TapPosition {
   int64_t z, y, x;
+  int64_t phase = 0;  // which volume of the channel
 };
 
 struct TapConv {
   int64_t batch, groups, channels, outputs;  // channels and outputs of one group
   int64_t slices, height, width;             // of the input
+  int64_t phases = 1;                        // volumes of a channel: more where strides have been dealt out (Split)
   int64_t stride_z = 1, stride_y = 1, stride_x = 1;
   int64_t grid_slices, grid_height, grid_width;  // outputs that are computed
   std::vector<TapPosition> taps;
@@ -32,7 +34,7 @@ struct TapConv {
   int64_t depth() const { return channels * tap_count(); }
   int64_t pixels() const { return grid_height * grid_width; }  // of a slice
   int64_t volume() const { return grid_slices * pixels(); }
-  int64_t in_volume() const { return slices * height * width; }
+  int64_t in_volume() const { return phases * slices * height * width; }
   // Slices of outputs, each of them an image: number i is slice i % grid_slices of image i / grid_slices of the batch.
   int64_t images() const { return batch * grid_slices; }
   int64_t work() const { return batch * groups * outputs * depth() * volume(); }  // multiply-adds
@@ -79,6 +81,27 @@ inline void clear_row(char* to, int64_t bytes) {
   }
 }
 
+// n elements that are `stride` apart, of which no more is read; the shuffle works on four at a time.
+template <class T>
+void copy_strided(const char* from, int64_t stride, int64_t n, char* to) {
+  int64_t i = 0;
+  if constexpr (sizeof(T) == 4) {
+    if (stride == 2) {
+      using Four [[gnu::vector_size(16)]] = float;
+      for (; i + 4 <= n; i += 4) {
+        Four low, high;
+        std::memcpy(&low, from + 8 * i, sizeof(low));
+        std::memcpy(&high, from + 8 * i + 12, sizeof(high));
+        Four even = __builtin_shufflevector(low, high, 0, 2, 5, 7);
+        std::memcpy(to + 4 * i, &even, sizeof(even));
+      }
+    }
+  }
+  const T* source = reinterpret_cast<const T*>(from);
+  T* out = reinterpret_cast<T*>(to);
+  for (; i < n; i++) out[i] = source[i * stride];
+}
+
 // n elements written `stride` apart.
 template <class T>
 void spread_apart(const char* from, int64_t stride, int64_t n, char* to) {
@@ -92,14 +115,14 @@ int64_t block_channels(int64_t channels, int64_t taps, int64_t element);
 
 // Pixels between an output and what tap t of a direct convolution reads for it.
 inline int64_t tap_distance(const TapConv& conv, int64_t t) {
-  auto [z, y, x] = conv.taps[static_cast<size_t>(t)];
-  return (z * conv.height + y) * conv.width + x;
+  auto [z, y, x, phase] = conv.taps[static_cast<size_t>(t)];
+  return ((phase * conv.slices + z) * conv.height + y) * conv.width + x;
 }
 
 // Calls run(begin, end) for the runs of output pixels whose tap t lies inside the input of a direct convolution.
 template <class F>
 void for_valid_pixels(const TapConv& conv, int64_t t, F&& run) {
-  auto [dz, dy, dx] = conv.taps[static_cast<size_t>(t)];
+  auto [dz, dy, dx, phase] = conv.taps[static_cast<size_t>(t)];
   int64_t width = conv.width, left = std::max<int64_t>(0, -dx), right = std::min(width, width - dx);
   int64_t top = std::max<int64_t>(0, -dy), bottom = std::min(conv.grid_height, conv.height - dy);
   int64_t front = std::max<int64_t>(0, -dz), back = std::min(conv.grid_slices, conv.slices - dz);

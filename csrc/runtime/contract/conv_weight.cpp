@@ -1,5 +1,6 @@
 // The gradient of the weights: dw[o, (c, t)] = sum over images and pixels of dy[o, p] * x[c, p + tap t]. The panel's
 // columns (c, t) are rows of pixels in x, so it is packed by transposing.
+#include "runtime/contract/conv_split.h"
 #include "runtime/contract/conv_taps.h"
 #include "runtime/pool.h"
 
@@ -15,7 +16,8 @@ constexpr int64_t kPartialBytes = 64 << 20;
 
 class WeightRun {
  public:
-  WeightRun(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw);
+  // With `split`, `conv` is the convolution over its planes.
+  WeightRun(const MicroKernels& mk, const TapConv& conv, const Split* split, const char* dy, char* dw);
   void run();
 
  private:
@@ -28,6 +30,11 @@ class WeightRun {
   void run_chunk(const Chunk& c) const;
   void multiply(const Chunk& c, const char* source, const uint16_t* masks, int64_t mask_row, int64_t depth,
                 const Left& left, const Tiles& tiles, bool first, char* panel) const;
+  // Bytes of the copies of so many channels of x.
+  int64_t copy_bytes(int64_t channels) const {
+    if (split_) return channels * split_->channel_bytes();
+    return direct_ ? 0 : expansion_.bytes(channels, mk_.vector_bytes);
+  }
   void fill_masks(uint16_t* masks) const;
   template <class T>
   void add_partials(const T* partials) const;
@@ -38,6 +45,7 @@ class WeightRun {
 
   const MicroKernels& mk_;
   const TapConv& conv_;
+  const Split* split_;
   const char* dy_;
   char* dw_;
   bool direct_;
@@ -59,9 +67,10 @@ int64_t block_pixels(const MicroKernels& mk, const TapConv& conv, bool direct) {
   return pixels <= most ? pixels : round_up(ceil_div(pixels, ceil_div(pixels, most)), 16);
 }
 
-WeightRun::WeightRun(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw)
+WeightRun::WeightRun(const MicroKernels& mk, const TapConv& conv, const Split* split, const char* dy, char* dw)
     : mk_(mk),
       conv_(conv),
+      split_(split),
       dy_(dy),
       dw_(dw),
       direct_(conv.direct()),
@@ -123,13 +132,20 @@ void WeightRun::run_chunk(const Chunk& c) const {
   LeftPacking packing(mk_, conv_.outputs, depth_, height_, volume * element, element,
                       ceil_div(c.columns.size(), width_));
   size_t panel_size = panel_bytes(mk_, depth_, vectors_);
-  auto expanded = static_cast<size_t>(direct_ ? 0 : expansion_.bytes(channels.size(), mk_.vector_bytes));
+  auto expanded = static_cast<size_t>(copy_bytes(channels.size()));
   Workspace work(Workspace::padded(panel_size) + Workspace::padded(expanded) + Workspace::padded(packing.bytes()));
   char* panel = work.take(panel_size);
   char* copy = expanded ? work.take(expanded) : nullptr;
   char* packed_left = packing.bytes() ? work.take(packing.bytes()) : nullptr;
   for (int64_t n = c.images.begin; n < c.images.end; n++) {
     int64_t slices = volume / pixels_, image = n / slices * conv_.groups + c.group;
+    const char* source = conv_.x + (image * conv_.channels + channels.begin) * plane;
+    if (split_) {
+      source = copy;
+      for (int64_t i = 0; i < channels.size(); i++) {
+        split_->fill(image * conv_.channels + channels.begin + i, copy + i * split_->channel_bytes());
+      }
+    }
     for (int64_t p = 0; p < pixels_; p += depth_) {
       int64_t depth = std::min(depth_, pixels_ - p);
       const char* a = dy_ + (image * conv_.outputs * volume + n % slices * pixels_ + p) * element;
@@ -137,8 +153,7 @@ void WeightRun::run_chunk(const Chunk& c) const {
       bool first = n == c.images.begin && p == 0;
       const auto* masks = masks_.as<uint16_t>();
       if (direct_) {
-        const char* x = conv_.x + (image * conv_.channels + channels.begin) * plane + p * element;
-        multiply(c, x, masks + p / mk_.lanes, mask_row(), depth, left, tiles, first, panel);
+        multiply(c, source + p * element, masks + p / mk_.lanes, mask_row(), depth, left, tiles, first, panel);
       } else {
         Range rows{p / conv_.grid_width, (p + depth) / conv_.grid_width};
         expansion_.fill(n, 1, c.group, channels, rows, copy);
@@ -200,7 +215,9 @@ void WeightRun::run() {
 }  // namespace
 
 void run_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw) {
-  WeightRun(mk, conv, dy, dw).run();
+  if (conv.direct() || !Split::suits(conv)) return WeightRun(mk, conv, nullptr, dy, dw).run();
+  Split split(conv, mk.element_bytes);
+  WeightRun(mk, split.conv(), &split, dy, dw).run();
 }
 
 }  // namespace fl
