@@ -80,12 +80,40 @@ def test_argmax_takes_the_first_of_ties_and_nan(columns):
     for n in (1, 5, 16, 17, 100, 300):
         x = np.round(rng.standard_normal((20, n)) * 2).astype("f4")
         x[2, n // 2 :] = np.nan
+        x[3], x[4, : n // 2] = -np.inf, -np.inf
         data = np.ascontiguousarray(x.T) if columns else x
         value, position = np.zeros(20, "f4"), np.zeros(20, "i8")
         stride = [4, 0, 80] if columns else [4 * n, 0, 4]
         call([value, position, data], [[4, 0, 0], [8, 0, 0], stride], [20, 1, n, 0, n])
         assert np.array_equal(position, x.argmax(1))
         assert np.array_equal(value, x.max(1), equal_nan=True)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.level)
+def test_sums_of_columns_take_elements_in_the_order_of_rows(target):
+    """In registers and in panels, whatever the number of columns, with a second dimension of the row."""
+    rng = np.random.default_rng(5)
+    call, _ = kernel([ir.row_sum(X * X)], "F", "B", ["f32"], ["f32"], columns=True, target=target)
+    for n in (1, 16, 100, 256, 300, 2048, 2100, 4999):
+        for outer, inner in ((1, 3), (2, 8), (3, 13)):
+            x = rng.standard_normal((outer, inner, n)).astype("f4")
+            y = np.zeros(n + 1, "f4")
+            call([y, x], [[4, 0, 0], [4, 4 * n * inner, 4 * n]], [n, outer, inner, 0, outer * inner])
+            want = np.zeros(n, "f4")
+            for row in x.reshape(-1, n):
+                want += row * row
+            assert np.array_equal(y[:n], want) and y[n] == 0
+
+
+def test_positions_in_chunks_of_columns():
+    """A chunk that holds nothing above the least number gives its own first position."""
+    call, _ = kernel([ir.row_argmax(X)], "F", "B", ["i64"], ["f32"], mode="level0", columns=True, classes="ccc")
+    x = np.full((9, 300), -np.inf, "f4")
+    x[4, ::3], x[6, ::3] = 2.0, 2.0
+    value, position = np.zeros(300, "f4"), np.zeros(300, "i8")
+    call([value, position, x], [[4, 0, 0], [8, 0, 0], [4, 0, 1200]], [300, 1, 9, 40, 100])
+    assert np.array_equal(position, np.where(np.arange(300) % 3, 40, 44))
+    assert np.array_equal(value, x.max(0))
 
 
 def test_a_strided_row_gives_the_same_bits_as_a_dense_one():

@@ -19,7 +19,8 @@ namespace {
 
 constexpr int64_t kGrain = 16384;      // elements of one task
 constexpr int64_t kColumnBlock = 64;   // columns that one task takes at least
-constexpr int64_t kLongColumn = 4096;  // a column longer than this is cut, for accuracy too
+constexpr int64_t kShortColumn = 128;  // a column shorter than this is not cut
+constexpr int64_t kLongColumn = 2048;  // a block of columns up to this length stays in the cache
 
 struct Axis {  // one dimension of the iteration, with the stride in bytes of each operand
   int64_t size;
@@ -128,8 +129,11 @@ class StepRun {
 
   bool use_split() const {
     if (step_.levels.empty() || layout_.n_row * layout_.n_batch < 4 * kGrain) return false;
-    if (layout_.columns)
-      return layout_.n_row > kLongColumn || (layout_.n_row >= 128 && layout_.n_batch < 16 * kColumnBlock);
+    if (layout_.columns) {
+      bool writes = step_.out_roles.find_first_of("FR") != std::string::npos;
+      bool many = writes && layout_.n_batch >= 16 * kColumnBlock;  // enough for all threads, which go over them again
+      return layout_.n_row > (many ? kLongColumn : kShortColumn);
+    }
     return layout_.n_batch < 16 && layout_.n_row >= 2 * kGrain;
   }
 

@@ -20,16 +20,19 @@ from dataclasses import dataclass, field
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
-from flambeau.ir.expr import Expr, const, input_, walk
+from flambeau.ir.expr import Expr, input_, walk
 from flambeau.ir.program import ScalarProgram, lower
-from flambeau.ir.scalar import binary, make, substitute
+from flambeau.ir.scalar import substitute
 
-from . import elementwise
+from . import elementwise, panels
 from .emit import Elements
 from .memory import Memory, load_param, tail_mask
 from .module import Function, Module, llvm_type
+from .states import absorb, combine, component_dtypes, element_state, identity, merge, settle, twin
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("ptr", "shape"), ("ptr", "params")]
+_REGISTERS = 16  # vectors of states of a short program
+_ROWS_AHEAD = 8  # that are fetched before they are read, where rows lie in columns
 _COSTLY = 12  # nodes of an expression that is worth a store and a load
 
 
@@ -71,73 +74,6 @@ def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: st
         ir.spaces(roots, roles),
         name,
     )
-
-
-# ---- states: what a reduction carries along, and how two of them become one
-
-
-def component_dtypes(e: Expr) -> list[str]:
-    """Dtypes of a reduction's state, its result last: positions carry the value they stand for, a part of a complex
-    product the other part."""
-    if e.op in ir.COMPLEX_PRODUCTS:
-        return [e.dtype, e.dtype]
-    return [e.args[0].dtype, "i64"] if e.op in ("row_argmax", "row_argmin") else [e.dtype]
-
-
-def _limit(dtype: str, lowest: bool):
-    if dtype == "b1":
-        return not lowest
-    if t.is_float(dtype):
-        return float("-inf") if lowest else float("inf")
-    bits = t.bits(dtype)
-    if not t.is_signed(dtype):
-        return 0 if lowest else (1 << bits) - 1
-    return -(1 << (bits - 1)) if lowest else (1 << (bits - 1)) - 1
-
-
-def _result_last(e: Expr, re: Expr, im: Expr) -> list[Expr]:
-    """The state of a complex product's part from both parts."""
-    return [im, re] if e.op == "row_prod_re" else [re, im]
-
-
-def identity(e: Expr) -> list[Expr]:
-    """The state of no elements."""
-    dtype = e.args[0].dtype
-    if e.op in ("row_sum", "row_prod"):
-        return [const(0 if e.op == "row_sum" else 1, e.dtype)]
-    if e.op in ir.COMPLEX_PRODUCTS:
-        return _result_last(e, const(1, dtype), const(0, dtype))
-    start = const(_limit(dtype, e.op in ("row_max", "row_argmax")), dtype)
-    return [start] if e.op in ("row_max", "row_min") else [start, const(_limit("i64", False), "i64")]
-
-
-def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
-    """The state of the elements of both."""
-    plain = {"row_sum": "add", "row_prod": "mul", "row_max": "max", "row_min": "min"}
-    if e.op in plain:
-        return [binary(plain[e.op], a[0], b[0])]
-    if e.op in ir.COMPLEX_PRODUCTS:
-        (ar, ai), (br, bi) = (reversed(v) if e.op == "row_prod_re" else v for v in (a, b))
-        return _result_last(e, ar * br - ai * bi, ar * bi + ai * br)
-    (va, ia), (vb, ib) = a, b
-    if va.dtype == "b1":
-        va, vb = (make("cast", "u8", (v,)) for v in (va, vb))
-    first = ib < ia
-    better = vb > va if e.op == "row_argmax" else vb < va
-    same = va == vb
-    if t.is_float(va.dtype):
-        nan_a, nan_b = va != va, vb != vb
-        better = (better & ~nan_a) | (nan_b & ~nan_a)
-        same = same | (nan_a & nan_b)
-    take = better | (same & first)
-    return [make("select", x.dtype, (take, y, x)) for x, y in zip(a, b, strict=True)]
-
-
-def element_state(e: Expr) -> list[Expr]:
-    """The state of one element."""
-    if e.op in ir.COMPLEX_PRODUCTS:
-        return _result_last(e, *e.args)
-    return [e.args[0], ir.row_index()] if len(component_dtypes(e)) == 2 else [e.args[0]]
 
 
 @dataclass(frozen=True)
@@ -409,6 +345,7 @@ class Rows(_Kernel):
     """Vectors along the inner dimension of the row."""
 
     accumulators = 4
+    in_lanes = True  # elements of one row
 
     def vector_stride(self, o: _Operand) -> str:
         return o.strides[2]
@@ -489,21 +426,30 @@ class Rows(_Kernel):
         def step(streams: list[_Stream]) -> None:
             for stream, mine in zip(streams, accumulators, strict=False):
                 for e, variables in zip(reductions, mine, strict=True):
-                    self._accumulate(stream, e, variables)
+                    if twin(e, reductions) is None:
+                        self.accumulate(stream, e, variables)
                 if self.parked is not None and level == self.levels[-1]:
                     self.park(stream)
 
         self.passes(step)
-        for k, e in enumerate(reductions):
-            parts = [self._read(e, mine[k]) for mine in accumulators]
-            while len(parts) > 1:
-                parts = [self.merge(e, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-            total = self.across_lanes(e, parts[0])
+        totals: dict[Expr, list[str]] = {}
+        for k, e in sorted(enumerate(reductions), key=lambda item: twin(item[1], reductions) is not None):
+            if (whole := twin(e, reductions)) is not None:
+                total = totals[whole][:1]
+            else:
+                total = self._total(e, [self._read(e, mine[k]) for mine in accumulators])
+            totals[e] = total
             self.scope.define(e, total[-1])
             if self.level is not None:
                 at = sum(len(component_dtypes(x)) for x in reductions[:k])
                 for value, o in zip(total, self.outputs[at:], strict=False):
                     self._scalar_memory().store(o.dtype, (value,), o.row)
+
+    def _total(self, e: Expr, parts: list[list[str]]) -> list[str]:
+        """The state of the whole row, or piece of it, from those of the accumulators."""
+        while len(parts) > 1:
+            parts = [self.merge(e, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return settle(self.function, 1, e, self.across_lanes(e, parts[0]), self.shape[3])
 
     def _accumulators(self, e: Expr) -> list[tuple[str, str]]:
         out = []
@@ -520,17 +466,18 @@ class Rows(_Kernel):
     def merge(self, e: Expr, a: list[str], b: list[str]) -> list[str]:
         return merge(self.function, self.lanes, e, a, b)
 
-    def _accumulate(self, stream: _Stream, e: Expr, variables) -> None:
+    def accumulate(self, stream: _Stream, e: Expr, variables) -> None:
+        """Takes the elements of a vector into the state that lies in variables."""
         f = self.function
         values = stream.emit(element_state(e))
-        if stream.mask is not None:
+        if stream.mask is not None and self.in_lanes:
             neutral = [Elements(f, self.lanes, lambda e: "").emit(x)[0] for x in identity(e)]
             kinds = [kind for kind, _ in variables]
             values = [
                 f.value(f"select <{self.lanes} x i1> {stream.mask}, {k} {v}, {k} {n}")
                 for k, v, n in zip(kinds, values, neutral, strict=True)
             ]
-        merged = self.merge(e, self._read(e, variables), values)
+        merged = merge(f, self.lanes, e, self._read(e, variables), values, absorb)
         for (kind, address), value in zip(variables, merged, strict=True):
             f.do(f"store {kind} {value}, ptr {address}")
 
@@ -585,16 +532,6 @@ class Rows(_Kernel):
                     self._scalar_memory().store(o.dtype, values, o.row)
 
 
-def merge(function: Function, lanes: int, e: Expr, a: list[str], b: list[str]) -> list[str]:
-    """Combines two states held in values of `lanes` lanes."""
-    dtypes = component_dtypes(e)
-    names = dict(enumerate([*a, *b]))
-    elements = Elements(function, lanes, lambda leaf: names[leaf.attr[0]])
-    left = [input_(k, d) for k, d in enumerate(dtypes)]
-    right = [input_(len(dtypes) + k, d) for k, d in enumerate(dtypes)]
-    return elements.emit(*combine(e, left, right))
-
-
 def _with_roots(kernel: _Kernel) -> list[tuple[_Operand, list[Expr]]]:
     """Each output with its roots (two where it is complex)."""
     roots = iter(kernel.program.roots)
@@ -605,46 +542,76 @@ class Columns(Rows):
     """Vectors along the innermost batch dimension: every lane has a row of its own."""
 
     accumulators = 1
-    blocks = 4  # vectors of columns done together
+    in_lanes = False
 
     def vector_stride(self, o: _Operand) -> str:
         return o.strides[0]
 
     def batch_loop(self) -> None:
+        f = self.function
+        if not panels.fits(self):
+            return self._blocks(4)
+        if not panels.is_short(self):
+            return panels.Panels(self).write()
+        narrow = f.value(f"icmp sle i64 {self.shape[0]}, {_REGISTERS * self.lanes}")
+        with f.when(narrow):
+            self._blocks(_REGISTERS)
+        with f.when(f.value(f"xor i1 {narrow}, true")):
+            panels.Panels(self).write()
+
+    def _blocks(self, count: int) -> None:
+        """Columns with their states in registers, `count` vectors of them at a time."""
         f, lanes = self.function, self.lanes
-        wide = self.blocks * lanes
-        end = f.value(f"and i64 {self.shape[0]}, {-wide}")
-        with f.loop(0, end, wide) as b:
-            self.block([f.add(b, k * lanes) for k in range(self.blocks)])
-        whole = f.value(f"and i64 {self.shape[0]}, {-lanes}")
-        with f.loop(end, whole, lanes) as b:
-            self.block([b])
+        end: int | str = 0
+        while count:
+            start, wide = end, count * lanes
+            end = f.value(f"and i64 {self.shape[0]}, {-wide}")
+            with f.loop(start, end, wide) as b:
+                self.block([f.add(b, k * lanes) for k in range(count)])
+            count //= 4
         if lanes > 1:
-            self.rest = f.value(f"sub i64 {self.shape[0]}, {whole}")
+            self.rest = f.value(f"sub i64 {self.shape[0]}, {end}")
             with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
-                self.block([whole], tail_mask(f, lanes, self.rest))
+                self.block([end], tail_mask(f, lanes, self.rest))
 
     def block(self, starts: list[str], mask: str | None = None) -> None:
-        self.columns = [_Column(self, start, mask) for start in starts]
+        self.columns = [self.column(start, mask) for start in starts]
         for level in self.levels:
             self._reduce_columns(level)
         if self.level is None:
             self._finish_columns()
 
+    def column(self, start: str, mask: str | None = None) -> "_Column":
+        """`lanes` neighbouring columns."""
+        return _Column(self, start, mask)
+
+    def row_at(self, i1: str, i0: str) -> tuple[dict[int, str], str]:
+        """Offsets of the operands that vary over the row at an element of it, and its position."""
+        f = self.function
+        offsets = {
+            o.number: f.add(f.mul(i1, o.strides[1]), f.mul(i0, o.strides[2])) for o in self.operands if o.role in "FR"
+        }
+        return offsets, f.add(f.add(f.mul(i1, self.shape[2]), i0), self.shape[3])
+
+    def fetch_ahead(self, stream: _Stream, rows: int) -> None:
+        """Asks for what some rows further on is read."""
+        f = self.function
+        for o in self.inputs:
+            if o.role == "F" and o.kind == "c":
+                f.fetch(f.offset(stream.address(o), f.mul(o.strides[2], rows)))
+
     def _elements_of_row(self, visit) -> None:
-        """Calls visit(column, stream) for each column at each element of the row."""
+        """Calls visit(column, stream) for each column at each element of the row; those of rows to come are fetched."""
         f = self.function
         for c in self.columns:
             c.scope.open()
         with f.loop(0, self.shape[1]) as i1, f.loop(0, self.shape[2]) as i0:
-            offsets = {
-                o.number: f.add(f.mul(i1, o.strides[1]), f.mul(i0, o.strides[2]))
-                for o in self.operands
-                if o.role in "FR"
-            }
-            position = f.add(f.add(f.mul(i1, self.shape[2]), i0), self.shape[3])
+            offsets, position = self.row_at(i1, i0)
             for c in self.columns:
-                visit(c, c.stream(offsets, position))
+                stream = c.stream(offsets, position)
+                if not self.target.is_gpu:
+                    self.fetch_ahead(stream, _ROWS_AHEAD)
+                visit(c, stream)
 
     def _reduce_columns(self, level: int) -> None:
         reductions = self.program.levels[level]
@@ -653,24 +620,29 @@ class Columns(Rows):
 
         def visit(column: "_Column", stream: _Stream) -> None:
             for e, variables in zip(reductions, column.accumulators, strict=True):
-                values = stream.emit(element_state(e))
-                merged = self.merge(e, self._read(e, variables), values)
-                for (kind, address), value in zip(variables, merged, strict=True):
-                    self.function.do(f"store {kind} {value}, ptr {address}")
+                if twin(e, reductions) is None:
+                    self.accumulate(stream, e, variables)
             if self.parked is not None and level == self.levels[-1]:
                 self.park(stream)
 
         self._elements_of_row(visit)
         for c in self.columns:
-            at = 0
-            stream = c.stream({}, "0")
-            for e, variables in zip(reductions, c.accumulators, strict=True):
-                total = self._read(e, variables)
-                c.scope.define(e, total[-1])
-                if self.level is not None:
-                    for value, o in zip(total, self.outputs[at:], strict=False):
-                        stream.store(o, (value,))
-                at += len(total)
+            states = zip(reductions, c.accumulators, strict=True)
+            self.close(c, reductions, {e: self._read(e, variables) for e, variables in states})
+
+    def close(self, column: "_Column", reductions: tuple[Expr, ...], states: dict[Expr, list[str]]) -> None:
+        """Says what the reductions came to, from their states; writes those where they are the result."""
+        at, stream = 0, column.stream({}, "0")
+        for e in reductions:
+            other = twin(e, reductions)
+            whole = e if other is None else other
+            total = settle(self.function, self.lanes, whole, states[whole], self.shape[3])
+            total = total if other is None else total[:1]
+            column.scope.define(e, total[-1])
+            if self.level is not None:
+                for value, o in zip(total, self.outputs[at:], strict=False):
+                    stream.store(o, (value,))
+            at += len(total)
 
     def _finish_columns(self) -> None:
         outputs = _with_roots(self)
@@ -685,10 +657,14 @@ class Columns(Rows):
                     stream.store(o, tuple(next(values) for _ in r))
 
             self._elements_of_row(visit)
-        once = [(o, r) for o, r in outputs if o.role in "BS"]
+        self.write_once(self.columns)
+
+    def write_once(self, columns: "list[_Column]") -> None:
+        """Outputs that do not vary over the row."""
+        once = [(o, r) for o, r in _with_roots(self) if o.role in "BS"]
         if once:
             with self.function.when(self.first()):
-                for c in self.columns:
+                for c in columns:
                     c.scope.open()
                     stream = c.stream({}, "0")
                     for o, r in once:
@@ -711,7 +687,8 @@ class _Column:
     def address(self, o: _Operand, offsets: dict) -> str:
         f = self.kernel.function
         base = f.offset(o.base, offsets[o.number]) if o.number in offsets else o.base
-        return base if o.kind == "b" else f.offset(base, f.mul(self.start, o.strides[0]))
+        step = t.SIZE[o.dtype] if o.kind == "c" else o.strides[0]
+        return base if o.kind == "b" else f.offset(base, f.mul(self.start, step))
 
     def stream(self, offsets: dict, position: str) -> _Stream:
         stream = _Stream(

@@ -21,7 +21,8 @@ ROW, BATCH = 1, 2
 SPACE = {"F": ROW | BATCH, "B": BATCH, "R": ROW, "S": 0}
 ROLE = {space: role for role, space in SPACE.items()}
 COMPLEX_PRODUCTS = ("row_prod_re", "row_prod_im")  # the parts of a product of (real, imaginary)
-MONOIDS = ("row_sum", "row_prod", *COMPLEX_PRODUCTS, "row_max", "row_min", "row_argmax", "row_argmin")
+POSITIONS = ("row_argmax", "row_argmin")
+MONOIDS = ("row_sum", "row_prod", *COMPLEX_PRODUCTS, "row_max", "row_min", *POSITIONS)
 COUNT = 3  # the part of a `param` leaf that is the length of the row
 TEMP = 1 << 16  # operand numbers of values that one step leaves for a later one
 
@@ -147,7 +148,7 @@ class Step:
     @property
     def ordered(self) -> bool:
         """Whether positions in the row matter."""
-        return any(e.op in ("index", "row_argmax", "row_argmin") for e in walk(self.roots))
+        return any(e.op in ("index", *POSITIONS) for e in walk(self.roots))
 
 
 @dataclass(frozen=True)
