@@ -12,7 +12,11 @@ from random_cases import SEEDS, SEQUENCES, numbers
 
 REFERENCE = json.loads((Path(__file__).parent / "data/random_reference.json").read_text())
 # Beginnings of the titles of programs whose numbers pass through logarithms, roots, sines or exponentials.
-NEAR = ("randn", "normal_", "log_normal_", "exponential_", "cauchy_", "xavier_normal_", "kaiming_normal_", "Embedding")
+NEAR = (
+    "randn", "normal_", "log_normal_", "exponential_", "cauchy_", "xavier_normal_", "kaiming_normal_", "Embedding",
+    "_standard_gamma", "_sample_dirichlet", "Normal", "Beta", "Gumbel", "StudentT", "VonMises", "MultivariateNormal",
+    "RelaxedBernoulli",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -23,7 +27,7 @@ def test_recorded_numbers(sequence: str, seed: int) -> None:
     for title, program in SEQUENCES[sequence].items():
         got = numbers(program(flambeau))
         if title.startswith(NEAR):
-            assert got == [pytest.approx(want, abs=1e-6, rel=1e-6) for want in expected[title]], title
+            assert got == [pytest.approx(want, abs=1e-6, rel=2e-6) for want in expected[title]], title
         else:
             assert got == expected[title], title
 

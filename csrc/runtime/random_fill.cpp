@@ -10,6 +10,7 @@
 #include "core/element.h"
 #include "core/error.h"
 #include "runtime/box_muller.h"
+#include "runtime/drawing.h"
 #include "runtime/pool.h"
 #include "runtime/random.h"
 
@@ -17,20 +18,9 @@ namespace fl {
 
 namespace {
 
-constexpr int64_t kLongFill = 4096;    // elements from which on a call is worth letting other threads run
 constexpr int64_t kBlockChunk = 8192;  // elements of one chunk of the parallel part of normal_
 // Words drawn at a time, words of a chunk, and elements that are converted at a time.
 constexpr int64_t kManyWords = 1 << 17, kChunkWords = 1 << 14, kBlock = 256;
-
-// In this order: the lock is given back before the GIL is asked for, so that no thread waits for one holding the other.
-class Drawing {
- public:
-  Drawing(Generator& g, int64_t n) : long_work_(n >= kLongFill), lock_(g.mutex()) {}
-
- private:
-  LongWork long_work_;
-  std::lock_guard<std::mutex> lock_;
-};
 
 // Calls make(words, first, count) for stretches of n elements, each of which takes `each` words of the generator, on
 // several threads where there is much to do. The words come in the elements' order: while those of one piece are used,
@@ -59,39 +49,6 @@ void for_words(Generator& g, int64_t n, int64_t each, F&& make, int64_t step = 0
 // The type in which the numbers of T are computed.
 template <class T>
 using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-// Words that a number of [0, 1) takes: as many bits as float or double has.
-template <class W>
-constexpr int64_t kUniformWords = std::is_same_v<W, double> ? 2 : 1;
-
-uint64_t pair(const uint32_t* words) { return static_cast<uint64_t>(words[0]) << 32 | words[1]; }
-
-// [0, 1) from as many words.
-template <class T>
-T uniform(const uint32_t* words) {
-  constexpr int digits = std::numeric_limits<T>::digits;
-  constexpr uint64_t mask = (uint64_t{1} << digits) - 1;
-  constexpr T unit = T(1) / static_cast<T>(uint64_t{1} << digits);
-  uint64_t bits = std::is_same_v<T, double> ? pair(words) : words[0];
-  return static_cast<T>(bits & mask) * unit;
-}
-
-double uniform(Generator& g) {
-  uint32_t words[] = {g.random(), g.random()};
-  return uniform<double>(words);
-}
-
-double next_normal(Generator& g) {
-  if (g.waiting_normal) {
-    double value = *g.waiting_normal;
-    g.waiting_normal.reset();
-    return value;
-  }
-  double u1 = uniform(g), u2 = uniform(g);
-  double radius = std::sqrt(-2 * std::log1p(-u2)), angle = 2 * std::numbers::pi * u1;
-  g.waiting_normal = radius * std::sin(angle);
-  return radius * std::cos(angle);
-}
 
 template <class F>
 void with_floating(DType dtype, F&& fn) {

@@ -49,8 +49,9 @@ newaxis = None
 
 # What is imported when it is first asked for: modules, and names by the module that has them.
 _SUBMODULES = (
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "fft", "func", "linalg", "masked", "mps", "nn",
-    "optim", "overrides", "random", "serialization", "signal", "sparse", "special", "types", "utils", "xpu",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "linalg", "masked",
+    "mps", "nn", "optim", "overrides", "random",
+    "serialization", "signal", "sparse", "special", "types", "utils", "xpu",
 )  # fmt: skip
 _ELSEWHERE = {
     "_kinds": (

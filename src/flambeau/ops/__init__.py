@@ -29,6 +29,7 @@ from . import (
     pool,
     products,
     random,
+    random_families,
     recurrent,
     reduce,
     resample,
