@@ -509,6 +509,8 @@ def test_implicit_slopes_at_their_ends() -> None:
         (lambda p: D.Normal(p, 0.5), lambda p: p**2 + 0.25),
         (lambda p: D.Exponential(p), lambda p: 2 / p**2),
         (lambda p: D.Gamma(p, 1.0), lambda p: p**2 + p),
+        (lambda p: D.Gamma(2.0, p), lambda p: 6 / p**2),
+        (lambda p: D.StudentT(8.0, 0.0, p), lambda p: p**2 * 8 / 6),
         (lambda p: D.Beta(p, 2.0), lambda p: p * (p + 1) / ((p + 2) * (p + 3))),
         (lambda p: D.Uniform(0.0, p), lambda p: p**2 / 3),
         (lambda p: D.Laplace(p, 0.5), lambda p: p**2 + 0.5),

@@ -53,7 +53,7 @@ class Gamma(ExponentialFamily):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         value = o._standard_gamma(self.concentration.expand(shape)) / self.rate.expand(shape)
-        value.detach().clamp_(min=finfo(value.dtype).tiny)  # no part of the gradient
+        value.data.clamp_(min=finfo(value.dtype).tiny)  # no part of the gradient
         return value
 
     def log_prob(self, value: Tensor) -> Tensor:
