@@ -37,6 +37,12 @@ def numpy(t) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
+def last(array: np.ndarray, dtype: str | None = None):
+    """The same values in a tensor whose memory is channels last."""
+    moved = tensor(np.ascontiguousarray(array.transpose((0, *range(2, array.ndim), 1))), dtype)
+    return o.permute(moved, (0, array.ndim - 1, *range(1, array.ndim - 1)))
+
+
 def layout(array: np.ndarray, kind: str, dtype: str):
     """A tensor with the values of a matrix and memory laid out in a certain way."""
     rows, columns = array.shape
@@ -107,8 +113,20 @@ def output_size(size, kernel, window) -> tuple[int, ...]:
     )
 
 
+def transposed_size(size, kernel, window) -> tuple[int, ...]:
+    """Of a transposed convolution without output padding."""
+    stride, padding, dilation, _ = window
+    return tuple(
+        (s - 1) * st - 2 * p + d * (k - 1) + 1
+        for s, k, st, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
+    )
+
+
 def run_conv(rng, batch, groups, channels, outputs, size, kernel, window, dtype="float32") -> list[np.ndarray]:
-    """Checks one geometry; channels and outputs are those of a group. Returns the three results."""
+    """Checks one geometry, channels first and channels last; channels and outputs are those of a group.
+
+    Returns the results: of the convolution, and the gradients of input and weight.
+    """
     window = (*window, groups)
     out = output_size(size, kernel, window)
     x, w, dy = (
@@ -120,18 +138,23 @@ def run_conv(rng, batch, groups, channels, outputs, size, kernel, window, dtype=
         )
     )
     bias = values(rng, (outputs * groups,), dtype)
-    tx, tw, tdy, tbias = (tensor(a, dtype) for a in (x, w, dy, bias))
+    tw, tbias = tensor(w, dtype), tensor(bias, dtype)
     wide = x.dtype if dtype.startswith(("int", "complex")) else np.float64
-    wanted = convolve(x.astype(wide), w.astype(wide), dy.astype(wide), window)
-    results = (
-        getattr(o, f"conv{len(size)}d")(tx, tw, tbias, *window),
-        o.conv_input_grad(tdy, tw, x.shape, *window),
-        o.conv_weight_grad(tdy, tx, w.shape, *window),
-    )
-    arrays = [numpy(r) for r in results]
-    shaped_bias = bias.astype(wide).reshape(-1, *[1] * len(size))
-    for got, want in zip(arrays, (wanted[0] + shaped_bias, *wanted[1:]), strict=True):
-        check(got, want.astype(got.dtype) if dtype.startswith("int") else want, dtype, (batch, size, kernel, window))
+    y, dx, dw = convolve(x.astype(wide), w.astype(wide), dy.astype(wide), window)
+    wanted = (y + bias.astype(wide).reshape(-1, *[1] * len(size)), dx, dw)
+    arrays = []
+    for place in (tensor, last) if len(size) > 1 else (tensor,):
+        tx, tdy = place(x, dtype), place(dy, dtype)
+        results = (
+            getattr(o, f"conv{len(size)}d")(tx, tw, tbias, *window),
+            o.conv_input_grad(tdy, tw, x.shape, *window),
+            o.conv_weight_grad(tdy, tx, w.shape, *window),
+        )
+        for result, want in zip(results, wanted, strict=True):
+            got = numpy(result)
+            want = want.astype(got.dtype) if dtype.startswith("int") else want
+            check(got, want, dtype, (batch, size, kernel, window, place.__name__))
+            arrays.append(got)
     return arrays
 
 

@@ -172,13 +172,6 @@ def test_avx2_description(guard: str) -> None:
     assert digest(60, FLAMBEAU_TARGET="x86-64-v3", FLAMBEAU_GUARD=guard)
 
 
-def last(array: np.ndarray):
-    """The same values in a tensor whose memory is channels last."""
-    axes = (0, *range(2, array.ndim), 1)
-    moved = c.tensor(np.ascontiguousarray(array.transpose(axes)))
-    return o.permute(moved, (0, array.ndim - 1, *range(1, array.ndim - 1)))
-
-
 @pytest.mark.parametrize(("channels", "outputs", "groups"), [(20, 33, 1), (3, 16, 1), (40, 40, 40), (32, 8, 2)])
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("size", [(13, 9), (7, 5, 6), (2, 3)])
@@ -192,11 +185,45 @@ def test_channels_last(rng: np.random.Generator, channels, outputs, groups, kern
     window = ((1,) * n, (kernel // 2,) * n, (1,) * n, groups)
     y, dx, dw = c.convolve(x.astype(np.float64), w.astype(np.float64), dy.astype(np.float64), window)
     tw, conv = c.tensor(w), getattr(o, f"conv{n}d")
-    got_y = conv(last(x), tw, c.tensor(bias), *window)
+    got_y = conv(c.last(x), tw, c.tensor(bias), *window)
     c.check(got_y.numpy(), y + bias.reshape(-1, *[1] * n), dtype, "result")
-    got_dx = o.conv_input_grad(last(dy), tw, x.shape, *window)
+    got_dx = o.conv_input_grad(c.last(dy), tw, x.shape, *window)
     c.check(got_dx.numpy(), dx, dtype, "gradient of the input")
-    c.check(o.conv_weight_grad(last(dy), last(x), w.shape, *window).numpy(), dw, dtype, "gradient of the weight")
-    c.check(o.conv_weight_grad(c.tensor(dy), last(x), w.shape, *window).numpy(), dw, dtype, "mixed operands")
-    for got, like in ((got_y, last(dy)), (got_dx, last(x))):
+    c.check(o.conv_weight_grad(c.last(dy), c.last(x), w.shape, *window).numpy(), dw, dtype, "gradient of the weight")
+    c.check(o.conv_weight_grad(c.tensor(dy), c.last(x), w.shape, *window).numpy(), dw, dtype, "mixed operands")
+    for got, like in ((got_y, c.last(dy)), (got_dx, c.last(x))):
+        assert tuple(got.stride()) == tuple(like.stride())
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "dilation"),
+    [
+        ((13, 21), (3, 3), (1, 1), (1, 1), (1, 1)),
+        ((9, 40), (5, 4), (2, 1), (2, 0), (1, 3)),
+        ((6, 7), (7, 7), (1, 1), (3, 3), (1, 1)),  # no tap reaches everywhere
+        ((12, 11), (2, 2), (3, 3), (0, 0), (1, 1)),  # inputs that no tap reaches
+        ((4, 9, 6), (3, 2, 3), (2, 1, 2), (1, 1, 0), (1, 2, 1)),
+    ],
+)
+@pytest.mark.parametrize("channels", [5, 33, 64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_channels_last_depthwise(rng, channels, size, kernel, stride, padding, dilation, dtype) -> None:
+    """Results, gradients and transposed convolutions of operands that are taken as they lie."""
+    n, window = len(size), (stride, padding, dilation, channels)
+    out = c.output_size(size, kernel, window)
+    x, dy = (rng.standard_normal((3, channels, *shape)).astype(dtype) for shape in (size, out))
+    w, bias = rng.standard_normal((channels, 1, *kernel)).astype(dtype), rng.standard_normal(channels).astype(dtype)
+    y, dx, dw = c.convolve(x.astype(np.float64), w.astype(np.float64), dy.astype(np.float64), window)
+    shaped = bias.reshape(-1, *[1] * n)
+    tw = c.tensor(w)
+    got_y = getattr(o, f"conv{n}d")(c.last(x), tw, c.tensor(bias), *window)
+    got_dx = o.conv_input_grad(c.last(dy), tw, x.shape, *window)
+    extra = tuple(s - t for s, t in zip(size, c.transposed_size(out, kernel, window), strict=True))
+    transposed = getattr(o, f"conv_transpose{n}d")
+    got_t = transposed(c.last(dy), tw, c.tensor(bias), stride, padding, extra, channels, dilation)
+    c.check(got_y.numpy(), y + shaped, dtype, "result")
+    c.check(got_dx.numpy(), dx, dtype, "gradient of the input")
+    c.check(got_t.numpy(), dx + shaped, dtype, "transposed convolution")
+    c.check(o.conv_weight_grad(c.last(dy), c.last(x), w.shape, *window).numpy(), dw, dtype, "gradient of the weight")
+    for got, like in ((got_y, c.last(dy)), (got_dx, c.last(x)), (got_t, c.last(x))):
         assert tuple(got.stride()) == tuple(like.stride())

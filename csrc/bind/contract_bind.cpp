@@ -4,6 +4,7 @@
 #include "bind/hooks.h"
 #include "bind/python.h"
 #include "runtime/contract/attention_kernels.h"
+#include "runtime/contract/channel_kernels.h"
 
 namespace fl {
 namespace {
@@ -41,11 +42,21 @@ void load_attention_kernels(DType dtype) {
   if (answer.get() != Py_None) install_attention_kernels(dtype, numbers<uint64_t>(answer.get()).data());
 }
 
+void load_channel_kernels(DType dtype) {
+  WithGil gil;
+  if (!gil.alive()) return;
+  PyRef answer = provide("flambeau.codegen.channels", dtype);
+  if (answer.get() == Py_None) return;
+  auto addresses = numbers<uint64_t>(answer.get());
+  install_channel_kernels(dtype, addresses.data(), static_cast<int64_t>(addresses.size()));
+}
+
 }  // namespace
 
 void add_contractions() {
   micro_kernel_source = load_micro_kernels;
   attention_kernel_source = load_attention_kernels;
+  channel_kernel_source = load_channel_kernels;
 }
 
 }  // namespace fl

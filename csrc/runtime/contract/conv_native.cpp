@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "runtime/contract/conv.h"
+#include "runtime/contract/conv_channels.h"
 #include "runtime/contract/conv_layout.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
@@ -143,8 +144,13 @@ TensorRef empty_in_format(IntSpan sizes, MemoryFormat format, const Tensor* like
   return Tensor::empty_strided(sizes, format_strides(sizes, format), like->dtype, like->device());
 }
 
-bool points_lie(const Conv& c, const Tensor* x) {
-  return is_pointwise(c) && channels_format(x) != MemoryFormat::Contiguous;
+// How operands are taken whose channels are last: as they lie, or channels first.
+enum class Way : uint8_t { ChannelsFirst, Points, Channels };
+
+Way way_of(const Conv& c, const Tensor* x) {
+  if (channels_format(x) == MemoryFormat::Contiguous || x->is_meta()) return Way::ChannelsFirst;
+  if (is_pointwise(c)) return Way::Points;
+  return channels_suit(c) ? Way::Channels : Way::ChannelsFirst;
 }
 
 const void* data_of(const TensorRef& t) { return t ? t->data() : nullptr; }
@@ -160,12 +166,13 @@ void convolution(const Call& call, Outputs& outputs) {
   Conv c = geometry(window, input->sizes, w->sizes, x->dtype);
   Dims sizes{c.batch, c.out_channels};
   for (size_t i = 3 - N; i < 3; ++i) sizes.push_back(c.output[i]);
-  bool points = points_lie(c, x);
-  TensorRef y = empty_in_format(sizes, points ? channels_format(x) : MemoryFormat::Contiguous, x);
+  Way way = way_of(c, x);
+  TensorRef y = empty_in_format(sizes, way != Way::ChannelsFirst ? channels_format(x) : MemoryFormat::Contiguous, x);
   if (!y->is_meta() && y->numel()) {
     TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
-    if (points) {
-      points_forward(c, x->data(), weight->data(), data_of(b), y->data());
+    if (way != Way::ChannelsFirst) {
+      auto* forward = way == Way::Points ? points_forward : channels_forward;
+      forward(c, x->data(), weight->data(), data_of(b), y->data());
       outputs.emplace_back(y);
       return;
     }
@@ -186,9 +193,10 @@ void input_grad(const Call& call, Outputs& outputs) {
   if (!dx->is_meta() && dx->numel()) {
     Conv c = geometry(window, result->sizes, w->sizes, g->dtype);
     TensorRef weight = contiguous_tensor(w);
-    if (points_lie(c, g)) {
+    if (Way way = way_of(c, g); way != Way::ChannelsFirst) {
       dx = empty_in_format(size, channels_format(g), g);
-      points_backward_input(c, g->data(), weight->data(), nullptr, dx->data());
+      auto* backward = way == Way::Points ? points_backward_input : channels_backward_input;
+      backward(c, g->data(), weight->data(), nullptr, dx->data());
       outputs.emplace_back(dx);
       return;
     }
@@ -208,8 +216,10 @@ void weight_grad(const Call& call, Outputs& outputs) {
   TensorRef dw = Tensor::empty(size, g->dtype, g->device());
   if (!dw->is_meta() && dw->numel()) {
     Conv c = geometry(window, input->sizes, size, g->dtype);
-    if (points_lie(c, x) && channels_format(g) == channels_format(x)) {
-      points_backward_weight(c, x->data(), g->data(), dw->data());
+    Way way = channels_format(g) == channels_format(x) ? way_of(c, x) : Way::ChannelsFirst;
+    if (way != Way::ChannelsFirst) {
+      auto* backward = way == Way::Points ? points_backward_weight : channels_backward_weight;
+      backward(c, x->data(), g->data(), dw->data());
     } else {
       TensorRef dense = channels_first(input.get()), dy = channels_first(grad.get());
       conv_backward_weight(c, dense->data(), dy->data(), dw->data());
@@ -253,12 +263,19 @@ void transposed(const Call& call, Outputs& outputs) {
       "Given transposed=1, weight of size %s, expected bias to be 1-dimensional with %ld elements, but got bias of "
       "size %s instead",
       shape_text(w->sizes).c_str(), sizes[1], bias ? shape_text(bias->sizes).c_str() : "");
-  TensorRef y = Tensor::empty(sizes, x->dtype, x->device());
+  Conv c = geometry(window, sizes, w->sizes, x->dtype);
+  for (size_t i = 0; i < N; ++i) c.output[3 - N + i] = input->sizes[2 + static_cast<int>(i)];
+  Way way = way_of(c, x);
+  TensorRef y = empty_in_format(sizes, way != Way::ChannelsFirst ? channels_format(x) : MemoryFormat::Contiguous, x);
   if (!y->is_meta() && y->numel()) {
-    TensorRef dense = channels_first(input.get()), weight = contiguous_tensor(w);
-    TensorRef b = bias ? contiguous_tensor(bias) : nullptr;
-    Conv c = geometry(window, sizes, w->sizes, x->dtype);
-    for (size_t i = 0; i < N; ++i) c.output[3 - N + i] = input->sizes[2 + static_cast<int>(i)];
+    TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
+    if (way != Way::ChannelsFirst) {
+      auto* backward = way == Way::Points ? points_backward_input : channels_backward_input;
+      backward(c, x->data(), weight->data(), data_of(b), y->data());
+      outputs.emplace_back(y);
+      return;
+    }
+    TensorRef dense = channels_first(input.get());
     conv_backward_input(c, dense->data(), weight->data(), data_of(b), y->data());
   }
   outputs.emplace_back(finished(y, x, N));

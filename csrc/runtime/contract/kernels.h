@@ -20,7 +20,14 @@ struct PackedRow {
   const uint16_t* masks;
 };
 
-enum MicroFlag : int64_t { kAccumulate = 1, kColumnBias = 2, kRowBias = 4, kRelu = 8, kNarrow = 16 };
+enum MicroFlag : int64_t {
+  kAccumulate = 1,
+  kColumnBias = 2,
+  kRowBias = 4,
+  kRelu = 8,
+  kNarrow = 16,
+  kStream = 32,  // of channel kernels
+};
 
 // The arguments of a micro-kernel; strides in bytes. The order is that of FIELDS in contract.py.
 struct MicroArgs {

@@ -102,7 +102,7 @@ def repeat(f: Function, count: str) -> Iterator[str]:
 
 
 @contextmanager
-def _flagged(f: Function, flags: str, bit: int) -> Iterator[None]:
+def flagged(f: Function, flags: str, bit: int) -> Iterator[None]:
     """What happens only where a bit of the flags is set."""
     bits = f.value(f"and i64 {flags}, {bit}")
     with f.when(f.value(f"icmp ne i64 {bits}, 0")):
@@ -113,6 +113,12 @@ def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
     """variable = pointer + step. `freeze` hides the recurrence from loop strength reduction, which would replace the
     addresses we chose by a chain of additions."""
     f.do(f"store ptr {f.value(f'freeze ptr {f.offset(pointer, step)}')}, ptr {variable}")
+
+
+def prefetch(f: Function, pointer: str, locality: int) -> None:
+    """The line of a pointer will be read soon: 3 into all caches, 2 into all but the nearest."""
+    name = f.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+    f.do(f"call void {name}(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
 
 
 class Lanes:
@@ -149,10 +155,14 @@ class Lanes:
         """The mask that `load_source` takes, from the low bits of an i64."""
         return self.mask(bits, "i64")
 
-    def store(self, x: str, pointer: str, mask: str | None = None, aligned: bool = False) -> None:
-        align = self.bytes if aligned else self.element_bytes
+    def store(
+        self, x: str, pointer: str, mask: str | None = None, aligned: bool = False, stream: bool = False
+    ) -> None:
+        """`stream` goes past the caches, to an aligned address."""
+        align = self.bytes if aligned or stream else self.element_bytes
         if mask is None:
-            self.f.do(f"store {self.type} {x}, ptr {pointer}, align {align}")
+            past = ", !nontemporal !99" if stream else ""
+            self.f.do(f"store {self.type} {x}, ptr {pointer}, align {align}{past}")
             return
         name = self.f.module.declare(f"llvm.masked.store.{self.suffix}.p0", "void", self.type, "ptr", self.mask_type)
         self.f.do(f"call void {name}({self.type} {x}, ptr align {align} {pointer}, {self.mask_type} {mask})")
@@ -230,10 +240,6 @@ class MicroKernel:
                 kind = "ptr" if name in _POINTERS else "i64"
                 self.arg[name] = self.f.value(f"load {kind}, ptr {self.f.offset('%args', 8 * i)}")
 
-    def _prefetch(self, pointer: str, locality: int) -> None:
-        name = self.f.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
-        self.f.do(f"call void {name}(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
-
     def _output_rows(self) -> list[str]:
         rows = [self.arg["c"]]
         for _ in range(1, self.height):
@@ -243,7 +249,7 @@ class MicroKernel:
     def _prefetch_output(self) -> None:
         for row in self._output_rows():
             for j in range(self.vectors):
-                self._prefetch(self.f.offset(row, j * self.lanes.bytes), 3)
+                prefetch(self.f, self.f.offset(row, j * self.lanes.bytes), 3)
 
     def _row_strides(self) -> None:
         f, one = self.f, self.arg["a_row"]
@@ -299,7 +305,7 @@ class MicroKernel:
             lanes.store(row[j], f.offset(panel, j * lanes.bytes), aligned=True)
         ahead = f.offset(source, arg["prefetch"])
         for byte in range(0, self.vectors * lanes.bytes, _CACHE_LINE):
-            self._prefetch(f.offset(ahead, byte), 2)
+            prefetch(self.f, f.offset(ahead, byte), 2)
         following = f.offset(tap, _TAP_BYTES)
         last = f.value(f"icmp eq ptr {following}, {arg['taps_end']}")
         step = f.value(f"select i1 {last}, i64 {arg['channel_step']}, i64 0")
@@ -321,21 +327,21 @@ class MicroKernel:
         def add_to(sum_: str, x: str) -> None:
             lanes.set(sum_, lanes.add(x, lanes.get(sum_)))
 
-        with _flagged(f, arg["flags"], _ACCUMULATE):
+        with flagged(f, arg["flags"], _ACCUMULATE):
             for i, row in enumerate(rows):
                 for j, mask in enumerate(masks):
                     add_to(self.accumulators[i][j], lanes.load(f.offset(row, j * lanes.bytes), mask))
-        with _flagged(f, arg["flags"], _COLUMN_BIAS):
+        with flagged(f, arg["flags"], _COLUMN_BIAS):
             for j, mask in enumerate(masks):
                 bias = lanes.load(f.offset(arg["column_bias"], j * lanes.bytes), mask)
                 for sums in self.accumulators:
                     add_to(sums[j], bias)
-        with _flagged(f, arg["flags"], _ROW_BIAS):
+        with flagged(f, arg["flags"], _ROW_BIAS):
             for i, sums in enumerate(self.accumulators):
                 bias = lanes.broadcast(f.offset(arg["row_bias"], i * lanes.element_bytes))
                 for sum_ in sums:
                     add_to(sum_, bias)
-        with _flagged(f, arg["flags"], _RELU):
+        with flagged(f, arg["flags"], _RELU):
             for sums in self.accumulators:
                 for sum_ in sums:
                     lanes.set(sum_, lanes.relu(lanes.get(sum_)))
@@ -517,11 +523,11 @@ class _PlaneKernel:
 
     def _finish_rows(self, y: str) -> str:
         f, lanes, arg = self.f, self.lanes, self.arg
-        with _flagged(f, arg["flags"], _ROW_BIAS):
+        with flagged(f, arg["flags"], _ROW_BIAS):
             bias = lanes.broadcast(arg["bias"])
             for sum_ in itertools.chain(*self.sums):
                 lanes.set(sum_, lanes.add(lanes.get(sum_), bias))
-        with _flagged(f, arg["flags"], _RELU):
+        with flagged(f, arg["flags"], _RELU):
             for sum_ in itertools.chain(*self.sums):
                 lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         masks = [None] * (len(self.sums[0]) - 1) + [lanes.mask(arg["mask"], "i64")]
@@ -608,10 +614,10 @@ class _FlatKernel:
             for sum_, x, weights in zip(self.sums, here["x"], here["weights"], strict=False):
                 row = lanes.load(f.offset(x, offset), read)
                 lanes.set(sum_, lanes.fma(row, lanes.broadcast(f.offset(weights, weight)), lanes.get(sum_)))
-        with _flagged(f, arg["flags"], _ROW_BIAS):
+        with flagged(f, arg["flags"], _ROW_BIAS):
             for sum_, bias in zip(self.sums, here["bias"], strict=False):
                 lanes.set(sum_, lanes.add(lanes.get(sum_), lanes.broadcast(bias)))
-        with _flagged(f, arg["flags"], _RELU):
+        with flagged(f, arg["flags"], _RELU):
             for sum_ in self.sums:
                 lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         for sum_, y in zip(self.sums, here["y"], strict=False):
