@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import contractions as c
+import flambeau
 from flambeau.codegen.target import host_level
 from flambeau.ops.names import operators as o
 
@@ -227,3 +228,49 @@ def test_channels_last_depthwise(rng, channels, size, kernel, stride, padding, d
     c.check(o.conv_weight_grad(c.last(dy), c.last(x), w.shape, *window).numpy(), dw, dtype, "gradient of the weight")
     for got, like in ((got_y, c.last(dy)), (got_dx, c.last(x)), (got_t, c.last(x))):
         assert tuple(got.stride()) == tuple(like.stride())
+
+
+@pytest.mark.parametrize(("name", "batch"), [("addmm", ()), ("baddbmm", (2,))])
+@pytest.mark.parametrize("added", ["whole", "row", "column", "one", "scalar", "transposed"])
+@pytest.mark.parametrize(("beta", "alpha"), [(1, 1), (0.5, 1), (2, -1.5), (0, 2)])
+def test_sums_that_begin_with_a_tensor(name: str, batch: tuple, added: str, beta: float, alpha: float) -> None:
+    flambeau.manual_seed(0)
+    m, n, k = 5, 18, 7
+    shape = {"whole": (*batch, m, n), "row": (n,), "column": (m, 1), "one": (1, 1), "scalar": ()}.get(added, (n, m))
+    operands = [
+        flambeau.randn(s, dtype=flambeau.float64, requires_grad=True) for s in (shape, (*batch, m, k), (*batch, k, n))
+    ]
+
+    def call(start, a, b):
+        return getattr(flambeau, name)(start.t() if added == "transposed" else start, a, b, beta=beta, alpha=alpha)
+
+    start, a, b = (t.detach().numpy() for t in operands)
+    expected = beta * (start.T if added == "transposed" else start) + alpha * (a @ b)
+    np.testing.assert_allclose(call(*operands).detach().numpy(), expected, rtol=1e-12, atol=1e-12)
+    assert flambeau.autograd.gradcheck(call, operands)
+    if alpha == 1:
+        assert flambeau.autograd.gradgradcheck(call, operands)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int32", "complex64"])
+def test_sums_that_begin_with_other_types(dtype: str) -> None:
+    kind = getattr(flambeau, dtype)
+    flambeau.manual_seed(0)
+    a, b = ((4 * flambeau.randn(s)).to(kind) for s in ((30, 20), (20, 40)))
+    for shape in ((40,), (30, 40)):
+        added = (4 * flambeau.randn(shape)).to(kind)
+        found = flambeau.addmm(added, a, b)
+        wide = kind if dtype in ("int32", "complex64") else flambeau.float32
+        expected = added.to(wide) + a.to(wide) @ b.to(wide)
+        assert found.dtype is kind
+        # 16-bit sums are rounded once.
+        np.testing.assert_allclose(
+            found.to(wide), expected.to(kind).to(wide), rtol=1e-5 if wide is kind else 2**-7, atol=1e-4
+        )
+
+
+def test_sums_over_nothing_keep_what_they_begin_with() -> None:
+    a, b = flambeau.ones(2, 0), flambeau.ones(0, 3)
+    for added in (flambeau.rand(3), flambeau.rand(2, 3)):
+        assert flambeau.equal(flambeau.addmm(added, a, b), added.expand(2, 3))
+    assert flambeau.addmm(flambeau.ones(3), flambeau.ones(0, 4), flambeau.ones(4, 3)).shape == (0, 3)

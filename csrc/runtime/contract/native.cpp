@@ -92,8 +92,8 @@ int64_t folded_row_stride(const Tensor* t) {
   return t->sizes[t->dim() - 1];
 }
 
-// Batched product of a[..., m, k] and b[..., k, n] with broadcast batch dimensions, into contiguous c.
-void batched(const Tensor* a, const Tensor* b, Tensor* c) {
+// The product `g` of the last two dimensions for batch dimensions that broadcast, into contiguous c.
+void batched(const Tensor* a, const Tensor* b, const Tensor* c, const Gemm& g) {
   const int n = c->dim() - 2;
   auto stride = [&](const Tensor* t, int d) {  // of batch dimension d of c
     int at = d - (c->dim() - t->dim());
@@ -104,7 +104,7 @@ void batched(const Tensor* a, const Tensor* b, Tensor* c) {
     batch.a[d] = stride(a, d);
     batch.b[d] = stride(b, d);
   }
-  gemm_batched(product(matrix(a), matrix(b), c), batch);
+  gemm_batched(g, batch);
 }
 
 // A 1-d operand seen as a matrix with one row (or column).
@@ -115,8 +115,36 @@ TensorRef as_matrix(Tensor* t, bool row) {
   return Tensor::make(t->storage, t->offset, sizes, strides, t->dtype);
 }
 
-TensorRef multiply(const char* op, Tensor* a, Tensor* b) {
+// What a product is added to, seen with the sizes of the result.
+TensorRef expanded(Tensor* t, IntSpan sizes) {
+  Dims strides(static_cast<int>(sizes.size()));
+  const int first = strides.size() - t->dim();
+  for (int d = 0; d < t->dim(); ++d) {
+    FL_CHECK(first >= 0 && (t->sizes[d] == 1 || t->sizes[d] == sizes[static_cast<size_t>(first + d)]),
+             ErrorKind::Runtime, "%s does not expand to %s", list_text(t->sizes).c_str(), list_text(sizes).c_str());
+    strides[first + d] = t->sizes[d] == 1 ? 0 : t->strides[d];
+  }
+  return Tensor::make(t->storage, t->offset, Dims(sizes), strides, t->dtype);
+}
+
+// Lets a product begin with `added`: one row for all is a bias, anything else is written to the result first.
+void begin_with(Tensor* added, Tensor* out, Gemm& g) {
+  if (!added) return;
+  TensorRef whole = expanded(added, out->sizes);
+  const int n = out->dim();
+  bool one_row = std::all_of(whole->strides.begin(), whole->strides.end() - 1, [](int64_t s) { return s == 0; });
+  if (one_row && whole->strides[n - 1] == 1) {
+    g.bias = added->data();
+  } else {
+    copy_into(out, whole.get());
+    g.accumulate = true;
+  }
+}
+
+// a b, or added + a b.
+TensorRef multiply(const char* op, Tensor* a, Tensor* b, Tensor* added = nullptr) {
   check_pair(op, a, b);
+  if (added) check_pair(op, added, a);
   FL_CHECK(a->dim() && b->dim(), ErrorKind::Runtime,
            "both arguments to matmul need to be at least 1D, but they are %dD and %dD", a->dim(), b->dim());
   if (a->dim() == 1 && b->dim() == 1)
@@ -155,17 +183,24 @@ TensorRef multiply(const char* op, Tensor* a, Tensor* b) {
   if (row >= 0) {
     ma.rows *= lead;
     ma.row = row;
-    gemm(product(ma, mb, c.get()));
-  } else if (full.size() == 2) {
-    gemm(product(ma, mb, c.get()));
+  }
+  Gemm g = product(ma, mb, c.get());
+  begin_with(added, out.get(), g);
+  if (row >= 0 || full.size() == 2) {
+    gemm(g);
   } else {
-    batched(am.get(), bm.get(), c.get());
+    batched(am.get(), bm.get(), c.get(), g);
   }
   return out;
 }
 
 void matmul(const Call& call, Outputs& outputs) {
   outputs.emplace_back(multiply("matmul", call[0].tensor(), call[1].tensor()));
+}
+
+// matmul_add(self, a, b): self + a b.
+void matmul_add(const Call& call, Outputs& outputs) {
+  outputs.emplace_back(multiply("matmul_add", call[1].tensor(), call[2].tensor(), call[0].tensor()));
 }
 
 void mm(const Call& call, Outputs& outputs) {
@@ -262,13 +297,10 @@ void linear_weight_grad(const Call& call, Outputs& outputs) {
   gemm(product(gt, a, out.get()));
 }
 
-RegisterNative natives[] = {{"matmul", matmul},
-                            {"mm", mm},
-                            {"bmm", bmm},
-                            {"mv", mv},
-                            {"dot", dot},
-                            {"linear", linear},
-                            {"linear_weight_grad", linear_weight_grad}};
+RegisterNative natives[] = {{"matmul", matmul}, {"matmul_add", matmul_add},
+                            {"mm", mm},         {"bmm", bmm},
+                            {"mv", mv},         {"dot", dot},
+                            {"linear", linear}, {"linear_weight_grad", linear_weight_grad}};
 
 }  // namespace
 }  // namespace fl

@@ -34,6 +34,11 @@ def _matmul(level: Any, operation: Operation) -> Any:
     return _product(level, a, b)
 
 
+def _matmul_add(level: Any, operation: Operation) -> Any:
+    added, a, b = operation.values
+    return _product(level, a, b) + level.aligned(added, a.ndim)
+
+
 def _of_ranks(first: int, second: int) -> Any:
     def rule(level: Any, operation: Operation) -> Any:
         a, b = operation.values[:2]
@@ -94,7 +99,7 @@ def _convolution(spatial: int) -> Any:
 
 RULES: dict[str, Any] = {
     "matmul": _matmul, "mm": _of_ranks(2, 2), "bmm": _of_ranks(3, 3), "mv": _of_ranks(2, 1), "dot": _of_ranks(1, 1),
-    "linear": _linear,
+    "linear": _linear, "matmul_add": _matmul_add,
 }  # fmt: skip
 for _n in (1, 2, 3):
     RULES[f"conv{_n}d"] = _convolution(_n)

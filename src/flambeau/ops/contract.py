@@ -130,6 +130,20 @@ op(
 )
 
 
+op(
+    "matmul_add(Tensor self, Tensor a, Tensor b) -> Tensor",
+    names=(),
+    dtypes=_NUMBERS,
+    body=Native("matmul_add"),
+    grad=lambda o, g, self, a, b: (
+        o.sum_to_size(g, self.shape) if o.needs[0] else None,
+        o.matmul(g, o.transpose(o.conj(b), -2, -1)) if o.needs[1] else None,
+        o.matmul(o.transpose(o.conj(a), -2, -1), g) if o.needs[2] else None,
+    ),
+    doc="self + a @ b of matrices, or of as many matrices each: the sum is made as the product is stored.",
+)
+
+
 def _scaled_sum(o, self, product, beta, alpha):
     """beta * self + alpha * product; self is not read where beta is 0. The dtype stays: integers take whole factors."""
     if not product.dtype.is_complex:
@@ -137,22 +151,17 @@ def _scaled_sum(o, self, product, beta, alpha):
         beta, alpha = (number_as(product.dtype, v) if isinstance(v, complex) else kind(v) for v in (beta, alpha))
     if alpha != 1:
         product = product * alpha
-    if beta == 0:
-        return product
-    return product + (self if beta == 1 else self * beta)
+    return product if beta == 0 else o.add(product, self, alpha=beta)
 
 
-def _addmm(o, self, mat1, mat2, *, beta=1, alpha=1):
-    product = o.mm(mat1, mat2)
-    _check_expands(self, product, "addmm")
-    return _scaled_sum(o, self, product, beta, alpha)
+def _expands(self, sizes):
+    return self.dim() <= len(sizes) and all(
+        s in (1, p) for s, p in zip(reversed(self.shape), reversed(sizes), strict=False)
+    )
 
 
 def _check_expands(self, product, name):
-    ok = self.dim() <= product.dim() and all(
-        s in (1, p) for s, p in zip(reversed(self.shape), reversed(product.shape), strict=False)
-    )
-    if not ok:
+    if not _expands(self, product.shape):
         d = next(
             (
                 d
@@ -168,8 +177,25 @@ def _check_expands(self, product, name):
         )
 
 
+def _starts_with(o, self, a, b, dims):
+    """Whether the product of matrices can begin with self instead of zeros; nothing is wrong with the operands then."""
+    return (
+        a.dim() == b.dim() == dims
+        and a.shape[-1] == b.shape[-2]
+        and a.shape[:-2] == b.shape[:-2]
+        and self.dtype == a.dtype == b.dtype
+        and self.dtype != o.bool
+        and self.device == a.device == b.device
+        and _expands(self, (*a.shape[:-1], b.shape[-1]))
+    )
+
+
 def _bias_form(name, multiply):
+    dims = {"addmm": 2, "baddbmm": 3}.get(name)
+
     def body(o, self, a, b, *, beta=1, alpha=1):
+        if alpha == beta == 1 and dims and _starts_with(o, self, a, b, dims):
+            return o.matmul_add(self, a, b)
         product = multiply(o, a, b)
         _check_expands(self, product, name)
         return _scaled_sum(o, self, product, beta, alpha)
