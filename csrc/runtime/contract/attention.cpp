@@ -11,6 +11,8 @@ namespace {
 
 // Chunks wanted where heads are few; a number that most counts of threads divide.
 constexpr int64_t kChunks = 48;
+// Rows of queries that memory is asked for in one step over keys.
+constexpr int64_t kRowsAhead = 16;
 // Multiply-adds from which other threads of Python may run meanwhile.
 constexpr int64_t kLongWork = 1 << 21;
 
@@ -58,12 +60,16 @@ class Forward : public AttentionBlocks {
     Rows k = keys(a.k, batch, group, a.depth, {0, a.keys}, p.key_copy);
     Rows v = keys(a.v, batch, group, a.value_depth, {0, a.keys}, p.value_copy);
     int64_t known = 0;
-    for (int64_t i = part.begin; i < part.end; i++) known = run_block(batch, blocks.at(group, i), k, v, known, p);
+    for (int64_t i = part.begin; i < part.end; i++) {
+      const QueryBlock next = i + 1 < part.end ? blocks.at(group, i + 1) : QueryBlock{};
+      known = run_block(batch, blocks.at(group, i), next, k, v, known, p);
+    }
   }
 
  private:
   // Returns how many keys the block saw; `known` is what the one before saw.
-  int64_t run_block(int64_t batch, const QueryBlock& block, Rows k, Rows v, int64_t known, const Place& p) const {
+  int64_t run_block(int64_t batch, const QueryBlock& block, const QueryBlock& next, Rows k, Rows v, int64_t known,
+                    const Place& p) const {
     const int n = block_vectors(block);
     ScoreArgs args{};
     args.lse = p.lse;
@@ -72,8 +78,10 @@ class Forward : public AttentionBlocks {
     fill_lanes(mk, n, -std::numeric_limits<double>::infinity(), p.maximum);
     fill_lanes(mk, n, 0, p.total);
     const int64_t seen = fill_limits(block, p.limits);
-    for (int64_t first = 0; first < seen;) {
+    for (int64_t first = 0, asked = 0; first < seen; asked += kRowsAhead) {
       const KeyStep s = step(block, first, seen);
+      ask_for_rows(a.q, batch, next, asked, a.depth);
+      ask_for_rows(a.out, batch, block, asked, a.value_depth);
       prefetch(s, k, v, known, seen);
       multiply(k.from(first), s, a.depth, rest(p.panel, a.depth, s, p.rest), p.scores);
       if (a.mask.data) add_mask(batch, s, p.scores);
@@ -96,6 +104,16 @@ class Forward : public AttentionBlocks {
       std::memcpy(a.lse + at * element, p.lse + h * block.count * element, static_cast<size_t>(block.count * element));
     }
     return seen;
+  }
+
+  // Asks memory for some rows of a block, well before they are read or written: their addresses follow no line.
+  void ask_for_rows(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t begin, int64_t columns) const {
+    constexpr int64_t kLine = 64;
+    const int64_t bytes = columns * static_cast<int64_t>(dtype_size(a.dtype));
+    for (int64_t i = begin; i < std::min(begin + kRowsAhead, block.rows()); i++) {
+      const char* row = query_data(heads, batch, block, i);
+      for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(row + at, 0, 2);
+    }
   }
 
   void scale_rows(ScoreArgs& args, int n, char* matrix, int64_t rows, char* factors) const {
