@@ -181,3 +181,25 @@ def test_a_loop_program_gathers_rows():
     want = np.where(np.arange(10) % 3 != 1, 2 * table[index], -1)
     want[0] = -1
     assert np.array_equal(out, want)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.level)
+def test_results_past_the_caches_are_the_same(target):
+    """Vectors of rows that start at multiples of 64 bytes; values wait in a row of their own between two passes."""
+    rng = np.random.default_rng(6)
+    plain, _ = kernel([softmax(X)], "F", "F", ["f32"], ["f32"], target=target)
+    streamed, _ = kernel([softmax(X)], "F", "F", ["f32"], ["f32"], classes="ncc", target=target)
+    for outer, n in ((1, 16), (1, 37), (3, 64), (2, 130)):
+        step = -(-n // 16) * 16
+        x = rng.standard_normal((4, outer, n)).astype("f4")
+        results = []
+        for call in (plain, streamed):
+            space = np.zeros(4 * outer * step + 16, "f4")
+            y = space[-space.ctypes.data % 64 // 4 :][: 4 * outer * step].reshape(4, outer, step)
+            row = np.zeros((outer, n), "f4")
+            strides = [[4 * outer * step, 4 * step, 4], [4 * outer * n, 4 * n, 4], [0, 4 * n, 4]]
+            call([y, x, row], strides, [4, outer, n, 0, outer * n])
+            results.append(y.copy())
+        assert np.array_equal(*results)
+        np.testing.assert_allclose(results[0][..., :n].sum((1, 2)), 1, rtol=1e-5)
+        assert not results[0][..., n:].any()

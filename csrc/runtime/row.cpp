@@ -8,6 +8,7 @@
 #include "runtime/copy.h"
 #include "runtime/pool.h"
 #include "runtime/promotion.h"
+#include "runtime/stream.h"
 
 namespace fl {
 
@@ -154,12 +155,33 @@ class StepRun {
     return class_of(o, layout_.columns ? layout_.batch_stride(k) : layout_.row_stride(1, k));
   }
 
+  // Whether an output is larger than the caches, and its vectors start at multiples of 64 bytes.
+  bool streams(size_t k) const {
+    const Operand& o = operands_[k];
+    auto item = static_cast<int64_t>(dtype_size(o.dtype));
+    if (k >= n_outputs() || o.role != 'F' || is_complex(o.dtype) || operand_class(k) != 'c' ||
+        layout_.n_batch * layout_.n_row * item < kStreamBytes || reinterpret_cast<uintptr_t>(o.data) % 64)
+      return false;
+    auto aligned = [&](const std::vector<Axis>& axes, bool last) {
+      return std::all_of(axes.begin(), axes.end() - (last && !axes.empty()),
+                         [&](const Axis& a) { return a.strides[k] % 64 == 0; });
+    };
+    return aligned(layout_.batch, layout_.columns) && aligned(layout_.row, !layout_.columns);
+  }
+
   void fused() {
     std::vector<char> classes;
     std::vector<int64_t> strides;
     for (size_t k = 0; k < operands_.size(); ++k) {
-      classes.push_back(operand_class(k));
+      classes.push_back(!layout_.columns && streams(k) ? 'n' : operand_class(k));
       strides.insert(strides.end(), {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
+    }
+    int64_t parking = 0;  // bytes of a row, where values cannot wait in the output
+    if (classes[0] == 'n' && !step_.levels.empty()) {
+      auto item = static_cast<int64_t>(dtype_size(operands_[0].dtype));
+      classes.push_back('c');
+      strides.insert(strides.end(), {0, layout_.row_size(1) * item, item});
+      parking = layout_.n_row * item;
     }
     auto fn = reinterpret_cast<RowKernel>(kernel("fused", classes));
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
@@ -171,6 +193,8 @@ class StepRun {
       std::vector<char*> ptr(operands_.size());
       for (size_t k = 0; k < operands_.size(); ++k)
         ptr[k] = operands_[k].data + layout_.outer_offset(o, k) + b0 * layout_.batch_stride(k);
+      Scratch row(static_cast<size_t>(parking));
+      if (parking) ptr.push_back(row.as<char>());
       int64_t shape[5] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row};
       fn(ptr.data(), strides.data(), shape, params_);
     };
@@ -198,9 +222,9 @@ class StepRun {
     int64_t n1 = layout_.row_size(0), n0 = layout_.row_size(1);
     if (n0 >= length || n1 == 1) {
       int64_t pieces = (n0 + length - 1) / length;
+      auto cut = [&](int64_t p) { return p == pieces ? n0 : n0 * p / pieces / 64 * 64; };  // whole cache lines
       for (int64_t i = 0; i < n1; ++i)
-        for (int64_t p = 0; p < pieces; ++p)
-          chunks_.push_back({i, 1, n0 * p / pieces, n0 * (p + 1) / pieces - n0 * p / pieces});
+        for (int64_t p = 0; p < pieces; ++p) chunks_.push_back({i, 1, cut(p), cut(p + 1) - cut(p)});
     } else {
       int64_t rows = length / n0, pieces = (n1 + rows - 1) / rows;
       for (int64_t p = 0; p < pieces; ++p)
@@ -289,7 +313,10 @@ class StepRun {
   void finish() {
     bool full = step_.out_roles.find('F') != std::string::npos;
     if (full) {
-      auto fn = reinterpret_cast<RowKernel>(kernel("write", classes_for(0, operands_.size(), 0, stats_.size())));
+      std::vector<char> classes = classes_for(0, operands_.size(), 0, stats_.size());
+      for (size_t k = 0; k < n_outputs(); ++k)
+        if (streams(k)) classes[k] = 'n';
+      auto fn = reinterpret_cast<RowKernel>(kernel("write", classes));
       int64_t outer = layout_.n_batch / layout_.inner_batch();
       run_tasks(static_cast<int64_t>(chunks_.size()) * outer, [&](int64_t t) {
         call_chunk(fn, t % outer, chunks_[static_cast<size_t>(t / outer)], 0, operands_.size(), false, {}, stats_);

@@ -11,6 +11,9 @@ element in the row, elements in the whole row. Modes:
 - `write`     outputs from finished states. Operands: outputs, inputs, states.
 - `finish`    the same where no output varies over the row.
 
+Where the first output is written past the caches, `fused` kernels along rows have one operand more, a row of its dtype
+for values between two passes.
+
 The order of a sum depends on the program and the shape alone: lane i of accumulator k takes elements
 i + lanes * (k + accumulators * j), whatever the stride or alignment.
 """
@@ -119,6 +122,11 @@ class _Operand:
     row: str = ""  # address at the current batch element
     run: str = ""  # address at the current outer position of the row
 
+    @property
+    def dense(self) -> bool:
+        """Whether the elements of a vector are neighbours."""
+        return self.kind in (elementwise.CONTIGUOUS, elementwise.STREAMED)
+
 
 class _Kernel:
     """What both directions share: operands, levels, what a reduction's result is."""
@@ -132,10 +140,13 @@ class _Kernel:
         finished = range(level if level is not None else 0 if mode == "fused" else len(program.levels))
         states = [("B", d) for k in finished for d in program.states(k)]
         described = [*outputs, *program.inputs, *states]
+        described += [("F", outputs[0][1])] * (len(classes) - len(described))
         operands = [_Operand(r, d, c, k) for k, ((r, d), c) in enumerate(zip(described, classes, strict=True))]
         self.outputs = operands[: len(outputs)]
         self.inputs = operands[len(outputs) : len(outputs) + len(program.inputs)]
-        self.states = operands[len(outputs) + len(program.inputs) :]
+        after = len(outputs) + len(program.inputs) + len(states)
+        self.states = operands[len(outputs) + len(program.inputs) : after]
+        self.parking = (operands[after:] or operands)[0]
         self.operands = operands
         self.function = self.begin(module, name)
         self.level = level
@@ -146,7 +157,7 @@ class _Kernel:
 
     def _parked(self) -> Expr | None:
         """A costly value that the last level computes and the output is made of (softmax's exp): kept in the output's
-        memory between the two, where nothing else that varies over both is read again."""
+        memory (or what stands in for it) between the two, where nothing else that varies over both is read again."""
         full = [(o, r) for o, r in zip(self.outputs, self.program.roots, strict=False) if o.role == "F"]
         if len(full) != 1 or len(self.outputs) != 1 or not self.program.levels or len(self.program.roots) != 1:
             return None
@@ -192,6 +203,8 @@ class _Kernel:
             )
         self.start = f.section()
         self.batch_loop()
+        if any(o.kind == elementwise.STREAMED for o in self.outputs):
+            f.fence()
         f.finish()
 
     def param(self, e: Expr) -> str:
@@ -209,12 +222,12 @@ class _Kernel:
         return bool(self.program.space[e] & ir.ROW) if e in self.program.space else True
 
     def park(self, stream: "_Stream") -> None:
-        """Puts the parked value into the output."""
-        stream.store(self.outputs[0], tuple(stream.emit([self.parked])))
+        """Puts the parked value into memory."""
+        stream.store(self.parking, tuple(stream.emit([self.parked])))
 
     def unpark(self, stream: "_Stream") -> None:
-        """Takes the parked value from the output."""
-        stream.elements.define(self.parked, stream.load(self.outputs[0])[0])
+        """Takes the parked value from memory."""
+        stream.elements.define(self.parked, stream.load(self.parking)[0])
 
     def outer_loop(self):
         """The outer dimension of the row; sets the run address of every operand."""
@@ -287,11 +300,11 @@ class _Stream:
     def store(self, o: _Operand, values: tuple[str, ...]) -> None:
         address, stride = self.address(o), self.kernel.vector_stride(o)
         if self.mask is None:
-            if o.kind == "c":
-                self.memory.store(o.dtype, values, address)
+            if o.dense:
+                self.memory.store(o.dtype, values, address, stream=o.kind == elementwise.STREAMED)
             else:
                 self.memory.store_strided(o.dtype, values, address, stride)
-        elif o.kind == "c" and self.kernel.target.masks and not t.is_complex(o.dtype):
+        elif o.dense and self.kernel.target.masks and not t.is_complex(o.dtype):
             self.memory.store(o.dtype, values, address, self.mask)
         else:
             self.memory.store(o.dtype, values, self.kernel.buffer(o.number, None, 0))
@@ -406,7 +419,7 @@ class Rows(_Kernel):
         f = self.function
 
         def address(o: _Operand) -> str:
-            return f.offset(o.run, f.mul(i, t.SIZE[o.dtype] if o.kind == "c" else o.strides[2]))
+            return f.offset(o.run, f.mul(i, t.SIZE[o.dtype] if o.dense else o.strides[2]))
 
         def position() -> str:
             here = f.add(f.add(first, i), 0)
@@ -687,7 +700,7 @@ class _Column:
     def address(self, o: _Operand, offsets: dict) -> str:
         f = self.kernel.function
         base = f.offset(o.base, offsets[o.number]) if o.number in offsets else o.base
-        step = t.SIZE[o.dtype] if o.kind == "c" else o.strides[0]
+        step = t.SIZE[o.dtype] if o.dense else o.strides[0]
         return base if o.kind == "b" else f.offset(base, f.mul(self.start, step))
 
     def stream(self, offsets: dict, position: str) -> _Stream:
