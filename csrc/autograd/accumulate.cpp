@@ -16,6 +16,8 @@ namespace {
 const OpRef op_add{"add"}, op_add_in_place{"add_"}, op_clone{"clone"}, op_to{"to"}, op_real{"real"},
     op_copy_in_place{"copy_"}, op_isnan{"isnan"}, op_any{"any"};
 
+bool is_sparse(const TensorRef& t) { return t->flags & kSparse; }
+
 bool is_unshared(const TensorRef& t) {
   return t->ref_count() == 1 && t->storage->ref_count() == 1 && !t->py && !t->grad_meta;
 }
@@ -43,6 +45,7 @@ bool same_layout(const Tensor& a, const Tensor& b) {
 
 // What .grad starts as: laid out as the variable where that is dense, else contiguous.
 TensorRef first_grad(const Tensor& variable, TensorRef g) {
+  if (is_sparse(g)) return g;
   bool dense = is_dense(variable);
   bool fits = dense ? same_layout(variable, *g) : g->is_contiguous();
   if (!GradMode::enabled) {
@@ -92,6 +95,8 @@ void accumulate_grad(Tensor* t, TensorRef g) {
   GradMeta& meta = grad_meta(t);
   if (!meta.grad) {
     meta.grad = first_grad(*t, std::move(g));
+  } else if (is_sparse(meta.grad) || is_sparse(g)) {
+    meta.grad = add_sparse(meta.grad, g);
   } else if (GradMode::enabled) {
     meta.grad = op_add({meta.grad, g});
   } else {
@@ -130,9 +135,14 @@ bool has_nan(const Tensor& t) {
   return *found->data<bool>();
 }
 
-TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b) { return op_add({a, b}); }
+TensorRef (*add_sparse)(const TensorRef& a, const TensorRef& b) = nullptr;
+
+TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b) {
+  return is_sparse(a) || is_sparse(b) ? add_sparse(a, b) : op_add({a, b});
+}
 
 TensorRef add_gradients(TensorRef a, TensorRef b) {
+  if (is_sparse(a) || is_sparse(b)) return add_sparse(a, b);
   bool in_place = !GradMode::enabled && is_unshared(a) && a->dtype == b->dtype && a->sizes == b->sizes && is_dense(*a);
   return in_place ? op_add_in_place({a, b}) : op_add({a, b});
 }

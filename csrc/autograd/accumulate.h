@@ -36,6 +36,8 @@ TensorRef zeros(IntSpan sizes, DType dtype, Device device);
 // For a tensor of one element.
 TensorRef one_like(const Tensor& t);
 bool has_nan(const Tensor& t);
+// a + b where one of them is sparse; set by what knows Python.
+extern TensorRef (*add_sparse)(const TensorRef& a, const TensorRef& b);
 TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b);
 // a + b, in place where the engine is the only owner of `a` and no graph is being made.
 TensorRef add_gradients(TensorRef a, TensorRef b);

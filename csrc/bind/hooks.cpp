@@ -3,7 +3,9 @@
 
 #include <unistd.h>
 
+#include "autograd/accumulate.h"
 #include "bind/python.h"
+#include "bind/tensor_object.h"
 #include "runtime/factories.h"
 #include "runtime/kernel_table.h"
 #include "runtime/lapack/library.h"
@@ -43,6 +45,15 @@ std::string lapack_path() {
   return text;
 }
 
+// A sparse gradient and another one: Python adds them, the dense one first.
+TensorRef add_sparse_gradients(const TensorRef& a, const TensorRef& b) {
+  WithGil gil;
+  const bool turned = a->flags & kSparse;
+  PyRef first = checked(wrap(turned ? b : a)), second = checked(wrap(turned ? a : b));
+  PyRef sum = checked(PyNumber_Add(first.get(), second.get()));
+  return TensorRef(tensor_argument(sum.get(), "add", "gradient"));
+}
+
 void* give_gil_away() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
 void take_gil_back(void* state) {
   if (!state) return;
@@ -72,6 +83,7 @@ PyMethodDef functions[] = {{"launch", launch, METH_O, "launch(launch): runs a lo
 void add_hooks(PyObject* module) {
   check_status(PyModule_AddFunctions(module, functions));
   kernel_resolver = resolve;
+  add_sparse = add_sparse_gradients;
   lapack::library_path = lapack_path;
   add_contractions();
   warn_user = warn;

@@ -220,6 +220,12 @@ PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
   });
 }
 
+// _mark_sparse(): says that the elements are what the Python object holds, so that gradients are added by Python.
+PyObject* mark_sparse(PyObject* o, PyObject*) {
+  tensor_of(o)->flags |= kSparse;
+  return Py_NewRef(o);
+}
+
 // as_subclass(cls): the same elements as another object; gradients flow through.
 PyObject* as_subclass(PyObject* o, PyObject* cls) {
   return guarded([&]() -> PyObject* {
@@ -256,6 +262,7 @@ PyMethodDef methods[] = {
     {"set_", py_function(set_source), METH_VARARGS | METH_KEYWORDS,
      "set_(source, storage_offset, size, stride): becomes a view of it."},
     {"as_subclass", as_subclass, METH_O, "as_subclass(cls): the same elements as an object of a subclass."},
+    {"_mark_sparse", mark_sparse, METH_NOARGS, "Says that the elements are what the Python object holds."},
     {"_make_subclass", py_function(make_subclass), METH_VARARGS | METH_KEYWORDS | METH_STATIC,
      "_make_subclass(cls, data, require_grad=False): the elements of data as a new object of cls."},
     {nullptr, nullptr, 0, nullptr}};

@@ -83,6 +83,7 @@ struct GradMetaBase {
 enum TensorFlag : uint8_t {
   kIntercept = 1,  // a subclass that overrides __torch_function__
   kBatched = 2,    // inside vmap or a forward-mode level
+  kSparse = 4,     // its elements are what the Python object holds (ops/sparse.py)
 };
 
 class Tensor final : public RefCounted {

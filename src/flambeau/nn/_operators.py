@@ -57,7 +57,7 @@ def embedding(
         max_norm: longer rows that are looked up are shortened to this norm, in the table itself.
         norm_type: the order of that norm.
         scale_grad_by_freq: divide gradients by how often an entry occurs.
-        sparse: accepted; gradients are dense.
+        sparse: the gradient of a table that is a leaf is a sparse tensor of the rows that were looked up.
     """
     rows = weight.size(0)
     if padding_idx is None:
@@ -68,7 +68,30 @@ def embedding(
         padding_idx %= rows
     if max_norm is not None:
         _shorten_rows(weight, input, max_norm, norm_type)
+    if sparse and weight.is_leaf and weight.requires_grad and o.is_grad_enabled():
+        return _SparseEmbedding.apply(weight, input, padding_idx, scale_grad_by_freq)
     return o.embedding(weight, input, padding_idx, scale_grad_by_freq, False)
+
+
+class _SparseEmbedding(o.Function):
+    """Rows of a table; its gradient holds the rows of the result where they were taken from."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, input: Tensor, padding_idx: int, scale_grad_by_freq: bool) -> Tensor:
+        if scale_grad_by_freq:
+            raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
+        ctx.save_for_backward(input)
+        ctx.size, ctx.padding_idx = tuple(weight.shape), padding_idx
+        return o.embedding(weight, input, padding_idx, False, False)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (input,) = ctx.saved_tensors
+        places, rows = input.reshape(-1), grad.reshape(-1, ctx.size[1])
+        if ctx.padding_idx >= 0:
+            kept = o.nonzero(places != ctx.padding_idx).reshape(-1)
+            places, rows = places.index_select(0, kept), rows.index_select(0, kept)
+        return o.sparse_coo_tensor(places.unsqueeze(0), rows, ctx.size), None, None, None
 
 
 def _shorten_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:

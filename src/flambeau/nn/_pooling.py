@@ -269,8 +269,8 @@ def embedding_bag(
         embedding(entries, weight, None, max_norm, norm_type)  # shortens rows of the table
     kept = None if padding is None else (entries != padding).to(weight.dtype)
     factors = per_sample_weights.reshape(-1) if per_sample_weights is not None else None
-    if scale_grad_by_freq:
-        vectors = embedding(entries, weight, padding_idx, scale_grad_by_freq=True)
+    if scale_grad_by_freq or sparse:
+        vectors = embedding(entries, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
         weight, entries = vectors, o.arange(entries.numel(), device=entries.device)
     factors = kept if factors is None else factors if kept is None else factors * kept
     total = o.bag_sum(weight, entries.to(o.int64), starts, factors)

@@ -125,7 +125,7 @@ class SparseTensor(_Tensor):
 
 def _make(indices, values, size, merged) -> SparseTensor:
     own = o.empty(tuple(size), dtype=values.dtype, device="meta")
-    made = _Tensor._make_subclass(SparseTensor, own)
+    made = _Tensor._make_subclass(SparseTensor, own)._mark_sparse()
     made._i, made._v, made._merged = indices, values, merged
     return made
 
@@ -395,6 +395,18 @@ def _changed(s, other):
     return s
 
 
+def _add_in_place(a, b, alpha):
+    """Of a dense tensor only the rows that b names are touched."""
+    if isinstance(a, SparseTensor):
+        return _changed(a, _add(a, b, alpha=alpha))
+    _same(a, b, "add")
+    rows = prod(b.shape[: b.sparse_dim()])
+    if not a.is_contiguous() or a.dtype != b.dtype:
+        return a.add_(_to_dense(b), alpha=alpha)
+    a.view((rows, *b._v.shape[1:])).index_add_(0, _linear(b), b._v, alpha=alpha)
+    return a
+
+
 def _zeros(s, **kw):
     return _make(s._i[:, :0], s._v.detach()[:0], s.shape, True)
 
@@ -414,8 +426,7 @@ _FUNCTIONS: dict[str, Any] = {
     "clone": lambda s, **kw: _make(s._i.clone(), s._v.clone(), s.shape, s._merged), "zeros_like": _zeros,
     "coalesce": _coalesce, "to_dense": _to_dense, "to_sparse": lambda s, *a, **kw: s, "to_sparse_coo": lambda s: s,
     "sparse_mask": _sparse_mask, "mul_": lambda a, b: _changed(a, _mul(a, b)), "zero_": lambda s: _changed(s, _zeros(s)),
-    "add_": lambda a, b, *, alpha=1: _changed(a, _add(a, b, alpha=alpha)) if isinstance(a, SparseTensor)
-    else a.add_(_to_dense(b), alpha=alpha),
+    "add_": lambda a, b, *, alpha=1: _add_in_place(a, b, alpha),
     "cpu": lambda s, *a, **kw: s, "contiguous": lambda s, **kw: s,
     "is_nonzero": lambda s: bool(_to_dense(s)),
 }  # fmt: skip

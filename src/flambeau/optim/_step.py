@@ -64,6 +64,7 @@ class ProgramOptimizer(Optimizer):
     """
 
     _program: str
+    _instead = ""  # what takes sparse gradients, for the error
     _older_defaults: ClassVar[dict[str, Any]] = {}  # options that groups saved by older versions lack
 
     def _new_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
@@ -112,10 +113,18 @@ class ProgramOptimizer(Optimizer):
             state.update(self._new_state(param, group))
         return state
 
+    def _sparse_step(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> bool:
+        """Takes the step of one parameter where its gradient is sparse; False where it is not."""
+        if not grad.is_sparse:
+            return False
+        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients{self._instead}")
+
     def _step_group(self, group: dict[str, Any]) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         if not params:
             return
+        if any(p.grad.is_sparse for p in params):
+            params = [p for p in params if not self._sparse_step(p, p.grad, group)]
         states = [self._state_of(p, group) for p in params]
         _multi.apply(self._program, params, [p.grad for p in params], states, self._scalars(group))
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.optim._step import ProgramOptimizer, check_implementation, check_not_negative, check_rate, new_step
+from flambeau.optim._step import (
+    ProgramOptimizer,
+    check_implementation,
+    check_not_negative,
+    check_rate,
+    new_step,
+    number,
+)
 from flambeau.optim.optimizer import ParamsT
 
 __all__ = ["Adagrad"]
@@ -67,6 +74,21 @@ class Adagrad(ProgramOptimizer):
         value = complex(value, value) if param.is_complex() else value
         start = o.full_like(param, value, memory_format=o.preserve_format)
         return {"step": new_step(), "sum": start}
+
+    def _sparse_step(self, param: o.Tensor, grad: o.Tensor, group: dict[str, Any]) -> bool:
+        """Only the elements that the gradient names are touched."""
+        if not grad.is_sparse:
+            return False
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        state = self._state_of(param, group)
+        state["step"] += 1
+        grad = grad.coalesce()
+        at, g = tuple(grad.indices()), -grad.values() if group["maximize"] else grad.values()
+        state["sum"][at] = total = state["sum"][at] + g * g
+        rate = number(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
+        param[at] = param[at] - rate * g / (total.sqrt() + group["eps"])
+        return True
 
     def share_memory(self) -> None:
         """Moves the sums into memory that other processes can map."""

@@ -37,6 +37,7 @@ class Adam(ProgramOptimizer):
     """
 
     _program = "adam"
+    _instead = ", please consider SparseAdam instead"
     _older_defaults: ClassVar[dict[str, Any]] = {"amsgrad": False, "decoupled_weight_decay": False}
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from flambeau import functional_ns as o
-from flambeau.optim._step import ProgramOptimizer, check_implementation, check_not_negative, check_rate
+from flambeau.optim._step import ProgramOptimizer, check_implementation, check_not_negative, check_rate, number
 from flambeau.optim.optimizer import ParamsT
 
 __all__ = ["SGD"]
@@ -66,6 +66,19 @@ class SGD(ProgramOptimizer):
                 "fused": fused,
             },
         )
+
+    def _sparse_step(self, param: o.Tensor, grad: o.Tensor, group: dict[str, Any]) -> bool:
+        """Only the rows that the gradient names are touched, where no momentum remembers all of them."""
+        if not grad.is_sparse:
+            return False
+        if group["weight_decay"] != 0:
+            raise RuntimeError("add(sparse, dense) is not supported. Use add(dense, sparse) instead.")
+        if group["momentum"] != 0:
+            param.grad = grad.to_dense()
+            return False
+        rate = number(group["lr"]) * (1 if group["maximize"] else -1)
+        param.add_(grad, alpha=rate)
+        return True
 
     def _state_of(self, param: o.Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return self.state[param] if group["momentum"] != 0 else {}
