@@ -1,6 +1,8 @@
 """What users see on Tensor beyond operators: Python's operators, copies, pickling, conversion, `__torch_function__`."""
 
+import functools
 import math
+import types
 import warnings
 from copy import deepcopy
 from typing import Any
@@ -9,6 +11,7 @@ import flambeau.ops  # noqa: F401  fills the table
 from flambeau import _core
 from flambeau._core import Size, Tensor, UntypedStorage, device, dtype
 from flambeau._printing import tensor_repr
+from flambeau._subclasses import let_subclasses_see
 from flambeau.ops.names import function, namespace
 
 __all__ = ["Tensor", "functions"]
@@ -18,6 +21,20 @@ _PRIVATE = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 # ---- copies and pickling
+
+
+def _plainly(method: Any) -> Any:
+    """A method that reads subclasses as tensors."""
+
+    @functools.wraps(method)
+    def call(self: Tensor, *args: Any) -> Any:
+        _core.switch_subclasses(1)
+        try:
+            return method(self, *args)
+        finally:
+            _core.switch_subclasses(-1)
+
+    return call
 
 
 def _state(tensor: Tensor) -> dict[str, Any]:
@@ -42,6 +59,7 @@ def _rebuild_meta(cls: type, kind: dtype, size: tuple, stride: tuple, requires_g
     return Tensor._make_subclass(cls, tensor, requires_grad)
 
 
+@_plainly
 def _reduce_ex(self: Tensor, protocol: int) -> tuple:
     if self.is_meta:
         return _rebuild_meta, (type(self), self.dtype, tuple(self.shape), self.stride(), self.requires_grad)
@@ -50,6 +68,7 @@ def _reduce_ex(self: Tensor, protocol: int) -> tuple:
     return _rebuild, (type(self), *place, self.requires_grad, _state(self))
 
 
+@_plainly
 def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if not self.is_leaf:
         raise RuntimeError(
@@ -221,7 +240,16 @@ def _torch_function(cls: type, func: Any, types: tuple, args: tuple = (), kwargs
         result = func(*args, **(kwargs or {}))
     finally:
         _core.switch_subclasses(-1)
-    return _as_class(result, cls)
+    return result if func in _KEPT else _as_class(result, cls)
+
+
+# Answers that stay what they are on a subclass.
+_KEPT = (Tensor.grad.__get__, Tensor._base.__get__)
+
+
+def _init_subclass(cls: type, **kwargs: Any) -> None:
+    super(Tensor, cls).__init_subclass__(**kwargs)
+    let_subclasses_see(cls)
 
 
 def _as_class(result: Any, cls: type) -> Any:
@@ -308,11 +336,14 @@ def functions(prefix: str = "") -> dict[str, Any]:
 
 def _attach() -> None:
     for name, method in _METHODS.items():
+        if isinstance(method, types.FunctionType):
+            method.__name__ = name  # what handlers of `__torch_function__` read
         setattr(Tensor, name, method)
     for name, (get, put) in _PROPERTIES.items():
         setattr(Tensor, name, property(get, put))
     Tensor.__torch_function__ = classmethod(_torch_function)  # type: ignore[attr-defined]
     UntypedStorage.__reduce_ex__ = _reduce_storage  # type: ignore[method-assign]
+    Tensor.__init_subclass__ = classmethod(_init_subclass)  # type: ignore[assignment]
     namespace()  # operators become methods
     _core.set_slot("contains", function("any"))
     _core.set_repr(tensor_repr)

@@ -23,6 +23,7 @@ class DataAccess(RuntimeError):
 class Wrapped(Tensor):
     """A tensor of a level. Sizes, strides and dtype are those of the value that the function's author thinks of."""
 
+    _asks_nobody = True
     level: "Level"
     inner: Tensor
 

@@ -138,10 +138,13 @@ class _Uninitialized:
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        name = func.__self__.__name__ if name in ("__get__", "__set__") else name
+        name = getattr(func.__self__, "__name__", "") if name in ("__get__", "__set__") else name
         if name in cls._ALLOWED:
-            with o._DisableTorchFunctionSubclass():
+            o.switch_subclasses(1)
+            try:
                 return func(*args, **(kwargs or {}))
+            finally:
+                o.switch_subclasses(-1)
         raise ValueError(
             f"Attempted to use an uninitialized parameter in {func}. This error happens when you are using a "
             f"`LazyModule` or explicitly manipulating `torch.nn.parameter.{cls.__name__}` objects. When using "

@@ -20,6 +20,7 @@ _Tensor: Any = _core.Tensor
 class SparseTensor(_Tensor):
     """A tensor of layout torch.sparse_coo. Made by `torch.sparse_coo_tensor` and `Tensor.to_sparse`."""
 
+    _asks_nobody = True
     _i: Any
     _v: Any
     _merged: bool
