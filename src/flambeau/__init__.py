@@ -51,7 +51,7 @@ newaxis = None
 _SUBMODULES = (
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "linalg", "masked",
     "mps", "nn", "optim", "overrides", "random",
-    "serialization", "signal", "sparse", "special", "types", "utils", "xpu",
+    "serialization", "signal", "sparse", "special", "testing", "types", "utils", "xpu",
 )  # fmt: skip
 _ELSEWHERE = {
     "_kinds": (

@@ -1,11 +1,19 @@
-"""What dtypes can hold: `finfo`, `iinfo`, and questions about dtypes."""
+"""What dtypes can hold: `finfo`, `iinfo`, questions about dtypes, and names for type hints."""
 
-from typing import Any
+import os
+from typing import IO, Any, TypeAlias
 
 from flambeau import _core
-from flambeau._core import dtype
+from flambeau._core import Size, UntypedStorage, device, dtype
 
-__all__ = ["finfo", "iinfo"]
+__all__ = ["Device", "FileLike", "Number", "Storage", "finfo", "iinfo"]
+
+# For annotations.
+Number: TypeAlias = int | float | bool
+Device: TypeAlias = device | str | int | None
+FileLike: TypeAlias = str | os.PathLike[str] | IO[bytes]
+Storage = UntypedStorage
+_int, _float, _bool, _dtype, _device, _size = int, float, bool, dtype, device, Size | list[int] | tuple[int, ...]
 
 # eps, largest, smallest normal, decimal resolution, bits
 _FLOATS = {

@@ -1,11 +1,11 @@
-"""Helpers: data loading, checkpointing, hooks. Each is imported when it is first asked for."""
+"""Helpers: data loading, checkpointing, exchange of tensors, hooks. Each is imported when it is first asked for."""
 
 import importlib
 from typing import Any
 
 from flambeau._suggest import missing
 
-_SUBMODULES = ("checkpoint", "data", "hooks")
+_SUBMODULES = ("checkpoint", "data", "dlpack", "hooks")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,160 @@
+"""Modules of a few names: testing, utils.dlpack, nn.attention, nn.parallel, random.fork_rng, names of types."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau import nn
+from flambeau.testing import assert_close, make_tensor
+
+# ---- testing
+
+
+def problem(actual, expected, **options) -> str:
+    with pytest.raises(AssertionError) as caught:
+        assert_close(actual, expected, **options)
+    return str(caught.value)
+
+
+def test_close_things_pass() -> None:
+    one = torch.ones(3)
+    for actual, expected in (
+        (one, one + 1e-7), (one.double(), one.double() + 1e-8), ([one, 1.0, {"a": 2}], [one, 1.0 + 1e-9, {"a": 2}]),
+        (torch.arange(3), torch.arange(3)), (True, True), (None, None), (np.ones(2), torch.ones(2, dtype=torch.float64)),
+        (torch.eye(2).to_sparse(), torch.eye(2).to_sparse()), (torch.empty(0), torch.empty(0)), (math.inf, math.inf),
+    ):  # fmt: skip
+        assert_close(actual, expected)
+    assert_close(torch.tensor(math.nan), torch.tensor(math.nan), equal_nan=True)
+    assert_close(one, one.to(torch.int64), check_dtype=False)
+    assert_close(one, one + 0.1, rtol=0, atol=0.2)
+
+
+def test_what_is_said_of_others() -> None:
+    assert problem(torch.tensor([1.0, 2, 3]), torch.tensor([1.0, 2.5, 3])) == (
+        "Tensor-likes are not close!\n\nMismatched elements: 1 / 3 (33.3%)\n"
+        "Greatest absolute difference: 0.5 at index (1,) (up to 1e-05 allowed)\n"
+        "Greatest relative difference: 0.20000000298023224 at index (1,) (up to 1.3e-06 allowed)"
+    )
+    assert problem(torch.tensor([1, 2, 3]), torch.tensor([1, 2, 4])) == (
+        "Tensor-likes are not equal!\n\nMismatched elements: 1 / 3 (33.3%)\n"
+        "Greatest absolute difference: 1 at index (2,)\nGreatest relative difference: 0.25 at index (2,)"
+    )
+    assert problem([torch.ones(1), 1.0], [torch.ones(1), 2.0]) == (
+        "Scalars are not close!\n\nExpected 2.0 but got 1.0.\nAbsolute difference: 1.0 (up to 1e-07 allowed)\n"
+        "Relative difference: 0.5 (up to 1e-07 allowed)\n\nThe failure occurred for item [1]"
+    )
+    assert problem(torch.ones(3), torch.ones(2)) == (
+        "The values for attribute 'shape' do not match: torch.Size([3]) != torch.Size([2])."
+    )
+    assert "attribute 'dtype' do not match: torch.float32 != torch.int64." in problem(torch.ones(1), torch.ones(1).long())
+    assert "attribute 'stride()'" in problem(torch.ones(2, 3), torch.ones(3, 2).t(), check_stride=True)
+    assert problem({"a": 1}, {"b": 1}).startswith("The keys of the mappings do not match:\nMissing keys in the actual")
+    assert problem([1], [1, 2]) == "The length of the sequences mismatch: 1 != 2"
+    assert problem(True, False) == "Booleans mismatch: True is not False"
+    assert problem(None, 1) == "None mismatch: None is not 1"
+    assert "Scalars are not close!" in problem(torch.tensor(1.0), torch.tensor(2.0))
+    assert problem(1, 2, msg="mine") == "mine" and problem(1, 2, msg=lambda m: "see: " + m).startswith("see: Scalars")
+    assert "Mismatched elements: 1 / 1" in problem(torch.tensor([math.nan]), torch.tensor([math.nan]))
+    with pytest.raises(TypeError, match="No comparison pair was able to handle inputs of type"):
+        assert_close("a", "a")
+    with pytest.raises(ValueError, match="must be either specified or omitted, but got no atol"):
+        assert_close(1, 1, rtol=0.1)
+    with pytest.warns(FutureWarning, match="is deprecated"):
+        torch.testing.assert_allclose(torch.ones(2), [1, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.int8, torch.uint8, torch.bool, torch.bfloat16])
+def test_tensors_for_tests(dtype) -> None:
+    made = make_tensor((3, 4), dtype=dtype)
+    assert made.shape == (3, 4) and made.dtype is dtype
+    assert not make_tensor(3, 4, dtype=dtype, noncontiguous=True).is_contiguous()
+    if dtype is not torch.bool:
+        assert (make_tensor(50, dtype=dtype, low=0, high=2, exclude_zero=True) != 0).all()
+
+
+# ---- nn.parallel, nn.attention, SyncBatchNorm
+
+
+def test_data_parallel_calls_the_module() -> None:
+    torch.manual_seed(0)
+    inner = nn.Linear(3, 2)
+    model = nn.DataParallel(inner)
+    x = torch.randn(4, 3)
+    assert model(x).equal(inner(x)) and list(model.state_dict()) == ["module.weight", "module.bias"]
+    assert nn.parallel.data_parallel(inner, x).equal(inner(x)) and nn.parallel.DataParallel is nn.DataParallel
+
+
+def test_parts_of_a_batch() -> None:
+    x = torch.arange(6.0).reshape(3, 2)
+    parts = nn.parallel.scatter((x, {"a": x, "b": 1}), ["cpu", "cpu"])
+    assert [p[0].shape[0] for p in parts] == [2, 1] and parts[1][1]["a"].equal(x[2:]) and parts[0][1]["b"] == 1
+    back = nn.parallel.gather([p[0] for p in parts], "cpu")
+    assert back.equal(x) and nn.parallel.gather([torch.tensor(1.0), torch.tensor(2.0)], "cpu").tolist() == [1, 2]
+    both = nn.parallel.gather([{"a": x, "b": (x,)}] * 2, "cpu")
+    assert both["a"].shape == (6, 2) and both["b"][0].shape == (6, 2)
+    inner = nn.Linear(2, 2)
+    replicas = nn.parallel.replicate(inner, ["cpu", "cpu"])
+    results = nn.parallel.parallel_apply(replicas, [p[0] for p in parts])
+    nn.parallel.gather(results, "cpu").sum().backward()
+    twin = copy.deepcopy(inner)
+    twin.zero_grad()
+    twin(x).sum().backward()
+    assert_close(inner.weight.grad, twin.weight.grad)
+
+
+def test_sync_batch_norm_of_one_process() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.Sequential(nn.BatchNorm1d(3)))
+    twin = copy.deepcopy(model)
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert isinstance(converted[1], nn.SyncBatchNorm) and isinstance(converted[2][0], nn.SyncBatchNorm)
+    x = torch.randn(4, 2, 5, 5)
+    assert_close(converted[:2](x), twin[:2](x))
+    assert_close(converted[1].running_mean, twin[1].running_mean)
+    with pytest.raises(ValueError, match=r"expected at least 2D input \(got 1D input\)"):
+        nn.SyncBatchNorm(3)(torch.ones(3))
+
+
+def test_ways_of_attention() -> None:
+    backend = nn.attention.SDPBackend
+    q = torch.randn(1, 2, 3, 4)
+    want = nn.functional.scaled_dot_product_attention(q, q, q)
+    for named in (backend.MATH, [backend.FLASH_ATTENTION, backend.EFFICIENT_ATTENTION]):
+        with nn.attention.sdpa_kernel(named):
+            assert nn.functional.scaled_dot_product_attention(q, q, q).equal(want)
+    with pytest.raises(AssertionError, match="Backend must be an instance of SDPBackend"), nn.attention.sdpa_kernel("math"):
+        pass
+
+
+# ---- utils.dlpack, random, types
+
+
+def test_dlpack_capsules() -> None:
+    x = torch.arange(4.0)
+    y = torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(x))
+    y[0] = 9
+    assert x[0] == 9 and np.from_dlpack(x)[1] == 1
+    assert torch.utils.dlpack.DLDeviceType.kDLCPU == x.__dlpack_device__()[0]
+
+
+def test_forked_generator() -> None:
+    torch.manual_seed(3)
+    want = torch.rand(2)
+    torch.manual_seed(3)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        torch.rand(5)
+    assert torch.rand(2).equal(want)
+    with torch.random.fork_rng(enabled=False):
+        torch.manual_seed(3)
+    assert torch.rand(2).equal(want)
+    with pytest.raises(KeyError), torch.random.fork_rng():
+        raise KeyError
+
+
+def test_names_of_types() -> None:
+    assert isinstance(1.5, torch.types.Number) and torch.types.Storage is torch.UntypedStorage
+    assert isinstance("cpu", torch.types.Device)
