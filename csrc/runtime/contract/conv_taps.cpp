@@ -1,5 +1,6 @@
 #include "runtime/contract/conv_taps.h"
 
+#include "runtime/contract/conv_panels.h"
 #include "runtime/contract/conv_split.h"
 #include "runtime/pool.h"
 
@@ -16,16 +17,6 @@ constexpr int64_t kSmallImage = 256;
 
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
-// Sets the lanes of pixels [begin, end) in every panel's entry of one tap.
-void set_lanes(Tap* entry, int64_t taps, int64_t panel_width, int64_t lanes, int64_t begin, int64_t end) {
-  while (begin < end) {
-    int64_t panel = begin / panel_width, inside = begin % panel_width, lane = inside % lanes;
-    int64_t count = std::min(lanes - lane, end - begin);
-    entry[panel * taps].mask[inside / lanes] |= static_cast<uint16_t>(lane_mask(count) << lane);
-    begin += count;
-  }
-}
-
 // What the units of a convolution have in common.
 struct Cut {
   int vectors;
@@ -34,9 +25,11 @@ struct Cut {
   int64_t output_blocks;  // cut of the output channels
 };
 
+int panel_vectors(const MicroKernels& mk) { return mk.max_height[3] >= 8 ? 3 : 2; }
+
 Cut make_cut(const MicroKernels& mk, const TapConv& conv, int64_t units) {
   Cut cut;
-  cut.vectors = mk.max_height[3] >= 8 ? 3 : 2;
+  cut.vectors = panel_vectors(mk);
   cut.width = cut.vectors * mk.lanes;
   cut.channels = block_channels(conv.channels, conv.tap_count(), mk.element_bytes);
   int64_t wanted = std::clamp<int64_t>(conv.work() / kChunkWork, 1, kFewChunks);
@@ -55,45 +48,44 @@ void for_units(const TapConv& conv, int64_t units, F&& run) {
   });
 }
 
-bool all_lanes(const Tap* taps, int64_t count, const PanelShape& shape, int lanes) {
-  return std::all_of(taps, taps + count, [&](const Tap& tap) {
-    return std::all_of(tap.mask, tap.mask + shape.vectors, [&](uint16_t m) { return m == lane_mask(lanes); });
-  });
-}
-
 // What one block of depth adds to all panels of a unit.
 struct Step {
   const MicroKernels& mk;
   const TapConv& conv;
+  Range outputs;  // of all groups
+  Range channels;
   MicroArgs args{};
-  Left left;
-  Tiles tiles;
 
-  Step(const MicroKernels& mk_, const TapConv& conv_, Range outputs, int64_t group, Range channels, int64_t height)
-      : mk(mk_), conv(conv_), left{}, tiles(outputs.size(), height) {
-    int64_t element = mk.element_bytes, first = group * conv.outputs + outputs.begin;
-    const char* weights = conv.weights + first * conv.weights_row + channels.begin * conv.tap_count() * element;
-    left = {weights, conv.weights_row, element};
-    args.k = channels.size() * conv.tap_count();
+  Step(const MicroKernels& mk_, const TapConv& conv_, Range outputs_, int64_t group, Range channels_)
+      : mk(mk_),
+        conv(conv_),
+        outputs{group * conv_.outputs + outputs_.begin, group * conv_.outputs + outputs_.end},
+        channels(channels_) {
     if (channels.begin > 0) args.flags |= kAccumulate;
     if (channels.end < conv.channels) return;
     if (conv.bias) {
       args.flags |= kRowBias;
-      args.row_bias = conv.bias + first * element;
+      args.row_bias = conv.bias + outputs.begin * mk.element_bytes;
     }
     if (conv.act == Activation::Relu) args.flags |= kRelu;
   }
 
-  void panel(const PanelShape& shape, const Tap* taps, const char* source, char* c, bool whole_lanes) {
+  void panel(const Panel& p, const char* source, char* c) {
+    PanelShape shape(p.width, mk.lanes);
+    Tiles tiles(outputs.size(), mk.max_height[shape.vectors]);
+    int64_t element = mk.element_bytes;
+    const char* weights = p.weights + outputs.begin * p.weights_row + channels.begin * p.count * element;
+    args.k = channels.size() * p.count;
     args.mask = lane_mask(shape.tail);
-    args.taps = taps;
-    args.taps_end = taps + conv.tap_count();
+    args.taps = p.taps;
+    args.taps_end = p.taps + p.count;
     args.b = source;
     args.c = c;
-    bool make = mk.masked || whole_lanes;
+    args.prefetch = p.width * element;
+    bool make = mk.masked || p.whole;
     args.panel_step = make && tiles.count == 1 ? 0 : shape.vectors * mk.vector_bytes;
     if (!make) mk.make[shape.vectors][0](&args);
-    sweep(mk, shape.vectors, args, left, tiles, make);
+    sweep(mk, shape.vectors, args, {weights, p.weights_row, element}, tiles, make);
   }
 };
 
@@ -103,52 +95,41 @@ class DirectRun {
   DirectRun(const MicroKernels& mk, const TapConv& conv)
       : mk_(mk),
         conv_(conv),
-        cut_(make_cut(mk, conv, conv.batch * conv.groups * panel_groups(mk, conv))),
-        panels_(ceil_div(conv.volume(), cut_.width)),
-        groups_(panel_groups(mk, conv)),
-        table_(static_cast<size_t>(panels_ * conv.tap_count()) * sizeof(Tap)) {
-    fill_tap_table(conv, mk, cut_.width, table_.as<Tap>());
-  }
+        panels_(mk, conv, panel_vectors(mk) * mk.lanes),
+        groups_(ceil_div(panels_.size(), kSharedPanels)),
+        cut_(make_cut(mk, conv, conv.batch * conv.groups * groups_)) {}
   void run() {
     for_units(conv_, conv_.batch * conv_.groups * cut_.output_blocks * groups_, [&](int64_t u) { unit(u); });
   }
 
  private:
-  static int64_t panel_groups(const MicroKernels& mk, const TapConv& conv) {
-    int64_t width = (mk.max_height[3] >= 8 ? 3 : 2) * mk.lanes;
-    return ceil_div(ceil_div(conv.volume(), width), kSharedPanels);
-  }
-
   void unit(int64_t u) {
     int64_t panel_group = u % groups_, block = u / groups_ % cut_.output_blocks;
     int64_t image = u / (groups_ * cut_.output_blocks), group = image % conv_.groups;  // image and group together
-    Range panels = even_part(panels_, groups_, panel_group);
+    Range panels = even_part(panels_.size(), groups_, panel_group);
     Range outputs = even_part(conv_.outputs, cut_.output_blocks, block);
     int64_t element = mk_.element_bytes, plane = conv_.in_volume() * element, pixels = conv_.volume();
     Workspace work(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
     char* panel_memory = work.take(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
     for (int64_t c = 0; c < conv_.channels; c += cut_.channels) {
-      Range channels{c, std::min(c + cut_.channels, conv_.channels)};
-      Step step(mk_, conv_, outputs, group, channels, mk_.max_height[cut_.vectors]);
+      Step step(mk_, conv_, outputs, group, {c, std::min(c + cut_.channels, conv_.channels)});
       step.args.panel = panel_memory;
       step.args.c_row = pixels * element;
       step.args.channel_step = plane;
-      step.args.prefetch = cut_.width * element;
+      const char* source = conv_.x + (image * conv_.channels + c) * plane;
+      char* y = conv_.y + (image * conv_.outputs + outputs.begin) * pixels * element;
       for (int64_t p = panels.begin; p < panels.end; p++) {
-        PanelShape shape(std::min(cut_.width, pixels - p * cut_.width), mk_.lanes);
-        const Tap* taps = table_.as<Tap>() + p * conv_.tap_count();
-        const char* source = conv_.x + (image * conv_.channels + c) * plane + p * cut_.width * element;
-        char* y = conv_.y + ((image * conv_.outputs + outputs.begin) * pixels + p * cut_.width) * element;
-        step.panel(shape, taps, source, y, mk_.masked || all_lanes(taps, conv_.tap_count(), shape, mk_.lanes));
+        int64_t begin = panels_[p].begin * element;
+        step.panel(panels_[p], source + begin, y + begin);
       }
     }
   }
 
   const MicroKernels& mk_;
   const TapConv& conv_;
+  Panels panels_;
+  int64_t groups_;
   Cut cut_;
-  int64_t panels_, groups_;
-  Scratch table_;
 };
 
 // Everything else: bands of rows, or several small images side by side, are expanded first.
@@ -212,14 +193,14 @@ class ExpandedRun {
     for (int64_t c = 0; c < conv_.channels; c += cut_.channels) {
       Range channels{c, std::min(c + cut_.channels, conv_.channels)};
       expansion_.fill(image, images, group, channels, rows, source);
-      Step step(mk_, conv_, outputs, group, channels, mk_.max_height[cut_.vectors]);
+      Step step(mk_, conv_, outputs, group, channels);
       step.args.panel = panel;
       step.args.c_row = result_row * element;
       step.args.channel_step = expansion_.channel_bytes();
-      step.args.prefetch = cut_.width * element;
       for (int64_t p = 0; p < pixels; p += cut_.width) {
-        PanelShape shape(std::min(cut_.width, pixels - p), mk_.lanes);
-        step.panel(shape, taps, source + p * element, result + p * element, true);
+        Panel shape{p,   std::min(cut_.width, pixels - p), taps, conv_.tap_count(), conv_.weights, conv_.weights_row,
+                    true};
+        step.panel(shape, source + p * element, result + p * element);
       }
     }
     if (!in_place_) {
@@ -263,16 +244,6 @@ int64_t block_channels(int64_t channels, int64_t taps, int64_t element) {
   if (depth <= kWholeDepth / scale) return channels;
   int64_t most = std::max<int64_t>(1, kBlockDepth / scale / taps);
   return ceil_div(channels, ceil_div(channels, most));
-}
-
-void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_width, Tap* table) {
-  int64_t taps = conv.tap_count(), panels = ceil_div(conv.volume(), panel_width);
-  for (int64_t t = 0; t < taps; t++) {
-    int64_t offset = tap_distance(conv, t) * mk.element_bytes;
-    for (int64_t p = 0; p < panels; p++) table[p * taps + t] = {offset, {}};
-    for_valid_pixels(
-        conv, t, [&](int64_t begin, int64_t end) { set_lanes(table + t, taps, panel_width, mk.lanes, begin, end); });
-  }
 }
 
 Expansion::Expansion(const TapConv& conv, int64_t element, int64_t images, int64_t band)

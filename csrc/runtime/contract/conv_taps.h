@@ -137,9 +137,6 @@ void for_valid_pixels(const TapConv& conv, int64_t t, F&& run) {
   }
 }
 
-// Lane masks of a direct convolution: table[panel * taps + t] is tap t of a panel of `panel_width` pixels.
-void fill_tap_table(const TapConv& conv, const MicroKernels& mk, int64_t panel_width, Tap* table);
-
 // Copies of input planes shifted by the taps' columns, without strides and with zeros for the padding, so that every
 // tap is an offset: planes [channel][shift][slice of the taps and phase of the row], rows of `images * grid_width`
 // pixels, image beside image.

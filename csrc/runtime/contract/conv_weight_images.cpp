@@ -8,7 +8,7 @@ namespace fl {
 namespace {
 
 // Pixels of an image up to which this way pays: rearranging reads and writes all of both operands.
-constexpr int64_t kMostPixels = 400;
+constexpr int64_t kMostPixels = 1000;
 // Depth that a product over one row of pixels should have, and the least with which it pays.
 constexpr int64_t kDepth = 512, kLeastDepth = 128;
 constexpr int64_t kLeastOutputs = 16, kChunks = 24;
