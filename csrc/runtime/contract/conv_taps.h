@@ -175,4 +175,8 @@ void run_taps(const MicroKernels& mk, const TapConv& conv);
 // `conv` is the forward convolution; its weights and output are not looked at.
 void run_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw);
 
+// The same with channels as lanes: for many channels and images of some size.
+bool columns_suit(const MicroKernels& mk, const TapConv& conv);
+void columns_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw);
+
 }  // namespace fl

@@ -30,14 +30,6 @@ struct Block {
   char* dy;  // [group][output][pixel][image]
 };
 
-int64_t best_vectors(const MicroKernels& mk, int64_t channels) {
-  int64_t best = 1;
-  for (int64_t v = 2; v <= (mk.max_height[3] >= 8 ? 3 : 2); v++) {
-    if (ceil_div(channels, v * mk.lanes) * v <= ceil_div(channels, best * mk.lanes) * best) best = v;
-  }
-  return best;
-}
-
 class WeightImagesRun {
  public:
   WeightImagesRun(const MicroKernels& mk, const Conv& conv, const char* x, const char* dy);
