@@ -1,13 +1,10 @@
 #include "autograd/derived_node.h"
 
 #include "autograd/accumulate.h"
-#include "autograd/call.h"
 
 namespace fl {
 
 namespace {
-const OpRef op_clone{"clone"};
-
 bool any(const Grads& grads) {
   for (const TensorRef& g : grads)
     if (g) return true;
@@ -23,8 +20,7 @@ DerivedNode::DerivedNode(Op& op, const Call& call, const OverloadTape& info, con
     if (saved[i].output) continue;
     const Value& v = call[info.operands[static_cast<size_t>(saved[i].index)].param];
     if (static_cast<int>(i) == plan.saved_self) {
-      GradGuard off(false);
-      saved_[i] = Saved(op_clone({v}), false);
+      saved_[i] = Saved(before_change(v.tensor()), false);
     } else {
       saved_[i] = Saved(v, false);
     }

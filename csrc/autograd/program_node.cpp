@@ -4,14 +4,11 @@
 #include <cmath>
 
 #include "autograd/accumulate.h"
-#include "autograd/call.h"
 #include "core/error.h"
 
 namespace fl {
 
 namespace {
-
-const OpRef op_clone{"clone"};
 
 int64_t floor_div(int64_t a, int64_t b) {
   FL_CHECK(b != 0, ErrorKind::Runtime, "a gradient divides a size by zero");
@@ -60,8 +57,7 @@ ProgramNode::ProgramNode(Op& op, const Call& call, const OverloadTape& info, con
     if (!kept.data) {
       keep_info(kept.index, v);
     } else if (kept.index == call.overload->mutated) {
-      GradGuard off(false);
-      saved_[i] = Saved(op_clone({v}), false);
+      saved_[i] = Saved(before_change(v.tensor()), false);
     } else {
       saved_[i] = Saved(v, false);
     }

@@ -206,7 +206,8 @@ class MissingGradientNode final : public RecordedNode {
   MissingGradientNode(Op& op, const Call& call, const OverloadTape& info) : RecordedNode(op, call, info) {}
   void finish(const Call&, const OverloadTape&, const Outputs& outputs) override { describe_outputs(outputs); }
   Grads apply(Grads) override {
-    fail(ErrorKind::NotImplemented, "derivative for %s is not implemented", op_.name.c_str());
+    fail(ErrorKind::Runtime, "derivative for aten::%s is not implemented",
+         op_.name.substr(0, op_.name.find('.')).c_str());
   }
 };
 

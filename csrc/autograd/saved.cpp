@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "autograd/call.h"
 #include "autograd/meta.h"
 #include "autograd/text.h"
 #include "core/error.h"
@@ -58,6 +59,14 @@ uint32_t versions_of(const Value& v) {
 }
 
 }  // namespace
+
+TensorRef before_change(Tensor* t) {
+  static const OpRef clone{"clone"};
+  GradGuard off(false);
+  TensorRef old = clone({TensorRef(t)});
+  if (Edge from = gradient_edge(t); from.node) set_history(old.get(), from.node, from.input);
+  return old;
+}
 
 void note_change(const Storage* storage, uint32_t version, const Overload& by) {
   changes[next_change++ % changes.size()] = {storage, version, &by};

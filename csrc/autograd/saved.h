@@ -30,6 +30,9 @@ class Saved {
 extern std::shared_ptr<void> (*pack_saved)(Tensor*);
 extern TensorRef (*unpack_saved)(void*);
 
+// What an in-place call changes, as it was, with the history that it had.
+TensorRef before_change(Tensor* t);
+
 // Remembers which operator changed a storage last, for the message of a stale saved value. A small ring: old entries
 // go.
 void note_change(const Storage* storage, uint32_t version, const Overload& by);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bind/parse_errors.h"
+#include "bind/tensor_object.h"
 #include "bind/values.h"
 
 namespace fl {
@@ -137,6 +138,13 @@ bool fill_defaults(const Form& form, Arguments& out, uint64_t given) {
   return true;
 }
 
+// Whether an argument is a tensor of no dimensions that stands for something else.
+bool has_followed(PyObject* const* args, Py_ssize_t n) {
+  for (Py_ssize_t i = 0; i < n; ++i)
+    if (is_tensor(args[i]) && tensor_of(args[i])->flags & kIntercept && !tensor_of(args[i])->dim()) return true;
+  return false;
+}
+
 bool parse_form(const OpGroup& group, const Form& form, PyObject* const* args, Py_ssize_t n, PyObject* kwnames,
                 Arguments& out) {
   out.reset(form.names.size());
@@ -149,9 +157,18 @@ bool parse_form(const OpGroup& group, const Form& form, PyObject* const* args, P
 }  // namespace
 
 const Form* parse(const OpGroup& group, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, Arguments& out) {
-  for (const Form& form : group.forms)
-    if (parse_form(group, form, args, n, kwnames, out)) return &form;
-  return nullptr;
+  auto first = [&]() -> const Form* {
+    for (const Form& form : group.forms)
+      if (parse_form(group, form, args, n, kwnames, out)) return &form;
+    return nullptr;
+  };
+  const Form* found = first();
+  if (found || !has_followed(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0))) return found;
+  struct Look {
+    Look() { tensors_as_numbers = true; }
+    ~Look() { tensors_as_numbers = false; }
+  } look;
+  return first();
 }
 
 }  // namespace fl

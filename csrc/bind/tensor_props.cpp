@@ -204,6 +204,19 @@ PyTypeObject* subclass_of(PyObject* o) {
     raise(PyExc_TypeError, "cls must be a type (got %s)", Py_TYPE(o)->tp_name);
   return reinterpret_cast<PyTypeObject*>(o);
 }
+// t._become(cls): the same object as one of another subclass, whose __torch_function__ sees its calls from now on.
+PyObject* become(PyObject* self, PyObject* cls) {
+  return guarded([&]() -> PyObject* {
+    if (!PyType_Check(cls) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), tensor_type))
+      raise(PyExc_TypeError, "_become(): a subclass of Tensor is wanted, not %R", cls);
+    check_status(PyObject_SetAttrString(self, "__class__", cls));
+    Tensor* t = tensor_of(self);
+    t->flags &= static_cast<decltype(t->flags)>(~kIntercept);
+    if (type_intercepts(reinterpret_cast<PyTypeObject*>(cls))) t->flags |= kIntercept;
+    Py_RETURN_NONE;
+  });
+}
+
 // Tensor._make_subclass(cls, data, require_grad=False)
 PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
@@ -263,6 +276,7 @@ PyMethodDef methods[] = {
      "set_(source, storage_offset, size, stride): becomes a view of it."},
     {"as_subclass", as_subclass, METH_O, "as_subclass(cls): the same elements as an object of a subclass."},
     {"_mark_sparse", mark_sparse, METH_NOARGS, "Says that the elements are what the Python object holds."},
+    {"_become", become, METH_O, "Makes the object one of another subclass of Tensor."},
     {"_make_subclass", py_function(make_subclass), METH_VARARGS | METH_KEYWORDS | METH_STATIC,
      "_make_subclass(cls, data, require_grad=False): the elements of data as a new object of cls."},
     {nullptr, nullptr, 0, nullptr}};

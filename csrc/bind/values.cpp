@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "autograd/meta.h"
 #include "bind/generator.h"
 #include "bind/interop.h"
 #include "bind/tensor_object.h"
@@ -9,6 +10,9 @@
 #include "runtime/promotion.h"
 
 namespace fl {
+
+constinit thread_local bool tensors_as_numbers = false;
+
 namespace {
 
 PyObject* tuple_of_ints(const std::vector<int64_t>& v) {
@@ -62,10 +66,16 @@ bool numpy_number(PyObject* o, Value& v) {
   return true;
 }
 
-// A tensor of no dimensions stands for its element, unless that would lose its gradient.
+// A tensor of no dimensions stands for its element, unless that would lose its gradient. One that stands for something
+// else (an example of a batch, a value with a tangent) does so only where no overload takes it as a tensor.
 bool number_from_tensor(PyObject* o, Value& v) {
   Tensor* t = tensor_of(o);
-  if (t->dim() != 0 || t->requires_grad || t->is_meta()) return false;
+  if (t->dim() != 0 || requires_grad(t) || t->is_meta()) return false;
+  if (t->flags & kIntercept) {
+    if (!tensors_as_numbers) return false;
+    PyRef item = checked(PyObject_CallMethod(o, "item", nullptr));
+    return number_from_python(item.get(), v);
+  }
   v = item_value(*t);
   return true;
 }

@@ -12,6 +12,8 @@ PyObject* to_python(const Value& v);
 bool from_python(PyObject* o, const Param& param, Value& v);
 // Any Python number, NumPy's too; false for everything else. Raises for integers of more than 64 bits.
 bool number_from_python(PyObject* o, Value& v);
+// Whether tensors of subclasses that see their calls are asked for their element where a number is wanted.
+extern constinit thread_local bool tensors_as_numbers;
 // What a Python callback returned for `returns`.
 Value result_from_python(PyObject* o, const Return& expected);
 

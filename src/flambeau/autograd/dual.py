@@ -12,7 +12,17 @@ from flambeau import _core
 from flambeau._core import Tensor
 from flambeau.autograd.differentiate import grad
 from flambeau.autograd.grad_mode import enable_grad
-from flambeau.autograd.wrapped import Level, Operation, Wrapped, cut, leaf, over_tensors, rebuilt, tensors_in
+from flambeau.autograd.wrapped import (
+    Level,
+    Operation,
+    Wrapped,
+    cut,
+    leaf,
+    over_tensors,
+    rebuilt,
+    tensors_in,
+    unseen,
+)
 from flambeau.ops.names import operators as ops
 
 __all__ = ["Dual", "DualLevel", "tangent_of"]
@@ -30,6 +40,10 @@ _LINEAR = frozenset(
 # Linear in each of their first two arguments.
 _BILINEAR = frozenset(["mul", "matmul", "mm", "bmm", "mv", "dot", "linear", "conv1d", "conv2d", "conv3d"])
 _ADDED = {"linear", "conv1d", "conv2d", "conv3d"}  # with a bias as the third
+# In-place forms by which a tensor becomes a view of itself.
+_VIEW_CHANGES = frozenset(
+    ["transpose_", "swapaxes_", "swapdims_", "t_", "squeeze_", "squeeze_.dims", "unsqueeze_", "as_strided_"]
+)
 
 
 class Dual(Wrapped):
@@ -52,6 +66,10 @@ class Dual(Wrapped):
     def detach(self) -> Tensor:
         return self.inner.detach()
 
+    @property
+    def has_tangent(self) -> bool:
+        return True
+
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"{self.inner!r} with tangent {self.tangent!r}"
 
@@ -72,6 +90,16 @@ def tangent_of(t: Any, level: Level) -> Tensor | None:
     return t.tangent if isinstance(t, Dual) and t.level is level else None
 
 
+def _same(t: Tensor) -> Tensor:
+    """Another tensor of the same elements and history."""
+    return ops.alias(t) if t.requires_grad else t.detach()
+
+
+def _extent(t: Tensor) -> int:
+    """How many elements of the storage a tensor spans."""
+    return 1 + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) if t.numel() else 0
+
+
 def _is_differentiable(t: Any) -> bool:
     return isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())
 
@@ -80,6 +108,18 @@ class DualLevel(Level):
     """A forward-mode derivative that is being taken."""
 
     title = "forward mode"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._adopted: list[tuple[Tensor, type, dict]] = []
+
+    def close(self) -> None:
+        """Ends the derivative: tensors of others that were given a tangent become what they were."""
+        while self._adopted:
+            t, kind, own = self._adopted.pop()
+            t._become(kind)
+            t.__dict__.clear()
+            t.__dict__.update(own)
 
     def primal(self, t: Tensor) -> Tensor:
         return t.inner if isinstance(t, Dual) and t.level is self else t
@@ -104,8 +144,19 @@ class DualLevel(Level):
 
     def _linear(self, operation: Operation) -> Any:
         result = operation.run(self.primals(operation.values))
-        tangents = operation.run([operation.values[0].tangent, *operation.values[1:]])
+        x, *rest = operation.values
+        if operation.name == "as_strided":
+            rest = self._moved_strides(x, *rest)
+        tangents = operation.run([x.tangent, *rest])
         return self._paired(result, tangents)
+
+    def _moved_strides(self, x: Dual, size: Any, stride: Any, offset: int | None) -> list[Any]:
+        """What as_strided takes of the tangent, once that lies in memory as the value does."""
+        if x.tangent.stride() != x.stride():
+            buffer = ops.zeros(_extent(x), dtype=x.dtype, device=x.device)
+            x.tangent = ops.as_strided(buffer, x.shape, x.stride(), 0).copy_(x.tangent)
+        at = x.storage_offset() if offset is None else offset
+        return [size, stride, at - x.storage_offset() + x.tangent.storage_offset()]
 
     def _bilinear(self, operation: Operation) -> Any:
         values = self.primals(operation.values)
@@ -127,9 +178,8 @@ class DualLevel(Level):
 
     def _pushed(self, operation: Operation, values: list[Any]) -> tuple[Any, Any]:
         """Result and tangents of a call: the gradient of the gradient."""
-        moving = [
-            t for t in tensors_in(operation.values) if tangent_of(t, self) is not None and _is_differentiable(t)
-        ]
+        seen = {id(t): t for t in tensors_in(operation.values) if tangent_of(t, self) is not None}
+        moving = [t for t in seen.values() if _is_differentiable(t)]
         recorded = _core.is_grad_enabled() and any(
             t.requires_grad for t in (*tensors_in(values), *(m.tangent for m in moving))
         )
@@ -173,21 +223,53 @@ class DualLevel(Level):
 
     def _change(self, operation: Operation) -> Any:
         """A change in place: of the value, and of its tangent."""
-        target = operation.values[0]
-        if tangent_of(target, self) is None:
-            raise RuntimeError(
-                f"{operation.entry.base_name}_(): a tensor without tangent cannot be changed in place by one that has "
-                "one. Use the form that returns a new tensor, or make the tensor from one with a tangent (zeros_like)."
-            )
+        target = self._followed(operation.values[0])
+        if operation.name in _VIEW_CHANGES:
+            return self._view_changed(operation, target)
         values = self.primals(operation.values)
         if operation.name in ("copy_", "zero_", "fill_.Scalar"):
             source = tangent_of(operation.values[1], self) if operation.name == "copy_" else None
             operation.run(values)
             target.tangent.copy_(source) if source is not None else target.tangent.zero_()
             return target
-        _, tangent = self._pushed(operation, values)
-        operation.run(values)
+        result, tangent = self._pushed(operation, values)
+        target.inner.copy_(result)  # once: random numbers are drawn in it
         target.tangent.zero_() if tangent is None else target.tangent.copy_(tangent)
+        return target
+
+    def _view_changed(self, operation: Operation, target: Dual) -> Dual:
+        """`t_` and its like: value, tangent, and what the dual tensor looks like."""
+        for t in (target.inner, target.tangent):
+            operation.run([t, *operation.values[1:]])
+        with unseen():
+            operation.run(operation.values)
+        return target
+
+    def _followed(self, target: Tensor) -> Dual:
+        """What is changed in place by a tensor with a tangent has one from now on, and so has what it is a view of."""
+        if isinstance(target, Dual) and target.level is self:
+            return target
+        if isinstance(target, Wrapped):
+            if target.bottom()._base is not None:
+                raise RuntimeError(
+                    "a view without tangent cannot be changed in place by a tensor that has one inside of another "
+                    "transform. Use the form that returns a new tensor, or make the tensor from one with a tangent "
+                    "(zeros_like)."
+                )
+            return self._adopt(target, target.twin(), ops.zeros_like(target))
+        base = target._base
+        if base is None:
+            return self._adopt(target, _same(target), ops.zeros_like(target))
+        if not isinstance(base, Dual):
+            buffer = ops.zeros(_extent(base), dtype=base.dtype, device=base.device)
+            self._adopt(base, _same(base), ops.as_strided(buffer, base.shape, base.stride(), 0))
+        offset = base.tangent.storage_offset() + target.storage_offset() - base.storage_offset()
+        return self._adopt(target, _same(target), ops.as_strided(base.tangent, target.shape, target.stride(), offset))
+
+    def _adopt(self, target: Tensor, inner: Tensor, tangent: Tensor) -> Dual:
+        self._adopted.append((target, type(target), dict(target.__dict__)))
+        target._become(Dual)
+        target.level, target.inner, target.tangent = self, inner, tangent
         return target
 
     def getitem(self, tensor: Tensor, index: Any) -> Any:
@@ -196,14 +278,12 @@ class DualLevel(Level):
         return value if tangent is None else Dual.wrap(self, value, tangent[index])
 
     def setitem(self, tensor: Tensor, index: Any, value: Any) -> None:
-        if tangent_of(tensor, self) is None:
-            raise RuntimeError(
-                "a tensor without tangent cannot be changed in place by one that has one. Make the tensor from one "
-                "with a tangent (zeros_like)."
-            )
-        index = self.primals(index)
+        index, moved = self.primals(index), tangent_of(value, self)
+        if tangent_of(tensor, self) is None and moved is None:  # the index alone has a tangent
+            tensor[index] = self.primals(value)
+            return
+        tensor = self._followed(tensor)
         tensor.inner[index] = self.primals(value)
-        moved = tangent_of(value, self)
         tensor.tangent[index] = 0 if moved is None else moved
 
     def gradients(

@@ -52,7 +52,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
         raise RuntimeError("Trying to exit a forward AD level but no level exists.")
     if level is not None and level != len(_open) - 1:
         raise RuntimeError("Trying to exit a forward AD level that was not the last one that was created.")
-    _open.pop()
+    _open.pop().close()
 
 
 class dual_level:

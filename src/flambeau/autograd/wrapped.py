@@ -5,6 +5,7 @@ to the innermost level among its arguments, which calls the operator again on wh
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from flambeau import _core
@@ -55,6 +56,17 @@ class Wrapped(Tensor):
         """The plain tensor under all levels."""
         return self.inner.bottom() if isinstance(self.inner, Wrapped) else self.inner
 
+    def twin(self) -> "Wrapped":
+        """Another tensor that stands for the same."""
+        made = self.make(self, self.level, self.inner)
+        made.__dict__.update(self.__dict__)
+        return made
+
+    @property
+    def has_tangent(self) -> bool:
+        """Whether forward mode follows the value, at any level."""
+        return isinstance(self.inner, Wrapped) and self.inner.has_tangent
+
     # What the tape knows stands with the plain tensor.
 
     @property
@@ -80,6 +92,16 @@ class Wrapped(Tensor):
     @property
     def data(self) -> Tensor:
         return self.detach()
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """No call is seen in the block."""
+    _core.switch_all(1)
+    try:
+        yield
+    finally:
+        _core.switch_all(-1)
 
 
 def cut(t: Tensor) -> Tensor:

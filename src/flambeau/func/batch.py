@@ -1,7 +1,6 @@
 """One example of a batch, as vmap's function sees it, and how operators of the table run on the whole batch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +8,17 @@ from flambeau import _core
 from flambeau._core import Tensor
 from flambeau.autograd.differentiate import grad
 from flambeau.autograd.grad_mode import no_grad
-from flambeau.autograd.wrapped import DataAccess, Level, Operation, Wrapped, cut, over_tensors, rebuilt, tensors_in
+from flambeau.autograd.wrapped import (
+    DataAccess,
+    Level,
+    Operation,
+    Wrapped,
+    cut,
+    over_tensors,
+    rebuilt,
+    tensors_in,
+    unseen,
+)
 from flambeau.func import rules
 from flambeau.ops.names import operators as ops
 
@@ -27,7 +36,7 @@ class Batched(Wrapped):
 
     @classmethod
     def wrap(cls, level: "BatchLevel", inner: Tensor) -> "Batched":
-        with no_grad(), _unseen():
+        with no_grad(), unseen():
             if inner.shape[0]:
                 shown = ops.select(inner, 0, 0)
             else:  # there is no example to show
@@ -58,16 +67,6 @@ class Batched(Wrapped):
     for _name in _LOOKS:
         locals()[_name] = _refused(_name.strip("_"))
     del _name
-
-
-@contextmanager
-def _unseen() -> Iterator[None]:
-    """No call is seen in the block."""
-    _core.switch_all(1)
-    try:
-        yield
-    finally:
-        _core.switch_all(-1)
 
 
 def lifted(t: Tensor, levels: Sequence["BatchLevel"]) -> Tensor:

@@ -7,7 +7,7 @@ example by example.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flambeau.autograd.wrapped import Operation, over_tensors
+from flambeau.autograd.wrapped import Operation, over_tensors, unseen
 from flambeau.func import rules_contract, rules_index
 from flambeau.func.rules_index import getitem, setitem
 from flambeau.ops.names import operators as ops
@@ -138,6 +138,54 @@ def _moved_by_result(level: Any, operation: Operation) -> Any:
     dims = {n: _shifted(v, ndim) for n, v in given.items() if n in _DIMS}
     values = operation.replaced(sizes=(level.size, *given["sizes"]), **dims)
     return operation.run([level.physical(values[0]), *values[1:]])
+
+
+def _as_strided(level: Any, operation: Operation) -> Any:
+    """Example i begins i steps of the batch after the first."""
+    x, size, stride, offset = operation.values
+    whole = level.physical(x)
+    at = whole.storage_offset() if offset is None else offset
+    return operation.run([whole, (level.size, *size), (whole.stride(0), *stride), at])
+
+
+def _view_of_itself(level: Any, operation: Operation) -> Any:
+    """`t_` and its like: the tensor's look, and the whole batch."""
+    x = operation.values[0]
+    if operation.name == "t_" and x.ndim == 2:
+        ops.transpose_(x.inner, 1, 2)
+    elif operation.name == "squeeze_":
+        ops.squeeze_(x.inner, tuple(d + 1 for d in range(x.ndim) if x.shape[d] == 1))
+    elif operation.name == "as_strided_":
+        _, size, stride, offset = operation.values
+        at = x.inner.storage_offset() if offset is None else offset
+        operation.run([x.inner, (level.size, *size), (x.inner.stride(0), *stride), at])
+    elif operation.name != "t_":
+        extra = operation.name == "unsqueeze_"
+        dims = [_shifted(v, x.ndim + extra) for v in operation.values[1:]]
+        if x.ndim or extra:
+            operation.run([x.inner, *dims])
+    with unseen():
+        operation.run(operation.values)
+    return x
+
+
+def _like_other(level: Any, operation: Operation) -> Any:
+    x, other, *rest = operation.values
+    return operation.run([level.physical(x), ops.empty(0, dtype=other.dtype, device=other.device), *rest])
+
+
+def _masked_fill(level: Any, operation: Operation) -> Any:
+    x, mask, value = operation.values
+    if not level.holds(value):
+        return _scalar(level, operation)
+    ndim = max(x.ndim, mask.ndim)
+    filled = ops.where(level.aligned(mask, ndim), level.aligned(value.to(x.dtype), ndim), level.physical(x, ndim))
+    return level.physical(x).copy_(filled) if operation.in_place else filled
+
+
+def _one_by_one(level: Any, operation: Operation) -> Any:
+    """Composites that take a tensor of another size for each example on their way."""
+    return level.one_by_one(operation)
 
 
 def _resized(level: Any, operation: Operation) -> Any:
@@ -356,22 +404,12 @@ _add(_moved_by_result, "select_backward slice_backward narrow_backward diagonal_
 _add(_sum_to_size, "sum_to_size")
 _add(
     _plain,
-    """alias view.dtype view_as_real view_as_complex clone contiguous to.dtype to.device to.other zero_ fill_.Scalar
-    empty_like zeros_like ones_like full_like first_outside""",
+    """alias view.dtype view_as_real view_as_complex clone contiguous to.dtype to.device zero_ fill_.Scalar
+    empty_like zeros_like ones_like full_like first_outside is_all_true""",
 )
+_add(_like_other, "to.other")
+_add(_as_strided, "as_strided")
+_add(_view_of_itself, "transpose_ swapaxes_ swapdims_ t_ squeeze_ squeeze_.dims unsqueeze_ as_strided_")
+_add(_masked_fill, "masked_fill")
+_add(_one_by_one, "nonzero_static")
 _add(_last_dim, "topk_few order_rows ranked_rows median_rows")
-_add(_about, "result_type.Tensor result_type.Scalar result_type.Scalar_Tensor")
-_add(_new, "new_empty new_zeros new_ones new_full")
-_add(_copy, "copy_")
-_add(_fill, "fill_.Tensor")
-_add(_cat, "cat_parts")
-_add(_rows_of, "layer_norm_rows rms_norm_rows")
-_add(_batch_norm, "batch_norm_train")
-_add(_squared_error, "squared_error")
-_add(_class_rows, "nll_loss_rows cross_entropy_rows")
-for _n in (1, 2, 3):
-    _add(
-        _folded(_n),
-        f"max_pool{_n}d_with_indices avg_pool{_n}d adaptive_avg_pool{_n}d_sized adaptive_max_pool{_n}d_with_indices",
-    )
-_BY_NAME |= rules_contract.RULES | rules_index.RULES

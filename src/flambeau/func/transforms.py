@@ -234,6 +234,16 @@ def jvp(
                 f"jvp: a tangent of sizes {tuple(t.shape)} was given for a primal of sizes {tuple(x.shape)}"
             )
     level = DualLevel()
+    try:
+        return _jvp(func, level, flat, moves, spec, strict, has_aux)
+    finally:
+        level.close()
+
+
+def _jvp(
+    func: Callable[..., Any], level: DualLevel, flat: list[Tensor], moves: list[Tensor], spec: Any, strict: bool,
+    has_aux: bool,
+) -> tuple[Any, ...]:  # fmt: skip
     duals = [Dual.wrap(level, x, ops.clone(t)) for x, t in zip(flat, moves, strict=True)]
     result, aux = _with_aux(func(*tree_unflatten(duals, spec)), has_aux, "jvp(f, primals, tangents)")
     outputs, out_spec = tree_flatten(result)

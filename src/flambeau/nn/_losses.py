@@ -360,7 +360,7 @@ def gaussian_nll_loss(
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = var * o.ones_like(input)
-    elif (var < 0).any():
+    elif not o.is_all_true(~(var < 0)):
         raise ValueError("var has negative entry/entries")
     if var.size() != input.size():
         if input.size()[:-1] == var.size():
@@ -369,8 +369,7 @@ def gaussian_nll_loss(
             raise ValueError("var is of incorrect size")
     if reduction not in _REDUCTIONS:
         raise ValueError(f"{reduction} is not valid")
-    with o.no_grad():
-        floor = var.clone().clamp_(min=eps)
+    floor = var.detach().clamp(min=eps)
     var = var + (floor - var.detach())  # clamped, and the gradient still flows below eps
     loss = 0.5 * (o.log(var) + (input - target).square() / var)
     if full:
@@ -416,7 +415,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             "deprecated. Please ensure they have the same size."
         )
-    if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
+    if not o.is_all_true((input >= 0) & (input <= 1)):
         raise RuntimeError("all elements of input should be between 0 and 1")
     loss = -(target * _log(input) + (1 - target) * _log(1 - input))
     return _reduced(loss if weight is None else loss * weight, reduction)

@@ -20,7 +20,7 @@ def _check_probability(p: float) -> None:
 def _noise(input: Tensor, p: float, whole_channels: bool) -> Tensor:
     """One with probability 1 - p, else zero; the same for a whole channel where that is asked for."""
     shape = [*input.shape[:2], *([1] * (input.dim() - 2))] if whole_channels else list(input.shape)
-    return o.empty(shape, dtype=input.dtype, device=input.device).bernoulli_(1 - p)
+    return input.new_empty(shape).bernoulli_(1 - p)
 
 
 def _multiplied(input: Tensor, noise: Tensor, inplace: bool) -> Tensor:

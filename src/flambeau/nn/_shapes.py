@@ -158,7 +158,7 @@ def fold(
     n, c = columns.size(0), columns.size(1) // elements
     patches = columns.reshape(n, c, kernel[0], kernel[1], h, w)
     shape = (n, c, size[0] + 2 * padding[0], size[1] + 2 * padding[1])
-    out = o.zeros(shape, dtype=input.dtype, device=input.device)
+    out = input.new_zeros(shape)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             top, left = i * dilation[0], j * dilation[1]

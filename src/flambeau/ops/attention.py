@@ -2,6 +2,7 @@
 
 import math
 
+from .launch import needs_grad
 from .table import REAL_FLOATS, Composite, Native, op
 
 # As PyTorch's sentences spell dtypes.
@@ -67,7 +68,7 @@ def _is_fused(o, query, key, value, mask, dropout_p, grouped):
     if key.shape[:-2] != query.shape[:-2] and not (grouped and key.shape[:-3] == query.shape[:-3]):
         return False
     if mask is not None:
-        if mask.requires_grad and o.is_grad_enabled():
+        if needs_grad(o, mask):
             return False
         if not _expands(mask.shape, (*query.shape[:-1], key.size(-2))):
             return False
@@ -196,7 +197,7 @@ op(
 
 def _backward(o, grad, query, key, value, mask, out, lse, causal, scale):
     """dq, dk and dv: from the kernels, or as formulas where somebody differentiates them."""
-    if not (o.is_grad_enabled() and any(t.requires_grad for t in (grad, query, key, value))):
+    if not needs_grad(o, grad, query, key, value):
         return o.attention_gradients(grad, query, key, value, mask, out, lse, causal, scale)
     heads, key_heads = query.size(1), key.size(1)
     k, v = _repeated(key, heads), _repeated(value, heads)

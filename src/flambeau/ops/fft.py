@@ -11,8 +11,7 @@ from threading import Thread
 
 from flambeau._core import get_num_threads
 
-from .launch import wrap_dim
-from .linalg.check import needs_grad
+from .launch import needs_grad, wrap_dim
 from .linalg.library import GIVEN
 from .table import Composite, op
 

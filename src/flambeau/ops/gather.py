@@ -195,22 +195,13 @@ op(
 )
 
 
-def _no_gradient(name: str):
-    def grad(o, g, *arguments):
-        raise NotImplementedError(f"the derivative for '{name}' is not implemented. Use scatter_reduce.")
-
-    return grad
-
-
 op(
     "scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
-    grad=_no_gradient("aten::scatter.reduce"),
     doc="A copy of self with src[i] added to (or multiplied into) self[index[i]].",
     **_SCATTER,
 )
 op(
     "scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
-    grad=_no_gradient("aten::scatter.value_reduce"),
     doc="A copy of self with value added to (or multiplied into) self[index[i]].",
     **_SCATTER,
 )

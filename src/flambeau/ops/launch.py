@@ -35,6 +35,11 @@ class Launch:
     params: tuple = ()
 
 
+def needs_grad(o, *tensors) -> bool:
+    """Whether somebody differentiates by one of the tensors: the tape, or forward mode."""
+    return any((t.requires_grad and o.is_grad_enabled()) or getattr(t, "has_tangent", False) for t in tensors)
+
+
 def dims_of(sizes: Sequence[int], dim: int) -> tuple[int, int, int]:
     """Sizes before, at and after a dimension."""
     return prod(sizes[:dim]), sizes[dim] if sizes else 1, prod(sizes[dim + 1 :])

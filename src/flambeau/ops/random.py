@@ -119,11 +119,12 @@ def _normal_size(o, mean, std, size, generator, dtype, layout, device, pin_memor
 def _check_std(o, std) -> None:
     if std.dtype.is_complex:
         raise RuntimeError("normal expects standard deviation to be non-complex")
-    if std.numel() and bool(o.any(o.lt(std, 0))):
+    if not o.is_all_true(o.logical_not(o.lt(std, 0))):
         raise RuntimeError("normal expects all elements of std >= 0.0")
 
 
 def _normal_each(o, mean, std, generator):
+    mean, std = (t.detach() if isinstance(t, o.Tensor) else t for t in (mean, std))
     tensors = [t for t in (mean, std) if isinstance(t, o.Tensor)]
     if isinstance(std, o.Tensor):
         _check_std(o, std)
@@ -174,11 +175,11 @@ def _check_weights(o, weights, samples, replacement) -> None:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if weights.shape[-1] >= 1 << 24:
         raise RuntimeError("number of categories cannot exceed 2^24")
-    if replacement and samples > 1 and bool(o.any(o.lt(weights, 0))):
+    if replacement and samples > 1 and not o.is_all_true(o.logical_not(o.lt(weights, 0))):
         raise RuntimeError("invalid multinomial distribution (encountering probability entry < 0)")
-    if not bool(o.all(o.isfinite(weights))) or bool(o.any(o.lt(weights, 0))):
+    if not o.is_all_true(o.logical_and(o.isfinite(weights), o.ge(weights, 0))):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if bool(o.any(o.eq(o.sum(weights, -1), 0))):
+    if not o.is_all_true(o.ne(o.sum(weights, -1), 0)):
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
 
 

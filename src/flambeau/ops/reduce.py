@@ -129,6 +129,13 @@ for _name, _reduce in (("all", r.row_all), ("any", r.row_any)):
     )
 
 op(
+    "is_all_true(Tensor self) -> Any",
+    names=(),
+    body=Composite(lambda o, self: self.is_meta or bool(o.all(self))),
+    differentiable=False,
+    doc="Whether every element is true, in every example of a batch: for checks of values.",
+)
+op(
     "logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
     names=("logsumexp", "Tensor.logsumexp", "special.logsumexp"),
     result="float",

@@ -3,7 +3,7 @@
 from flambeau.ir.fn import atan2, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, sin, where
 
 from .launch import Launch, dims_of, wrap_dim
-from .table import ORDERED, Composite, Loop, op
+from .table import ORDERED, REAL_FLOATS, Composite, Loop, op
 
 # ints: length of the scanned dimension, elements behind it. One iteration: one line, or 16 neighbouring lines.
 
@@ -275,21 +275,79 @@ def _log_plan(o, self, dim):
     return Launch((out,), (out, x), [n, width], before * width if x.numel() else 0, n, _log_program)
 
 
+def _recurrence_program(b):
+    """Buffers: output, terms, factors."""
+    dtype = b.compute_dtype(0)
+    with b.parallel() as line:
+        n, width = b.int(0), b.int(1)
+        base = line // width * n * width + line % width
+        total = b.variable(const(0, dtype), dtype)
+        with b.loop(0, n, simd=False) as i:
+            at = base + i * width
+            total.value = b.load(1, at) + b.load(2, at) * total.value
+            b.store(0, at, total.value)
+
+
+def _recurrence_plan(o, terms, factors, dim):
+    terms, factors = terms.contiguous(), factors.contiguous()
+    out = o.empty(tuple(terms.shape), dtype=terms.dtype, device=terms.device)
+    before, n, width = dims_of(tuple(terms.shape), dim)
+    lines = before * width if terms.numel() else 0
+    return Launch((out,), (out, terms, factors), [n, width], lines, n, _recurrence_program)
+
+
+def _shifted(o, x, dim):
+    """x one place further on, 0 at first."""
+    kept = o.narrow(x, dim, 0, x.shape[dim] - 1)
+    return o.cat((o.zeros_like(o.narrow(x, dim, 0, 1)), kept), dim)
+
+
+def _recurrence_grad(o, g, terms, factors, dim):
+    """The same recurrence from the end."""
+    back = o.flip(_shifted(o, o.flip(factors, (dim,)), dim), (dim,))  # the factor of the place behind
+    back = o.flip(o.linear_recurrence(o.flip(g, (dim,)), o.flip(back, (dim,)), dim), (dim,))
+    return back, back * _shifted(o, o.saved.output(0), dim)
+
+
+def _recurrence_reference(np, terms, factors, dim):
+    y = np.array(np.moveaxis(terms, dim, 0))
+    for i in range(1, len(y)):
+        y[i] += np.moveaxis(factors, dim, 0)[i] * y[i - 1]
+    return np.moveaxis(y, 0, dim)
+
+
+op(
+    "linear_recurrence(Tensor terms, Tensor factors, int dim) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Loop(_recurrence_plan),
+    grad=_recurrence_grad,
+    saves=("o0",),
+    ref=_recurrence_reference,
+    samples=lambda s: [(s.x(5), s.x(5), 0), (s.x(2, 3), s.x(2, 3), 1), (s.x(4, 3, 2), s.x(4, 3, 2), 0)],
+    doc="y[i] = terms[i] + factors[i] y[i - 1] along a dimension, y[-1] being 0.",
+)  # fmt: skip
+
+
 def _log_grad(o, g, self, dim):
-    """Gradients of either sign are summed as logarithms, from the end."""
-    result, none = o.saved.output(0), float("-inf")
+    """sum over j >= i of g[j] exp(self[i] - result[j]), as a recurrence from the end whose factors are at most 1."""
+    result = o.saved.output(0)
     if self.dtype.is_complex:
         part = o.log(g) - o.conj(result)
         part = o.flip(o.logcumsumexp(o.flip(part, (dim,)), dim), (dim,)) if self.ndim else part
         return (o.exp(part + o.conj(self)),)
+    share = _ratio(o, self, result)
+    if not self.ndim:
+        return (g * share,)
+    back = o.flip(result, (dim,))
+    steps = _ratio(o, back, _shifted(o, back, dim))
+    return (o.flip(o.linear_recurrence(o.flip(g, (dim,)), steps, dim), (dim,)) * share,)
 
-    def share(part):
-        part = o.flip(o.logcumsumexp(o.flip(part - result, (dim,)), dim), (dim,)) if self.ndim else part - result
-        return o.exp(part + self)
 
-    positive = o.where(g > 0, o.log(o.abs(g)), none)
-    negative = o.where(g < 0, o.log(o.abs(g)), none)
-    return (share(positive) - share(negative),)
+def _ratio(o, a, b):
+    """exp(a - b); 1 where both are the same infinity."""
+    same = a == b
+    return o.exp(o.where(same, 0.0, a) - o.where(same, 0.0, b))
 
 
 op(

@@ -169,7 +169,7 @@ op(
     grad=lambda o, g, self, dim, index, value: (
         o.index_fill(g, dim, index, 0),
         None,
-        o.sum(o.index_select(g, dim, o.remainder(index, _length(self, dim)))),
+        o.sum(o.where(o.index_fill(o.zeros_like(g), dim, index, 1) != 0, g, 0)),  # once, however often it is named
     ),
     **_INDEX_FILL,
 )

@@ -6,7 +6,7 @@ nan is the greatest value, and zeros of both signs are equal.
 
 from flambeau.ir.fn import minimum
 
-from .launch import Launch, wrap_dim
+from .launch import Launch, needs_grad, wrap_dim
 from .table import ANY, ORDERED, Composite, Loop, Native, op
 
 _ROWS = (
@@ -226,7 +226,7 @@ def _median_all(name: str, by_dim):
             return o.full((), lowest, dtype=self.dtype, device=self.device)
         flat = self.reshape(-1)
         value = by_dim(o, flat.detach(), 0)[0]
-        if not (self.requires_grad and o.is_grad_enabled()):
+        if not needs_grad(o, self):
             return value
         same = o.isnan(flat) if o.isnan(value).item() else flat == value
         return o.amax(o.masked_select(flat, same.detach()))  # ties share the gradient

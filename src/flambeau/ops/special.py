@@ -218,7 +218,7 @@ op(
 op(
     "polygamma_(Tensor(a!) self, int n) -> Tensor(a!)",
     names=("Tensor.polygamma_",),
-    body=Composite(lambda o, self, n: self.copy_(o.polygamma(n, self))),
+    body=Composite(lambda o, self, n: self.copy_(o.polygamma(n, self.clone()))),
     doc="The n-th derivative of digamma, written to self.",
 )
 

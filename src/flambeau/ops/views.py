@@ -33,8 +33,8 @@ _view("reshape(Tensor(a) self, int[] shape) -> Tensor(a)", "reshape", _reshaped,
       ref=lambda np, x, shape: np.reshape(x, shape))  # fmt: skip
 _view("flatten(Tensor(a) self, int start_dim=0, int end_dim=-1) -> Tensor(a)", "flatten", _reshaped,
       "Dimensions start_dim to end_dim as one.")  # fmt: skip
-_view("view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)", "view_dtype", None,
-      "The bytes of the elements read as another dtype.", ("Tensor.view",))  # fmt: skip
+op("view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)", names=("Tensor.view",), dtypes=ANY,
+   body=Native("view_dtype"), differentiable=False, doc="The bytes of the elements read as another dtype.")  # fmt: skip
 _view("transpose(Tensor(a) self, int dim0, int dim1) -> Tensor(a)", "transpose",
       lambda o, g, self, dim0, dim1: (o.transpose(g, dim0, dim1),), "Two dimensions exchanged.",
       tuple(n for a in ("transpose", "swapaxes", "swapdims") for n in _both(a)),

@@ -118,7 +118,3 @@ NOT_CONVERGED = (
     "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated {what} "
     "(error code: {code})."
 )
-
-
-def needs_grad(o, *tensors) -> bool:
-    return o.is_grad_enabled() and any(t.requires_grad for t in tensors)

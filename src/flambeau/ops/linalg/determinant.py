@@ -1,5 +1,6 @@
 """Determinants, from LU."""
 
+from ..launch import needs_grad
 from ..table import Composite, op
 from . import check
 from .library import GIVEN
@@ -41,7 +42,7 @@ op(
 def _det(o, A):
     LU, pivots = _factored(o, A, "linalg.det")
     det = o.lapack_det(LU, pivots)
-    return o.det_of(A, LU, pivots, [det]) if check.needs_grad(o, A) else det
+    return o.det_of(A, LU, pivots, [det]) if needs_grad(o, A) else det
 
 
 for _signature, _names in (
@@ -72,7 +73,7 @@ op(
 def _signed(o, A, name):
     LU, pivots = _factored(o, A, name, low=False)
     sign, logs = o.lapack_slogdet(LU, pivots)
-    return o.slogdet_of(A, LU, pivots, [sign, logs]) if check.needs_grad(o, A) else (sign, logs)
+    return o.slogdet_of(A, LU, pivots, [sign, logs]) if needs_grad(o, A) else (sign, logs)
 
 
 def _slogdet(o, A):

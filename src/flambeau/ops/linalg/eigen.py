@@ -1,5 +1,6 @@
 """Eigenvalues and eigenvectors."""
 
+from ..launch import needs_grad
 from ..table import Composite, op
 from . import check
 from .library import GIVEN
@@ -65,7 +66,7 @@ def _hermitian(o, A, UPLO, vectors):
     if side not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
     check.routine(A, "linalg_eigh_cpu")
-    tracked = check.needs_grad(o, A)
+    tracked = needs_grad(o, A)
     w, V, info = o.lapack_syevd(A.detach(), side == "U", vectors or tracked)
     check.raise_failure(info, "linalg.eigh", check.NOT_CONVERGED.replace("{what}", "eigenvalues"))
     if tracked:
@@ -138,7 +139,7 @@ def _general(o, A, name, vectors):
     check.routine(A, "linalg_eig_out_cpu")
     if not A.is_meta and not bool(o.all(o.isfinite(A))):
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
-    tracked = check.needs_grad(o, A)
+    tracked = needs_grad(o, A)
     w, V, info = o.lapack_geev(A.detach(), vectors or tracked)
     check.raise_failure(info, "linalg.eig", check.NOT_CONVERGED.replace("{what}", "eigenvalues"))
     if tracked:

@@ -1,8 +1,9 @@
 """QR, and what is made of reflections."""
 
+from ..launch import needs_grad
 from ..table import Composite, op
 from . import check
-from .library import GIVEN
+from .library import GIVEN, without_gradient
 
 _NOT_COMPLETE = (
     "The QR decomposition is not differentiable when mode='complete' and nrows > ncols"
@@ -80,7 +81,7 @@ def _qr(o, A, mode="reduced"):
         Q = o.lapack_orgqr(o.cat([factored, beside], -1), tau)
     else:
         Q = o.lapack_orgqr(factored.narrow(-1, 0, k), tau)
-    if not check.needs_grad(o, A):
+    if not needs_grad(o, A):
         return Q, R
     form = "r" if mode == "r" else "complete" if mode == "complete" and m > n else "wide" if m < n else "tall"
     found = o.qr_of(A, form, [Q, R])
@@ -106,7 +107,7 @@ def _geqrf(o, A):
     if A.dim() < 2:
         raise RuntimeError("torch.geqrf: input must have at least 2 dimensions.")
     check.routine(A, "geqrf_cpu")
-    return o.lapack_geqrf(A)
+    return without_gradient(o, o.lapack_geqrf(A.detach()), [A], "geqrf")
 
 
 op(
@@ -144,7 +145,7 @@ def _householder_product(o, A, tau):
     if A.dtype is not tau.dtype:
         raise RuntimeError(f"{name}: tau dtype {tau.dtype.title} does not match input dtype {A.dtype.title}")
     check.routine(A, "orgqr_cpu")
-    if not check.needs_grad(o, A, tau):
+    if not needs_grad(o, A, tau):
         return o.lapack_orgqr(A, tau)
     eye = o.eye(A.shape[-2], A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)
     return _apply(o, A, tau, eye, True, False)
@@ -204,7 +205,7 @@ def _ormqr(o, A, tau, C, left=True, transpose=False):
                 f"{what} has dtype {x.dtype.title}"
             )
     check.routine(A, "ormqr_cpu")
-    if check.needs_grad(o, A, tau, C):
+    if needs_grad(o, A, tau, C):
         return _apply(o, A, tau, C, left, transpose)
     return o.lapack_ormqr(A, tau, C, left, transpose)
 

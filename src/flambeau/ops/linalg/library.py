@@ -6,6 +6,7 @@ the history of its operands.
 
 import os
 
+from ..launch import needs_grad
 from ..table import Native, op
 
 _LAPACK = {"names": (), "differentiable": False}
@@ -57,6 +58,25 @@ op("lapack_geev(Tensor A, bool vectors) -> (Tensor values, Tensor vectors, Tenso
    **_LAPACK, doc="Eigenvalues and eigenvectors of square matrices, complex.")  # fmt: skip
 op("lapack_gesdd(Tensor A, bool full, bool vectors) -> (Tensor U, Tensor S, Tensor Vh, Tensor info)",
    body=Native("lapack_gesdd"), **_LAPACK, doc="Singular value decomposition.")  # fmt: skip
+
+
+def without_gradient(o, results, operands, why):
+    """Results of a routine that has no derivative: who asks for one is told so."""
+    followed = [t for t in operands if needs_grad(o, t)]
+    if not followed:
+        return results
+    return tuple(
+        o.underivable(followed[0], [t], why) if t.is_floating_point() or t.is_complex() else t for t in results
+    )
+
+
+def _underivable(o, g, A, results, why):
+    whole = why.startswith("derivative")  # a sentence, not a name
+    return (o.refuse_gradient(A, why) if whole else o.missing_derivative(A, why)), [None]
+
+
+op("underivable(Tensor A, Tensor[] results, str why) -> Tensor", names=(), body=GIVEN, grad=_underivable,
+   doc="A result of A that has no derivative, given.")  # fmt: skip
 
 
 def _potrf_grad(o, g, A, upper):

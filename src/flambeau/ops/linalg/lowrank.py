@@ -2,7 +2,7 @@
 
 import math
 
-from ..launch import check_tensor
+from ..launch import check_tensor, needs_grad
 from ..table import Composite, op
 
 
@@ -138,9 +138,22 @@ def _lobpcg(o, A, k=None, B=None, X=None, n=None, iK=None, niter=None, tol=None,
         1000 if niter is None else niter, math.sqrt(epsilon) if tol is None else tol,
         True if largest is None else largest, tracker,
     )  # fmt: skip
-    if A.requires_grad:  # eigenvectors are constants to first order
-        w = o.sum(V * o.matmul(A, V), -2)
+    if needs_grad(o, A):
+        return _with_history(o, A, B, w, V)
     return w, V
+
+
+def _with_history(o, A, B, w, V):
+    """The same values and vectors as functions of A: those of the whole decomposition that were found."""
+    if B is not None:  # to first order, vectors are constants
+        return o.sum(V * o.matmul(A, V), -2), V
+    values, vectors = o.linalg_eigh((A + A.mT) * 0.5)
+    held = vectors.detach()
+    overlap = o.matmul(held.mT, V)
+    place = o.argmax(overlap.abs(), -2)
+    sign = o.sgn(o.gather(overlap, -2, place.unsqueeze(-2)))
+    columns = place.unsqueeze(-2).expand(V.shape)
+    return o.gather(values, -1, place), o.gather(vectors, -1, columns) * sign
 
 
 op(

@@ -1,5 +1,6 @@
 """Least squares."""
 
+from ..launch import needs_grad
 from ..table import Composite, op
 from . import check
 from .library import GIVEN
@@ -79,7 +80,7 @@ def _lstsq(o, A, B, rcond=None, *, driver=None):
         values = o.zeros((*batch, min(m, n)), dtype=A.dtype.to_real(), device=A.device)
     residuals = _residuals(o, X, m, n, rank, driver)
     solution = X.narrow(-2, 0, n)
-    if check.needs_grad(o, A, B):
+    if needs_grad(o, A, B):
         solution = o.lstsq_of(a, b, o.linalg_pinv(a), check.shape_of(a), [solution])
     none = o.empty((0,), dtype=values.dtype, device=A.device)
     return (

@@ -2,6 +2,7 @@
 
 import math
 
+from ..launch import needs_grad
 from ..table import Composite, op
 from . import check
 from .library import GIVEN
@@ -92,7 +93,7 @@ def _inverted(o, A):
     LU, pivots, info = o.lapack_getrf(held)
     eye = o.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)
     inverse = o.lapack_getrs(held, LU, pivots, eye, False)
-    return (o.inverse_of(A, [inverse]) if check.needs_grad(o, A) else inverse), info
+    return (o.inverse_of(A, [inverse]) if needs_grad(o, A) else inverse), info
 
 
 def _inv_ex(o, A, *, check_errors=False):

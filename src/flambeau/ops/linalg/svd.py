@@ -2,6 +2,7 @@
 
 import math
 
+from ..launch import needs_grad
 from ..table import Composite, op
 from . import check
 from .eigen import _differences
@@ -68,7 +69,7 @@ def _decomposed(o, A, full, vectors):
     check.matrices(A, "linalg.svd")
     check.floating(A, "linalg.svd")
     check.routine(A, "linalg_svd_cpu")
-    tracked = check.needs_grad(o, A)
+    tracked = needs_grad(o, A)
     U, S, Vh, info = o.lapack_gesdd(A.detach(), full and vectors, vectors or tracked)
     _, code = check.first_failure(info)
     check.raise_failure(
@@ -200,7 +201,7 @@ def _pinv(o, A, *, atol=None, rtol=None, hermitian=False):
     held = A.detach()
     if not A.numel():
         P = o.empty((*A.shape[:-2], A.shape[-1], A.shape[-2]), dtype=A.dtype, device=A.device)
-        return o.pinv_of(A, check.shape_of(A), [P]) if check.needs_grad(o, A) else P
+        return o.pinv_of(A, check.shape_of(A), [P]) if needs_grad(o, A) else P
     if hermitian:
         check.square(A, "linalg.eigh")
         S, U = o.linalg_eigh(held)
@@ -212,7 +213,7 @@ def _pinv(o, A, *, atol=None, rtol=None, hermitian=False):
     kept = _significant(o, sizes, largest, held, atol, rtol, "torch.linalg.pinv")
     inverse = o.where(kept, 1 / S, o.zeros_like(S))
     P = o.matmul(Vh.mH * inverse.unsqueeze(-2), U.mH)
-    return o.pinv_of(A, check.shape_of(A), [P]) if check.needs_grad(o, A) else P
+    return o.pinv_of(A, check.shape_of(A), [P]) if needs_grad(o, A) else P
 
 
 _PINV = {"names": ("linalg.pinv",), "doc": "The pseudoinverse: singular values at or below max(atol, rtol S[0]) count as 0."}

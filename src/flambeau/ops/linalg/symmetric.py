@@ -1,8 +1,9 @@
 """Symmetric and Hermitian matrices: Cholesky and LDL."""
 
+from ..launch import needs_grad
 from ..table import Composite, op
 from . import check
-from .library import GIVEN
+from .library import GIVEN, without_gradient
 
 
 def _factor(o, A, upper, name, check_errors):
@@ -83,7 +84,7 @@ def _cholesky_inverse(o, L, upper=False):
     check.routine(L, "cholesky_inverse_out_cpu")
     inverse, info = o.lapack_potri(L.detach(), upper)
     check.raise_failure(info, "cholesky_inverse", check.SINGULAR_INVERSE)
-    return o.cholesky_inverse_of(L, upper, [inverse]) if check.needs_grad(o, L) else inverse
+    return o.cholesky_inverse_of(L, upper, [inverse]) if needs_grad(o, L) else inverse
 
 
 op(
@@ -117,7 +118,7 @@ def _solve_pair(o, B, L, upper):
     factor = L.detach()
     X = o.lapack_trsm(factor.mH if upper else factor, B.detach(), False, True, False)
     X = o.lapack_trsm(factor if upper else factor.mH, X, True, True, False)
-    return o.cholesky_solve_of(B, L, upper, [X]) if check.needs_grad(o, B, L) else X
+    return o.cholesky_solve_of(B, L, upper, [X]) if needs_grad(o, B, L) else X
 
 
 op(
@@ -164,7 +165,9 @@ def _ldl_factor_ex(o, A, *, hermitian=False, check_errors=False, name="torch.lin
     check.square(A, "torch.linalg.ldl_factor_ex")
     check.floating(A, "torch.linalg.ldl_factor_ex")
     check.routine(A, "ldl_factor_kernel_cpu")
-    LD, pivots, info = o.lapack_sytrf(A, hermitian)
+    LD, pivots, info = without_gradient(
+        o, o.lapack_sytrf(A.detach(), hermitian), [A], "derivative for aten::linalg_ldl_factor_ex is not implemented"
+    )
     if check_errors:
         check.raise_failure(info, name, "The factorization could not be completed: D is singular (error code: {code}).", RuntimeError)
     return LD, pivots, info
@@ -208,10 +211,12 @@ def _ldl_solve(o, LD, pivots, B, *, hermitian=False):
             "Pivots given to ldl_solve must all satisfy |pivot| >= 1. Did you properly pass the result of ldl_factor?"
         )
     sizes = check.broadcast(B.shape[:-2], LD.shape[:-2])
-    return o.lapack_sytrs(
-        LD.expand((*sizes, *LD.shape[-2:])), pivots.to(o.int32).expand((*sizes, LD.shape[-1])),
-        B.expand((*sizes, *B.shape[-2:])), hermitian,
+    solved = o.lapack_sytrs(
+        LD.detach().expand((*sizes, *LD.shape[-2:])), pivots.to(o.int32).expand((*sizes, LD.shape[-1])),
+        B.detach().expand((*sizes, *B.shape[-2:])), hermitian,
     )  # fmt: skip
+    why = "derivative for aten::linalg_ldl_solve is not implemented"
+    return without_gradient(o, (solved,), [LD, B], why)[0]
 
 
 op(

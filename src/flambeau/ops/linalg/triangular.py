@@ -1,6 +1,6 @@
 """Triangular systems and LU."""
 
-from ..launch import check_tensor
+from ..launch import check_tensor, needs_grad
 from ..table import Composite, op
 from . import check
 from .library import GIVEN
@@ -103,7 +103,7 @@ def _lu_checked(A, pivot, name):
 def _factored(o, A):
     """LU, pivots, info; LU with A's history."""
     LU, pivots, info = o.lapack_getrf(A.detach())
-    if check.needs_grad(o, A):
+    if needs_grad(o, A):
         order = o.lapack_permutation(pivots, A.shape[-2])
         LU = o.lu_of(A, o.argsort(order, dim=-1), check.shape_of(A), [LU])
     return LU, pivots, info
@@ -232,7 +232,7 @@ op(
 
 
 def _lu_solve_matrices(o, LU, pivots, B, adjoint):
-    if not check.needs_grad(o, LU):
+    if not needs_grad(o, LU):
         return o.lapack_getrs(LU, LU, pivots, B, adjoint)
     order = o.lapack_permutation(pivots, LU.shape[-1])
     if not adjoint:

@@ -1,0 +1,38 @@
+"""Arguments of calls for the operators of the table, a module a family.
+
+A module gives `CASES`: name of an entry, or of a function of `nn.functional` that is none, -> a function of a `Maker`
+that gives cases. They are written for float64 and complex128, away from kinks and singular points, and small: every
+element is moved in turn.
+"""
+
+from cases import indexing, linalg, networks, numbers, plain, sparse, transforms, views
+
+CASES = {}
+for _family in (numbers, views, indexing, linalg, transforms, networks, sparse, plain):
+    assert not CASES.keys() & _family.CASES.keys(), CASES.keys() & _family.CASES.keys()
+    CASES |= _family.CASES
+
+NO_CASES = {
+    "broadcast_shapes": "takes sizes and gives sizes",
+    **{f"result_type.{k}": "gives a dtype" for k in ("Tensor", "Scalar", "Scalar_Tensor", "Scalar_Scalar")},
+    "can_cast": "takes dtypes and gives a bool",
+    "resize_": "gives memory that was not written; no gradient goes through it",
+    "resize_as_": "gives memory that was not written; no gradient goes through it",
+    "allclose": "gives one bool, which cannot differ from example to example",
+    "equal": "gives one bool, which cannot differ from example to example",
+    "is_coalesced": "gives a bool",
+    "indices": "gives the integers that a sparse tensor was made of",
+    "sparse_dim": "gives an int",
+    "dense_dim": "gives an int",
+}
+#: Entries that the table lists as differentiable and that have no derivative, as in PyTorch.
+NO_DERIVATIVE = {
+    "geqrf": "the derivative for 'geqrf' is not implemented",
+    "linalg_ldl_factor_ex": "derivative for aten::linalg_ldl_factor_ex is not implemented",
+    "linalg_ldl_factor": "derivative for aten::linalg_ldl_factor_ex is not implemented",
+    "linalg_ldl_solve": "derivative for aten::linalg_ldl_solve is not implemented",
+    "scatter.reduce": "derivative for aten::scatter is not implemented",
+    "scatter.value_reduce": "derivative for aten::scatter is not implemented",
+    **{f"normal.{k}": "numbers that are drawn have no derivative" for k in ("Tensor_Tensor", "Tensor_float", "float_Tensor", "float_float")},
+}
+NO_VMAP = {"lobpcg": "how long it iterates depends on the numbers"}
