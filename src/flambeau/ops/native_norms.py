@@ -31,7 +31,7 @@ def _native_layer_norm(o, input, normalized_shape, weight, bias, eps):
     dims = list(range(input.dim() - len(normalized_shape), input.dim()))
     out = o.layer_norm_rows(input, normalized_shape, weight, bias, eps)
     sizes = [1 if d in dims else n for d, n in enumerate(input.shape)]
-    mean, scale = _statistics_of(o, input, dims, eps)
+    mean, scale = _statistics_of(o, input.detach(), dims, eps)  # gradients go through the result
     return out, mean.reshape(sizes), scale.reshape(sizes)
 
 
@@ -78,7 +78,7 @@ def _native_batch_norm(o, input, weight, bias, running_mean, running_var, traini
         return out, none, none.clone()
     channels = input.shape[1]
     dims = [d for d in range(input.dim()) if d != 1]
-    mean, scale = _statistics_of(o, input, dims, eps)
+    mean, scale = _statistics_of(o, input.detach(), dims, eps)
     return out, mean.reshape(channels), scale.reshape(channels)
 
 

@@ -298,8 +298,10 @@ def _recurrence_plan(o, terms, factors, dim):
 
 def _shifted(o, x, dim):
     """x one place further on, 0 at first."""
-    kept = o.narrow(x, dim, 0, x.shape[dim] - 1)
-    return o.cat((o.zeros_like(o.narrow(x, dim, 0, 1)), kept), dim)
+    pads = [0] * (2 * x.ndim)
+    pads[2 * (x.ndim - 1 - dim % x.ndim)] = 1
+    pads[2 * (x.ndim - 1 - dim % x.ndim) + 1] = -1
+    return o.constant_pad_nd(x, pads)
 
 
 def _recurrence_grad(o, g, terms, factors, dim):
@@ -340,14 +342,14 @@ def _log_grad(o, g, self, dim):
     if not self.ndim:
         return (g * share,)
     back = o.flip(result, (dim,))
-    steps = _ratio(o, back, _shifted(o, back, dim))
+    steps = _ratio(o, back, o.roll(back, 1, dim))  # at most 1 but for the first, which has nothing to multiply
     return (o.flip(o.linear_recurrence(o.flip(g, (dim,)), steps, dim), (dim,)) * share,)
 
 
 def _ratio(o, a, b):
-    """exp(a - b); 1 where both are the same infinity."""
+    """exp(a - b), at most 1; 1 where both are the same infinity."""
     same = a == b
-    return o.exp(o.where(same, 0.0, a) - o.where(same, 0.0, b))
+    return o.exp(o.clamp(o.where(same, 0.0, a) - o.where(same, 0.0, b), max=0.0))
 
 
 op(
