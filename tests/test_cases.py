@@ -21,7 +21,9 @@ from flambeau.ops.table import TABLE
 names.namespace()
 PUBLIC = [name for name, entry in TABLE.items() if entry.names and not entry.user]
 #: Draws from chances that differ from example to example: `randomness="same"` has no numbers for these.
-OWN_CHANCES = ("bernoulli", "bernoulli_.Tensor", "multinomial")
+OWN_CHANCES = (
+    "bernoulli", "bernoulli_.Tensor", "multinomial", "poisson", "binomial", "_standard_gamma", "_sample_dirichlet",
+)  # fmt: skip
 MOST_ELEMENTS = 120
 
 

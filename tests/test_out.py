@@ -239,3 +239,10 @@ def test_gradients_of_transposed_convolutions_with_much_output_padding(options) 
 
     assert torch.autograd.gradcheck(f, (x, w))
     assert torch.autograd.gradgradcheck(f, (x, w))
+
+
+def test_resize_to_the_same_sizes_keeps_strides() -> None:
+    x = torch.zeros(2, 3).t()
+    assert x.resize_((3, 2)).stride() == (1, 3)
+    assert x.resize_as_(torch.zeros(3, 2)).stride() == (1, 3)
+    assert x.resize_((3, 2), memory_format=torch.contiguous_format).stride() == (2, 1)

@@ -36,7 +36,9 @@ void resize_output(Tensor* t, IntSpan sizes) {
   if (t->numel() != 0 && warn_user) {
     std::string text = "An output with one or more elements was resized since it had shape " + shape_text(t->sizes) +
                        ", which does not match the required output shape " + shape_text(sizes) +
-                       ". Pass a tensor of that shape, or one without elements.";
+                       ". This behavior is deprecated, and in a future PyTorch release outputs will not be resized "
+                       "unless they have zero elements. You can explicitly reuse an out tensor t by resizing it, "
+                       "inplace, to zero elements with t.resize_(0).";
     warn_user(text.c_str());
   }
   resize_tensor(t, sizes);
@@ -393,7 +395,9 @@ void to_other(const Call& c, Outputs& outputs) {
 void resize(const Call& c, Outputs& outputs) {
   Tensor* self = c[0].tensor();
   FL_CHECK(!self->requires_grad, ErrorKind::Runtime, "cannot resize variables that require grad");
-  resize_tensor(self, c[1].ints(), format_of(c[2], MemoryFormat::Contiguous));
+  const std::vector<int64_t>& sizes = c[1].ints();
+  if (!c[2].is_none() || !std::ranges::equal(IntSpan(self->sizes), sizes))  // the same sizes keep their strides
+    resize_tensor(self, sizes, format_of(c[2], MemoryFormat::Contiguous));
   give(outputs, TensorRef(self));
 }
 

@@ -33,6 +33,8 @@ NO_DERIVATIVE = {
     "linalg_ldl_solve": "derivative for aten::linalg_ldl_solve is not implemented",
     "scatter.reduce": "derivative for aten::scatter is not implemented",
     "scatter.value_reduce": "derivative for aten::scatter is not implemented",
+    **dict.fromkeys(("poisson", "binomial"), "a number drawn does not move smoothly with it"),
+    **dict.fromkeys(("_standard_gamma", "_sample_dirichlet"), "implicit: numbers that are rejected move as well; tests of distributions check it"),
     **{f"normal.{k}": "numbers that are drawn have no derivative" for k in ("Tensor_Tensor", "Tensor_float", "float_Tensor", "float_float")},
 }
 NO_VMAP = {"lobpcg": "how long it iterates depends on the numbers"}

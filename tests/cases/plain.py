@@ -128,5 +128,11 @@ CASES = {
     "normal.Tensor_float": _real(lambda s: [case(s.x(2, 3), 1.5, call=seeded)]),
     "normal.float_Tensor": _real(lambda s: [case(0.5, s.positive(3), call=seeded)]),
     "normal.float_float": lambda s: [case(0.5, 1.5, (2, 3), call=seeded)],
+    "poisson": _real(lambda s: [case(s.positive(2, 3), call=seeded)]),
+    "binomial": _real(lambda s: [case(s.integers(4, 9, 2, 3).astype(float), s.within(0.1, 0.9, 2, 3), call=seeded)]),
+    "_standard_gamma": _real(lambda s: [case(s.positive(2, 3), call=seeded)]),
+    "_sample_dirichlet": _real(lambda s: [case(s.positive(2, 3), call=seeded)]),
+    "_standard_gamma_grad": _real(lambda s: [case(s.positive(2, 3), s.positive(2, 3))]),
+    "_dirichlet_grad": _real(lambda s: [case(s.within(0.1, 0.9, 2, 3), s.positive(2, 3), s.positive(2, 3) + 3)]),
     "multinomial": _real(lambda s: [case(s.positive(2, 4), 2, call=seeded), case(s.positive(4), 3, True, call=seeded)]),
 }  # fmt: skip

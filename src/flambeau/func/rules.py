@@ -21,6 +21,7 @@ RANDOM = frozenset(
     {
         "rand", "randn", "randperm", "randint", "uniform_", "normal_", "exponential_", "geometric_", "cauchy_",
         "log_normal_", "bernoulli_", "random_", "bernoulli", "multinomial_rows",
+        "poisson", "binomial_each", "_standard_gamma", "_sample_dirichlet",
     }
 )  # fmt: skip
 # Composites that draw as many numbers as their operand has elements.
@@ -413,3 +414,18 @@ _add(_view_of_itself, "transpose_ swapaxes_ swapdims_ t_ squeeze_ squeeze_.dims 
 _add(_masked_fill, "masked_fill")
 _add(_one_by_one, "nonzero_static")
 _add(_last_dim, "topk_few order_rows ranked_rows median_rows")
+_add(_about, "result_type.Tensor result_type.Scalar result_type.Scalar_Tensor")
+_add(_new, "new_empty new_zeros new_ones new_full")
+_add(_copy, "copy_")
+_add(_fill, "fill_.Tensor")
+_add(_cat, "cat_parts")
+_add(_rows_of, "layer_norm_rows rms_norm_rows")
+_add(_batch_norm, "batch_norm_train")
+_add(_squared_error, "squared_error")
+_add(_class_rows, "nll_loss_rows cross_entropy_rows")
+for _n in (1, 2, 3):
+    _add(
+        _folded(_n),
+        f"max_pool{_n}d_with_indices avg_pool{_n}d adaptive_avg_pool{_n}d_sized adaptive_max_pool{_n}d_with_indices",
+    )
+_BY_NAME |= rules_contract.RULES | rules_index.RULES

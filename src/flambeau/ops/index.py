@@ -197,8 +197,13 @@ def _nonzero(o, self):
     return o.nonzero_mask(self if self.dtype is o.bool else self != 0)
 
 
-def _nonzero_public(o, self, *, as_tuple=False):
+def _nonzero_public(o, self, *, as_tuple=False, out=None):
     with o.no_grad():
+        if out is not None:
+            if out.dtype is not o.int64:
+                got = out.dtype.title
+                raise RuntimeError(f"nonzero: Expected out tensor to have scalar type Long but got scalar type{got}")
+            return o.bitwise_or(_nonzero(o, self), 0, out=out)
         if not as_tuple:
             return _nonzero(o, self)
         if self.dim() == 0:
@@ -207,7 +212,7 @@ def _nonzero_public(o, self, *, as_tuple=False):
 
 
 op(
-    "nonzero(Tensor self, *, bool as_tuple=False) -> Any",
+    "nonzero(Tensor self, *, bool as_tuple=False, Tensor? out=None) -> Any",
     body=Composite(_nonzero_public),
     differentiable=False,
     ref=lambda np, x: np.argwhere(x),

@@ -72,7 +72,7 @@ def _norm(o, input, p="fro", dim=None, keepdim=False, *, dtype=None, out=None):
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, dim))}")
     else:
         made = _vector_norm(o, input, 2 if p in (None, "fro") else p, dim, keepdim, dtype)
-    return made if out is None else out.resize_(made.shape).copy_(made)
+    return made if out is None else o.clone(made, out=out)
 
 
 op(
@@ -141,7 +141,7 @@ def _matrix_norm(o, A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, ou
             made = o.sum(sums, chosen, True)
         if not keepdim:
             made = made.squeeze(max(rows, columns)).squeeze(min(rows, columns))
-    return made if out is None else out.resize_(made.shape).copy_(made)
+    return made if out is None else o.clone(made, out=out)
 
 
 op(
@@ -158,7 +158,7 @@ op(
 def _linalg_norm(o, A, ord=None, dim=None, keepdim=False, *, dtype=None, out=None):
     check_tensor("linalg_norm", "input", A)
     made = _any_norm(o, A, ord, dim, keepdim, dtype)
-    return made if out is None else out.resize_(made.shape).copy_(made)
+    return made if out is None else o.clone(made, out=out)
 
 
 def _any_norm(o, A, ord, dim, keepdim, dtype):

@@ -11,6 +11,7 @@ from typing import Any
 from flambeau import _core
 
 from . import names as public_names
+from .out_dtypes import OUT_ERRORS
 
 
 def _dtypes(names: str) -> tuple[Any, ...]:
@@ -192,7 +193,8 @@ def op(
         dtype_error: the sentence for other dtypes (`{got}` is replaced), with the exception's class in front where it
             is not NotImplementedError.
         mask_error: the sentence for an operand of role m that is not bool.
-        out_error: the sentence for `out=` of another dtype than the result ({got}, {want}), where none is cast to.
+        out_error: the sentence for `out=` of another dtype than the result ({got}, {want}), where none is cast to; see
+            `ops.out_dtypes`.
         result: dtype of the result after promotion: promote, float (integers give the default dtype), bool, real,
             real_float, complex, input, int32, int64; a tuple where outputs differ.
         numbers: operands for which a Python number may stand.
@@ -224,7 +226,8 @@ def op(
         signatures += tuple(_in_place(s, base) for s in signatures)
     entry = Entry(
         name=name, signatures=signatures, body=body, names=public, inplace_names=tuple(in_place), dtypes=dtypes,
-        dtype_error=dtype_error, mask_error=mask_error, out_error=out_error, result=result, numbers=tuple(numbers), roles=roles or {},
+        dtype_error=dtype_error, mask_error=mask_error, out_error=out_error or OUT_ERRORS.get(base, ""), result=result,
+        numbers=tuple(numbers), roles=roles or {},
         static=tuple(static), fold=tuple(fold), grad=grad, saves=tuple(saves), differentiable=differentiable, ref=ref,
         samples=samples, errors=errors, doc=doc, user=user,
     )  # fmt: skip

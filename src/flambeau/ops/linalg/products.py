@@ -87,7 +87,7 @@ def _chain_matmul(o, *matrices, out=None):
         if x.dim() != 2:
             raise RuntimeError(f"Tensor dimension is {x.dim()}, expected 2 instead.")
     result = matrices[0] if len(matrices) == 1 else _multi_dot(o, list(matrices))
-    return result if out is None else out.resize_(result.shape).copy_(result)
+    return result if out is None else o.clone(result, out=out)
 
 
 op(
