@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import flambeau as torch
-from cases.make import Case, Fixed, arrays_in, over_arrays
+from cases.make import Case, Fixed, arrays_in, changed, over_arrays
 from flambeau.func import jvp, vmap
 from flambeau.utils._pytree import tree_flatten
 
@@ -49,6 +49,16 @@ def caller(f: Callable, case: Case) -> Callable:
 
 def arrays_of(case: Case) -> list[np.ndarray]:
     return list(arrays_in((case.args, case.kwargs)))
+
+
+def in_place(f: Callable, case: Case) -> Case | None:
+    """The case of an in-place form, on a copy; None where the result has other sizes or another dtype."""
+    if case.call is not None or not case.args or not isinstance(case.args[0], np.ndarray):
+        return None
+    result, given = caller(f, case)(*map(tensor, arrays_of(case)))[0], tensor(case.args[0])
+    if (result.shape, result.dtype) != (given.shape, given.dtype):
+        return None
+    return Case(case.args, case.kwargs, changed)
 
 
 def is_differentiable(t: Any) -> bool:
@@ -144,6 +154,8 @@ def check_whole_jacobians(f: Callable, case: Case, what: str) -> None:
     """gradcheck and gradgradcheck."""
     part, at = differentiable_part(f, case)
     leaves = tuple(x.requires_grad_() for x in at)
+    if not part(*leaves):
+        return
     torch.manual_seed(5)
     try:
         assert torch.autograd.gradcheck(part, leaves)

@@ -122,6 +122,31 @@ def test_forward_mode_agrees_with_reverse_mode(name: str) -> None:
         casecheck.check_forward_mode(function_of(name), case, what)
 
 
+def in_place_cases(name: str):
+    """Cases of an entry's in-place method, those of its samples as well."""
+    entry = TABLE[name]
+    found = [(c, w) for c, w in differentiable_cases(name)] if name in CASES else []
+    if opcheck.is_checked(entry) and name not in CASES:
+        kinds = [k for d, k in (("float64", "f"), ("complex128", "c")) if d in opcheck.dtype_names(entry)]
+        made = [(s, k) for k in kinds for s in opcheck.samples(entry, k) if 0 < sum(a.size for a in s.arrays) < 40]
+        found = [(Case(s.args, s.kwargs), f"{name} {k}") for s, k in made if s.args[0].dtype.kind in "fc"]
+    for case, what in found:
+        changed = casecheck.in_place(names.function(entry.names[0]), case)
+        if changed is not None:
+            yield changed, f"{entry.inplace_names[0]} of {what}"
+
+
+IN_PLACE = [n for n, e in list(TABLE.items()) if e.inplace_names and e.names and e.differentiable and not e.user and n not in NO_DERIVATIVE]
+
+
+@pytest.mark.parametrize("name", [n for n in IN_PLACE if next(in_place_cases(n), None)])
+def test_derivatives_of_in_place_forms(name: str) -> None:
+    method = names.function(TABLE[name].inplace_names[0])
+    for case, what in in_place_cases(name):
+        casecheck.check_derivatives(method, case, what)
+        casecheck.check_forward_mode(method, case, what)
+
+
 @pytest.mark.parametrize("name", sorted(n for n, why in NO_DERIVATIVE.items() if "derivative for" in why))
 def test_a_missing_derivative_is_named_when_it_is_asked_for(name: str) -> None:
     for case, _ in differentiable_cases(name):

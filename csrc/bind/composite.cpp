@@ -4,6 +4,8 @@
 #include <unordered_set>
 
 #include "autograd/call.h"
+#include "autograd/meta.h"
+#include "autograd/saved.h"
 #include "bind/op_function.h"
 #include "bind/values.h"
 
@@ -78,6 +80,13 @@ PyRef written_in_place(const Value& self, const PyRef& made) {
   return checked(wrap(copy({self, TensorRef(tensor_argument(made.get(), "copy_", "src")), false})));
 }
 
+// What the body sees of the tensor that an in-place form changes afterwards: a copy where the tape keeps it.
+Value seen_by_body(const Overload& overload, const Value* args, size_t i) {
+  const bool written_after = static_cast<int>(i) == overload.mutated && overload.op->overloads[0]->mutated < 0;
+  if (!written_after || !GradMode::enabled || !args[i].is_tensor() || !requires_grad(args[i].tensor())) return args[i];
+  return before_change(args[i].tensor());
+}
+
 PyRef run_composite(const Overload& overload, const Value* args) {
   const Body& body = body_of(*overload.op);
   std::vector<PyRef> values{PyRef::borrow(operator_namespace())}, by_keyword;
@@ -86,7 +95,7 @@ PyRef run_composite(const Overload& overload, const Value* args) {
   for (size_t i = 0; i < overload.params.size(); ++i) {
     const std::string& name = overload.params[i].name;
     bool keyword = body.keyword_only.contains(name);
-    (keyword ? by_keyword : values).push_back(checked(to_python(args[i])));
+    (keyword ? by_keyword : values).push_back(checked(to_python(seen_by_body(overload, args, i))));
     if (keyword) keywords.push_back(checked(PyUnicode_InternFromString(name.c_str())));
   }
   std::vector<PyObject*> stack;

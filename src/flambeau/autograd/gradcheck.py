@@ -258,7 +258,13 @@ def gradgradcheck(
         gen_non_contig_grad_outputs: makes the default `grad_outputs` not contiguous.
     """
     arguments = _as_tuple(inputs)
-    outputs = _outputs(func, arguments)
+    differentiable = [o.requires_grad for o in _outputs(func, arguments)]
+
+    def followed(given: Sequence[Any]) -> tuple[Tensor, ...]:
+        """The outputs that have a gradient."""
+        return tuple(o for o, d in zip(_outputs(func, given), differentiable, strict=True) if d)
+
+    outputs = followed(arguments)
     if grad_outputs is None:
         seeds = tuple(_random_like(o) for o in outputs)
         if gen_non_contig_grad_outputs:
@@ -272,7 +278,7 @@ def gradgradcheck(
     def first_order(*all_arguments: Any) -> tuple[Tensor, ...]:
         given, vectors = all_arguments[:-n], all_arguments[-n:]
         with _core.enable_grad():
-            made = _outputs(func, given)
+            made = followed(given)
             wanted = tuple(x for x in given if isinstance(x, Tensor) and x.requires_grad)
             grads = grad(made, wanted, vectors, create_graph=True, allow_unused=True)
         return tuple(g for g in grads if g is not None)
