@@ -36,11 +36,16 @@ def made(name: str, kind: str, seed: int = 0) -> list[Case]:
     return CASES[name](Maker(kind, name, seed))
 
 
-def differentiable_cases(name: str):
-    for kind in "fc":
+def differentiable_cases(name: str, kinds: str = "fc"):
+    for kind in kinds:
         for k, case in enumerate(made(name, kind)):
             if any(a.dtype.kind in "fc" for a in casecheck.arrays_of(case)):
                 yield case, f"{name} {kind}{k} {case}"
+
+
+def usual_kind(name: str) -> str:
+    """The kind of number that is always tried; `make test-all` tries both."""
+    return "f" if made(name, "f") else "c"
 
 
 DIFFERENTIABLE = [
@@ -118,7 +123,14 @@ def test_whole_jacobians(name: str) -> None:
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_forward_mode_agrees_with_reverse_mode(name: str) -> None:
-    for case, what in differentiable_cases(name):
+    for case, what in differentiable_cases(name, usual_kind(name)):
+        casecheck.check_forward_mode(function_of(name), case, what)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_forward_mode_of_complex_numbers(name: str) -> None:
+    for case, what in differentiable_cases(name, "c"):
         casecheck.check_forward_mode(function_of(name), case, what)
 
 
@@ -163,14 +175,23 @@ def test_a_missing_derivative_is_named_when_it_is_asked_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in CASES if n not in NO_VMAP])
 def test_vmap_is_a_loop(name: str) -> None:
-    for kind in "fc":
-        for k, examples in enumerate(zip(*(made(name, kind, s) for s in range(casecheck.EXAMPLES)), strict=True)):
-            what = f"{name} {kind}{k} {examples[0]}"
-            try:
-                casecheck.check_vmap(function_of(name), examples, what)
-            except RuntimeError as error:
-                if name not in OWN_CHANCES or "randomness='same'" not in str(error):
-                    raise
+    check_vmap(name, usual_kind(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in CASES if n not in NO_VMAP])
+def test_vmap_of_complex_numbers(name: str) -> None:
+    check_vmap(name, "c")
+
+
+def check_vmap(name: str, kind: str) -> None:
+    for k, examples in enumerate(zip(*(made(name, kind, s) for s in range(casecheck.EXAMPLES)), strict=True)):
+        what = f"{name} {kind}{k} {examples[0]}"
+        try:
+            casecheck.check_vmap(function_of(name), examples, what)
+        except RuntimeError as error:
+            if name not in OWN_CHANCES or "randomness='same'" not in str(error):
+                raise
 
 
 DRAWN = [name for name in CASES if name not in NO_VMAP and any(c.is_random and casecheck.arrays_of(c) for k in "fc" for c in made(name, k))]

@@ -152,7 +152,7 @@ def _lu(o, A, pivot=True, get_infos=False, out=None):
     if len(out) - int(get_infos) != 2:
         raise TypeError(f"expected tuple of {2 + int(get_infos)} elements but got {len(out)}")
     for to, x in zip(out, found, strict=True):
-        o.clone(x, out=to)
+        to.resize_(x.shape).copy_(x)
     return out
 
 
