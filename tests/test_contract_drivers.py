@@ -274,3 +274,15 @@ def test_sums_over_nothing_keep_what_they_begin_with() -> None:
     for added in (flambeau.rand(3), flambeau.rand(2, 3)):
         assert flambeau.equal(flambeau.addmm(added, a, b), added.expand(2, 3))
     assert flambeau.addmm(flambeau.ones(3), flambeau.ones(0, 4), flambeau.ones(4, 3)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(2049, 2048, 16), (2050, 2064, 3), (2048, 2049, 5)])
+def test_results_larger_than_the_cache(m: int, n: int, k: int) -> None:
+    """They may be written past it: the bits are those of some of their rows alone."""
+    flambeau.manual_seed(0)
+    a, b, bias = flambeau.randn(m, k), flambeau.randn(k, n), flambeau.randn(n)
+    whole, affine = a @ b, o.linear(a, b.t(), bias)
+    np.testing.assert_allclose(whole.numpy(), a.numpy() @ b.numpy(), rtol=1e-4, atol=1e-5)
+    for rows in (slice(0, 100), slice(m - 100, m)):
+        assert flambeau.equal(whole[rows], a[rows] @ b)
+        assert flambeau.equal(affine[rows], o.linear(a[rows], b.t(), bias))

@@ -10,6 +10,7 @@
 #include "runtime/contract/plan.h"
 #include "runtime/contract/tiles.h"
 #include "runtime/pool.h"
+#include "runtime/stream.h"
 
 namespace fl {
 namespace {
@@ -20,7 +21,15 @@ struct Block {
   char* c;  // element (rows.begin, columns.begin)
   int64_t c_row;
   bool accumulate, finish;  // add to what is there; apply bias and activation
+  bool streams;             // whole panels go past the caches
 };
+
+// Whether C is written once, by whole lines of the cache, and too large to stay there.
+bool streams(const MicroKernels& mk, const Gemm& g, const Plan& p) {
+  constexpr int64_t kLine = 64;
+  return mk.vector_bytes == kLine && g.m * g.n * mk.element_bytes >= kStreamBytes && !g.accumulate && p.parts == 1 &&
+         p.depth >= g.k && reinterpret_cast<uintptr_t>(g.c) % kLine == 0 && g.c_row * mk.element_bytes % kLine == 0;
+}
 
 void multiply_panels(const MicroKernels& mk, const Gemm& g, const Plan& p, const Block& block, MicroArgs args,
                      const Left& left, const Tiles& tiles, Range depth, char* packed_panel) {
@@ -40,6 +49,7 @@ void multiply_panels(const MicroKernels& mk, const Gemm& g, const Plan& p, const
     const char* source = static_cast<const char*>(g.b) + depth.begin * row + j * col;
     Tap tap = plain_tap(mk.lanes, shape.vectors, shape.tail);
     args.mask = lane_mask(shape.tail);
+    args.flags = block.streams && shape.full(mk.lanes) ? args.flags | kStream : args.flags & ~kStream;
     args.c = block.c + (j - block.columns.begin) * element;
     args.column_bias = static_cast<const char*>(g.bias) + (g.bias ? j * element : 0);
     args.panel = packed_panel;
@@ -99,7 +109,9 @@ void run_chunk(const MicroKernels& mk, const Gemm& g, const Plan& p, char* parti
   }
   block.accumulate = part == 0 && g.accumulate;
   block.finish = p.parts == 1;
+  block.streams = streams(mk, g, p);
   if (block.rows.size() > 0 && block.columns.size() > 0) multiply_block(mk, g, p, block);
+  if (block.streams) stream_fence();
 }
 
 // C += the other parts' sums, in their order; then bias and activation.

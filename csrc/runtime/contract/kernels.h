@@ -26,7 +26,7 @@ enum MicroFlag : int64_t {
   kRowBias = 4,
   kRelu = 8,
   kNarrow = 16,
-  kStream = 32,  // of channel kernels
+  kStream = 32,  // whole rows of 64-byte vectors go past the caches, to addresses that are multiples of 64
 };
 
 // The arguments of a micro-kernel; strides in bytes. The order is that of FIELDS in contract.py.

@@ -54,7 +54,7 @@ PLANE_FIELDS = (
     "masks_row",
 )
 _PLANE_POINTERS = {"taps", "weights", "x", "y", "bias", "masks"}
-_ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU = 1, 2, 4, 8
+_ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU, _STREAM = 1, 2, 4, 8, 32
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks
 _CACHE_LINE = 64
 
@@ -155,9 +155,7 @@ class Lanes:
         """The mask that `load_source` takes, from the low bits of an i64."""
         return self.mask(bits, "i64")
 
-    def store(
-        self, x: str, pointer: str, mask: str | None = None, aligned: bool = False, stream: bool = False
-    ) -> None:
+    def store(self, x: str, pointer: str, mask: str | None = None, aligned: bool = False, stream: bool = False) -> None:
         """`stream` goes past the caches, to an aligned address."""
         align = self.bytes if aligned or stream else self.element_bytes
         if mask is None:
@@ -247,9 +245,12 @@ class MicroKernel:
         return rows
 
     def _prefetch_output(self) -> None:
-        for row in self._output_rows():
-            for j in range(self.vectors):
-                prefetch(self.f, self.f.offset(row, j * self.lanes.bytes), 3)
+        f = self.f
+        streams = f.value(f"and i64 {self.arg['flags']}, {_STREAM}")
+        with f.when(f.value(f"icmp eq i64 {streams}, 0")):
+            for row in self._output_rows():
+                for j in range(self.vectors):
+                    prefetch(f, f.offset(row, j * self.lanes.bytes), 3)
 
     def _row_strides(self) -> None:
         f, one = self.f, self.arg["a_row"]
@@ -348,9 +349,29 @@ class MicroKernel:
         self._store(rows, masks)
 
     def _store(self, rows: list[str], masks: list) -> None:
-        for row, sums in zip(rows, self.accumulators, strict=True):
-            for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True)):
-                self.lanes.store(self.lanes.get(sum_), self.f.offset(row, j * self.lanes.bytes), mask)
+        """Where a vector is a line of the cache, whole tiles may go past the caches."""
+        f, lanes = self.f, self.lanes
+        places = [
+            (sum_, f.offset(row, j * lanes.bytes), mask)
+            for row, sums in zip(rows, self.accumulators, strict=True)
+            for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True))
+        ]
+        if lanes.bytes != _CACHE_LINE:
+            for sum_, at, mask in places:
+                lanes.store(lanes.get(sum_), at, mask)
+            return
+        streamed, usual, end = f.label("streamed"), f.label("usual"), f.label("end")
+        bits = f.value(f"and i64 {self.arg['flags']}, {_STREAM}")
+        f.do(f"br i1 {f.value(f'icmp ne i64 {bits}, 0')}, label %{streamed}, label %{usual}")
+        f.begin(streamed)
+        for sum_, at, _ in places:
+            lanes.store(lanes.get(sum_), at, stream=True)
+        f.do(f"br label %{end}")
+        f.begin(usual)
+        for sum_, at, mask in places:
+            lanes.store(lanes.get(sum_), at, mask)
+        f.do(f"br label %{end}")
+        f.begin(end)
 
 
 def transpose(lanes: Lanes, rows: list[str]) -> list[str]:
