@@ -166,6 +166,18 @@ T whole_range(const uint32_t* words) {
   }
 }
 
+// The first of n ascending numbers that is not below x, or n. Without branches, as nobody foresees where x falls.
+template <class W>
+int64_t first_from(const W* numbers, int64_t n, double x) {
+  int64_t at = 0;
+  while (n > 0) {
+    const int64_t half = (n + 1) / 2;
+    at += static_cast<double>(numbers[at + half - 1]) < x ? half : 0;
+    n -= half;
+  }
+  return at;
+}
+
 // Exchanges each element with one of those from it on.
 template <class T>
 void shuffle(Generator& g, T* out, int64_t n) {
@@ -349,10 +361,7 @@ void fill_multinomial(Generator& g, int64_t* p, int64_t rows, int64_t samples, c
         cumulative[static_cast<size_t>(c)] = sum += static_cast<Wide<T>>(weight[c]);
       for (auto& c : cumulative) c /= sum;
       for (int64_t s = 0; s < samples; ++s) {
-        double u = uniform<double>(pairs + 2 * s);
-        auto at =
-            std::lower_bound(cumulative.begin(), cumulative.end() - 1, u, [](Wide<T> c, double x) { return c < x; });
-        p[row * samples + s] = at - cumulative.begin();
+        p[row * samples + s] = first_from(cumulative.data(), categories - 1, uniform<double>(pairs + 2 * s));
       }
     };
     auto draw_rows = [&](const uint32_t* pairs, int64_t first, int64_t count) {
