@@ -171,8 +171,8 @@ int64_t widened(int64_t outputs, int64_t inputs) {
 Alone alone(const TapConv& conv) {
   Alone one{conv, conv.first_z, conv.first_y, conv.first_x, conv.grid_height, conv.grid_width};
   TapConv& c = one.conv;
-  c.grid_width = widened(conv.grid_width, conv.width);
-  if (!one_slice(conv)) c.grid_height = widened(conv.grid_height, conv.height);
+  c.grid_width = widened(conv.grid_width, ceil_div(conv.width, conv.stride_x));
+  if (!one_slice(conv)) c.grid_height = widened(conv.grid_height, ceil_div(conv.height, conv.stride_y));
   c.out_slices = c.grid_slices;
   c.out_height = c.grid_height;
   c.out_width = c.grid_width;
@@ -213,6 +213,12 @@ void interleave_plane(const std::vector<Alone>& parts, const TapConv& whole, int
 }
 
 }  // namespace
+
+bool widening_suits(const TapConv& conv) {
+  TapConv wide = alone(conv).conv;
+  bool changed = wide.grid_width != conv.grid_width || wide.grid_height != conv.grid_height;
+  return changed && (wide.direct() || Split::suits(wide));
+}
 
 void run_interleaved(const MicroKernels& mk, const std::vector<const TapConv*>& convs) {
   const TapConv& whole = *convs[0];

@@ -38,6 +38,8 @@ void run_split(const MicroKernels& mk, const TapConv& conv);
 
 // Convolutions of one input whose outputs lie between each other (step_* apart, from first_* on) and fill y together:
 // each is computed as if it stood alone, then their rows are interleaved.
+// One alone is computed with a few columns more than it has, where that makes its taps constant distances.
+bool widening_suits(const TapConv& conv);
 void run_interleaved(const MicroKernels& mk, const std::vector<const TapConv*>& convs);
 
 }  // namespace fl

@@ -12,6 +12,10 @@ constexpr int64_t kWholeDepth = 800, kBlockDepth = 640;
 constexpr int64_t kChunkWork = 1 << 19, kManyChunks = 256, kFewChunks = 24;
 // Panels that share one block of weights in the cache.
 constexpr int64_t kSharedPanels = 4;
+// Depth from which computing a few columns too many takes less time than expanding.
+constexpr int64_t kWidenedDepth = 128;
+// Outputs of a block, if there are so many, for which an expansion is made.
+constexpr int64_t kExpandedOutputs = 128;
 // Images of fewer pixels than this are computed several side by side.
 constexpr int64_t kSmallImage = 256;
 
@@ -27,13 +31,13 @@ struct Cut {
 
 int panel_vectors(const MicroKernels& mk) { return mk.max_height[3] >= 8 ? 3 : 2; }
 
-Cut make_cut(const MicroKernels& mk, const TapConv& conv, int64_t units) {
+Cut make_cut(const MicroKernels& mk, const TapConv& conv, int64_t units, int64_t least_outputs) {
   Cut cut;
   cut.vectors = panel_vectors(mk);
   cut.width = cut.vectors * mk.lanes;
   cut.channels = block_channels(conv.channels, conv.tap_count(), mk.element_bytes);
   int64_t wanted = std::clamp<int64_t>(conv.work() / kChunkWork, 1, kFewChunks);
-  int64_t most = ceil_div(conv.outputs, 4 * mk.max_height[cut.vectors]);
+  int64_t most = ceil_div(conv.outputs, least_outputs);
   cut.output_blocks = std::clamp<int64_t>(ceil_div(wanted, units), 1, most);
   return cut;
 }
@@ -97,7 +101,7 @@ class DirectRun {
         conv_(conv),
         panels_(mk, conv, panel_vectors(mk) * mk.lanes),
         groups_(ceil_div(panels_.size(), kSharedPanels)),
-        cut_(make_cut(mk, conv, conv.batch * conv.groups * groups_)) {}
+        cut_(make_cut(mk, conv, conv.batch * conv.groups * groups_, 4 * mk.max_height[panel_vectors(mk)])) {}
   void run() {
     for_units(conv_, conv_.batch * conv_.groups * cut_.output_blocks * groups_, [&](int64_t u) { unit(u); });
   }
@@ -141,7 +145,7 @@ class ExpandedRun {
         images_(side_by_side(mk, conv)),
         bands_(band_count(mk, conv, images_)),
         expansion_(conv, mk.element_bytes, images_, ceil_div(conv.grid_height, bands_)),
-        cut_(make_cut(mk, conv, ceil_div(conv.images(), images_) * conv.groups * bands_)),
+        cut_(make_cut(mk, conv, ceil_div(conv.images(), images_) * conv.groups * bands_, kExpandedOutputs)),
         in_place_(images_ == 1 && conv.dense_planes()) {
     cut_.channels = std::clamp<int64_t>(mk.l2_bytes * 3 / 8 / expansion_.channel_bytes(), 1, cut_.channels);
     cut_.channels = ceil_div(conv.channels, ceil_div(conv.channels, cut_.channels));
@@ -326,6 +330,7 @@ void run_taps(const MicroKernels& mk, const TapConv& conv) {
   if (conv.dense_output() && !small) {
     if (conv.direct()) return DirectRun(mk, conv).run();
     if (Split::suits(conv)) return run_split(mk, conv);
+    if (conv.depth() >= kWidenedDepth && widening_suits(conv)) return run_interleaved(mk, {&conv});
   }
   ExpandedRun(mk, conv).run();
 }

@@ -7,6 +7,8 @@ namespace fl {
 namespace {
 
 constexpr int64_t kLeastPixels = 192, kLeastOutputs = 16;
+// Products of one weight from which rearranging the sums at the end costs little.
+constexpr int64_t kLeastProducts = 2048;
 // Pixels of a band of rows, and multiply-adds of a chunk.
 constexpr int64_t kBandPixels = 800, kChunkWork = 1 << 19, kChunks = 24;
 // Bytes of sums.
@@ -219,7 +221,7 @@ bool columns_suit(const MicroKernels& mk, const TapConv& conv) {
   bool shared = std::any_of(conv.taps.begin(), conv.taps.end(), [&](auto& tap) { return column(tap, conv.taps[0]); });
   bool lanes_filled = 4 * round_up(conv.channels, mk.lanes) <= 5 * conv.channels;
   return conv.direct() && lanes_filled && conv.outputs >= kLeastOutputs && conv.pixels() >= kLeastPixels &&
-         conv.grid_width <= kBandPixels && shared;
+         conv.batch * conv.volume() >= kLeastProducts && conv.grid_width <= kBandPixels && shared;
 }
 
 void columns_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw) {
