@@ -19,8 +19,6 @@ MISSING = {
     "torch.float8_e5m2": "numbers of 8 bits have no kernels",
     "torch._scaled_mm": "a product of numbers of 8 bits",
     "torch.Future": "belongs to remote procedure calls",
-    "torch.sparse_csr_tensor": "sparse tensors have coordinates only",
-    "torch.spmm": "the old name of sparse.mm",
     "torch.Tensor.dequantize": "there are no quantised tensors",
     "torch.Tensor.storage": "memory without a dtype is reached by untyped_storage",
     "torch.Tensor.solve": "PyTorch's own raises; linalg.solve is here",

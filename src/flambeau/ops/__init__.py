@@ -39,6 +39,7 @@ from . import (
     slices,
     sort,
     sparse,
+    sparse_csr,
     special,
     statistics,
     stft,

@@ -115,7 +115,7 @@ class SparseTensor(_Tensor):
         return self.numpy()
 
     def __repr__(self, *, tensor_contents=None):
-        return _text(self)
+        return _text(self, (("indices", self._i),), _core.sparse_coo)
 
     def __deepcopy__(self, memo):
         return _make(self._i.clone(), self._v.detach().clone(), self.shape, self._merged).requires_grad_(self.requires_grad)
@@ -124,10 +124,10 @@ class SparseTensor(_Tensor):
         return _rebuild, (self._i, self._v.detach(), tuple(self.shape), self._merged, self.requires_grad)
 
 
-def _make(indices, values, size, merged) -> SparseTensor:
+def _make(indices, values, size, merged, cls=SparseTensor, **more) -> Any:
     own = o.empty(tuple(size), dtype=values.dtype, device="meta")
-    made = _Tensor._make_subclass(SparseTensor, own)._mark_sparse()
-    made._i, made._v, made._merged = indices, values, merged
+    made = _Tensor._make_subclass(cls, own)._mark_sparse()
+    made.__dict__.update(_i=indices, _v=values, _merged=merged, **more)
     return made
 
 
@@ -135,7 +135,7 @@ def _rebuild(indices, values, size, merged, requires_grad):
     return _make(indices, values, size, merged).requires_grad_(requires_grad)
 
 
-def _text(s) -> str:
+def _text(s, places, layout) -> str:
     def part(name, t):
         shown = re.sub(r",\s+(dtype|requires_grad|grad_fn)=[^()]*?(?=[,)])", "", repr(t.detach()))
         return f"{name}={shown}".replace("\n", "\n" + " " * (len("tensor(") + len(name) + 1))
@@ -143,8 +143,9 @@ def _text(s) -> str:
     tail = [f"size={tuple(s.shape)}, nnz={s._nnz()}"]
     if s.dtype not in (_core.get_default_dtype(), _core.int64, _core.bool):
         tail.append(f"dtype={s.dtype}")
-    tail.append("layout=torch.sparse_coo")
-    text = f"tensor({part('indices', s._i)},\n       {part('values', s._v)},\n       {', '.join(tail)}"
+    tail.append(f"layout={layout}")
+    parts = [part(name, t) for name, t in (*places, ("values", s._v))]
+    text = "tensor(" + ",\n       ".join([*parts, ", ".join(tail)])
     if s.grad_fn is not None:
         return f"{text},\n       grad_fn=<{s.grad_fn.name()}>)"
     return f"{text}, requires_grad=True)" if s.requires_grad else f"{text})"
@@ -421,7 +422,7 @@ _FUNCTIONS: dict[str, Any] = {
     **{name: _on_values(name) for name in _LIKE_VALUES},
     **{name: (lambda n: lambda s, *a, **kw: _make(s._i, getattr(s._v, n)(*a, **kw), s.shape, s._merged))(name) for name in _CASTS},
     "add": _add, "sub": lambda a, b, *, alpha=1: _add(a, b * -1, alpha=alpha), "mul": _mul, "div": _div,
-    "mm": _mm, "sparse_mm": _mm, "matmul": _matmul, "mv": _matmul, "addmm": _addmm, "sparse_addmm": _addmm,
+    "mm": _mm, "sparse_mm": _mm, "spmm": _mm, "dsmm": _mm, "hsmm": _mm, "matmul": _matmul, "mv": _matmul, "addmm": _addmm, "sparse_addmm": _addmm,
     "sum": _sum, "sparse_sum": _sum, "t": lambda s: _transpose(s, 0, s.dim() - 1), "transpose": _transpose,
     "norm": lambda s, p=2, *a, **kw: o.norm(_coalesce(s)._v, p), "__getitem__": _item, "__len__": lambda s: s.shape[0],
     "clone": lambda s, **kw: _make(s._i.clone(), s._v.clone(), s.shape, s._merged), "zeros_like": _zeros,
