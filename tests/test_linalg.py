@@ -215,6 +215,16 @@ def test_exponential(scale, dtype):
     close(L.matrix_exp(nilpotent), nilpotent + torch.eye(2, dtype=dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_matrix_exp_of_single_precision_is_that_of_double_rounded(dtype):
+    a = matrix(2, 9, 9, dtype=dtype) * 3  # some squarings, each of which doubles an error
+    exact = L.matrix_exp(a.to(torch.complex128 if dtype.is_complex else torch.float64))
+    assert (L.matrix_exp(a) - exact).abs().max() <= 2e-7 * exact.abs().max()
+    a.requires_grad_()
+    L.matrix_exp(a).abs().sum().backward()
+    assert a.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("p", ["fro", "nuc", 1, -1, 2, -2, float("inf"), float("-inf")])
 def test_matrix_norms(p, dtype):

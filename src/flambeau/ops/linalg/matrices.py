@@ -95,10 +95,9 @@ def _matrix_exp(o, A):
     held = A.detach()
     if not A.numel():
         found = held.clone(memory_format=o.contiguous_format)
-    elif A.dtype.code in ("f16", "bf16"):
-        found = _exponential(o, held.float()).to(A.dtype)
-    else:
-        found = _exponential(o, held.contiguous())
+    else:  # squarings double the error, so that single precision is computed in double
+        wide = o.complex128 if A.dtype.is_complex else o.float64
+        found = _exponential(o, held.to(wide).contiguous()).to(A.dtype)
     return o.matrix_exp_of(A, [found]) if needs_grad(o, A) else found
 
 
