@@ -26,6 +26,13 @@ def address(program, classes: str, level: str) -> int:
     return _arena.load(made.blob) + made.symbols["k"]
 
 
+def unaligned(a: np.ndarray) -> np.ndarray:
+    """A copy whose memory begins one element behind where it would."""
+    copy = np.empty(a.size + 1, a.dtype)[1:].reshape(a.shape)
+    copy[...] = a
+    return copy
+
+
 def elements(random, dtype: str, shape) -> np.ndarray:
     """Small numbers as they lie in memory: sums of them are exact in every dtype but f16 and bf16."""
     whole = random.integers(0, 2, shape) if dtype == "b1" else random.integers(-4 if dtype[0] != "u" else 0, 5, shape)
@@ -41,7 +48,7 @@ def elements(random, dtype: str, shape) -> np.ndarray:
 def run_both(program, buffers, ints, begin, end, params, level) -> None:
     """Runs kernel and interpreter on copies and compares all buffers."""
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-    mine, theirs = ([a.copy() for a in buffers] for _ in range(2))
+    mine, theirs = ([unaligned(a) for a in buffers] for _ in range(2))
     pointers = (ctypes.c_void_p * len(mine))(*(a.ctypes.data for a in mine))
     sizes = np.array(ints, np.int64)
     slots = kernels.pack_params([d for d, _ in params], [v for _, v in params])
@@ -157,7 +164,7 @@ def operand(random, role: str, dtype: str, batch: int, length: int, kind: str, c
     b, n = (batch if role in "FB" else 1), (length if role in "FR" else 1)
     step = 3 if kind == "s" else 1
     order = (n, b * step) if columns else (b, n * step)
-    wide = elements(random, dtype, order)
+    wide = unaligned(elements(random, dtype, order))
     x = wide[:, ::step].T if columns else wide[:, ::step]
     strides = (x.strides[0] if role in "FB" else 0, 0, x.strides[1] if role in "FR" else 0)
     return x, strides
@@ -168,39 +175,108 @@ def classes_of(roles: str, columns: bool, kind: str) -> str:
     return "".join(kind if r in ("FB" if columns else "FR") else "b" for r in roles)
 
 
+class Rows:
+    """A row program of one step, its operands, and what its kernels are called with."""
+
+    def __init__(self, name: str, columns: bool, level: str):
+        self.roots, outputs, inputs, self.tolerance = ROWS[name]
+        self.outputs, self.inputs = pairs(outputs), pairs(inputs)
+        self.roles = "".join(r for r, _ in self.outputs), "".join(r for r, _ in self.inputs)
+        (self.step,) = ir.plan(self.roots, self.roles[1], self.roles[0]).steps
+        dtypes = [self.outputs[k][1] for k in self.step.outputs], [self.inputs[k][1] for k in self.step.inputs]
+        self.program = code.prepare(self.step, *dtypes, name)
+        self.columns, self.level = columns, level
+        self.random = np.random.default_rng(2)
+
+    def kernel(self, mode: str, kind: str, before: int = 0, after: int = 0) -> int:
+        """The address of a kernel whose operands are these, and states before or after them."""
+        roles = self.roles[0] + "".join(self.roles[1][k] for k in self.step.inputs)
+        classes = classes_of("" if before else roles[: len(self.roles[0])], self.columns, kind)
+        classes += classes_of(roles[len(self.roles[0]) :], self.columns, kind)
+        state = "c" if self.columns else "b"
+        kernel = code.RowKernel(self.program, mode, self.columns)
+        return address(kernel, state * before + classes + state * after, self.level)
+
+    def draw(self, shape: tuple[int, int], kind: str) -> None:
+        """Operands and wanted results of one call."""
+        made = [operand(self.random, r, d, *shape, kind, self.columns) for r, d in (*self.outputs, *self.inputs)]
+        self.shape, self.results, operands = shape, made[: len(self.outputs)], made[len(self.outputs) :]
+        described = [(r, d, x) for (r, d), (x, _) in zip(self.inputs, operands, strict=True)]
+        with np.errstate(invalid="ignore"):
+            self.wanted = row_interp.run(self.roots, self.outputs, described, shape, PARAMS)
+        self.ins = [operands[k] for k in self.step.inputs]
+        self.outs = [self.results[k] for k in self.step.outputs]
+
+    def launch(self, where: int, passed: list, first: int, count: int) -> None:
+        """Calls a kernel for `count` elements of each row from the one numbered `first` on."""
+        starts = [x.ctypes.data + first * strides[2] for x, strides in passed]
+        pointers = (ctypes.c_void_p * len(passed))(*starts)
+        strides = np.array([s for _, s in passed], np.int64).ravel()
+        sizes = np.array([self.shape[0], 1, count, first, self.shape[1]], np.int64)
+        slots = kernels.pack_params(["f32"], PARAMS)
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(where)
+        function(ctypes.addressof(pointers), strides.ctypes.data, sizes.ctypes.data, slots.ctypes.data)
+
+    def compare(self, what) -> None:
+        for (x, _), w in zip(self.results, self.wanted, strict=True):
+            got = x.reshape(w.shape)
+            if self.tolerance:
+                np.testing.assert_allclose(got, w, rtol=self.tolerance, atol=self.tolerance)
+            else:
+                assert kernels.same_bits(got, w), what
+
+
+BOTH_WAYS = pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
+
+
 @LEVEL
-@pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
+@BOTH_WAYS
 @pytest.mark.parametrize("name", ROWS)
 def test_row_programs(name, columns, level):
-    roots, outputs, inputs, tolerance = ROWS[name]
-    outputs, inputs = pairs(outputs), pairs(inputs)
-    roles = "".join(r for r, _ in outputs), "".join(r for r, _ in inputs)
-    (step,) = ir.plan(roots, roles[1], roles[0]).steps
-    program = code.prepare(step, [outputs[k][1] for k in step.outputs], [inputs[k][1] for k in step.inputs], name)
-    random = np.random.default_rng(2)
+    rows = Rows(name, columns, level)
     for kind in "cs":
-        classes = classes_of(roles[0] + "".join(roles[1][k] for k in step.inputs), columns, kind)
-        where = address(code.RowKernel(program, "fused", columns), classes, level)
-        for batch, length in [*itertools.product((1, 5), LENGTHS), *((n, 3) for n in LENGTHS)]:
-            check_rows(where, step, roots, outputs, inputs, (batch, length), columns, kind, tolerance, random)
+        where = rows.kernel("fused", kind)
+        drawn = [(int(a), int(b)) for a, b in rows.random.integers(0, 90, (4, 2))]
+        for shape in [*itertools.product((1, 5), LENGTHS), *((n, 3) for n in LENGTHS), *drawn]:
+            rows.draw(shape, kind)
+            rows.launch(where, rows.outs + rows.ins, 0, shape[1])
+            rows.compare((shape, kind))
 
 
-def check_rows(where, step, roots, outputs, inputs, shape, columns, kind, tolerance, random) -> None:
-    made = [operand(random, role, dtype, *shape, kind, columns) for role, dtype in (*outputs, *inputs)]
-    results, operands = made[: len(outputs)], made[len(outputs) :]
-    described = [(r, d, x) for (r, d), (x, _) in zip(inputs, operands, strict=True)]
-    with np.errstate(invalid="ignore"):
-        want = row_interp.run(roots, outputs, described, shape, PARAMS)
-    passed = [results[k] for k in step.outputs] + [operands[k] for k in step.inputs]
-    pointers = (ctypes.c_void_p * len(passed))(*(x.ctypes.data for x, _ in passed))
-    strides = np.array([s for _, s in passed], np.int64).ravel()
-    sizes = np.array([shape[0], 1, shape[1], 0, shape[1]], np.int64)
-    slots = kernels.pack_params(["f32"], PARAMS)
-    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(where)
-    function(ctypes.addressof(pointers), strides.ctypes.data, sizes.ctypes.data, slots.ctypes.data)
-    for (x, _), w in zip(results, want, strict=True):
-        got = x.reshape(w.shape)
-        if tolerance:
-            np.testing.assert_allclose(got, w, rtol=tolerance, atol=tolerance)
-        else:
-            assert kernels.same_bits(got, w), (shape, kind)
+@LEVEL
+@BOTH_WAYS
+@pytest.mark.parametrize("name", [n for n in ROWS if n != "positions in use"])  # it reduces nothing
+def test_row_programs_in_chunks(name, columns, level):
+    """States of chunks of a row, combined, then the results from them: what long rows run as."""
+    rows = Rows(name, columns, level)
+    program, write = rows.program, "F" in rows.step.out_roles
+    for kind in "cs":
+        finished: list = [program.states(k) for k in range(len(program.levels))]
+        count = sum(map(len, finished))
+        last = rows.kernel("write" if write else "finish", kind, 0, count)
+        for batch, length in ((1, 40), (5, 131), (33, 7), (20, 64)):
+            rows.draw((batch, length), kind)
+            cuts = [0, *sorted(int(n) for n in rows.random.integers(0, length + 1, 2)), length]
+            chunks = [(a, b - a) for a, b in itertools.pairwise(cuts)]
+            stats: list = []
+            for k, dtypes in enumerate(finished):
+                where = rows.kernel(f"level{k}", kind, len(dtypes), len(stats))
+                states = [[np.zeros(batch, numpy_dtype(d)) for d in dtypes] for _ in chunks]
+                for (first, size), state in zip(chunks, states, strict=True):
+                    rows.launch(where, described(state) + rows.ins + described(stats), first, size)
+                for other in states[1:]:
+                    combine(code.combine_program(code.RowKernel(program, f"combine{k}", columns), name), states[0], other, level)
+                stats += states[0]
+            for first, size in chunks if write else [(0, 1)]:
+                rows.launch(last, rows.outs + rows.ins + described(stats), first, size)
+            rows.compare((batch, length, kind, cuts))
+
+
+def described(states: list[np.ndarray]) -> list:
+    """One element of each state a row."""
+    return [(x, (x.itemsize, 0, 0)) for x in states]
+
+
+def combine(program, into: list[np.ndarray], other: list[np.ndarray], level: str) -> None:
+    where = kernels.load(program, "c" * 3 * len(into), level)
+    kernels.call(where, [x.reshape(1, -1) for x in (*into, *(x.copy() for x in into), *other)])
