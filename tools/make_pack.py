@@ -113,12 +113,96 @@ def images(torch) -> None:
         optimizer.step()
 
 
+def windows(torch) -> None:
+    """Convolutions and pooling as they stand in residual networks, U-Nets and networks for phones."""
+    nn = torch.nn
+    x = torch.rand(2, 4, 16, 16)
+    stages = [nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 6, 1), nn.Conv2d(4, 6, 3, 2, 1)]
+    stages += [nn.Conv2d(4, 4, 3, padding=2, dilation=2), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, 2)]
+    stages += [nn.UpsamplingBilinear2d(scale_factor=2), nn.BatchNorm2d(4).eval()]
+    for stage in stages:
+        stage(x)
+        stage(x.clone().requires_grad_()).square().mean().backward()
+    scores = torch.rand(2, 3, 8, 8, requires_grad=True)
+    nn.functional.cross_entropy(scores, torch.zeros(2, 8, 8, dtype=torch.int64)).backward()
+    torch.cat([x, x], 1), nn.functional.pad(x, (1, 1, 1, 1)), x.flatten(1), x.mean((2, 3))
+
+
+def texts(torch) -> None:
+    """Attention with and without a mask, causal, of one token; tables of words; sums for each place."""
+    nn, attend = torch.nn, torch.nn.functional.scaled_dot_product_attention
+    q, k, v = (torch.rand(2, 2, 20, 8, requires_grad=True) for _ in range(3))
+    mask = torch.ones(20, 20, dtype=torch.bool).tril()
+    for options in ({}, {"is_causal": True}, {"attn_mask": mask}, {"attn_mask": torch.zeros(20, 20)}):
+        attend(q, k, v, **options).sum().backward()
+    attend(q[:, :, :1], k, v)
+    words, starts = torch.tensor([3, 1, 4, 1]), torch.tensor([0, 2])
+    for bag in (nn.EmbeddingBag(10, 8, mode="sum"), nn.EmbeddingBag(10, 8)):
+        bag(words, starts).sum().backward()
+    rows = torch.rand(4, 8, requires_grad=True)
+    rows[words % 4].sum().backward()
+    rows.index_select(0, starts).sum().backward()
+    rows.gather(1, words.unsqueeze(1)).sum().backward()
+    torch.zeros(6, 8).index_add(0, words, rows).sum().backward()
+    torch.zeros(6, 8).scatter_add(0, words.unsqueeze(1).expand(4, 8), rows).sum().backward()
+    rows.exp().mean(1).sum().backward(), rows.mean((0, 1)), rows.isnan().any(), rows.isfinite().all()
+    torch.multinomial(rows.detach(), 1), torch.triu(torch.ones(4, 4), 1), torch.arange(5), nn.functional.one_hot(words)
+
+
+def long_rows(torch) -> None:
+    """Rows that are cut into chunks: losses, sums for biases and norms of real batches."""
+    nn = torch.nn
+    x = torch.rand(4096, 128, requires_grad=True)
+    for result in (x.sum(0), x.mean(0), x.sum(), x.mean(), x.square().mean(), x.max(), (x > 0).all(), x.norm()):
+        result.float().sum().backward() if result.requires_grad else None
+    for layer in (nn.LayerNorm(128), nn.RMSNorm(128), nn.BatchNorm1d(128), nn.Linear(128, 64)):
+        layer(x).sum().backward()
+    nn.BatchNorm2d(4)(torch.rand(16, 4, 64, 64, requires_grad=True)).sum().backward()
+
+
+def halves(torch) -> None:
+    """16-bit numbers: a network of them, and under autocast."""
+    nn = torch.nn
+    for dtype in (torch.bfloat16, torch.float16):
+        x = torch.rand(3, 4).to(dtype)
+        x + x, x * x, x * 2, x.sum(), x.float(), x.softmax(-1), nn.functional.gelu(x), x @ x.t(), repr(x)
+    net = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 4))
+    image = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+    optimizer = torch.optim.AdamW(net.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = nn.functional.cross_entropy(net(torch.rand(5, 8)), torch.tensor([0, 1, 2, 3, 0]))
+        loss = loss + image(torch.rand(2, 3, 8, 8)).float().mean()
+    loss.backward()
+    optimizer.step()
+    net.bfloat16()(torch.rand(5, 8).bfloat16()).sum().backward()
+    q = torch.rand(2, 2, 20, 8).bfloat16().requires_grad_()
+    nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True).sum().backward()
+
+
+def optimizers(torch) -> None:
+    """The settings of optimizers that people choose, two steps each: the first is another program."""
+    optim = torch.optim
+    choices = [lambda p: optim.SGD(p, 0.1), lambda p: optim.SGD(p, 0.1, 0.9)]
+    choices += [lambda p: optim.SGD(p, 0.1, weight_decay=1e-4), lambda p: optim.SGD(p, 0.1, 0.9, nesterov=True)]
+    choices += [lambda p: optim.SGD(p, 0.1, 0.9, weight_decay=1e-4)]
+    choices += [optim.Adam, optim.AdamW, optim.RMSprop, lambda p: optim.Adam(p, weight_decay=1e-4)]
+    choices += [lambda p: optim.AdamW(p, weight_decay=0.0), lambda p: optim.Adam(p, amsgrad=True)]
+    for make in choices:
+        p = torch.rand(5, 3, requires_grad=True)
+        optimizer = make([p])
+        for _ in range(2):
+            optimizer.zero_grad()
+            p.square().sum().backward()
+            torch.nn.utils.clip_grad_norm_([p], 1.0)
+            optimizer.step()
+
+
 def run_programs() -> None:
     """What fills the cache."""
     import flambeau as torch
 
     torch.manual_seed(0)
-    for program in (arithmetic, training, images):
+    for program in (arithmetic, training, images, windows, texts, long_rows, halves, optimizers):
         program(torch)
 
 

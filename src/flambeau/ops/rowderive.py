@@ -110,9 +110,17 @@ def _names(results: Sequence[Expr]) -> list[str]:
     return [f"i{n}" for n in inputs] + sorted(n for n in names if isinstance(n, str) and n[0] == "o")
 
 
+def _seen(entry: Entry, attributes: str) -> str:
+    """The attributes that the body sees: those of the layout reach the derived operator as arguments, and would give
+    each shape kernels of its own."""
+    skipped = layout_params(entry.body)
+    return ",".join(part for part in attributes.split(",") if part.partition("=")[0] not in skipped)
+
+
 def backward_plan(name: str, attributes: str, is_complex: bool, needs: int) -> tuple:
     """How the gradient of a row operator's call is computed; see `derive.backward_plan`."""
     entry = TABLE[name]
+    attributes = _seen(entry, attributes)
     count = len([p for p in parse(entry.signatures[0])[0] if p.is_tensor])
     d = _Derivation(entry, attributes, tuple(bool(needs >> i & 1) for i in range(count)))
     dtype = "c128" if is_complex else "f64"
