@@ -255,14 +255,17 @@ def test_compiles_for_every_cpu(level: str, dtype: str) -> None:
     assert set(code.symbols) == set(contract.kernel_names(LEVELS[level]))
 
 
-def test_no_register_is_spilled() -> None:
-    """Tiles are as large as the registers allow, and not larger: the loop over the depth leaves the stack alone."""
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_no_register_is_spilled(dtype: str) -> None:
+    """Tiles are as large as the registers allow, and not larger: the loops over depth and taps use whole registers and
+    leave the stack alone."""
     for level, register in (("x86-64-v3", "%ymm"), ("x86-64-v4", "%zmm")):
-        blocks = compile_assembly(contract.module(LEVELS[level], "f32")).split("\n.LBB")
+        blocks = compile_assembly(contract.module(LEVELS[level], dtype)).split("\n.LBB")
         loops = [block for block in blocks if "vfmadd" in block]
         assert len(loops) >= 40
         lines = [line for block in loops for line in block.split("\tj")[0].splitlines()]
         assert not [line for line in lines if register in line and "(%rsp)" in line]
+        assert not [line for line in lines if "vfmadd" in line and register not in line]
 
 
 def flat_case(machine, family, planes: int, taps: int, columns: int) -> tuple:

@@ -51,9 +51,10 @@ def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str])
 def test_rows(family, machine) -> None:
     _, _, dtype, _ = family
     rng = np.random.default_rng(0)
-    for rows, count in ((1, 1), (3, 7), (2, 16), (2, 17), (1, 100)):
+    drawn = [tuple(int(n) for n in pair) for pair in rng.integers(1, 70, (3, 2))]
+    for rows, count in ((0, 5), (2, 0), (1, 1), (3, 7), (2, 16), (2, 17), (1, 100), *drawn):
         x = (rng.standard_normal((rows, count)) * 10.0 ** rng.integers(-3, 4, (rows, count))).astype(np.float32)
-        x.flat[0] = (np.nan, np.inf, -0.0, 1e30, 1 + 2**-8)[rows * count % 5]
+        x.flat[:1] = (np.nan, np.inf, -0.0, 1e30, 1 + 2**-8)[rows * count % 5]
         bits = rounded(x, dtype)
         out = machine.place(np.zeros_like(bits))
         machine.call("narrow", rows, count, machine.place(x), x.strides[0], out, bits.strides[0])
@@ -153,3 +154,15 @@ def test_no_register_is_spilled() -> None:
     assert len(loops) >= 40
     lines = [line for block in loops for line in block.split("\tj")[0].splitlines()]
     assert not [line for line in lines if "%zmm" in line and "(%rsp)" in line]
+    assert not [line for line in lines if "vdpbf16ps" in line and "%zmm" not in line]
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_vectors_are_as_wide_as_the_machine(dtype: str) -> None:
+    """Products of widened elements fill registers, and with AVX-512 nothing goes to the stack."""
+    for level, register in (("x86-64-v3", "%ymm"), ("x86-64-v4", "%zmm")):
+        lines = compile_assembly(narrow.module(LEVELS[level], dtype)).splitlines()
+        products = [line for line in lines if "vfmadd" in line]
+        assert products and all(register in line for line in products)
+        if level == "x86-64-v4":
+            assert not [line for line in lines if register in line and "(%rsp)" in line]
