@@ -2,11 +2,11 @@
 #
 #   make demo       a network learns handwritten digits     DEMO="--epochs 5" for its options
 #   make test       the tests                               TESTS="tests/test_layering.py -k cycle" for some of them
-#   make test-all   the slow ones too
+#   make test-all   the slow ones too; its result stands in docs/test-all.txt
 #   make lint       ruff, clang-format, types
 #   make format     puts C++ into the house's format
 #   make asan       the tests under AddressSanitizer, UBSan and guard mode
-#   make fuzz       random calls of every operator, under the same          FUZZ="--calls 1000000 --seed 3"
+#   make fuzz       random calls of every operator, under the same          FUZZ="--calls 1000000 --seed 3 --jobs 2"
 #   make docs       a page for every operator, under build/docs
 #   make bench      speed; beside PyTorch where TORCH_PYTHON names a Python that has it    BENCH=--help for its options
 #   make clean      removes what these made
@@ -31,7 +31,7 @@ test:
 
 test-all:
 	@tools/setup test demo
-	@$(RUN) -m pytest -n $(WORKERS) $(TESTS)
+	@tools/record docs/test-all.txt $(RUN) -m pytest -n $(WORKERS) $(TESTS)
 
 lint:
 	@tools/setup lint

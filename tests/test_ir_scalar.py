@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kernels
-from flambeau.ir import expr, fn, scalar
+from flambeau.ir import expr, fn, row, scalar
 from flambeau.ir import types as t
 from flambeau.ir.expr import const, input_, node
 from flambeau.ir.interp import fma, numpy_dtype, run
@@ -162,6 +162,7 @@ def test_printer():
     assert lines[0] == "p(f32, bf16) -> (f32, f32)"
     assert "  t0: f32 = exp(i0)" in lines and any(line.endswith("(p0 * i0)") for line in lines)
     assert repr(X * 2.0 + Y) == "((i0 * 2.0) + i1)"
+    assert repr(row.row_mean(X)) == "(row_sum(i0) / cast<f32>(p0.3))"
 
 
 def test_wrong_number_of_outputs():

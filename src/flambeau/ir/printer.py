@@ -8,7 +8,7 @@ _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^", "shl": "<<", "shr": ">>",
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
 }  # fmt: skip
-_PARTS = ("", ".im")
+_PARTS = {0: "", 1: ".im"}
 
 
 def leaf_text(e: Expr) -> str:
@@ -18,7 +18,7 @@ def leaf_text(e: Expr) -> str:
     if e.op == "index":
         return f"index{e.attr}"
     number, part = e.attr
-    return ("i" if e.op == "input" else "p") + str(number) + _PARTS[part]
+    return ("i" if e.op == "input" else "p") + str(number) + _PARTS.get(part, f".{part}")
 
 
 def node_text(e: Expr, names: list[str]) -> str:
