@@ -80,6 +80,13 @@ def any_matrix(d: Draw) -> tuple:
     return (d.x(*_lead(d), *d.sizes(2, 0, 6), of=KINDS),)
 
 
+def norms(d: Draw) -> tuple:
+    a = _square(d, _lead(d), d.rng.randint(0, 5))
+    if d.name == "linalg_cond":
+        return a, d.rng.choice((None, "fro", "nuc", 1, -1, 2, -2, float("inf")))
+    return a, torch.tensor(d.rng.random(), dtype=torch.float64)
+
+
 def least_squares(d: Draw) -> tuple:
     lead, (n, m, k) = _lead(d), d.sizes(3, 0, 5)
     return d.x(*lead, n, m, of=KINDS), d.x(*lead, n, k)
@@ -109,6 +116,6 @@ TOGETHER: dict[str, Callable[[Draw], tuple]] = {
     r"cholesky_(solve|inverse)|linalg_ldl_solve|(linalg_)?lu_solve|lu_unpack": factored,
     r"orgqr|ormqr|linalg_householder_product": reflectors,
     r"(linalg_)?(qr|svd|svdvals|geqrf)|pinverse|svd_lowrank|pca_lowrank": any_matrix,
-    "linalg_lstsq": least_squares, r"linalg_tensor(inv|solve)": tensors, "lobpcg": eigenpairs,
+    r"linalg_cond|linalg_pinv\.rcond_tensor|linalg_matrix_rank\.tol_tensor": norms, "linalg_lstsq": least_squares, r"linalg_tensor(inv|solve)": tensors, "lobpcg": eigenpairs,
     r"(linalg_)?cross": cross,
 }  # fmt: skip

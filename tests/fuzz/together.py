@@ -5,7 +5,9 @@ Each function draws the arguments of one call; a dictionary in the last place ho
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -198,6 +200,15 @@ def pieces(d: Draw) -> tuple:
     while sum(sizes) < x.shape[dim]:
         sizes.append(d.rng.randint(0 if len(sizes) < 3 else 1, x.shape[dim] - sum(sizes)))
     return x, sizes, dim
+
+
+def unflattened(d: Draw) -> tuple:
+    sizes = d.sizes(d.rng.randint(1, 3), 0, 4)
+    shape = [*d.sizes(d.rng.randint(0, 2), 0, 3), math.prod(sizes), *d.sizes(d.rng.randint(0, 1), 0, 3)]
+    x, dim = d.x(*shape, of=ALL), shape.index(math.prod(sizes))
+    if all(sizes) and d.chance(0.3):
+        sizes[d.rng.randrange(len(sizes))] = -1
+    return x, dim - len(shape) * d.chance(0.3), sizes
 
 
 def tensor_pieces(d: Draw) -> tuple:
@@ -393,7 +404,7 @@ TOGETHER: dict[str, Callable[[Draw], tuple]] = {
     r"(native_)?(batch|group)_norm": channel_norm, "prelu": prelu,
     r"as_strided.*|(new_)?empty_strided": strided, "empty_permuted": permuted,
     r"(select|diagonal|slice)_scatter": part, r"(unsafe_)?split_with_sizes": pieces,
-    r"tensor_split\.tensor.*": tensor_pieces, r"dsplit\.sections": depth_pieces, r"narrow\.Tensor": from_tensor,
+    r"tensor_split\.tensor.*": tensor_pieces, "unflatten": unflattened, r"dsplit\.sections": depth_pieces, r"narrow\.Tensor": from_tensor,
     r"view_as_(real|complex)": as_complex, r"(float|double|half|bfloat16|int|long|short|char|bool|cfloat|cdouble)": convert,
     r"meshgrid|cartesian_prod|block_diag|broadcast_tensors": several,
     r"index_(add|copy|reduce|fill|select).*": indexed, r"gather|scatter.*|take_along_dim": scattered,
@@ -407,6 +418,7 @@ TOGETHER: dict[str, Callable[[Draw], tuple]] = {
 _PATTERNS = [(re.compile(pattern), draw) for pattern, draw in TOGETHER.items()]
 
 
+@functools.cache
 def drawer(name: str) -> Callable[[Draw], tuple] | None:
     """What draws arguments for an operator; None where the signature serves."""
     return next((draw for pattern, draw in _PATTERNS if pattern.fullmatch(name)), None)
