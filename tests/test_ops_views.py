@@ -50,6 +50,7 @@ ERRORS = [
     (lambda t: t.split([1, 3], 1), RuntimeError, "sum exactly to 3"),
     (lambda t: t.transpose(0, 5), IndexError, "Dimension out of range"),
     (lambda t: t.squeeze((0, 0)), RuntimeError, "appears multiple times"),
+    (lambda t: t[0, 0, 0].unflatten(0, (1, 1)), RuntimeError, "Dimension specified as 0 but tensor has no dimensions"),
 ]
 
 

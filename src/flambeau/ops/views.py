@@ -329,9 +329,13 @@ op(
 
 
 def _unflatten(o, self, dim, sizes):
-    dim = _wrap(dim, self.dim())
+    given, dim = dim, _wrap(dim, self.dim())
     if not sizes:
         raise RuntimeError("unflatten: sizes must be non-empty")
+    if not self.dim():
+        raise RuntimeError(
+            f"unflatten got an unexpected error:\nDimension specified as {given} but tensor has no dimensions"
+        )
     have, known = self.shape[dim], 1
     for s in sizes:
         known *= s if s != -1 else 1
