@@ -5,7 +5,8 @@
     python bench/first_step.py --pack FOLDER   with these packs, instead of making them
 
 A copy of the package gets the packs that a wheel would carry (tools/make_pack.py). Each process states the milliseconds
-of its import, of its first and its second step, and how many kernels it had to generate.
+of its import, of its first and its second step, the same in processors' time (which a busy machine changes less), and
+how many kernels it had to generate.
 """
 
 import argparse
@@ -21,25 +22,27 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
 import json, sys, time
-begun = time.perf_counter()
+now = lambda: (time.perf_counter(), time.process_time())
+begun = now()
 import flambeau as torch
 sys.path.insert(0, sys.argv[1])
-imported = time.perf_counter()
+imported = now()
 import worker
 step = worker.workloads()["steps." + sys.argv[2]](torch)
-times = [time.perf_counter()]
+times = [now()]
 for _ in range(2):
     float(step())
-    times.append(time.perf_counter())
+    times.append(now())
 from flambeau.codegen import resolve
-first, second = (1e3 * (b - a) for a, b in zip(times, times[1:]))
-print(json.dumps([1e3 * (imported - begun), first, second, resolve.stats()["generated"]]))
+spans = [1e3 * (b[k] - a[k]) for k in (0, 1) for a, b in ((begun, imported), times[:2], times[1:])]
+print(json.dumps([*spans, resolve.stats()["generated"]]))
 """
 
 
 def run(package: Path, cache: Path, step: str) -> list[float]:
-    """One process: milliseconds of import, first and second step, and kernels generated."""
-    env = dict(os.environ, PYTHONPATH=str(package.parent), FLAMBEAU_CACHE=str(cache))
+    """One process: milliseconds of import, first and second step by the clock and of processors' time, and kernels
+    generated."""
+    env = dict(os.environ, PYTHONPATH=str(package.parent), FLAMBEAU_CACHE=str(cache), PYTHONDONTWRITEBYTECODE="")
     command = [sys.executable, "-c", PROGRAM, str(ROOT / "bench"), step]
     return json.loads(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
 
@@ -50,8 +53,8 @@ def make_packs(package: Path, folder: Path) -> None:
 
 
 def report(label: str, rows: list[list[float]]) -> None:
-    imported, first, second, generated = (statistics.median(column) for column in zip(*rows, strict=True))
-    print(f"{label:<30} {imported:8.0f} {first:8.0f} {second:8.0f} {first - second:8.0f} {generated:8.0f}", flush=True)
+    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+    print(f"{label:<22}" + "".join(f"{m:9.0f}" for m in medians), flush=True)
 
 
 def measure(package: Path, packs: Path, step: str, rounds: int) -> None:
@@ -67,7 +70,8 @@ def measure(package: Path, packs: Path, step: str, rounds: int) -> None:
             shutil.rmtree(place)
             rows["no pack, empty cache"].append(run(package, Path(cache), step))
             rows["no pack, warm cache"].append(run(package, Path(cache), step))
-    print(f"{step}, medians, ms{'':<16} import    first   second  between generated")
+    columns = ("import", "first", "second", "cpu", "first", "second", "generated")
+    print(f"{f'{step}, ms, medians':<22}" + "".join(f"{c:>9}" for c in columns))
     for label, found in rows.items():
         report(label, found)
 
