@@ -2,7 +2,7 @@
 
 An array of role F has a row for each element of the batch; what varies over less has length 1 there. A reduction sees
 the whole row even where its argument does not vary over it: `row_sum(1)` is the row's length. A row without elements
-has the sum 0, the product 1, the least value of its dtype as maximum, and the greatest int64 as the position of it.
+has the sum 0, the product 1, the least value of its dtype as maximum, and 0 as the position of it.
 The order in which a kernel adds is its own, so sums agree within rounding; everything else agrees bit by bit.
 """
 
@@ -108,7 +108,7 @@ def _limit(np: Any, dtype: Any, lowest: bool) -> Any:
 
 def _position(np: Any, a: Any, find: Callable) -> Any:
     if not a.shape[1]:
-        return np.full((a.shape[0], 1), np.iinfo(np.int64).max)
+        return np.zeros((a.shape[0], 1), np.int64)
     return find(a, axis=1)[:, None]
 
 
