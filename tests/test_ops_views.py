@@ -48,6 +48,7 @@ ERRORS = [
     (lambda t: t.narrow(0, 1, 2), RuntimeError, "exceeds dimension size"),
     (lambda t: t.as_strided((100,), (1,)), RuntimeError, "out of bounds for storage"),
     (lambda t: t.split([1, 3], 1), RuntimeError, "sum exactly to 3"),
+    (lambda t: t.split([1 << 62] * 4 + [3], 1), RuntimeError, "sum exactly to 3"),
     (lambda t: t.transpose(0, 5), IndexError, "Dimension out of range"),
     (lambda t: t.squeeze((0, 0)), RuntimeError, "appears multiple times"),
     (lambda t: t[0, 0, 0].unflatten(0, (1, 1)), RuntimeError, "Dimension specified as 0 but tensor has no dimensions"),
@@ -59,6 +60,13 @@ def test_errors(case):
     call, exception, sentence = case
     with pytest.raises(exception, match=sentence):
         call(torch.from_numpy(X.copy()))
+
+
+def test_parts_longer_than_the_dimension():
+    x = torch.from_numpy(X.copy())
+    for length in (3, 4, 2**63 - 1):
+        (part,) = x.split(length, 1)
+        assert part.tolist() == x.tolist() and [p.tolist() for p in x.unsafe_split(length, 1)] == [x.tolist()]
 
 
 def test_factories():

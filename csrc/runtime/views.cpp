@@ -361,6 +361,7 @@ void split(const Call& c, Outputs& outputs) {
   FL_CHECK(length > 0 || size == 0, ErrorKind::Runtime,
            "split_size can only be 0 if dimension size is 0, but got dimension size of %lld",
            static_cast<long long>(size));
+  length = std::min(length, std::max<int64_t>(size, 1));  // what is longer gives one part, and would overflow
   int64_t count = length == 0 ? 1 : std::max<int64_t>(1, (size + length - 1) / length);
   std::vector<TensorRef> parts;
   for (int64_t i = 0; i < count; ++i) parts.push_back(slice_at(t, d, i * length, std::min(size, (i + 1) * length), 1));
@@ -372,14 +373,15 @@ void split_with_sizes(const Call& c, Outputs& outputs) {
   FL_CHECK(t.dim() > 0, ErrorKind::Runtime, "split expects at least a 1-dimensional tensor");
   int d = wrap_dim(c[2].as_int(), t.dim());
   int64_t total = 0;
+  bool fits = true;
   for (int64_t s : c[1].ints()) {
     FL_CHECK(s >= 0, ErrorKind::Runtime,
              "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=%s",
              shape_text(c[1].ints()).c_str());
-    total += s;
+    fits = fits && !__builtin_add_overflow(total, s, &total);
   }
   FL_CHECK(
-      total == t.sizes[d], ErrorKind::Runtime,
+      fits && total == t.sizes[d], ErrorKind::Runtime,
       "split_with_sizes expects split_sizes to sum exactly to %lld (input tensor's size at dimension %lld), but got "
       "split_sizes=%s",
       static_cast<long long>(t.sizes[d]), static_cast<long long>(c[2].as_int()), shape_text(c[1].ints()).c_str());
