@@ -318,3 +318,28 @@ def test_flat_sums(family, machine) -> None:
         got = machine.fetch(at, sums).astype(np.float64).sum(1) - sums.astype(np.float64).sum(1)
         wanted = np.einsum("pc,ptc->t", y.astype(np.float64), read)
         np.testing.assert_allclose(got, wanted, atol=1e-4 if dtype == "f32" else 1e-12)
+
+
+@pytest.mark.parametrize("whole", [0, 2])
+def test_split_and_merge(family, machine, whole: int) -> None:
+    """Rows dealt out to even and odd elements, and put together again; nothing else is written."""
+    target, _, dtype, _ = family
+    lanes, rows = target.vector_bytes // contract.ELEMENT_BYTES[dtype], 3
+    rng = np.random.default_rng(9)
+    for rest in (0, 1, lanes, 2 * lanes - 1):
+        count, width = whole * 2 * lanes + rest, (whole + 1) * lanes
+        x = rng.standard_normal((rows, count)).astype(NUMPY[dtype])
+        lanes_of = (min(rest, lanes), max(0, rest - lanes), (rest + 1) // 2, rest // 2)
+        masks = [(1 << n) - 1 for n in lanes_of]
+        bits = sum(mask << 16 * i for i, mask in enumerate(masks))
+        bits -= (bits >> 63) << 64  # as a signed number
+        halves = np.full((2, rows, width), 7, x.dtype)
+        at = [machine.place(half) for half in halves]
+        machine.call("split_2", rows, whole, machine.place(x), x.strides[0], *at, halves.strides[1], bits)
+        for parity in (0, 1):
+            wanted = halves[parity].copy()
+            wanted[:, : len(range(parity, count, 2))] = x[:, parity::2]
+            np.testing.assert_array_equal(machine.fetch(at[parity], halves[parity]), wanted)
+        to = machine.place(np.zeros_like(x))
+        machine.call("merge_2", rows, whole, *at, halves.strides[1], to, x.strides[0], bits & 0xFFFFFFFF)
+        np.testing.assert_array_equal(machine.fetch(to, x), x)

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "runtime/pool.h"
+#include "runtime/stream.h"
 
 namespace fl {
 namespace {
@@ -15,6 +16,7 @@ constexpr int64_t kFewOutputs = 2, kFewSums = 4;
 constexpr int64_t kLongRow = 128;
 // Groups whose sums over lanes make one chunk.
 constexpr int64_t kReducedGroups = 64;
+constexpr int64_t kCacheLine = 64;
 
 struct Extent {
   int64_t low = INT64_MAX, high = INT64_MIN;
@@ -66,7 +68,7 @@ struct GroupImage {
 // it.
 class Planes {
  public:
-  Planes(const MicroKernels& mk, const TapConv& conv) : conv_(conv), element_(mk.element_bytes) {
+  Planes(const MicroKernels& mk, const TapConv& conv) : mk_(mk), conv_(conv), element_(mk.element_bytes) {
     Extent ys, quotients;
     int64_t stride = conv.stride_x;
     for (auto [z, y, x, volume] : conv.taps) {
@@ -107,29 +109,62 @@ class Planes {
   void clear(char* out) const { std::memset(out, 0, static_cast<size_t>(bytes())); }
 
   void fill(GroupImage from, Range band, char* out) const {
+    int64_t plane = rows_ * pitch_ * element_;
     for (int64_t c = 0; c < conv_.channels; c++) {
       for (const Phase& phase : phases_) {
-        if (const char* x = conv_.input_plane(from.image, from.group, c, phase.slice, element_)) {
+        const char* x = conv_.input_plane(from.image, from.group, c, phase.slice, element_);
+        int64_t partner = other_parity(phase);
+        if (!x) {
+          std::memset(out, 0, static_cast<size_t>(plane));
+        } else if (partner == 0) {
           fill_plane(x, phase.column, band, out);
-        } else {
-          std::memset(out, 0, static_cast<size_t>(rows_ * pitch_ * element_));
+        } else if (phase.column == 0) {
+          split_plane(x, band, out, out + partner * plane);
         }
-        out += rows_ * pitch_ * element_;
+        out += plane;
       }
     }
   }
 
- private:
-  // The same row of the next plane, which is copied as soon as this one is done with.
-  void prefetch_next(const char* row) const {
-    const char* next = row + conv_.height * conv_.width * element_;
-    for (int64_t i = 0; i < conv_.width * element_; i += 64) __builtin_prefetch(next + i, 0, 2);
+  // The same rows of the next plane, which are copied as soon as these are done with.
+  const char* ahead_of(GroupImage at, Range band) const {
+    const char* x = conv_.input_plane(at.image, at.group, conv_.channels - 1, 0, element_);
+    int64_t row = std::max<int64_t>(0, band.begin * conv_.stride_y + first_row_);
+    return (x ? x : conv_.x) + (conv_.height + row) * conv_.width * element_;
   }
 
+ private:
   struct Phase {
     int64_t slice, column;
     bool operator==(const Phase&) const = default;
   };
+
+  // How many phases away the odd columns of even ones lie, or the even ones of odd; 0 if no tap is there.
+  int64_t other_parity(const Phase& phase) const {
+    if (conv_.stride_x != 2) return 0;
+    auto other = std::find(phases_.begin(), phases_.end(), Phase{phase.slice, 1 - phase.column});
+    return other == phases_.end() ? 0 : (&*other - &phase);
+  }
+
+  // Even and odd columns at once.
+  void split_plane(const char* x, Range band, char* evens, char* odds) const {
+    int64_t top = band.begin * conv_.stride_y + first_row_, lanes = mk_.lanes;
+    int64_t bottom = (band.end - 1) * conv_.stride_y + first_row_ + more_rows_ + 1;
+    int64_t begin = std::max<int64_t>(0, -first_column_), first = begin + first_column_;
+    int64_t count = std::min(2 * (pitch_ - begin), conv_.width - 2 * first), whole = count / (2 * lanes);
+    int64_t from_row = conv_.width * element_, y = std::max<int64_t>(0, top), end = std::min(bottom, conv_.height);
+    if (count <= 0 || y >= end) return;
+    int64_t rest = count - whole * 2 * lanes, evens_rest = (rest + 1) / 2;
+    int64_t masks = lane_mask(std::min(rest, lanes)) | int64_t{lane_mask(std::max<int64_t>(0, rest - lanes))} << 16 |
+                    int64_t{lane_mask(evens_rest)} << 32 | int64_t{lane_mask(rest - evens_rest)} << 48;
+    int64_t to = ((y - top) * pitch_ + begin) * element_;
+    if (from_row >= kLongRow) {  // the same rows of the next plane
+      const char* next = x + (conv_.height + y) * from_row;
+      for (int64_t i = 0; i < (end - y) * from_row; i += kCacheLine) __builtin_prefetch(next + i, 0, 2);
+    }
+    mk_.split_2(end - y, whole, x + y * from_row + 2 * first * element_, from_row, evens + to, odds + to,
+                pitch_ * element_, masks);
+  }
 
   void fill_plane(const char* x, int64_t phase, Range band, char* out) const {
     int64_t stride = conv_.stride_x, top = band.begin * conv_.stride_y + first_row_;
@@ -142,7 +177,6 @@ class Planes {
     for (int64_t y = std::max<int64_t>(0, top); y < std::min(bottom, conv_.height); y++) {
       const char* row = from + y * conv_.width * element_;
       char* row_out = to + (y - top) * pitch_ * element_;
-      if (conv_.width * element_ >= kLongRow) prefetch_next(row);
       if (stride == 1) {
         copy_row(row, (end - begin) * element_, row_out);
       } else if (element_ == 4) {
@@ -153,6 +187,7 @@ class Planes {
     }
   }
 
+  const MicroKernels& mk_;
   const TapConv& conv_;
   int64_t element_, first_row_, more_rows_, first_column_, padded_width_, pitch_, planes_, bands_, rows_;
   std::vector<Phase> phases_;
@@ -180,34 +215,71 @@ class ForwardRun {
     }
   }
 
+  // Where results go other than to y: `shift` bytes from there, or rows of their own, `pitch` bytes apart.
+  struct Place {
+    int64_t shift = 0;
+    char* rows = nullptr;  // [output][row]
+    int64_t pitch = 0;
+  };
+
   int64_t bands() const { return planes_.bands(); }
+  int64_t row_bytes() const { return planes_.padded_width() * mk_.element_bytes; }
+
   // All slices and bands of one group of one image of the batch.
-  void run_volume(int64_t i) const {
+  void run_volume(int64_t i, int64_t shift) const {
     int64_t slices = conv_.grid_slices;
-    for (int64_t b = 0; b < bands(); b++) run_band({i * slices, (i + 1) * slices}, b);
+    for (int64_t b = 0; b < bands(); b++) run_band({i * slices, (i + 1) * slices}, b, {.shift = shift});
+  }
+
+  // The same, and another phase's columns between its own.
+  void run_volume_with(const ForwardRun& odds, int64_t i, int64_t shift) const {
+    int64_t pitch = std::max(row_bytes(), odds.row_bytes());
+    auto bytes = static_cast<size_t>(conv_.outputs * conv_.grid_height * pitch);
+    Workspace work(2 * Workspace::padded(bytes));
+    Place even{.rows = work.take(bytes), .pitch = pitch}, odd{.rows = work.take(bytes), .pitch = pitch};
+    for (int64_t slice = i * conv_.grid_slices; slice < (i + 1) * conv_.grid_slices; slice++) {
+      for (int64_t b = 0; b < bands(); b++) run_band({slice, slice + 1}, b, even);
+      for (int64_t b = 0; b < odds.bands(); b++) odds.run_band({slice, slice + 1}, b, odd);
+      merge({conv_, slice}, even, odd, shift);
+    }
   }
 
   // Some images of groups, one band.
-  void run_band(Range images, int64_t b) const {
+  void run_band(Range images, int64_t b, Place place) const {
     Range band = planes_.band(b);
-    int64_t element = mk_.element_bytes;
-    int64_t spread = conv_.step_x == 1 ? 0 : band.size() * planes_.padded_width() * element;
+    int64_t spread = conv_.step_x == 1 || place.rows ? 0 : band.size() * row_bytes();
     auto scratch_bytes = static_cast<size_t>(planes_.bytes()), spread_bytes = static_cast<size_t>(spread);
     Workspace work(Workspace::padded(scratch_bytes) + Workspace::padded(spread_bytes));
     char *scratch = work.take(scratch_bytes), *rows = spread ? work.take(spread_bytes) : nullptr;
     planes_.clear(scratch);
     for (int64_t i = images.begin; i < images.end; i++) {
       planes_.fill({conv_, i}, band, scratch);
-      for (int64_t o = 0; o < conv_.outputs; o++) run_output({conv_, i}, o, band, scratch, rows);
+      for (int64_t o = 0; o < conv_.outputs; o++) {
+        if (place.rows) {
+          char* to = place.rows + (o * conv_.grid_height + band.begin) * place.pitch;
+          run_output({conv_, i}, o, band, scratch, to, place.pitch);
+        } else if (rows) {
+          run_output({conv_, i}, o, band, scratch, rows, row_bytes());
+          spread_rows({conv_, i}, o, band, rows, place.shift);
+        } else {
+          run_output({conv_, i}, o, band, scratch, first_of({conv_, i}, o, band) + place.shift, y_row());
+        }
+      }
     }
   }
 
  private:
-  void run_output(GroupImage at, int64_t o, Range band, const char* scratch, char* rows) const {
+  // Between rows of this phase in y.
+  int64_t y_row() const { return conv_.step_y * conv_.out_width * mk_.element_bytes; }
+
+  char* first_of(GroupImage at, int64_t o, Range band) const {
+    int64_t first = conv_.first_y + band.begin * conv_.step_y;
+    char* y = conv_.output_plane(at.image, at.group, o, mk_.element_bytes);
+    return y + (first * conv_.out_width + conv_.first_x) * mk_.element_bytes;
+  }
+
+  void run_output(GroupImage at, int64_t o, Range band, const char* scratch, char* y, int64_t row) const {
     int64_t element = mk_.element_bytes, channel = at.group * conv_.outputs + o;
-    int64_t first = conv_.first_y + band.begin * conv_.step_y, row = conv_.step_y * conv_.out_width * element;
-    char* y = conv_.output_plane(at.image, at.group, o, element);
-    y += (first * conv_.out_width + conv_.first_x) * element;
     PlaneArgs args{};
     args.taps = planes_.offsets().data();
     args.count = conv_.depth();
@@ -216,16 +288,30 @@ class ForwardRun {
     if (conv_.bias) args.flags |= kRowBias;
     if (conv_.act == Activation::Relu) args.flags |= kRelu;
     args.bias = conv_.bias + (conv_.bias ? channel * element : 0);
-    args.y_row = rows ? planes_.padded_width() * element : row;
-    run_rows(args, scratch, rows ? rows : y, band.size());
-    if (!rows) return;
+    args.y_row = row;
+    args.ahead = planes_.ahead_of(at, band);
+    run_rows(args, scratch, y, band.size());
+  }
+
+  void spread_rows(GroupImage at, int64_t o, Range band, const char* rows, int64_t shift) const {
+    char* y = first_of(at, o, band) + shift;
     for (int64_t i = 0; i < band.size(); i++) {
-      const char* from = rows + i * args.y_row;
-      if (element == 4) {
-        spread_apart<float>(from, conv_.step_x, conv_.grid_width, y + i * row);
+      const char* from = rows + i * row_bytes();
+      if (mk_.element_bytes == 4) {
+        spread_apart<float>(from, conv_.step_x, conv_.grid_width, y + i * y_row());
       } else {
-        spread_apart<double>(from, conv_.step_x, conv_.grid_width, y + i * row);
+        spread_apart<double>(from, conv_.step_x, conv_.grid_width, y + i * y_row());
       }
+    }
+  }
+
+  void merge(GroupImage at, const Place& even, const Place& odd, int64_t shift) const {
+    int64_t lanes = mk_.lanes, whole = conv_.out_width / (2 * lanes), rest = conv_.out_width - whole * 2 * lanes;
+    int64_t masks = lane_mask(std::min(rest, lanes)) | int64_t{lane_mask(std::max<int64_t>(0, rest - lanes))} << 16;
+    for (int64_t o = 0; o < conv_.outputs; o++) {
+      int64_t from = o * conv_.grid_height * even.pitch;
+      mk_.merge_2(conv_.grid_height, whole, even.rows + from, odd.rows + from, even.pitch,
+                  first_of(at, o, {0, conv_.grid_height}) + shift, y_row(), masks);
     }
   }
 
@@ -245,6 +331,7 @@ class ForwardRun {
       args.x = x + columns.begin * mk_.vector_bytes;
       args.y = y + columns.begin * mk_.vector_bytes;
       args.blocks = rows < kPlaneRows ? rows : rows / kPlaneRows;
+      if (i > 0) args.ahead += rows * even_part(vectors, parts, i - 1).size() * kCacheLine;
       (rows < kPlaneRows ? mk_.plane_row : blocks)[columns.size()](&args);
       if (rows < kPlaneRows || rows % kPlaneRows == 0) continue;
       // The last block overlaps the one before: the same values are written twice.
@@ -434,6 +521,11 @@ bool scratch_fits(const MicroKernels& mk, const TapConv& conv) {
   return (conv.tap_count() > 1 || conv.channels == 1) && conv.depth() <= 1024 && Planes(mk, conv).bytes() <= kMostBytes;
 }
 
+// Does one phase hold the even, the other the odd columns of the same rows?
+bool interleave(const TapConv& a, const TapConv& b) {
+  return a.step_x == 2 && a.first_x == 0 && b.first_x == 1 && a.first_y == b.first_y && a.first_z == b.first_z;
+}
+
 }  // namespace
 
 bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
@@ -444,19 +536,43 @@ void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& p
   if (phases.size() == 1 && flat_suits(mk, *phases[0])) return flat_forward(mk, *phases[0]);
   std::vector<ForwardRun> runs;
   for (const TapConv* phase : phases) runs.emplace_back(mk, *phase);
-  // A lone phase is cut into slices and bands as well.
-  bool lone = runs.size() == 1;
-  int64_t bands = lone ? runs[0].bands() : 1,
-          images = phases[0]->groups * (lone ? phases[0]->images() : phases[0]->batch);
-  int64_t work = 0;
-  for (const TapConv* phase : phases) work += phase->work();
-  int64_t parts = std::clamp<int64_t>(work / bands / kChunkWork, 1, images);
-  parallel_for(parts * bands, [&](int64_t chunk) {
-    Range part = even_part(images, parts, chunk / bands);
-    if (lone) return runs[0].run_band(part, chunk % bands);
+  const TapConv& first = *phases[0];
+  int64_t volumes = first.groups * first.batch, work = 0, computed = 0;
+  int64_t pixels = first.out_slices * first.out_height * first.out_width;
+  int64_t volume = first.outputs * pixels * mk.element_bytes;
+  for (const TapConv* phase : phases) {
+    work += phase->work();
+    computed += phase->volume();
+  }
+  // Large results are made in the cache, a volume at a time, and then go past the caches.
+  bool streams = volumes * volume >= kStreamBytes && volume <= kMostBytes && computed == pixels;
+  if (runs.size() == 1 && !streams) {  // cut into slices and bands as well
+    int64_t bands = runs[0].bands(), images = first.groups * first.images();
+    int64_t parts = std::clamp<int64_t>(work / bands / kChunkWork, 1, images);
+    return parallel_for(parts * bands, [&](int64_t chunk) {
+      runs[0].run_band(even_part(images, parts, chunk / bands), chunk % bands, {});
+    });
+  }
+  int64_t parts = std::clamp<int64_t>(work / kChunkWork, 1, volumes);
+  parallel_for(parts, [&](int64_t chunk) {
+    Range part = even_part(volumes, parts, chunk);
+    auto bytes = static_cast<size_t>(streams ? volume : 0);
+    Workspace work_memory(bytes);
+    char* made = work_memory.take(bytes);
     for (int64_t i = part.begin; i < part.end; i++) {
-      for (const ForwardRun& run : runs) run.run_volume(i);
+      char* y = first.y + i * volume;
+      int64_t shift = streams ? made - y : 0;
+      for (size_t r = 0; r < runs.size(); r++) {
+        if (r + 1 < runs.size() && interleave(*phases[r], *phases[r + 1])) {
+          runs[r].run_volume_with(runs[r + 1], i, shift);
+          r++;
+        } else {
+          runs[r].run_volume(i, shift);
+        }
+      }
+      if (streams) copy_bytes(y, made, bytes, true);
     }
+    if (streams) stream_fence();
   });
 }
 

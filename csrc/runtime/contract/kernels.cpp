@@ -97,6 +97,8 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
   kernels->max_plane_sums = static_cast<int>(layout[6]);
   take(kernels->pack_columns, addresses);
   take(kernels->scatter_columns, addresses);
+  take(kernels->split_2, addresses);
+  take(kernels->merge_2, addresses);
   take(kernels->dot_1, addresses);
   take(kernels->dot_4, addresses);
   for (int v = 1; v <= kMaxVectors; v++) {

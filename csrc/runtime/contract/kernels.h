@@ -2,6 +2,7 @@
 // arguments.
 #pragma once
 #include <cstdint>
+#include <iterator>
 
 #include "core/dtype.h"
 
@@ -67,13 +68,14 @@ struct PlaneArgs {
   int64_t weights_row;    // between weights of a column of taps (plane_column), or of planes (plane_flat)
   const uint16_t* masks;  // lanes of x by vector and tap (plane_flat, flat_sums)
   int64_t masks_row;      // between vectors
+  const char* ahead;      // what will be read next (plane_row, plane_rows, plane_column)
 };
 
 constexpr int kMaxVectors = 3;
 constexpr int kMaxHeight = 14;
 constexpr int kPlaneRows = 4;
 constexpr int kColumnVectors = 2;
-constexpr int kColumnHeights[] = {3, 5};
+constexpr int kColumnHeights[] = {3, 5, 7};
 constexpr int kMaxPlaneSums = 9;
 constexpr int kFlatPlanes = 4;
 
@@ -87,6 +89,13 @@ struct MicroKernels {
   // (low and high 32 bits).
   using Dot = void (*)(int64_t pairs, const char* x, const char* b, int64_t row, int64_t masks, char* out);
 
+  // Rows of `whole` pairs of vectors, and a last pair by masks of 16 bits: dealt out to even and odd elements, and
+  // back. split_2 takes the lanes of both vectors and of evens and odds, merge_2 those of the two vectors written.
+  using Split = void (*)(int64_t rows, int64_t whole, const char* from, int64_t from_row, char* evens, char* odds,
+                         int64_t to_row, int64_t masks);
+  using Merge = void (*)(int64_t rows, int64_t whole, const char* evens, const char* odds, int64_t from_row, char* to,
+                         int64_t to_row, int64_t masks);
+
   using Plane = void (*)(const PlaneArgs*);
 
   int lanes;  // of a vector
@@ -99,10 +108,13 @@ struct MicroKernels {
   Kernel make[kMaxVectors + 1][kMaxHeight + 1];
   Kernel use[kMaxVectors + 1][kMaxHeight + 1];
   PackColumns pack_columns, scatter_columns;
+  Split split_2;
+  Merge merge_2;
   Dot dot_1, dot_4;
   Plane plane_row[kMaxVectors + 1], plane_rows[kMaxVectors + 1];  // one row, kPlaneRows rows a block
-  Plane plane_column[2][kColumnVectors + 1];  // by the height in kColumnHeights; kPlaneRows rows a block
-  Plane plane_sums[kMaxPlaneSums + 1];        // by the number of taps
+  Plane plane_column[std::size(kColumnHeights)]
+                    [kColumnVectors + 1];  // by the height in kColumnHeights; kPlaneRows rows a block
+  Plane plane_sums[kMaxPlaneSums + 1];     // by the number of taps
   // With masks only.
   Plane flat_sums[kMaxPlaneSums + 1];
   Plane plane_flat_1, plane_flat_4;  // one plane, kFlatPlanes planes a block

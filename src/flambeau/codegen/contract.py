@@ -19,6 +19,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from . import split
 from . import target as targets
 from .arena import ExecutableMemoryError
 from .jit import compile_code
@@ -37,23 +38,10 @@ _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefet
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
 # The fields of PlaneArgs (the same header).
 PLANE_FIELDS = (
-    "taps",
-    "count",
-    "weights",
-    "x",
-    "x_row",
-    "y",
-    "y_row",
-    "blocks",
-    "vectors",
-    "mask",
-    "bias",
-    "flags",
-    "weights_row",
-    "masks",
-    "masks_row",
+    *("taps", "count", "weights", "x", "x_row", "y", "y_row", "blocks", "vectors", "mask", "bias", "flags"),
+    *("weights_row", "masks", "masks_row", "ahead"),
 )
-_PLANE_POINTERS = {"taps", "weights", "x", "y", "bias", "masks"}
+_PLANE_POINTERS = {"taps", "weights", "x", "y", "bias", "masks", "ahead"}
 _ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU, _STREAM = 1, 2, 4, 8, 32
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks
 _CACHE_LINE = 64
@@ -65,7 +53,7 @@ DOT_ROWS = (1, 4)
 PLANE_ROWS = (1, 4)
 FLAT_PLANES = (1, 4)
 COLUMN_VECTORS = (1, 2)
-COLUMN_HEIGHTS = (3, 5)
+COLUMN_HEIGHTS = (3, 5, 7)
 
 
 def max_height(target: Target, vectors: int) -> int:
@@ -502,6 +490,8 @@ class _PlaneKernel:
     An output is the sum over `count` taps of weights[t] * x[output + taps[t]], in their order; whole vectors of x are
     read. Where groups have few channels, that is less work than making panels.
 
+    Every block prefetches as many lines from `ahead` as it writes vectors.
+
     With `height` it is `plane_column_<vectors>_<height>`: a tap is the top of a column of so many, a row of x apart,
     their weights `weights_row` apart. A vector of x is read once for all the rows of outputs that it adds to.
     """
@@ -515,12 +505,17 @@ class _PlaneKernel:
 
     def write(self) -> None:
         f, arg = self.f, self.arg
-        x_at, y_at = f.variable("ptr", arg["x"]), f.variable("ptr", arg["y"])
+        x_at, y_at, ahead_at = (f.variable("ptr", arg[name]) for name in ("x", "y", "ahead"))
         x_rows = [f.mul(arg["x_row"], i) if i else 0 for i in range(self.rows + self.height - 1)]
         with repeat(f, arg["blocks"]):
             x, y = f.value(f"load ptr, ptr {x_at}"), f.value(f"load ptr, ptr {y_at}")
             for sum_ in itertools.chain(*self.sums):
                 self.lanes.set(sum_, "zeroinitializer")
+            ahead = f.value(f"load ptr, ptr {ahead_at}")
+            lines = range(0, self.rows * len(self.sums[0]) * _CACHE_LINE, _CACHE_LINE)
+            for line in lines:
+                prefetch(f, f.offset(ahead, line), 2)
+            f.do(f"store ptr {f.offset(ahead, lines.stop)}, ptr {ahead_at}")
             with repeat(f, arg["count"]) as t:
                 source = f.offset(x, f.value(f"load i64, ptr {f.offset(arg['taps'], f.mul(t, 8))}"))
                 self._add_taps(source, x_rows, f.offset(arg["weights"], f.mul(t, self.lanes.element_bytes)))
@@ -682,7 +677,7 @@ def kernel_name(vectors: int, height: int, make: bool) -> str:
 
 def kernel_names(target: Target) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
-    names = ["pack_columns", "scatter_columns", *(f"dot_{rows}" for rows in DOT_ROWS)]
+    names = ["pack_columns", "scatter_columns", "split_2", "merge_2", *(f"dot_{rows}" for rows in DOT_ROWS)]
     for vectors in range(1, MAX_VECTORS + 1):
         heights = range(max_height(target, vectors) + 1)
         names += [kernel_name(vectors, h, True) for h in heights]
@@ -707,6 +702,9 @@ def module(target: Target, dtype: str) -> Module:
     result = Module(target)
     write_columns(result, dtype, "pack_columns", masked=False)
     write_columns(result, dtype, "scatter_columns", masked=True)
+    for name, order in split.ARGUMENTS.items():
+        f = Function(result, name, order)
+        split.WRITERS[name](f, Lanes(f, dtype))
     for rows in DOT_ROWS:
         write_dot(result, dtype, rows)
     for vectors in range(1, MAX_VECTORS + 1):
