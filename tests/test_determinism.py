@@ -1,4 +1,8 @@
-"""The demo's training gives the same bits for any number of threads, from run to run, and with unaligned inputs."""
+"""The same bits for any number of threads, from run to run, and with unaligned inputs: a training, and the workloads of
+bench/, which hold every kind of kernel at sizes that are shared by threads."""
+
+import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +10,10 @@ import flambeau as torch
 from flambeau.cli import demo
 
 STEPS = 100
+_spec = importlib.util.spec_from_file_location("worker", Path(__file__).parents[1] / "bench" / "worker.py")
+worker = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(worker)
+WORKLOADS = worker.workloads()
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +59,34 @@ def test_threads(one_thread, threads):
 
 def test_unaligned_inputs(one_thread):
     assert trained(2, unaligned) == one_thread
+
+
+def bits(result):
+    """The bytes of all tensors of a result."""
+    if isinstance(result, torch.Tensor):
+        t = result.detach()
+        t = t.view(torch.int16) if t.dtype in (torch.bfloat16, torch.float16) else t
+        return [t.numpy().tobytes()]
+    return [b for part in result for b in bits(part)] if isinstance(result, list | tuple) else [repr(result).encode()]
+
+
+def results(make, threads):
+    """What two calls of a workload give. Their operands are made by two threads."""
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    call = make(torch)
+    torch.set_num_threads(threads)
+    return [bits(call()) for _ in range(2)]
+
+
+QUICK = worker.declared()[0]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow, id=n) for n in WORKLOADS]
+)
+def test_workloads(name):
+    wanted = results(WORKLOADS[name], 1)
+    assert wanted[0], "the workload returns nothing that could be compared"
+    for threads in (1, 2, 3, 7):
+        assert results(WORKLOADS[name], threads) == wanted, f"{threads} threads give other bits than one"
