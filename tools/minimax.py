@@ -25,6 +25,7 @@ class Fit:
     high: float
     degree: int
     weight: Callable = lambda z: 1
+    parts: int = 0  # coefficients, from the lowest, whose rounding error is printed as well
 
 
 def remez(fit: Fit) -> tuple[list, mpf]:
@@ -273,6 +274,7 @@ FITS = {
     "asin_f64": Fit(odd_tail(mp.asin, mpf(1) / 6), 0, mpf("0.2501"), 13, lambda z: z),
     "erf_f64": Fit(erf_over_x, 0, 1, 13, lambda z: 1 / erf_over_x(z)),
     "lgamma_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 22, lambda u: 1 / lgamma_quotient(u + 1.5)),
+    "lgamma_parts_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 27, parts=4),
     "erfcx_f64": Fit(lambda t: erfcx_of(t, mpf(4)), mpf(-1), mpf(1), 25, lambda t: 1 / erfcx_of(t, mpf(4))),
     "i0_f64": relative(bessel_in_inverse(lambda x: mp.besseli(0, x), -1, 8, 1 / mp.sqrt(2 * mp.pi)), 22),
     "i1_f64": relative(bessel_in_inverse(lambda x: mp.besseli(1, x), -1, 8, 1 / mp.sqrt(2 * mp.pi)), 22),
@@ -299,6 +301,8 @@ def main(names: list[str]) -> None:
         bits = -mp.log(worst, 2)
         print(f"{name}: 2^-{float(bits):.1f}")
         print("    " + ", ".join(repr(float(c)) for c in coefficients), flush=True)
+        if parts := FITS[name].parts:
+            print("    low parts: " + ", ".join(repr(float(c - float(c))) for c in coefficients[:parts]), flush=True)
 
 
 if __name__ == "__main__":

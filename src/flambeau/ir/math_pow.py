@@ -9,12 +9,8 @@ from . import fn
 from . import types as t
 from .expr import Expr, const
 from .math_common import F64, LOG2E, between, exponent_and_mantissa, power_of_two_and_rest
+from .math_parts import log_pair, two_product
 
-# atanh_pow_f64: ((2 atanh(s) - 2s) / s^3 - 2/3) / s^2 in s^2
-_LOG_TAIL = (
-    0.4, 0.2857142857142553, 0.2222222222364756, 0.18181817900840005, 0.15384644570848063, 0.1333159950911818,
-    0.1182420001042785, 0.09418214785218115, 0.18552785537529393,
-)  # fmt: skip
 # exp_f64: (exp(r) - 1 - r) / r^2
 _EXP = (
     0.5, 0.16666666666666685, 0.04166666666666672, 0.008333333333316735, 0.0013888888888859132, 0.00019841269897067197,
@@ -27,50 +23,6 @@ _EXP2_F32 = (
     0.9999999999595348, 0.6931471805350286, 0.24022651213692373, 0.05550410976105039, 0.00961802559259364,
     0.0013333422647083518, 0.000154697347408328, 1.5316461574910607e-05,
 )  # fmt: skip
-
-_LN2_SHORT = (0.6931471805592082, 7.371002565167799e-13)  # the high part has 40 bits
-_TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
-
-Pair = tuple[Expr, Expr]
-
-
-def _two_sum(a: Expr, b: Expr) -> Pair:
-    """a + b exactly, |a| >= |b|."""
-    total = a + b
-    return total, b - (total - a)
-
-
-def _two_product(a: Expr, b: Expr) -> Pair:
-    product = a * b
-    return product, fn.fma(a, b, -product)
-
-
-def _pair_product(a: Pair, b: Pair) -> Pair:
-    high, low = _two_product(a[0], b[0])
-    return high, low + fn.fma(a[0], b[1], a[1] * b[0])
-
-
-def _log_pair(x: Expr) -> Pair:
-    """log(x) of positive finite x in two parts, good to about 2^-67."""
-    e, m = exponent_and_mantissa(x, F64)
-    f = m - 1.0
-    divisor = m + 1.0
-    lost = m - (divisor - 1.0)
-    s = f / divisor
-    s_low = (fn.fma(-s, divisor, f) - s * lost) / divisor
-    z, z_low = _two_product(s, s)
-    z_low = fn.fma(s * 2.0, s_low, z_low)
-    tail = z * fn.polynomial(z, _LOG_TAIL)
-    p, p_low = _two_sum(const(_TWO_THIRDS[0], "f64"), tail)
-    cube = _pair_product((s, s_low), (z, z_low))
-    c, c_low = _pair_product(cube, (p, p_low + _TWO_THIRDS[1]))
-    head, head_low = _two_sum(s * 2.0, c)
-    head_low = head_low + (c_low + s_low * 2.0)
-    scaled = e * _LN2_SHORT[0]
-    high, low = _two_sum(scaled, head)
-    direct = e == 0.0
-    high, low = fn.where(direct, head, high), fn.where(direct, 0.0, low)
-    return _two_sum(high, low + fn.fma(e, _LN2_SHORT[1], head_low))
 
 
 def _exp_pair(high: Expr, low: Expr) -> Expr:
@@ -114,8 +66,8 @@ def pow_f64(x: Expr, y: Expr) -> Expr:
     short = _short_power(x, y)
     if short is not None:
         return short
-    high, low = _log_pair(fn.abs(x))
-    product, product_low = _two_product(high, y)
+    high, low = log_pair(fn.abs(x))
+    product, product_low = two_product(high, y)
     return _power_specials(x, y, _exp_pair(product, fn.fma(low, y, product_low)))
 
 

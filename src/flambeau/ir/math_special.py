@@ -8,6 +8,7 @@ import math
 from . import fn
 from .expr import Expr, const
 from .math_common import odd
+from .math_parts import Pair, log_pair, pair_product, two_product, two_sum
 from .math_zeta import derivative_of_digamma
 
 # lgamma_f64: lgamma(x) / ((x - 1)(x - 2)) in x - 3/2, 1 <= x <= 2
@@ -19,6 +20,17 @@ _LGAMMA = (
     -2.736118580580834e-05, 1.7466486677117218e-05, -8.071088833857233e-06, 4.920953795464054e-06,
     -7.977312290758742e-06, 5.256716774188108e-06,
 )  # fmt: skip
+# lgamma_parts_f64: the same with an error of 2^-76; the rounding errors of the first four coefficients
+_LGAMMA_LONG = (
+    0.4831289505409809, -0.14595989591430608, 0.06291140107456494, -0.031308487501011, 0.016797098631186877,
+    -0.009425622448469803, 0.005446457844550815, -0.003212074077195477, 0.0019229161402721164, -0.00116441447404927,
+    0.0007115222588549003, -0.00043799512239280574, 0.00027127708306371834, -0.0001688943000568767,
+    0.00010562387315664866, -6.63138519556563e-05, 4.177469338009667e-05, -2.6397107000247233e-05,
+    1.6743609975351793e-05, -1.064178499050825e-05, 6.692404854107153e-06, -4.248456106097942e-06,
+    2.99019066395517e-06, -1.9619247129839927e-06, 6.597389884311193e-07, -3.602643243213347e-07,
+    9.983595406379245e-07, -6.80367038361575e-07,
+)  # fmt: skip
+_LGAMMA_LOST = (1.6718807140877013e-17, -7.811427661660052e-19, -4.5242452469544e-18, 8.114449615175434e-19)
 # B(2k) / (2k (2k - 1)): Stirling's series of lgamma in 1/x^2
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
 # B(2k): asymptotic series of digamma and its derivatives
@@ -69,13 +81,44 @@ def _lgamma_positive(x: Expr) -> Expr:
     return fn.where(x < 8.0, near, fn.where(x == math.inf, x, far))
 
 
+def _lgamma_pair(y: Expr) -> Pair:
+    """lgamma(y) in two parts, 1 <= y <= 2."""
+    z = y - 1.5
+    few = len(_LGAMMA_LOST)
+    quotient = (fn.polynomial(z, _LGAMMA_LONG[few:]), const(0.0, y.dtype))
+    for coefficient, lost in zip(_LGAMMA_LONG[few - 1 :: -1], _LGAMMA_LOST[::-1], strict=True):
+        high, low = pair_product(quotient, (z, const(0.0, y.dtype)))
+        head, rest = two_sum(const(coefficient, y.dtype), high)
+        quotient = (head, rest + (low + lost))
+    return pair_product(two_product(y - 1.0, y - 2.0), quotient)
+
+
+_REFLECTED = -20.0  # below, lgamma is too large for its terms to cancel
+
+
+def _lgamma_between_poles(x: Expr) -> Expr:
+    """lgamma(y) - log |x (x + 1) ... (y - 1)| with 1 <= y < 2, in two parts: the terms cancel at zeros of lgamma."""
+    y, product = x, (const(1.0, x.dtype), const(0.0, x.dtype))
+    for _ in range(1 - int(_REFLECTED)):
+        below = y < 1.0
+        longer = pair_product(product, (y, const(0.0, x.dtype)))
+        product = (fn.where(below, longer[0], product[0]), fn.where(below, longer[1], product[1]))
+        y = fn.where(below, y + 1.0, y)
+    size = fn.abs(product[0])
+    log, log_low = log_pair(size)
+    log_low = log_low + fn.copysign(const(1.0, x.dtype), product[0]) * product[1] / size
+    head, head_low = _lgamma_pair(y)
+    return (head - log) + (head_low - log_low)
+
+
 def lgamma(x: Expr) -> Expr:
-    """Negative arguments by reflection: log(pi / |x sin(pi x)|) - lgamma(|x|)."""
+    """Negative arguments by reflection, log(pi / |x sin(pi x)|) - lgamma(|x|), or by recurrence among the zeros."""
     size = fn.abs(x)
     positive = _lgamma_positive(size)
     tiny = -fn.log(size)
     positive = fn.where(size < 1e-17, tiny, positive)
     reflected = fn.log(math.pi / fn.abs(x * _sine_of_pi(x))) - positive
+    reflected = fn.unlikely((x < -2.0) & (x > _REFLECTED), _lgamma_between_poles(x), reflected)
     reflected = fn.where(fn.trunc(x) == x, math.inf, fn.where(size < 1e-17, tiny, reflected))
     return fn.where(x > 0.0, positive, fn.where(x == -math.inf, math.inf, fn.where(fn.isnan(x), x, reflected)))
 
