@@ -141,7 +141,8 @@ def test_classes(level, dtypes):
     out, *inputs = dtypes
     body = (lambda x, y: x > y) if out == "b1" else (lambda x, y: x * y - x)
     program = trace(body, [In(d) for d in inputs], outputs=[out])
-    for classes in map("".join, itertools.product("cs", "cbs", "cbs")):
+    reversed_too = "" if t.is_complex(out) else "r"
+    for classes in map("".join, itertools.product("cs", "cbs" + reversed_too, "cbs")):
         kernel = kernels.load(program, classes, level)
         for n in [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 100, 300]:
             arrays = [_operand(c, d, 3, n) for c, d in zip(classes, dtypes, strict=True)]
@@ -156,6 +157,8 @@ def _operand(kind: str, dtype: str, rows: int, n: int) -> np.ndarray:
     body = space[1:]
     if kind == "b":
         return np.lib.stride_tricks.as_strided(body, (rows, n), (5 * body.itemsize, 0))
+    if kind == "r":
+        return np.lib.stride_tricks.as_strided(body, (rows, n), ((n + 2) * body.itemsize, body.itemsize))[:, ::-1]
     step = 1 if kind == "c" else 3
     return np.lib.stride_tricks.as_strided(body, (rows, n), ((step * n + 2) * body.itemsize, step * body.itemsize))
 

@@ -143,3 +143,40 @@ def test_errors(case):
     with pytest.raises(kind) as caught:
         call(flambeau, flambeau.zeros(3, 2))
     assert sentence in str(caught.value)
+
+
+def test_parts_that_lie_in_runs():
+    """Slices and expanded tensors beside whole ones, along every dimension."""
+    rng = np.random.default_rng(4)
+    wide, one = rng.standard_normal((4, 3, 8, 40)).astype("f4"), rng.standard_normal((1, 8, 40)).astype("f4")
+    whole = flambeau.tensor(wide)
+    expanded, slices = whole[:, :1].expand(4, 3, 8, 40), whole[..., 2:7, :]
+    for dim in range(4):
+        want = np.concatenate([np.broadcast_to(wide[:, :1], wide.shape), wide], dim)
+        assert np.array_equal(flambeau.cat([expanded, whole], dim).numpy(), want)
+    want = np.concatenate([wide[:, :, 2:7], np.broadcast_to(wide[:, :1, :3], (4, 3, 3, 40))], 2)
+    assert np.array_equal(flambeau.cat([slices, expanded[:, :, :3]], 2).numpy(), want)
+    first = flambeau.tensor(one).expand(4, 8, 40)
+    want = np.concatenate([np.broadcast_to(one, (4, 8, 40)), wide[:, 0]], 1)
+    assert np.array_equal(flambeau.cat([first, whole[:, 0]], 1).numpy(), want)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8", "c8", "c16", "?"])
+def test_reversed_dimensions_of_every_layout(dtype):
+    rng = np.random.default_rng(5)
+    for shape in ((7,), (3, 1, 5), (4, 33, 17), (300, 500), (0, 3)):
+        x = (rng.random(shape) * 100).astype(dtype)
+        for mask in range(1 << x.ndim):
+            dims = [d for d in range(x.ndim) if mask >> d & 1]
+            assert np.array_equal(flambeau.tensor(x).flip(dims).numpy(), np.flip(x, dims))
+            assert np.array_equal(flambeau.tensor(x).mT.flip(dims).numpy() if x.ndim > 1 else x,
+                                  np.flip(np.swapaxes(x, -1, -2), dims) if x.ndim > 1 else x)  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("f4", 1.5), ("i2", -7), ("?", True), ("c8", 1 - 2j)])
+def test_large_tensors_are_filled_whole(dtype, value):
+    size = (17 << 20) // np.dtype(dtype).itemsize // 8 * 8
+    for count in (size, size + 1):
+        x = flambeau.tensor(np.zeros(count + 1, dtype))
+        x[:count].fill_(value)
+        assert (x[:count].numpy() == np.array(value, dtype)).all() and x[count] == 0

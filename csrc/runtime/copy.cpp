@@ -75,13 +75,6 @@ const Overload& cast_overload() {
   return *found;
 }
 
-// Copies by the kernel that turns squares of elements, which are integers to it.
-void copy_turned(Iteration& it, int64_t item) {
-  DType d = item == 1 ? DType::U8 : item == 2 ? DType::U16 : item == 4 ? DType::U32 : DType::U64;
-  DType dtypes[] = {d, d};
-  run_elements(ElementKernelCall{.overload = cast_overload(), .dtypes = dtypes}, it);
-}
-
 // Brings the dimension in which `from` is contiguous next to the innermost one.
 void bring_near(Iteration& it, int64_t item) {
   for (int d = it.dims - 3; d >= 0; --d) {
@@ -100,7 +93,7 @@ void copy_same_dtype(Tensor* to, Tensor* from) {
     bring_near(it, item);
     bool turned = it.inner_stride(0) == item && it.row_stride(1) == item;
     if (turned && item <= 8 && it.inner_size() >= kFewest && it.size[it.dims - 2] >= kFewest)
-      return copy_turned(it, item);
+      return copy_elements(it, item);
     return copy_strided(it, to->itemsize());
   }
   bool stream = it.elements * item >= kStreamBytes;
@@ -145,6 +138,16 @@ bool is_dense(const Tensor& t) {
 
 }  // namespace
 
+void copy_elements(Iteration& it, int64_t item) {
+  DType d = item == 1   ? DType::U8
+            : item == 2 ? DType::U16
+            : item == 4 ? DType::U32
+            : item == 8 ? DType::U64
+                        : DType::C128;
+  DType dtypes[] = {d, d};
+  run_elements(ElementKernelCall{.overload = cast_overload(), .dtypes = dtypes}, it);
+}
+
 void copy_into(Tensor* to, Tensor* from) {
   Dims sizes = broadcast_sizes(to->sizes, from->sizes);
   FL_CHECK(sizes == to->sizes, ErrorKind::Runtime, "output with shape %s doesn't match the broadcast shape %s",
@@ -160,6 +163,26 @@ void copy_into(Tensor* to, Tensor* from) {
   }
 }
 
+namespace {
+
+// Large and dense, of elements that make up whole words: false where the tensor is not so.
+bool fill_large(const Iteration& it, const char* element, int64_t item) {
+  int64_t bytes = it.elements * item;
+  if (bytes < kStreamBytes || it.dims != 1 || it.inner_stride(0) != item || item > 8 || bytes % 8) return false;
+  char word[8];
+  for (int64_t i = 0; i < 8; i += item) std::memcpy(word + i, element, static_cast<size_t>(item));
+  uint64_t pattern;
+  std::memcpy(&pattern, word, 8);
+  constexpr int64_t kPiece = int64_t{1} << 20;
+  LongWork work(true);
+  parallel_for((bytes + kPiece - 1) / kPiece, [&](int64_t p) {
+    fill_words(it.data[0] + p * kPiece, pattern, static_cast<size_t>(std::min(kPiece, bytes - p * kPiece)));
+  });
+  return true;
+}
+
+}  // namespace
+
 void fill_with(Tensor* to, const Value& number) {
   if (to->is_meta() || to->numel() == 0) return;
   alignas(16) char element[16] = {};
@@ -171,6 +194,8 @@ void fill_with(Tensor* to, const Value& number) {
   Iteration it(to->sizes);
   it.add(*to);
   it.add_number(element);
+  it.collapse();
+  if (fill_large(it, element, static_cast<int64_t>(to->itemsize()))) return;
   DType dtypes[] = {to->dtype, to->dtype};
   run_elements(ElementKernelCall{.overload = cast_overload(), .dtypes = dtypes}, it);
 }

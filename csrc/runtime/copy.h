@@ -1,11 +1,14 @@
 // Copies, casts and fills.
 #pragma once
+#include "runtime/iteration.h"
 #include "runtime/op.h"
 
 namespace fl {
 
 // Writes `from` to `to`, broadcast and cast. They may overlap only if they are the same elements.
 void copy_into(Tensor* to, Tensor* from);
+// Copies operand 1 to operand 0, elements of `item` bytes, by a kernel that takes them in any order.
+void copy_elements(Iteration& it, int64_t item);
 // Writes one number to every element.
 void fill_with(Tensor* to, const Value& number);
 // A copy in another dtype with the strides an elementwise result has; the tensor itself where it has that dtype.

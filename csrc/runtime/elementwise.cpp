@@ -33,7 +33,7 @@ bool turns_along(const Iteration& it, int d, const ElementKernelCall& call, cons
   if (it.size[d] < kFewest) return false;
   for (int k = 0; k < it.operands; ++k) {
     DType dtype = call.dtypes[static_cast<size_t>(k)];
-    if (is_complex(dtype)) return false;
+    if (is_complex(dtype) || classes[k] == StrideClass::Reversed) return false;
     if (classes[k] != StrideClass::Strided) continue;
     if (k < call.overload.op->n_outputs || it.stride[d][k] != static_cast<int64_t>(dtype_size(dtype))) return false;
   }
@@ -50,6 +50,15 @@ bool turn(Iteration& it, const ElementKernelCall& call, StrideClass* classes) {
     return true;
   }
   return false;
+}
+
+// Inputs that are read backwards.
+void reverse(const Iteration& it, const ElementKernelCall& call, StrideClass* classes) {
+  for (int k = call.overload.op->n_outputs; k < it.operands; ++k) {
+    DType dtype = call.dtypes[static_cast<size_t>(k)];
+    if (!is_complex(dtype) && it.inner_stride(k) == -static_cast<int64_t>(dtype_size(dtype)) && it.elements > 1)
+      classes[k] = StrideClass::Reversed;
+  }
 }
 
 bool rows_start_lines(const Iteration& it, int operand) {
@@ -88,6 +97,7 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
   it.collapse();
   StrideClass classes[kMaxOperands];
   classify(it, call.dtypes, classes);
+  reverse(it, call, classes);
   bool turned = any_strided(it, classes) && turn(it, call, classes);
   if (!turned && any_strided(it, classes) && it.elements < kParallelElements)  // all: few kernels serve all layouts
     std::fill_n(classes, it.operands, StrideClass::Strided);

@@ -48,6 +48,22 @@ void copy_runs(const std::vector<Runs>& all, int64_t total) {
   parallel_for(count, copy);
 }
 
+// Whether a tensor lies in runs over the dimensions from `dim` on, a fixed number of elements apart.
+bool lies_in_runs(const Tensor& t, int dim, int64_t& step) {
+  int64_t expected = 1;
+  bool inside = true;  // a run, or the first of the dimensions before it
+  for (int d = t.dim(); d-- > 0;) {
+    if (t.sizes[d] == 1) continue;
+    if (d < dim && inside) {
+      inside = false;
+      step = expected = t.strides[d];
+    }
+    if (t.strides[d] != expected) return false;
+    expected *= t.sizes[d];
+  }
+  return true;
+}
+
 // What cat gives: in order, or channels-last where all parts are.
 Dims cat_strides(const Dims& sizes, std::span<Tensor* const> parts) {
   Dims plain = contiguous_strides(sizes);
@@ -61,11 +77,9 @@ Dims cat_strides(const Dims& sizes, std::span<Tensor* const> parts) {
 TensorRef joined(const std::vector<TensorRef>& parts, int dim, DType dtype) {
   Dims sizes = parts[0]->sizes;
   sizes[dim] = 0;
-  bool plain = true;
   std::vector<Tensor*> like;
   for (const TensorRef& t : parts) {
     sizes[dim] += t->sizes[dim];
-    plain &= t->dtype == dtype && t->is_contiguous();
     like.push_back(t.get());
   }
   TensorRef out = Tensor::empty_strided(sizes, cat_strides(sizes, like), dtype, parts[0]->device());
@@ -76,9 +90,9 @@ TensorRef joined(const std::vector<TensorRef>& parts, int dim, DType dtype) {
   for (int d = dim + 1; d < sizes.size(); ++d) after *= sizes[d];
   std::vector<Runs> runs;
   for (const TensorRef& t : parts) {
-    int64_t size = t->sizes[dim];
-    if (size * after >= kLeastRun && plain && out->is_contiguous()) {
-      runs.push_back({out->data() + start * after, t->data(), size * after, before, sizes[dim] * after, size * after});
+    int64_t size = t->sizes[dim], step = 0;
+    if (size * after >= kLeastRun && t->dtype == dtype && out->is_contiguous() && lies_in_runs(*t, dim, step)) {
+      runs.push_back({out->data() + start * after, t->data(), size * after, before, sizes[dim] * after, step * item});
     } else if (size) {
       Dims own = t->sizes;
       copy_into(Tensor::make(out->storage, out->offset + start * out->strides[dim], own, out->strides, dtype).get(),

@@ -76,7 +76,7 @@ void insert(const KernelKey& key, void* kernel) {
 }  // namespace
 
 std::string key_text(const KernelRequest& request) {
-  static constexpr char kLetters[] = {'c', 'b', 's', 'n', 't'};
+  static constexpr char kLetters[] = {'c', 'b', 's', 'n', 't', 'r'};
   std::string text = request.overload.op->name + "|f|" + request.attributes + "|";
   for (size_t i = 0; i < request.dtypes.size(); ++i)
     text += (i ? "," : "") + std::string(dtype_code(request.dtypes[i]));

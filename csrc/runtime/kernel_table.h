@@ -18,8 +18,8 @@ union Slot {
 using ElementKernel = void (*)(char** ptr, const int64_t* stride, int64_t n, int64_t m, const Slot* params);
 
 // Streamed: a contiguous output too large for the caches, written past them; its rows start at multiples of 64 bytes.
-// Turned: an input that is contiguous from row to row.
-enum class StrideClass : uint8_t { Contiguous, Broadcast, Strided, Streamed, Turned };
+// Turned: an input that is contiguous from row to row. Reversed: an input that is read backwards.
+enum class StrideClass : uint8_t { Contiguous, Broadcast, Strided, Streamed, Turned, Reversed };
 
 constexpr int kMaxOperands = 20;
 constexpr int kMaxFolds = 16;

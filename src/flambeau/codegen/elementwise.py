@@ -8,7 +8,7 @@ vectors, and a tail under a mask, or element by element where the target has no 
 stores, so an output may be exactly one of the inputs.
 
 An input of class `t` lies the other way round: its elements follow each other from row to row. Such kernels go through
-squares of elements, which are turned on the way.
+squares of elements, which are turned on the way. One of class `r` is read backwards.
 """
 
 from contextlib import AbstractContextManager
@@ -25,7 +25,7 @@ from .target import Target
 from .turn import transpose
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
-CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED = "c", "b", "s", "n", "t"
+CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 _WIDEST_SQUARE = 32  # elements
 _BLOCK = 64  # columns that are gone through before the next ones: results are written some cache lines at a time
 _AHEAD = 256  # bytes by which turned operands are fetched ahead
@@ -84,7 +84,8 @@ class Kernel:
         self.lanes = self._lanes(module.target)
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
-        self.masked = module.target.masks and not irregular and self.lanes >= 8
+        backwards = any(o.kind == REVERSED for o in operands)
+        self.masked = module.target.masks and not (irregular or backwards) and self.lanes >= 8
         self.unroll = 1 if irregular else self._unroll()
 
     def begin(self, module: Module, name: str) -> Function:
@@ -109,7 +110,7 @@ class Kernel:
         bases = [f.value(f"load ptr, ptr {f.offset('%ptr', o.number, 'ptr')}, align 8") for o in self.operands]
         rows = [self._stride(len(self.operands) + o.number) for o in self.operands]
         for o in self.operands:
-            if o.kind in (STRIDED, TURNED):
+            if o.kind in (STRIDED, TURNED, REVERSED):
                 o.step = self._stride(o.number)
         if self.turned:
             self.squares(bases, rows)
@@ -246,7 +247,9 @@ class _Stream:
                 self.loaded[k] = self.memory.load(o.dtype, self._address(o), self.mask)
             elif k in self.kernel.used and o.kind == TURNED and self.memory.lanes > 1:
                 self.loaded[k] = self.memory.load(o.dtype, o.square)
-            elif k in self.kernel.used and o.kind in (STRIDED, TURNED):
+            elif k in self.kernel.used and o.kind == REVERSED and self.memory.lanes > 1:
+                self.loaded[k] = self.memory.load_reversed(o.dtype, self._address(o))
+            elif k in self.kernel.used and o.kind in (STRIDED, TURNED, REVERSED):
                 self.loaded[k] = self.memory.load_strided(o.dtype, self._address(o), o.step)
 
     def finish(self) -> None:
@@ -261,7 +264,7 @@ class _Stream:
 
     def _address(self, o: _Operand) -> str:
         f = self.kernel.function
-        distance = o.step if o.kind in (STRIDED, TURNED) else t.SIZE[o.dtype]
+        distance = o.step if o.kind in (STRIDED, TURNED, REVERSED) else t.SIZE[o.dtype]
         return f.offset(o.row, f.mul(self.position, distance))
 
     def _leaf(self, e: Expr) -> str:

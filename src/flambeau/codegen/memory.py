@@ -86,6 +86,13 @@ class Memory:
             return tuple(self._collect(part, p, stride) for p in (pointer, second))
         return (self.elements.widen(self._collect(byte_type(dtype), pointer, stride), dtype),)
 
+    def load_reversed(self, dtype: str, pointer: str) -> tuple[str, ...]:
+        """Compute values of elements that lie one before the other."""
+        memory, last = byte_type(dtype), self.lanes - 1
+        raw = self.raw(memory, self.function.offset(pointer, -last * t.SIZE[dtype]))
+        turned = self._pick(llvm_type(memory, self.lanes), raw, range(last, -1, -1))
+        return (self.elements.widen(turned, dtype),)
+
     def _collect(self, memory: str, pointer: str, stride: str) -> str:
         f, scalar = self.function, llvm_type(memory)
         if self.lanes == 1:

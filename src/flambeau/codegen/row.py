@@ -170,8 +170,8 @@ class _Kernel:
             if len(walk([e])) < _COSTLY:
                 return None
             (rest,) = substitute([root], {e: input_(ir.TEMP, e.dtype)})
-            leaves = [x for x in walk([rest]) if x.op in ("input", "index")]
-            if all((x.op == "input" and x.attr[0] == ir.TEMP) or not self.varies(x) for x in leaves):
+            leaves = [x for x in walk([rest]) if x.op == "input"]
+            if all(x.attr[0] == ir.TEMP or not self.varies(x) for x in leaves):
                 return e
         return None
 

@@ -3,7 +3,7 @@
 from flambeau.ir.fn import atan2, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, sin, where
 
 from .launch import Launch, dims_of, wrap_dim
-from .table import ORDERED, REAL_FLOATS, Composite, Loop, op
+from .table import ORDERED, REAL_FLOATS, Composite, Loop, Native, op
 
 # ints: length of the scanned dimension, elements behind it. One iteration: one line, or 16 neighbouring lines.
 
@@ -160,39 +160,9 @@ for _name, _greatest in (("cummax", True), ("cummin", False)):
     )
 
 
-def _flip_program(b, flags: tuple):
-    """Buffers: output, input. ints: sizes. One iteration: one row of the last dimension."""
-    nd = len(flags)
-    with b.parallel() as row:
-        rest, source, step = row, const(0, "i64"), b.int(nd - 1)
-        for d in reversed(range(nd - 1)):
-            size = b.int(d)
-            position = rest % size
-            source = source + (size - 1 - position if flags[d] else position) * step
-            rest, step = rest // size, step * size
-        n = b.int(nd - 1)
-        with b.loop(0, n) as i:
-            b.store(0, row * n + i, b.load(1, source + (n - 1 - i if flags[-1] else i)))
-
-
-def _flip_plan(o, self, dims):
-    nd = self.dim()
-    wrapped = [wrap_dim(d, nd) for d in dims]
-    if len(set(wrapped)) < len(wrapped):
-        raise RuntimeError(
-            f"dim {next(d for d in wrapped if wrapped.count(d) > 1)} appears multiple times in the list of dims"
-        )
-    x = self.contiguous()
-    out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-    sizes = list(x.shape) or [1]
-    flags = tuple(d in wrapped for d in range(nd)) or (False,)
-    rows = x.numel() // sizes[-1] if x.numel() else 0
-    return Launch((out,), (out, x), sizes, rows, sizes[-1], _flip_program, (flags,))
-
-
 op(
     "flip(Tensor self, int[] dims) -> Tensor",
-    body=Loop(_flip_plan),
+    body=Native("flip"),
     grad=lambda o, g, self, dims: (o.flip(g, dims),),
     ref=lambda np, x, dims: np.flip(x, dims),
     doc="The order of elements reversed along dimensions. A copy.",
