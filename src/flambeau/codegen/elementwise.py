@@ -26,8 +26,8 @@ from .turn import transpose
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
-_WIDEST_SQUARE = 32  # elements
-_BLOCK = 64  # columns that are gone through before the next ones: results are written some cache lines at a time
+_BESIDE = 4  # squares: results are written some cache lines at a time
+_WIDEST_BLOCK = 64  # elements
 _AHEAD = 256  # bytes by which turned operands are fetched ahead
 
 
@@ -82,6 +82,7 @@ class Kernel:
         self.used = {e.attr[0] for e in walk(self.roots) if e.op == "input"}
         self.turned = [o for o in self.inputs if o.kind == TURNED]
         self.lanes = self._lanes(module.target)
+        self.block = min(_BESIDE * self.lanes, _WIDEST_BLOCK)
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
@@ -94,8 +95,7 @@ class Kernel:
 
     def _lanes(self, target: Target) -> int:
         storage = max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
-        widest = _WIDEST_SQUARE if self.turned else 64
-        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // storage, 1), widest)
+        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // storage, 1))
 
     def _unroll(self) -> int:
         """Short programs need several vectors in flight; long ones have enough to do."""
@@ -133,59 +133,88 @@ class Kernel:
         self.outside = Outside(f, f.section(), self._row_leaf)
 
     def squares(self, bases: list[str], rows: list[str]) -> None:
-        """All elements, square by square; those at the edges under a mask, or one by one."""
+        """All elements, square by square: several beside each other, so that results are written in longer runs; those
+        at the edges under a mask, or one by one."""
         f, lanes = self.function, self.lanes
-        buffers = {o: f.variable(f"[{lanes * lanes * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
-        with f.loop(0, "%n", _BLOCK) as block:
-            end = f.smaller(f.add(block, _BLOCK), "%n")
-            with f.loop(0, "%m", lanes) as r, f.loop(block, end, lanes) as i:
-                rest_n, rest_m = f.value(f"sub i64 %n, {i}"), f.value(f"sub i64 %m, {r}")
-                height = f.smaller(rest_m, lanes)
-                least = f.smaller(rest_n, height)
-                whole = f.value(f"icmp eq i64 {least}, {lanes}")
+        buffers = {o: f.variable(f"[{lanes * self.block * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
+        with f.loop(0, "%n", self.block) as block:
+            end = f.smaller(f.add(block, self.block), "%n")
+            with f.loop(0, "%m", lanes) as r:
+                rest_m, width = f.value(f"sub i64 %m, {r}"), f.value(f"sub i64 {end}, {block}")
+                high, wide = f.value(f"icmp sge i64 {rest_m}, {lanes}"), f.value(f"icmp eq i64 {width}, {self.block}")
+                whole = f.value(f"and i1 {high}, {wide}")
                 with f.when(whole):
-                    self._square(bases, rows, buffers, r, i, str(lanes))
-                with f.when(f.value(f"xor i1 {whole}, true")):
-                    if self.masked:
-                        self._square(bases, rows, buffers, r, i, height, rest_n)
-                    else:
-                        with f.loop(0, height) as k:
-                            self._enter(f.add(r, k), bases, rows)
-                            with f.loop(i, f.add(i, f.smaller(rest_n, lanes))) as at:
-                                self.step(at, [0], 1)
+                    self._whole(bases, rows, buffers, r, block)
+                with f.when(f.value(f"xor i1 {whole}, true")), f.loop(block, end, lanes) as i:
+                    self._edge(bases, rows, buffers, r, i, f.smaller(rest_m, lanes))
 
-    def _square(self, bases, rows, buffers, r: str, i: str, height: str, rest_n: str | None = None) -> None:
-        """`height` rows from r of `lanes` elements from i; with `rest_n` of no more than that, and at an edge."""
+    def _whole(self, bases: list[str], rows: list[str], buffers: dict, r: str, block: str) -> None:
+        """`lanes` rows from r of a block of elements."""
         f, lanes = self.function, self.lanes
-        along = across = None
-        if rest_n is not None:
-            along, across = tail_mask(f, lanes, rest_n), tail_mask(f, lanes, height)
-        for o in self.turned:
-            if o.number - len(self.outputs) in self.used:
-                start = f.offset(bases[o.number], f.mul(r, rows[o.number]))
-                self._turn(o, f.offset(start, f.mul(i, o.step)), buffers[o], across, rest_n)
+        with f.loop(0, self.block, lanes) as i:
+            for o, start in self._starts(bases, rows, r, f.add(block, i)):
+                self._turn(o, start, f.offset(buffers[o], f.mul(i, t.SIZE[o.dtype])))
+        with f.loop(0, lanes) as k:
+            self._enter(f.add(r, k), bases, rows)
+            self._place(buffers, k, block)
+            self._fetch_below(rows, block)
+            self.step(block, list(range(0, self.block, lanes)), lanes)
+
+    def _fetch_below(self, rows: list[str], block: str) -> None:
+        """Asks for the lines of the same block that lie `lanes` rows further on."""
+        f = self.function
+        for o in self.operands:
+            size = t.SIZE[o.dtype]
+            if o.kind == CONTIGUOUS:
+                below = f.offset(f.offset(o.row, f.mul(rows[o.number], self.lanes)), f.mul(block, size))
+                for byte in range(0, self.block * size, 64):
+                    f.fetch(f.offset(below, byte))
+
+    def _edge(self, bases: list[str], rows: list[str], buffers: dict, r: str, i: str, height: str) -> None:
+        """`height` rows from r of no more than `lanes` elements from i."""
+        f, lanes = self.function, self.lanes
+        rest = f.value(f"sub i64 %n, {i}")
+        if self.masked:
+            for o, start in self._starts(bases, rows, r, i):
+                self._turn(o, start, buffers[o], tail_mask(f, lanes, height), rest)
+            along = tail_mask(f, lanes, rest)
         with f.loop(0, height) as k:
             self._enter(f.add(r, k), bases, rows)
-            for o in self.turned:
-                o.square = f.offset(buffers[o], f.mul(k, lanes * t.SIZE[o.dtype]))
-            stream = _Stream(self, i, lanes, along)
-            stream.load()
-            stream.finish()
+            if self.masked:
+                self._place(buffers, k, i)
+                self.step(i, [0], lanes, along)
+            else:
+                with f.loop(i, f.add(i, f.smaller(rest, lanes))) as at:
+                    self.step(at, [0], 1)
 
-    def _turn(self, o: _Operand, start: str, buffer: str, across: str | None, rest_n: str | None) -> None:
-        """Puts a square of an operand into a buffer, row by row as the results lie."""
+    def _starts(self, bases: list[str], rows: list[str], r: str, i: str) -> list[tuple[_Operand, str]]:
+        """The turned operands that are read, and where their element i of row r lies."""
+        f, first = self.function, len(self.outputs)
+        read = [o for o in self.turned if o.number - first in self.used]
+        return [(o, f.offset(f.offset(bases[o.number], f.mul(r, rows[o.number])), f.mul(i, o.step))) for o in read]
+
+    def _place(self, buffers: dict, k: str, first: str) -> None:
+        """Says where row k of what was turned lies; it begins at element `first`."""
+        f = self.function
+        for o in self.turned:
+            size = t.SIZE[o.dtype]
+            start = f.offset(buffers[o], f.mul(k, self.block * size))
+            o.square = f.offset(start, f.mul(f.value(f"sub i64 0, {first}"), size))
+
+    def _turn(self, o: _Operand, start: str, to: str, across: str | None = None, rest: str | None = None) -> None:
+        """Puts a square of an operand into a buffer, row by row as the results lie; with `rest`, so many columns."""
         f, lanes, memory = self.function, self.lanes, byte_type(o.dtype)
         kind, size = llvm_type(memory, lanes), t.SIZE[o.dtype]
         read = Memory(f, Elements(f, lanes, lambda e: ""))
         vectors = []
         for k in range(lanes):
-            column = str(k) if rest_n is None else f.smaller(f.value(f"sub i64 {rest_n}, 1"), k)
+            column = str(k) if rest is None else f.smaller(f.value(f"sub i64 {rest}, 1"), k)
             address = f.offset(start, f.mul(column, o.step))
-            if rest_n is None:
+            if rest is None:
                 f.fetch(f.offset(address, _AHEAD))
             vectors.append(read.raw(memory, address, across))
         for k, vector in enumerate(transpose(f, vectors, memory, size)):
-            f.do(f"store {kind} {vector}, ptr {f.offset(buffer, k * lanes * size)}, align {min(lanes * size, 64)}")
+            f.do(f"store {kind} {vector}, ptr {f.offset(to, k * self.block * size)}, align {min(lanes * size, 64)}")
 
     def _stride(self, position: int) -> str:
         f = self.function
@@ -242,11 +271,13 @@ class _Stream:
         self.memory = Memory(kernel.function, self.elements)
 
     def load(self) -> None:
+        f = self.kernel.function
         for k, o in enumerate(self.kernel.inputs):
             if k in self.kernel.used and o.kind == CONTIGUOUS:
                 self.loaded[k] = self.memory.load(o.dtype, self._address(o), self.mask)
             elif k in self.kernel.used and o.kind == TURNED and self.memory.lanes > 1:
-                self.loaded[k] = self.memory.load(o.dtype, o.square)
+                at = f.offset(o.square, f.mul(self.position, t.SIZE[o.dtype]))
+                self.loaded[k] = self.memory.load(o.dtype, at)
             elif k in self.kernel.used and o.kind == REVERSED and self.memory.lanes > 1:
                 self.loaded[k] = self.memory.load_reversed(o.dtype, self._address(o))
             elif k in self.kernel.used and o.kind in (STRIDED, TURNED, REVERSED):
