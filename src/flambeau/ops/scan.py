@@ -259,6 +259,7 @@ def _recurrence_program(b):
 
 
 def _recurrence_plan(o, terms, factors, dim):
+    dim = wrap_dim(dim, terms.dim())
     terms, factors = terms.contiguous(), factors.contiguous()
     out = o.empty(tuple(terms.shape), dtype=terms.dtype, device=terms.device)
     before, n, width = dims_of(tuple(terms.shape), dim)
