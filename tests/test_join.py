@@ -180,3 +180,11 @@ def test_large_tensors_are_filled_whole(dtype, value):
         x = flambeau.tensor(np.zeros(count + 1, dtype))
         x[:count].fill_(value)
         assert (x[:count].numpy() == np.array(value, dtype)).all() and x[count] == 0
+
+
+def test_combinations_of_huge_numbers():
+    x = flambeau.ones(3)
+    assert flambeau.combinations(x, 4).shape == (0, 4) and flambeau.combinations(x[:0], 2**62, True).shape == (0, 2**62)
+    assert flambeau.combinations(x, 2**62).shape == (0, 2**62)
+    with pytest.raises(RuntimeError, match="too many choices"):
+        flambeau.combinations(x, 2**62, True)

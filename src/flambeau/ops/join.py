@@ -317,6 +317,10 @@ def _combinations(o, input, r=2, with_replacement=False):
     if not r:
         return o.empty((0,), dtype=input.dtype, device=input.device)
     n = input.numel()
+    if r > n and (not with_replacement or not n):
+        return o.empty((0, r), dtype=input.dtype, device=input.device)
+    if r > 64:  # as many dimensions as a grid can have
+        raise RuntimeError(f"combinations: {r} elements of {n} are too many choices [in combinations: input=({n},)]")
     grids = _meshgrid(o, *[o.arange(n, device=input.device)] * r, indexing="ij")
     keep = o.ones([n] * r, dtype=o.bool, device=input.device)
     for a, b in itertools.pairwise(grids):
