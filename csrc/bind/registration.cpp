@@ -132,8 +132,8 @@ PyRef functions_of(Op& op) {
 constexpr const char* kRegisterDoc =
     "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', mask_error='', "
     "out_error='', static=(), fold=(), numbers=(),\n"
-    "            roles={}, has_gradient=True, hand_gradient=False, derived=False, work=1, native=None,\n"
-    "            entry=None) -> dict\n\n"
+    "            roles={}, has_gradient=True, hand_gradient=False, derived=False, pure=False, work=1,\n"
+    "            native=None, entry=None) -> dict\n\n"
     "Adds an operator to the table and returns its functions by base name: {'add': ..., 'add_': ...}.\n\n"
     "name is unique in the table. Signatures with several base names are forms of the same operator and share "
     "kernels.\n"
@@ -141,7 +141,8 @@ constexpr const char* kRegisterDoc =
     "have\n"
     "after promotion. static, fold: parameters by name. numbers: Tensor parameters for which a Python number may "
     "stand.\n"
-    "roles: a letter for parameters that are not plain operands. entry: the table's entry (kept for ever); composites "
+    "roles: a letter for parameters that are not plain operands. pure: launches of a loop operator are remembered. "
+    "entry: the table's entry (kept for ever); composites "
     "run entry.body.fn.";
 
 PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
@@ -149,15 +150,15 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"name",        "signatures", "kind",         "result",        "dtypes",
                                   "dtype_error", "mask_error", "out_error",    "static",        "fold",
                                   "numbers",     "roles",      "has_gradient", "hand_gradient", "derived",
-                                  "work",        "native",     "entry",        nullptr};
+                                  "pure",        "work",       "native",       "entry",         nullptr};
     const char *name, *kind = "", *dtype_error = "", *mask_error = "", *out_error = "";
     PyObject *signatures, *result = nullptr, *dtypes = Py_None, *statics = nullptr, *fold = nullptr, *numbers = nullptr,
                           *roles = nullptr, *native = Py_None, *entry = Py_None;
-    int has_gradient = 1, hand_gradient = 0, derived = 0, work = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOsssOOOOpppiOO:register_op", const_cast<char**>(names), &name,
-                                     &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &out_error,
-                                     &statics, &fold, &numbers, &roles, &has_gradient, &hand_gradient, &derived, &work,
-                                     &native, &entry))
+    int has_gradient = 1, hand_gradient = 0, derived = 0, pure = 0, work = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOsssOOOOppppiOO:register_op", const_cast<char**>(names),
+                                     &name, &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &out_error,
+                                     &statics, &fold, &numbers, &roles, &has_gradient, &hand_gradient, &derived, &pure,
+                                     &work, &native, &entry))
       throw PythonError{};
     std::vector<std::string> texts;
     each_string(signatures, [&](const char* text) { texts.emplace_back(text); });
@@ -178,6 +179,7 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     op.has_gradient = has_gradient != 0;
     op.hand_gradient = hand_gradient != 0;
     op.derived = derived != 0;
+    op.pure = pure != 0;
     op.work = work;
     op.python = Py_NewRef(entry);
     return functions_of(op).release();

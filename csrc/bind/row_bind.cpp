@@ -1,15 +1,11 @@
-// What the row and loop drivers ask Python for, and the launches Python makes itself.
+// What the row driver asks Python for.
 #include <memory>
 #include <string>
 #include <unordered_map>
 
-#include "autograd/node.h"
 #include "bind/kernels.h"
-#include "bind/tensor_object.h"
 #include "bind/types.h"
 #include "bind/values.h"
-#include "runtime/copy.h"
-#include "runtime/loop.h"
 #include "runtime/row.h"
 
 namespace fl {
@@ -98,12 +94,6 @@ std::vector<int> ints_from(PyObject* sequence) {
   return out;
 }
 
-template <class F>
-void each(PyObject* sequence, F&& fn) {
-  PyRef fast = checked(PySequence_Fast(sequence, "a plan's part"));
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.get()); ++i) fn(PySequence_Fast_GET_ITEM(fast.get(), i));
-}
-
 RowStep read_step(PyObject* o) {
   RowStep step;
   step.over_batch = PyObject_IsTrue(attribute(o, "over_batch").get()) == 1;
@@ -112,9 +102,9 @@ RowStep read_step(PyObject* o) {
   step.outputs = ints_from(attribute(o, "outputs").get());
   step.roles = text_of(attribute(o, "roles").get());
   step.out_roles = text_of(attribute(o, "out_roles").get());
-  each(attribute(o, "state_dtypes").get(), [&](PyObject* level) {
+  each_item(attribute(o, "state_dtypes").get(), [&](PyObject* level) {
     std::vector<DType> dtypes;
-    each(level, [&](PyObject* code) { dtypes.push_back(dtype_from(code)); });
+    each_item(level, [&](PyObject* code) { dtypes.push_back(dtype_from(code)); });
     step.levels.push_back(std::move(dtypes));
   });
   return step;
@@ -162,11 +152,11 @@ RowPlan* make_plan(const Call& call, const std::vector<DType>& in, const std::ve
   PyRef made = checked(PyObject_CallMethod(plan_module(), "plan", "sOOO", call.op().name.c_str(), params.get(),
                                            codes(in).get(), codes(out).get()));
   auto plan = std::make_unique<RowPlan>();
-  each(attribute(made.get(), "temps").get(), [&](PyObject* temp) {
+  each_item(attribute(made.get(), "temps").get(), [&](PyObject* temp) {
     PyRef role = checked(PySequence_GetItem(temp, 0)), dtype = checked(PySequence_GetItem(temp, 1));
     plan->temps.push_back({text_of(role.get())[0], dtype_from(dtype.get())});
   });
-  each(attribute(made.get(), "steps").get(), [&](PyObject* step) { plan->steps.push_back(read_step(step)); });
+  each_item(attribute(made.get(), "steps").get(), [&](PyObject* step) { plan->steps.push_back(read_step(step)); });
   plan->python = made.release();
   return (known[key] = std::move(plan)).get();
 }
@@ -178,138 +168,6 @@ void* make_kernel(RowPlan& plan, int step, const std::string& key) {
   return p;
 }
 
-// ---- loop operators: a plan in Python, whose results these are
-
-// In place: what the plan made is written to the tensor that the call changes.
-Value written_back(const Call& call, const Value& made) {
-  const Value& self = call[call.overload->mutated];
-  if (made.tensor() != self.tensor()) copy_into(self.tensor(), made.tensor());
-  return self;
-}
-
-void loop_forward(const Call& call, Outputs& outputs) {
-  static PyObject* module = nullptr;
-  if (!module) module = checked(PyImport_ImportModule("flambeau.kernels.loop")).release();
-  PyRef function = checked(PyObject_GetAttrString(module, "call"));
-  std::vector<PyRef> values{PyRef::borrow(static_cast<PyObject*>(call.op().python)),
-                            PyRef::borrow(call.overload->mutated >= 0 ? Py_True : Py_False)};
-  for (size_t i = 0; i < call.overload->params.size(); ++i)
-    values.push_back(checked(to_python(call[static_cast<int>(i)])));
-  std::vector<PyObject*> stack;
-  for (const PyRef& v : values) stack.push_back(v.get());
-  bool grad = std::exchange(GradMode::enabled, false);
-  PyRef result = PyRef::steal(PyObject_Vectorcall(function.get(), stack.data(), stack.size(), nullptr));
-  GradMode::enabled = grad;
-  if (!result) throw PythonError{};
-  Return tensor{"", ParamType::Tensor};
-  each(result.get(), [&](PyObject* o) { outputs.push_back(result_from_python(o, tensor)); });
-  if (call.overload->mutated >= 0) outputs[0] = written_back(call, outputs[0]);
-}
-
-RegisterNative loop_native("loop body", loop_forward);
-
-// ---- launches made by Python
-
-std::vector<TensorRef> tensors_from(PyObject* sequence) {
-  std::vector<TensorRef> out;
-  each(sequence, [&](PyObject* o) { out.emplace_back(tensor_argument(o, "launch", "buffer")); });
-  return out;
-}
-
-std::vector<Slot> slots_from(PyObject* sequence) {
-  std::vector<Slot> out;
-  each(sequence, [&](PyObject* o) {
-    Slot s{};
-    if (PyLong_Check(o)) {
-      s.i = PyLong_AsLongLong(o);
-    } else if (PyComplex_Check(o)) {
-      s.c[0] = PyComplex_RealAsDouble(o);
-      s.c[1] = PyComplex_ImagAsDouble(o);
-    } else {
-      s.f = PyFloat_AsDouble(o);
-    }
-    if (PyErr_Occurred()) throw PythonError{};
-    out.push_back(s);
-  });
-  return out;
-}
-
-std::vector<Tensor*> pointers(const std::vector<TensorRef>& tensors) {
-  std::vector<Tensor*> out;
-  for (const TensorRef& t : tensors) out.push_back(t.get());
-  return out;
-}
-
-// run_loop(address, buffers, ints, iterations, work, params)
-PyObject* py_run_loop(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return guarded([&]() -> PyObject* {
-    if (n != 6) raise(PyExc_TypeError, "run_loop() takes 6 arguments, got %zd", n);
-    void* kernel = PyLong_AsVoidPtr(args[0]);
-    if (PyErr_Occurred()) throw PythonError{};
-    std::vector<TensorRef> buffers = tensors_from(args[1]);
-    std::vector<int64_t> ints;
-    each(args[2], [&](PyObject* o) { ints.push_back(PyLong_AsLongLong(o)); });
-    int64_t iterations = PyLong_AsLongLong(args[3]), work = PyLong_AsLongLong(args[4]);
-    std::vector<Slot> params = slots_from(args[5]);
-    if (PyErr_Occurred()) throw PythonError{};
-    for (const TensorRef& t : buffers)
-      if (t->is_meta()) Py_RETURN_NONE;
-    run_loop(reinterpret_cast<LoopKernel>(kernel), pointers(buffers), ints, iterations, work, params.data());
-    Py_RETURN_NONE;
-  });
-}
-
-// run_multi(address, tensors, width, params, outputs)
-PyObject* py_run_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return guarded([&]() -> PyObject* {
-    if (n != 5) raise(PyExc_TypeError, "run_multi() takes 5 arguments, got %zd", n);
-    void* kernel = PyLong_AsVoidPtr(args[0]);
-    auto width = static_cast<size_t>(PyLong_AsLong(args[2])), outputs = static_cast<size_t>(PyLong_AsLong(args[4]));
-    if (PyErr_Occurred()) throw PythonError{};
-    std::vector<TensorRef> tensors = tensors_from(args[1]);
-    std::vector<Slot> params = slots_from(args[3]);
-    run_multi(reinterpret_cast<ElementKernel>(kernel), pointers(tensors), static_cast<int>(width), params.data());
-    for (size_t group = 0; group < tensors.size(); group += width)
-      for (size_t i = 0; i < outputs; ++i) tensors[group + i]->bump_version();
-    Py_RETURN_NONE;
-  });
-}
-
-bool same_layout(const std::vector<TensorRef>& tensors, size_t width) {
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const Tensor& t = *tensors[i];
-    if (t.dtype != tensors[0]->dtype || t.is_meta() || !t.is_contiguous() || t.sizes != tensors[i - i % width]->sizes)
-      return false;
-  }
-  return tensors.empty() || is_float(tensors[0]->dtype);
-}
-
-// fits_multi(tensors, width): what run_multi asks of its tensors
-PyObject* py_fits_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return guarded([&]() -> PyObject* {
-    if (n != 2) raise(PyExc_TypeError, "fits_multi() takes 2 arguments, got %zd", n);
-    auto width = static_cast<size_t>(PyLong_AsLong(args[1]));
-    if (PyErr_Occurred()) throw PythonError{};
-    return PyBool_FromLong(same_layout(tensors_from(args[0]), width));
-  });
-}
-
-// count_up(tensors): adds one to numbers in float32; their new values, or None (and nothing done) where one is not such
-PyObject* py_count_up(PyObject*, PyObject* o) {
-  return guarded([&]() -> PyObject* {
-    std::vector<TensorRef> tensors = tensors_from(o);
-    for (const TensorRef& t : tensors)
-      if (t->dtype != DType::F32 || t->numel() != 1 || t->is_meta()) Py_RETURN_NONE;
-    PyRef list = checked(PyList_New(static_cast<Py_ssize_t>(tensors.size())));
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      float value = *tensors[i]->data<float>() += 1;
-      tensors[i]->bump_version();
-      PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), checked(PyFloat_FromDouble(value)).release());
-    }
-    return list.release();
-  });
-}
-
 PyObject* py_dtype_code(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
     DType d;
@@ -318,17 +176,8 @@ PyObject* py_dtype_code(PyObject*, PyObject* o) {
   });
 }
 
-PyMethodDef methods[] = {
-    {"dtype_code", py_dtype_code, METH_O, "dtype_code(dtype): its name in kernel keys."},
-    {"run_loop", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_loop)), METH_FASTCALL,
-     "run_loop(address, buffers, ints, iterations, work, params): runs a loop kernel."},
-    {"run_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_multi)), METH_FASTCALL,
-     "run_multi(address, tensors, width, params, outputs): runs an elementwise kernel over groups of tensors."},
-    {"fits_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_fits_multi)), METH_FASTCALL,
-     "fits_multi(tensors, width): whether run_multi takes them: one floating dtype, equal sizes in a group, "
-     "contiguous."},
-    {"count_up", py_count_up, METH_O, "count_up(tensors): adds one to float32 numbers and returns their values."},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"dtype_code", py_dtype_code, METH_O, "dtype_code(dtype): its name in kernel keys."},
+                         {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
@@ -337,6 +186,7 @@ void add_kernels(PyObject* module) {
   row_planner = make_plan;
   row_kernel = make_kernel;
   check_status(PyModule_AddFunctions(module, methods));
+  add_launches(module);
 }
 
 }  // namespace fl

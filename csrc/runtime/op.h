@@ -137,6 +137,7 @@ struct Op {
   ForwardFn forward = nullptr;  // set by the kind, or by register_native
   bool has_gradient = true;     // false: results never require a gradient (comparisons, argmax)
   bool hand_gradient = false;   // the entry gives grad=: a traced program, not a derived one
+  bool pure = false;            // a loop operator whose launch follows from sizes, strides, dtypes and numbers
   bool derived = false;         // made by ops.derive: operands have the compute dtype already
   int n_outputs = 1;
   int work = 1;                                   // of a Scalar body on an element, an addition being one

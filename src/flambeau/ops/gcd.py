@@ -32,7 +32,7 @@ def _plan(o, self, other):
 op(
     "gcd_same(Tensor self, Tensor other) -> Tensor",
     names=(),
-    body=Loop(_plan),
+    body=Loop(_plan, pure=True),
     differentiable=False,
     doc="Greatest common divisors of two integer tensors of one size and dtype.",
 )

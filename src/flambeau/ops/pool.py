@@ -219,7 +219,7 @@ for _n in (1, 2, 3):
         f"max_pool{_n}d_with_indices(Tensor self, int[{_n}] kernel_size, int[{_n}] stride=[], int[{_n}] padding=0, "
         f"int[{_n}] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)",
         names=(f"nn.functional.max_pool{_n}d_with_indices",),
-        body=Loop(_max_plan(_n, True)),
+        body=Loop(_max_plan(_n, True), pure=True),
         grad=(
             lambda n: lambda o, g, x, *_: (o.max_pool_backward(g[0], o.saved.output(1), x.shape, n),)
         )(_n),
@@ -230,7 +230,7 @@ for _n in (1, 2, 3):
         f"max_pool{_n}d_values(Tensor self, int[{_n}] kernel_size, int[{_n}] stride=[], int[{_n}] padding=0, "
         f"int[{_n}] dilation=1, bool ceil_mode=False) -> Tensor",
         names=(),
-        body=Loop(_max_plan(_n, False)),
+        body=Loop(_max_plan(_n, False), pure=True),
         differentiable=False,
         doc=f"Greatest element of each window of a {_n}-d input, where nobody asks for positions or gradients.",
     )
@@ -256,14 +256,14 @@ def _max_pick_plan(o, x, where_, n):
 op(
     "max_pool_backward(Tensor grad, Tensor indices, int[] size, int n) -> Tensor",
     names=(),
-    body=Loop(_max_back_plan),
+    body=Loop(_max_back_plan, pure=True),
     grad=lambda o, g, grad, indices, size, n: (o.max_pool_pick(g, indices, n), None),
     doc="Gradient of max pooling: each gradient goes to the position its maximum came from.",
 )
 op(
     "max_pool_pick(Tensor self, Tensor indices, int n) -> Tensor",
     names=(),
-    body=Loop(_max_pick_plan),
+    body=Loop(_max_pick_plan, pure=True),
     grad=lambda o, g, self, indices, n: (o.max_pool_backward(g, indices, self.shape, n), None),
     doc="Elements of each plane at the positions that max pooling found.",
 )
@@ -322,7 +322,7 @@ for _n in (1, 2, 3):
         f"avg_pool{_n}d(Tensor self, int[{_n}] kernel_size, int[{_n}] stride=[], int[{_n}] padding=0, "
         f"bool ceil_mode=False, bool count_include_pad=True{_override}) -> Tensor",
         names=(f"nn.functional.avg_pool{_n}d",),
-        body=Loop(_mean_plan(_n)),
+        body=Loop(_mean_plan(_n), pure=True),
         grad=_mean_grad(_n),
         doc=f"Mean of each window of a {_n}-d input.",
     )
@@ -330,7 +330,7 @@ op(
     "avg_pool_backward(Tensor grad, Tensor self, int n, int[] kernel_size, int[] stride, int[] padding, bool "
     "ceil_mode, bool count_include_pad, int? divisor_override) -> Tensor",
     names=(),
-    body=Loop(lambda o, g, x, n, *window: _mean_launch(o, g, x, n, *window, True)),
+    body=Loop(lambda o, g, x, n, *window: _mean_launch(o, g, x, n, *window, True), pure=True),
     grad=lambda o, g, grad, self, n, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override: (
         getattr(o, f"avg_pool{n}d")(
             g, kernel_size, stride, padding, ceil_mode, count_include_pad, *(() if n == 1 else (divisor_override,))
@@ -431,7 +431,7 @@ def _adaptive_max_plan(n):
 op(
     "adaptive_avg_pool_backward(Tensor grad, Tensor self, int n, int[] output_size) -> Tensor",
     names=(),
-    body=Loop(lambda o, g, x, n, output_size: _adaptive_mean_launch(o, g, x, n, output_size, True)),
+    body=Loop(lambda o, g, x, n, output_size: _adaptive_mean_launch(o, g, x, n, output_size, True), pure=True),
     grad=lambda o, g, grad, self, n, output_size: (getattr(o, f"adaptive_avg_pool{n}d_sized")(g, output_size), None),
     doc="Gradient of adaptive average pooling.",
 )
@@ -506,7 +506,7 @@ for _n in (1, 2, 3):
     op(
         f"adaptive_avg_pool{_n}d_sized(Tensor self, int[] output_size) -> Tensor",
         names=(),
-        body=Loop(_adaptive_mean_plan(_n)),
+        body=Loop(_adaptive_mean_plan(_n), pure=True),
         grad=(
             lambda n: lambda o, g, self, output_size: (o.adaptive_avg_pool_backward(g, self, n, output_size),)
         )(_n),
@@ -515,7 +515,7 @@ for _n in (1, 2, 3):
     op(
         f"adaptive_max_pool{_n}d_with_indices(Tensor self, int[] output_size) -> (Tensor, Tensor)",
         names=(f"nn.functional.adaptive_max_pool{_n}d_with_indices",),
-        body=Loop(_adaptive_max_plan(_n)),
+        body=Loop(_adaptive_max_plan(_n), pure=True),
         grad=(lambda n: lambda o, g, self, output_size: (o.max_pool_backward(g[0], o.saved.output(1), self.shape, n),))(
             _n
         ),

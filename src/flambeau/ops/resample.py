@@ -70,7 +70,7 @@ op(
     "Tensor back_starts, Tensor back_places, Tensor back_weights) -> Tensor",
     names=(),
     dtypes=REAL_FLOATS,
-    body=Loop(_plan),
+    body=Loop(_plan, pure=True),
     grad=lambda o, g, self, dim, *taps: (o.resample(g, dim, *taps[4:], *taps[:4]), *[None] * 6),
     doc="One dimension resampled by taps (`taps`: how many all outputs have, 0: they differ); those of the gradient, the "
     "other way round, come along.",
@@ -158,7 +158,7 @@ def _bag_of_plan(o, starts, entries):
 op(
     "bag_of(Tensor starts, Tensor entries) -> Tensor",
     names=(),
-    body=Loop(_bag_of_plan),
+    body=Loop(_bag_of_plan, pure=True),
     differentiable=False,
     doc="Which bag each entry is in.",
 )

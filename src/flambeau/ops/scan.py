@@ -85,7 +85,7 @@ def _scan_plan(kind):
 
 op(
     "cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
-    body=Loop(_scan_plan("add")),
+    body=Loop(_scan_plan("add"), pure=True),
     inplace=True,
     grad=lambda o, g, self, dim, dtype: (
         o.flip(o.cumsum(o.flip(g, (dim,)), dim), (dim,)).to(self.dtype) if self.ndim else g.to(self.dtype),
@@ -96,7 +96,7 @@ op(
 )
 op(
     "cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
-    body=Loop(_scan_plan("mul")),
+    body=Loop(_scan_plan("mul"), pure=True),
     inplace=True,
     grad=lambda o, g, self, dim, dtype: (o.cumprod_backward(g, self, dim).to(self.dtype),),
     ref=lambda np, x, dim: np.cumprod(x, axis=dim),
@@ -147,7 +147,7 @@ for _name, _greatest in (("cummax", True), ("cummin", False)):
     op(
         f"{_name}(Tensor self, int dim) -> (Tensor values, Tensor indices)",
         dtypes=ORDERED,
-        body=Loop(_extreme_plan(_greatest)),
+        body=Loop(_extreme_plan(_greatest), pure=True),
         grad=lambda o, g, self, dim: (
             o.scatter_add(o.zeros(self.shape, dtype=g[0].dtype), dim, o.saved.output(1), g[0]),
         ),
@@ -325,7 +325,7 @@ def _ratio(o, a, b):
 
 op(
     "logcumsumexp(Tensor self, int dim) -> Tensor",
-    body=Loop(_log_plan),
+    body=Loop(_log_plan, pure=True),
     grad=_log_grad,
     saves=("o0",),
     ref=lambda np, x, dim: np.logaddexp.accumulate(x, axis=dim),

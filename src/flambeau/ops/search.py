@@ -40,7 +40,7 @@ def _search_plan(o, sequence, values, sorter, right, out_int32):
 op(
     "search_positions(Tensor sequence, Tensor values, Tensor? sorter, bool right, bool out_int32) -> Tensor",
     names=(),
-    body=Loop(_search_plan),
+    body=Loop(_search_plan, pure=True),
     differentiable=False,
     doc="Where values stand among sorted sequences: checked operands of one dtype.",
 )

@@ -139,7 +139,7 @@ def _few_program(b, largest: bool):
 def _few_plan(o, self, k, largest):
     sizes = (*self.shape[:-1], k)
     x = self.contiguous()
-    values = o.zeros(sizes, dtype=x.dtype, device=x.device)
+    values = o.empty(sizes, dtype=x.dtype, device=x.device)
     positions = o.empty(sizes, dtype=o.int64, device=x.device)
     n = x.shape[-1]
     return Launch((positions,), (values, positions, x), [n, k], x.numel() // n, n, _few_program, (largest,))
@@ -148,7 +148,7 @@ def _few_plan(o, self, k, largest):
 op(
     "topk_few(Tensor self, int k, bool largest) -> Tensor",
     names=(),
-    body=Loop(_few_plan),
+    body=Loop(_few_plan, pure=True),
     dtypes=ORDERED,
     differentiable=False,
     doc="Where the few greatest (or least) elements of each row stand, in order; ties keep their order.",

@@ -89,10 +89,13 @@ class Loop:
     Attributes:
         plan: see above.
         in_place: the plan takes `into`: True where the call changes its first operand, which the plan may then write.
+        pure: the plan looks at sizes, strides, dtypes and numbers only, and makes tensors by `o.empty` only. Its
+            launches are remembered: Python plans the first call of a kind.
     """
 
     plan: Callable
     in_place: bool = False
+    pure: bool = False
     kind = "loop"
 
 
@@ -242,7 +245,8 @@ def register(entry: Entry) -> None:
         entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
         dtype_error=entry.dtype_error, mask_error=entry.mask_error, out_error=entry.out_error, static=entry.static,
         fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
-        has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, work=getattr(entry.body, "work", 1), native=native,
+        has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, work=getattr(entry.body, "work", 1),
+        native=native, pure=getattr(entry.body, "pure", False),
         entry=entry,
     )  # fmt: skip
     TABLE[entry.name] = entry

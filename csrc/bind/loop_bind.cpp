@@ -1,0 +1,325 @@
+// Loop operators, whose launches are planned in Python, and the launches that Python makes itself.
+//
+// A plan that looks only at sizes, strides, dtypes and numbers comes to the same launch for the same ones. Such a
+// launch is remembered: later calls make the results and run the kernel without Python.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "autograd/node.h"
+#include "bind/kernels.h"
+#include "bind/tensor_object.h"
+#include "bind/values.h"
+#include "runtime/copy.h"
+#include "runtime/loop.h"
+
+namespace fl {
+namespace {
+
+struct LoopLaunch {
+  LoopKernel kernel = nullptr;
+  std::vector<int64_t> ints;
+  int64_t iterations = 0, work = 0;
+  std::vector<Slot> params;
+};
+
+// What a plan ran while it was watched.
+struct Observed {
+  int runs = 0;
+  std::vector<TensorRef> buffers;
+  LoopLaunch launch;
+};
+thread_local Observed* observed = nullptr;  // of the innermost plan that runs
+
+class Watch {
+ public:
+  explicit Watch(Observed* seen) : outer_(std::exchange(observed, seen)) {}
+  ~Watch() { observed = outer_; }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+ private:
+  Observed* outer_;
+};
+
+// A launch with its tensors left open: buffers are arguments of the call or its results, by number.
+struct Remembered {
+  struct Buffer {
+    bool is_result;
+    size_t index;
+  };
+  struct Result {
+    Dims sizes, strides;
+    DType dtype;
+  };
+  LoopLaunch launch;
+  std::vector<Buffer> buffers;
+  std::vector<Result> results;
+};
+using RememberedPtr = std::shared_ptr<const Remembered>;
+
+constexpr size_t kMostRemembered = 4096;
+
+std::unordered_map<std::string, RememberedPtr>& remembered() {
+  static auto* map = new std::unordered_map<std::string, RememberedPtr>;
+  return *map;
+}
+
+template <class T>
+void append(std::string& key, const T& value) {
+  key.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+void append(std::string& key, IntSpan values) {
+  append(key, values.size());
+  key.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
+}
+
+// All that a plan may look at. False where an argument has more to it.
+bool launch_key(const Call& call, std::string& key) {
+  append(key, call.overload);
+  for (size_t i = 0; i < call.overload->params.size(); ++i) {
+    const Value& v = call[static_cast<int>(i)];
+    append(key, v.tag());
+    switch (v.tag()) {
+      case Value::Tag::None: break;
+      case Value::Tag::Tensor: {
+        const Tensor& t = *v.tensor();
+        if (t.device() != Device{} || t.numel() == 0) return false;
+        append(key, t.dtype);
+        append(key, IntSpan(t.sizes));
+        append(key, IntSpan(t.strides));
+        break;
+      }
+      case Value::Tag::Bool:
+      case Value::Tag::Int:
+      case Value::Tag::DType:
+      case Value::Tag::MemoryFormat: append(key, v.as_int()); break;
+      case Value::Tag::Float: append(key, v.as_double()); break;
+      case Value::Tag::Ints: append(key, IntSpan(v.ints())); break;
+      case Value::Tag::Str: key += v.str() + '\0'; break;
+      default: return false;
+    }
+  }
+  return true;
+}
+
+// The launch with its tensors left open; nothing where one is neither an argument, as it is, nor a result, as the copy
+// of an argument in order or in another dtype.
+RememberedPtr opened(const Call& call, Observed&& seen, const Outputs& results) {
+  std::vector<std::pair<Tensor*, size_t>> arguments;
+  std::vector<Tensor*> apart;  // what must not share memory
+  for (size_t i = 0; i < call.overload->params.size(); ++i) {
+    if (!call[static_cast<int>(i)].is_tensor()) continue;
+    arguments.emplace_back(call[static_cast<int>(i)].tensor(), i);
+    apart.push_back(arguments.back().first);
+  }
+  auto out = std::make_shared<Remembered>();
+  for (const Value& v : results) {
+    Tensor* t = v.tensor();
+    if (t->offset != 0) return nullptr;
+    out->results.push_back({t->sizes, t->strides, t->dtype});
+    apart.push_back(t);
+  }
+  for (size_t i = 0; i < apart.size(); ++i)
+    for (size_t k = 0; k < i; ++k)
+      if (apart[i]->storage == apart[k]->storage) return nullptr;
+  for (const TensorRef& buffer : seen.buffers) {
+    auto same = [&](Tensor* t) { return t->storage == buffer->storage && t->data() == buffer->data(); };
+    auto argument = std::ranges::find_if(arguments, [&](auto& a) { return same(a.first); });
+    auto result = std::ranges::find_if(results, [&](const Value& v) { return same(v.tensor()); });
+    if (argument != arguments.end())
+      out->buffers.push_back({false, argument->second});
+    else if (result != results.end())
+      out->buffers.push_back({true, static_cast<size_t>(result - results.begin())});
+    else
+      return nullptr;
+  }
+  out->launch = std::move(seen.launch);
+  return out;
+}
+
+void run_again(const Remembered& r, const Call& call, Outputs& outputs) {
+  for (const Remembered::Result& t : r.results)
+    outputs.emplace_back(Tensor::empty_strided(t.sizes, t.strides, t.dtype));
+  std::vector<Tensor*> buffers;
+  for (auto [is_result, index] : r.buffers)
+    buffers.push_back(is_result ? outputs[index].tensor() : call[static_cast<int>(index)].tensor());
+  const LoopLaunch& l = r.launch;
+  run_loop(l.kernel, buffers, l.ints, l.iterations, l.work, l.params.data());
+}
+
+// In place: what the plan made is written to the tensor that the call changes.
+Value written_back(const Call& call, const Value& made) {
+  const Value& self = call[call.overload->mutated];
+  if (made.tensor() != self.tensor()) copy_into(self.tensor(), made.tensor());
+  return self;
+}
+
+// Runs the plan in Python.
+void plan_and_run(const Call& call, Outputs& outputs) {
+  static PyObject* module = nullptr;
+  if (!module) module = checked(PyImport_ImportModule("flambeau.kernels.loop")).release();
+  PyRef function = checked(PyObject_GetAttrString(module, "call"));
+  std::vector<PyRef> values{PyRef::borrow(static_cast<PyObject*>(call.op().python)),
+                            PyRef::borrow(call.overload->mutated >= 0 ? Py_True : Py_False)};
+  for (size_t i = 0; i < call.overload->params.size(); ++i)
+    values.push_back(checked(to_python(call[static_cast<int>(i)])));
+  std::vector<PyObject*> stack;
+  for (const PyRef& v : values) stack.push_back(v.get());
+  bool grad = std::exchange(GradMode::enabled, false);
+  PyRef result = PyRef::steal(PyObject_Vectorcall(function.get(), stack.data(), stack.size(), nullptr));
+  GradMode::enabled = grad;
+  if (!result) throw PythonError{};
+  Return tensor{"", ParamType::Tensor};
+  each_item(result.get(), [&](PyObject* o) { outputs.push_back(result_from_python(o, tensor)); });
+  if (call.overload->mutated >= 0) outputs[0] = written_back(call, outputs[0]);
+}
+
+void loop_forward(const Call& call, Outputs& outputs) {
+  std::string key;
+  Observed seen;
+  const bool pure = call.op().pure && call.overload->mutated < 0 && launch_key(call, key);
+  if (pure) {
+    auto known = remembered().find(key);
+    RememberedPtr launch = known == remembered().end() ? nullptr : known->second;  // others may forget it meanwhile
+    if (launch) return run_again(*launch, call, outputs);
+  }
+  {
+    Watch watch(pure ? &seen : nullptr);
+    plan_and_run(call, outputs);
+  }
+  if (seen.runs != 1) return;
+  RememberedPtr launch = opened(call, std::move(seen), outputs);
+  if (!launch) return;
+  if (remembered().size() >= kMostRemembered) remembered().clear();
+  remembered().emplace(std::move(key), std::move(launch));
+}
+
+RegisterNative loop_native("loop body", loop_forward);
+
+// ---- launches made by Python
+
+std::vector<TensorRef> tensors_from(PyObject* sequence) {
+  std::vector<TensorRef> out;
+  each_item(sequence, [&](PyObject* o) { out.emplace_back(tensor_argument(o, "launch", "buffer")); });
+  return out;
+}
+
+std::vector<Slot> slots_from(PyObject* sequence) {
+  std::vector<Slot> out;
+  each_item(sequence, [&](PyObject* o) {
+    Slot s{};
+    if (PyLong_Check(o)) {
+      s.i = PyLong_AsLongLong(o);
+    } else if (PyComplex_Check(o)) {
+      s.c[0] = PyComplex_RealAsDouble(o);
+      s.c[1] = PyComplex_ImagAsDouble(o);
+    } else {
+      s.f = PyFloat_AsDouble(o);
+    }
+    if (PyErr_Occurred()) throw PythonError{};
+    out.push_back(s);
+  });
+  return out;
+}
+
+std::vector<Tensor*> pointers(const std::vector<TensorRef>& tensors) {
+  std::vector<Tensor*> out;
+  for (const TensorRef& t : tensors) out.push_back(t.get());
+  return out;
+}
+
+// run_loop(address, buffers, ints, iterations, work, params)
+PyObject* py_run_loop(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 6) raise(PyExc_TypeError, "run_loop() takes 6 arguments, got %zd", n);
+    void* kernel = PyLong_AsVoidPtr(args[0]);
+    if (PyErr_Occurred()) throw PythonError{};
+    std::vector<TensorRef> buffers = tensors_from(args[1]);
+    std::vector<int64_t> ints;
+    each_item(args[2], [&](PyObject* o) { ints.push_back(PyLong_AsLongLong(o)); });
+    int64_t iterations = PyLong_AsLongLong(args[3]), work = PyLong_AsLongLong(args[4]);
+    std::vector<Slot> params = slots_from(args[5]);
+    if (PyErr_Occurred()) throw PythonError{};
+    for (const TensorRef& t : buffers)
+      if (t->is_meta()) Py_RETURN_NONE;
+    auto function = reinterpret_cast<LoopKernel>(kernel);
+    run_loop(function, pointers(buffers), ints, iterations, work, params.data());
+    if (observed) {
+      ++observed->runs;
+      observed->buffers = std::move(buffers);
+      observed->launch = {function, std::move(ints), iterations, work, std::move(params)};
+    }
+    Py_RETURN_NONE;
+  });
+}
+
+// run_multi(address, tensors, width, params, outputs)
+PyObject* py_run_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 5) raise(PyExc_TypeError, "run_multi() takes 5 arguments, got %zd", n);
+    void* kernel = PyLong_AsVoidPtr(args[0]);
+    auto width = static_cast<size_t>(PyLong_AsLong(args[2])), outputs = static_cast<size_t>(PyLong_AsLong(args[4]));
+    if (PyErr_Occurred()) throw PythonError{};
+    std::vector<TensorRef> tensors = tensors_from(args[1]);
+    std::vector<Slot> params = slots_from(args[3]);
+    run_multi(reinterpret_cast<ElementKernel>(kernel), pointers(tensors), static_cast<int>(width), params.data());
+    for (size_t group = 0; group < tensors.size(); group += width)
+      for (size_t i = 0; i < outputs; ++i) tensors[group + i]->bump_version();
+    Py_RETURN_NONE;
+  });
+}
+
+bool same_layout(const std::vector<TensorRef>& tensors, size_t width) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& t = *tensors[i];
+    if (t.dtype != tensors[0]->dtype || t.is_meta() || !t.is_contiguous() || t.sizes != tensors[i - i % width]->sizes)
+      return false;
+  }
+  return tensors.empty() || is_float(tensors[0]->dtype);
+}
+
+// fits_multi(tensors, width): what run_multi asks of its tensors
+PyObject* py_fits_multi(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2) raise(PyExc_TypeError, "fits_multi() takes 2 arguments, got %zd", n);
+    auto width = static_cast<size_t>(PyLong_AsLong(args[1]));
+    if (PyErr_Occurred()) throw PythonError{};
+    return PyBool_FromLong(same_layout(tensors_from(args[0]), width));
+  });
+}
+
+// count_up(tensors): adds one to numbers in float32; their new values, or None (and nothing done) where one is not such
+PyObject* py_count_up(PyObject*, PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    std::vector<TensorRef> tensors = tensors_from(o);
+    for (const TensorRef& t : tensors)
+      if (t->dtype != DType::F32 || t->numel() != 1 || t->is_meta()) Py_RETURN_NONE;
+    PyRef list = checked(PyList_New(static_cast<Py_ssize_t>(tensors.size())));
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      float value = *tensors[i]->data<float>() += 1;
+      tensors[i]->bump_version();
+      PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), checked(PyFloat_FromDouble(value)).release());
+    }
+    return list.release();
+  });
+}
+
+PyMethodDef methods[] = {
+    {"run_loop", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_loop)), METH_FASTCALL,
+     "run_loop(address, buffers, ints, iterations, work, params): runs a loop kernel."},
+    {"run_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_multi)), METH_FASTCALL,
+     "run_multi(address, tensors, width, params, outputs): runs an elementwise kernel over groups of tensors."},
+    {"fits_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_fits_multi)), METH_FASTCALL,
+     "fits_multi(tensors, width): whether run_multi takes them: one floating dtype, equal sizes in a group, "
+     "contiguous."},
+    {"count_up", py_count_up, METH_O, "count_up(tensors): adds one to float32 numbers and returns their values."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void add_launches(PyObject* module) { check_status(PyModule_AddFunctions(module, methods)); }
+
+}  // namespace fl
