@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "runtime/clones.h"
 #include "runtime/copy.h"
 #include "runtime/pool.h"
 #include "runtime/positions.h"
@@ -13,25 +14,34 @@ namespace {
 
 constexpr int64_t kRun = 4096;  // elements that are tested together
 
-// Whether any of n elements lies outside. The sign of what is gathered tells: it is set where an element less the
-// lowest is negative or above the span. In parts of a fixed length, which compilers turn into vectors.
+constexpr int64_t kPart = 16;  // elements of loops of a fixed length, which compilers turn into vectors
+
+// Negative where an element, given as its distance from the lowest, lies outside: it is negative or above the span.
+inline __attribute__((always_inline)) int64_t outside_sign(uint64_t above, uint64_t last) {
+  return static_cast<int64_t>(above | (last - above));
+}
+
+// The sign tells whether one of n elements, a multiple of kPart, lies outside.
+FL_CLONES int64_t parts_outside(const int64_t* p, int64_t n, uint64_t first, uint64_t last) {
+  int64_t parts[kPart] = {}, outside = 0;
+  for (int64_t i = 0; i < n; i += kPart)
+    for (int64_t k = 0; k < kPart; ++k) parts[k] |= outside_sign(static_cast<uint64_t>(p[i + k]) - first, last);
+  for (int64_t part : parts) outside |= part;
+  return outside;
+}
+
 template <class T>
 bool any_outside(const T* p, int64_t n, int64_t step, int64_t low, int64_t high) {
-  constexpr int64_t kPart = 32;
   const auto first = static_cast<uint64_t>(low), last = static_cast<uint64_t>(high) - first - 1;
-  uint64_t outside = 0, i = 0;
-  auto test = [&](T value) {
-    uint64_t above = static_cast<uint64_t>(value) - first;
-    return above | (last - above);
-  };
-  if (step == 1) {
-    uint64_t parts[kPart] = {};
-    for (; i + kPart <= static_cast<uint64_t>(n); i += kPart)
-      for (uint64_t k = 0; k < kPart; ++k) parts[k] |= test(p[i + k]);
-    for (uint64_t part : parts) outside |= part;
+  int64_t outside = 0, i = 0;
+  if constexpr (std::is_same_v<T, int64_t>) {
+    if (step == 1) {
+      i = n / kPart * kPart;
+      outside = parts_outside(p, i, first, last);
+    }
   }
-  for (; i < static_cast<uint64_t>(n); ++i) outside |= test(p[static_cast<int64_t>(i) * step]);
-  return outside >> 63;
+  for (; i < n; ++i) outside |= outside_sign(static_cast<uint64_t>(p[i * step]) - first, last);
+  return outside < 0;
 }
 
 template <class T>

@@ -276,42 +276,62 @@ void each_row(const Tensor& x, bool descending, int64_t* out, int64_t width, F&&
   });
 }
 
-// Positions of `width` elements of each row, which fn(row, out) finds.
-template <class F>
-void give_positions(const Call& call, Outputs& outputs, bool descending, int64_t width, F&& fn) {
-  TensorRef x = contiguous_tensor(call[0].tensor());
-  Dims sizes = x->sizes;
-  if (x->dim()) sizes[x->dim() - 1] = width;
-  TensorRef out = Tensor::empty(sizes, DType::I64, x->device());
-  outputs.emplace_back(out);
-  if (out->is_meta() || out->numel() == 0) return;
-  each_row(*x, descending, out->data<int64_t>(), width, fn);
+// A view with a dimension and the last one exchanged.
+TensorRef with_last(const Tensor& t, int dim) {
+  Dims sizes = t.sizes, strides = t.strides;
+  int last = t.dim() - 1;
+  if (last > 0) {
+    std::swap(sizes[dim], sizes[last]);
+    std::swap(strides[dim], strides[last]);
+  }
+  return Tensor::make(t.storage, t.offset, sizes, strides, t.dtype);
 }
 
-int64_t row_length(const Tensor& x) { return x.dim() ? x.sizes[x.dim() - 1] : 1; }
+// Positions along a dimension of `width` elements of each row, which fn(row, out) finds. self and dim lead the
+// arguments.
+template <class F>
+void give_positions(const Call& call, Outputs& outputs, bool descending, int64_t width, F&& fn) {
+  Tensor* self = call[0].tensor();
+  int dim = wrap_dim(call[1].as_int(), self->dim());
+  bool last = self->dim() == 0 || dim == self->dim() - 1;
+  Dims sizes = self->sizes;
+  if (self->dim()) sizes[dim] = width;
+  if (self->is_meta() || self->numel() == 0 || width == 0)
+    return (void)outputs.emplace_back(Tensor::empty(sizes, DType::I64, self->device()));
+  TensorRef x = contiguous_tensor(last ? self : with_last(*self, dim).get());
+  if (!last) std::swap(sizes[dim], sizes[sizes.size() - 1]);
+  TensorRef out = Tensor::empty(sizes, DType::I64);
+  each_row(*x, descending, out->data<int64_t>(), width, fn);
+  outputs.emplace_back(last ? out : clone_tensor(with_last(*out, dim).get(), MemoryFormat::Contiguous));
+}
 
-// order_rows(self, descending, most)
+int64_t row_length(const Call& call) {
+  const Tensor& x = *call[0].tensor();
+  return x.dim() ? x.sizes[wrap_dim(call[1].as_int(), x.dim())] : 1;
+}
+
+// order_rows(self, dim, descending, most)
 void order_rows(const Call& call, Outputs& outputs) {
-  int64_t most = call[2].as_int(), n = row_length(*call[0].tensor());
+  int64_t most = call[3].as_int(), n = row_length(call);
   FL_CHECK(0 <= most && most <= n, ErrorKind::Runtime, "%lld positions of rows of %lld elements",
            static_cast<long long>(most), static_cast<long long>(n));
-  give_positions(call, outputs, call[1].as_bool(), most,
+  give_positions(call, outputs, call[2].as_bool(), most,
                  [most](const auto& row, int64_t* out) { order_row(row, most, out); });
 }
 
-// ranked_rows(self, rank)
+// ranked_rows(self, dim, rank)
 void ranked_rows(const Call& call, Outputs& outputs) {
-  int64_t rank = call[1].as_int(), n = row_length(*call[0].tensor());
+  int64_t rank = call[2].as_int(), n = row_length(call);
   FL_CHECK(0 <= rank && rank < n, ErrorKind::Runtime, "rank %lld in rows of %lld elements",
            static_cast<long long>(rank), static_cast<long long>(n));
   give_positions(call, outputs, false, 1,
                  [rank](const auto& row, int64_t* out) { *out = position_of(chosen(row, rank)); });
 }
 
-// median_rows(self, skip_nan): the lower of two; the first nan of a row that has one, unless those are skipped.
+// median_rows(self, dim, skip_nan): the lower of two; the first nan of a row that has one, unless those are skipped.
 void median_rows(const Call& call, Outputs& outputs) {
-  bool skip_nan = call[1].as_bool();
-  FL_CHECK(row_length(*call[0].tensor()), ErrorKind::Runtime, "the median of rows without elements");
+  bool skip_nan = call[2].as_bool();
+  FL_CHECK(row_length(call), ErrorKind::Runtime, "the median of rows without elements");
   give_positions(call, outputs, false, 1, [skip_nan](const auto& row, int64_t* out) {
     int64_t middle = std::max<int64_t>(row.numbers - 1, 0) / 2;
     *out = position_of(chosen(row, skip_nan || row.numbers == row.n ? middle : row.numbers));

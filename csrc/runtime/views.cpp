@@ -220,6 +220,42 @@ void permute(const Call& c, Outputs& outputs) {
   give(outputs, view_of(t, std::move(sizes), std::move(strides)));
 }
 
+// Dimensions counted from the front, none of them twice.
+Dims moved_dims(const Dims& given, int ndim, const char* what) {
+  Dims dims(given.size());
+  for (int i = 0; i < given.size(); ++i) {
+    dims[i] = wrap_dim(given[i], ndim);
+    FL_CHECK(std::find(dims.begin(), dims.begin() + i, dims[i]) == dims.begin() + i, ErrorKind::Runtime,
+             "movedim: repeated dim in `%s` (%s)", what, shape_text(given).c_str());
+  }
+  return dims;
+}
+
+// movedim(self, source, destination)
+void movedim(const Call& c, Outputs& outputs) {
+  Tensor& t = *c[0].tensor();
+  Dims source = dims_argument(c[1]), destination = dims_argument(c[2]);
+  FL_CHECK(source.size() == destination.size(), ErrorKind::Runtime,
+           "movedim: Invalid source or destination dims: source (%s dims) should contain the same number of dims as "
+           "destination (%s dims)",
+           shape_text(source).c_str(), shape_text(destination).c_str());
+  Dims from = moved_dims(source, t.dim(), "source"), to = moved_dims(destination, t.dim(), "destination");
+  Dims sizes(t.dim()), strides(t.dim());
+  std::vector<int> order(static_cast<size_t>(t.dim()), -1);  // which dimension comes to each place
+  for (int i = 0; i < from.size() && t.dim(); ++i) order[static_cast<size_t>(to[i])] = static_cast<int>(from[i]);
+  int next = 0;
+  for (int place = 0; place < t.dim(); ++place) {
+    int& d = order[static_cast<size_t>(place)];
+    if (d < 0) {
+      while (std::find(from.begin(), from.end(), next) != from.end()) ++next;
+      d = next++;
+    }
+    sizes[place] = t.sizes[d];
+    strides[place] = t.strides[d];
+  }
+  give(outputs, view_of(t, std::move(sizes), std::move(strides)));
+}
+
 void expand(const Call& c, Outputs& outputs) { give(outputs, expand_to(*c[0].tensor(), c[1].ints())); }
 
 // Dimensions of one element among `drop` go.
@@ -509,6 +545,7 @@ const RegisterNative natives[] = {{"transpose_", in_place<transpose>},
                                   {"transpose", transpose},
                                   {"t", t_of_matrix},
                                   {"permute", permute},
+                                  {"movedim", movedim},
                                   {"expand", expand},
                                   {"squeeze", squeeze},
                                   {"squeeze_dims", squeeze_dims},

@@ -27,7 +27,7 @@ RANDOM = frozenset(
 # Composites that draw as many numbers as their operand has elements.
 DRAWING = frozenset(["dropout", "rrelu", "rand_like", "randn_like", "randint_like", "bernoulli", "normal"])
 # Dimensions counted in the operand.
-_DIMS = frozenset(["dim", "dim0", "dim1", "dim2", "dims", "start_dim", "end_dim", "dimension"])
+_DIMS = frozenset(["dim", "dim0", "dim1", "dim2", "dims", "start_dim", "end_dim", "dimension", "source", "destination"])
 _SIZES = frozenset(["size", "sizes"])
 
 
@@ -398,6 +398,7 @@ _add(
     _moved,
     """select.int slice.Tensor narrow diagonal unfold unbind.int split.Tensor split_with_sizes cumsum cumprod cummax
     cummin logcumsumexp flip sort sort.stable argsort argsort.stable topk kthvalue median.dim nanmedian.dim mode
+    order_rows ranked_rows median_rows movedim
     gather scatter.src scatter.value scatter.reduce scatter.value_reduce scatter_add scatter_sum scatter_reduction
     cumprod_backward""",
 )
@@ -413,7 +414,7 @@ _add(_as_strided, "as_strided")
 _add(_view_of_itself, "transpose_ swapaxes_ swapdims_ t_ squeeze_ squeeze_.dims unsqueeze_ as_strided_")
 _add(_masked_fill, "masked_fill")
 _add(_one_by_one, "nonzero_static")
-_add(_last_dim, "topk_few order_rows ranked_rows median_rows")
+_add(_last_dim, "topk_few")
 _add(_about, "result_type.Tensor result_type.Scalar result_type.Scalar_Tensor")
 _add(_new, "new_empty new_zeros new_ones new_full")
 _add(_copy, "copy_")

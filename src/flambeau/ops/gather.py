@@ -39,6 +39,9 @@ _REDUCTIONS = {
 }
 
 
+_TOGETHER = 4  # elements of a line that are written in one go
+
+
 # A line runs along `dim`; lines are independent of each other. One iteration handles one line, or, where `dim` is not the
 # last, the lines of some neighbours in the last dimension side by side.
 # ints: length of a line, its stride in the tensors (index, written, source), lines side by side, those of an iteration,
@@ -57,18 +60,24 @@ def _scatter_program(b, n_other: int, wide: bool, reduce: str, scalar: bool):
             rest = rest if d == 0 else rest // size
         at_index, at_other, at_source = starts
 
-        def write(place, target, source):
-            at = target + (b.load(1, place) * b.int(2) if wide else b.load(1, place))
-            value = b.param(0, dtype) if scalar else cast(b.load(2, source), dtype)
-            b.store(0, at, _REDUCTIONS[reduce](b.load(0, at), value) if reduce else value)
+        def write(count, place, target, source):
+            """Writes `count` neighbours."""
+            for i in range(count):
+                at = target + (b.load(1, place + i) * b.int(2) if wide else b.load(1, place + i))
+                value = b.param(0, dtype) if scalar else cast(b.load(2, source + i), dtype)
+                b.store(0, at, _REDUCTIONS[reduce](b.load(0, at), value) if reduce else value)
 
+        if not wide:
+            whole = b.int(0) - b.int(0) % _TOGETHER
+            with b.loop(0, whole, step=_TOGETHER, simd=False) as k:
+                write(_TOGETHER, at_index + k, at_other, at_source + k)
+            with b.loop(whole, b.int(0), simd=False) as k:
+                write(1, at_index + k, at_other, at_source + k)
+            return
         with b.loop(0, b.int(0), simd=False) as k:
-            if not wide:
-                write(at_index + k, at_other, at_source + k)
-                return
             place, source = at_index + k * b.int(1), at_source + k * b.int(3)
             with b.loop(0, minimum(b.int(5), b.int(4) - first), simd=False) as j:
-                write(place + j, at_other + j, source + j)
+                write(1, place + j, at_other + j, source + j)
 
 
 def _check_lines(name, self, dim, index, source=None):

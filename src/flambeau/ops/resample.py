@@ -1,6 +1,7 @@
 """Weighted sums of a few elements along one dimension (interpolation) and of rows of a table (bags of embeddings)."""
 
-from flambeau.ir.fn import cast, const
+from flambeau.ir.fn import cast, const, maximum, minimum
+from flambeau.ir.types import SIZE
 
 from .launch import Launch, dims_of
 from .table import REAL_FLOATS, Loop, op
@@ -80,7 +81,11 @@ op(
 # ---- bags of rows
 
 
-# ints: elements of a row
+_TOGETHER = 4  # rows that are added in one go
+_AHEAD = 8  # rows that memory is asked for before they are added
+
+
+# ints: elements of a row, number of entries
 def _bag_program(b, weighted: bool):
     """Buffers: output, table, entries, starts, weights of entries. One iteration: one bag."""
     dtype = b.compute_dtype(0)
@@ -88,20 +93,34 @@ def _bag_program(b, weighted: bool):
         width = b.int(0)
         target, first, end = i * width, b.load(3, i), b.load(3, i + 1)
 
-        def add(t, keep):
-            source = b.load(2, t) * width
-            weight = cast(b.load(4, t), dtype) if weighted else None
+        last = b.int(1) - 1
+
+        def add(t, count, keep):
+            """Adds `count` rows from entry t on, one after the other."""
+            for k in range(count):
+                ahead = b.load(2, minimum(t + (k + _AHEAD), last)) * width
+                with b.loop(0, width, step=64 // SIZE[b.dtypes[1]], simd=False) as j:
+                    b.prefetch(1, ahead + j)
+            sources = [b.load(2, t + k) * width for k in range(count)]
+            weights = [cast(b.load(4, t + k), dtype) for k in range(count)] if weighted else []
             with b.loop(0, width) as j:
-                value = b.load(1, source + j)
-                value = value * weight if weighted else value
-                b.store(0, target + j, b.load(0, target + j) + value if keep else value)
+                total = b.load(0, target + j) if keep else None
+                for k, source in enumerate(sources):
+                    value = b.load(1, source + j)
+                    value = value * weights[k] if weighted else value
+                    total = value if total is None else total + value
+                b.store(0, target + j, total)
 
         with b.when(first < end):
-            add(first, False)
+            add(first, 1, False)
         with b.otherwise(), b.loop(0, width) as j:
             b.store(0, target + j, 0)
-        with b.loop(first + 1, end) as t:
-            add(t, True)
+        rest = (end - first - 1) % _TOGETHER
+        whole = maximum(end - rest, first + 1)
+        with b.loop(first + 1, whole, step=_TOGETHER, simd=False) as t:
+            add(t, _TOGETHER, True)
+        with b.loop(whole, end, simd=False) as t:
+            add(t, 1, True)
 
 
 def _bag_plan(o, table, entries, starts, weights=None):
@@ -119,7 +138,7 @@ def _bag_plan(o, table, entries, starts, weights=None):
         *([weights.contiguous()] if weights is not None else []),
     )
     work = width * max(entries.numel() // max(bags, 1), 1)
-    return Launch((out,), buffers, [width], bags if width else 0, work, _bag_program, (weights is not None,))
+    return Launch((out,), buffers, [width, entries.numel()], bags if width else 0, work, _bag_program, (weights is not None,))
 
 
 def _bag_grad(o, g, table, entries, starts, weights=None):

@@ -10,12 +10,9 @@ from .launch import Launch, needs_grad, wrap_dim
 from .table import ANY, ORDERED, Composite, Loop, Native, op
 
 _ROWS = (
-    (
-        "order_rows(Tensor self, bool descending, int most)",
-        "Positions of the first `most` elements of each sorted row.",
-    ),
-    ("ranked_rows(Tensor self, int rank)", "Where the element of this rank, counted from 0, stands in each row."),
-    ("median_rows(Tensor self, bool skip_nan)", "Where the median of each row stands."),
+    ("order_rows(Tensor self, int dim, bool descending, int most)", "Where the first elements of sorted rows stand."),
+    ("ranked_rows(Tensor self, int dim, int rank)", "Where the element of a rank, counted from 0, stands in each row."),
+    ("median_rows(Tensor self, int dim, bool skip_nan)", "Where the median of each row stands."),
 )
 for _signature, _doc in _ROWS:
     op(
@@ -24,23 +21,15 @@ for _signature, _doc in _ROWS:
         dtypes=ANY,
         body=Native(_signature.split("(")[0]),
         differentiable=False,
-        doc=f"{_doc} Rows lie along the last dimension.",
+        doc=f"{_doc} Rows lie along `dim`.",
     )
-
-
-def _in_rows(x, dim: int, find):
-    """find(rows) for rows along a dimension; what it finds lies along that dimension."""
-    x = x.detach()
-    if not x.dim() or dim == x.dim() - 1:
-        return find(x)
-    return find(x.movedim(dim, -1)).movedim(-1, dim).contiguous()
 
 
 def ordering(o, x, dim: int, descending: bool = False, most: int | None = None):
     """Positions (int64) along a dimension that sort x stably; the first `most` of them where that is given."""
     if most is None:
         most = x.shape[dim] if x.dim() else 1
-    return _in_rows(x, dim, lambda rows: o.order_rows(rows, descending, most))
+    return o.order_rows(x, dim, descending, most)
 
 
 def _no_complex(x, sentence: str) -> None:
@@ -163,8 +152,10 @@ def _topk(o, self, k, dim=-1, largest=True, sorted=True):
     _no_complex(self, " topk does not support complex dtypes on CPU")
     if self.dtype is o.bool:
         raise RuntimeError("topk does not support bool dtypes on CPU")
-    if 0 < k <= _FEW and self.numel() and self.dim():
-        indices = o.topk_few(self.detach().movedim(dim, -1), k, largest).movedim(-1, dim).contiguous()
+    if 0 < k <= _FEW and self.numel() and dim == self.dim() - 1:
+        indices = o.topk_few(self, k, largest)
+    elif 0 < k <= _FEW and self.numel() and self.dim():
+        indices = o.topk_few(self.transpose(dim, -1), k, largest).transpose(dim, -1).contiguous()
     else:
         indices = ordering(o, self, dim, largest, k)
     return o.gather(self, dim, indices), indices
@@ -197,7 +188,7 @@ def _kthvalue(o, self, k, dim=-1, keepdim=False):
     if not 1 <= k <= size:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim} [k={k}, size {size}]")
     check_implemented(self, "kthvalue_cpu", ("b1", "c64", "c128"))
-    return _picked(o, self, dim, _in_rows(self, dim, lambda rows: o.ranked_rows(rows, k - 1)), keepdim)
+    return _picked(o, self, dim, o.ranked_rows(self, dim, k - 1), keepdim)
 
 
 op(
@@ -212,7 +203,7 @@ def _median_dim(name: str, skip_nan: bool):
         dim = wrap_dim(dim, self.dim())
         _check_row(name, self, dim)
         check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
-        indices = _in_rows(self, dim, lambda rows: o.median_rows(rows, skip_nan))
+        indices = o.median_rows(self, dim, skip_nan)
         return _picked(o, self, dim, indices, keepdim)
 
     return body

@@ -67,7 +67,7 @@ def _unique_elements(o, x, return_inverse: bool, return_counts: bool, ordered: b
         found = _close_integers(o, x, return_counts)
         if found is not None:
             return found
-    order = o.order_rows(x, False, n) if ordered else None
+    order = o.order_rows(x, 0, False, n) if ordered else None
     ranked = o.index_select(x, 0, order) if ordered else x
     seen = ranked.view(getattr(o, _SIGNED[x.dtype.code])) if x.dtype.code in _SIGNED else ranked
     begins = o.cat([o.ones((min(n, 1),), dtype=o.bool, device=x.device), o.ne(seen[1:], seen[:-1])])

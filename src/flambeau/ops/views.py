@@ -300,32 +300,10 @@ _split_along("dsplit", 2, 3)
 # ---- by other views
 
 
-def _movedim(o, self, source, destination):
-    source, destination = ([d] if isinstance(d, int) else list(d) for d in (source, destination))
-    if len(source) != len(destination):
-        raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of "
-            f"dims as destination ({destination} dims)"
-        )
-    moved, places = ([_wrap(d, self.dim()) for d in dims] for dims in (source, destination))
-    for dims, given, what in ((moved, source, "source"), (places, destination, "destination")):
-        if len(set(dims)) != len(dims):
-            raise RuntimeError(f"movedim: repeated dim in `{what}` ({given})")
-    if self.dim() == 0:
-        return o.alias(self)
-    order = [d for d in range(self.dim()) if d not in moved]
-    for place, d in sorted(zip(places, moved, strict=True)):
-        order.insert(place, d)
-    return o.permute(self, order)
-
-
-op(
-    "movedim(Tensor(a) self, int[1] source, int[1] destination) -> Tensor(a)",
-    names=(*_both("movedim"), *_both("moveaxis")),
-    body=Composite(_movedim),
-    ref=lambda np, x, source, destination: np.moveaxis(x, source, destination),
-    doc="Dimensions moved to other places; the others keep their order.",
-)
+_view("movedim(Tensor(a) self, int[1] source, int[1] destination) -> Tensor(a)", "movedim",
+      lambda o, g, self, source, destination: (o.movedim(g, destination, source),),
+      "Dimensions moved to other places; the others keep their order.", (*_both("movedim"), *_both("moveaxis")),
+      ref=lambda np, x, source, destination: np.moveaxis(x, source, destination))  # fmt: skip
 
 
 def _unflatten(o, self, dim, sizes):
