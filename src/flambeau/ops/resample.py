@@ -1,10 +1,10 @@
 """Weighted sums of a few elements along one dimension (interpolation) and of rows of a table (bags of embeddings)."""
 
 from flambeau.ir.fn import cast, const, maximum, minimum
-from flambeau.ir.types import SIZE
 
 from .launch import Launch, dims_of
 from .table import REAL_FLOATS, Loop, op
+from .writing import ROWS_AHEAD, ask_ahead
 
 
 # Element i of the output, along the dimension, is the sum of weights[t] * input[places[t]] for starts[i] <= t < starts[i+1].
@@ -81,8 +81,7 @@ op(
 # ---- bags of rows
 
 
-_TOGETHER = 4  # rows that are added in one go
-_AHEAD = 8  # rows that memory is asked for before they are added
+_TOGETHER = 4
 
 
 # ints: elements of a row, number of entries
@@ -98,9 +97,7 @@ def _bag_program(b, weighted: bool):
         def add(t, count, keep):
             """Adds `count` rows from entry t on, one after the other."""
             for k in range(count):
-                ahead = b.load(2, minimum(t + (k + _AHEAD), last)) * width
-                with b.loop(0, width, step=64 // SIZE[b.dtypes[1]], simd=False) as j:
-                    b.prefetch(1, ahead + j)
+                ask_ahead(b, 1, b.load(2, minimum(t + (k + ROWS_AHEAD), last)) * width, 0, width)
             sources = [b.load(2, t + k) * width for k in range(count)]
             weights = [cast(b.load(4, t + k), dtype) for k in range(count)] if weighted else []
             with b.loop(0, width) as j:
@@ -111,15 +108,18 @@ def _bag_program(b, weighted: bool):
                     total = value if total is None else total + value
                 b.store(0, target + j, total)
 
-        with b.when(first < end):
-            add(first, 1, False)
-        with b.otherwise(), b.loop(0, width) as j:
-            b.store(0, target + j, 0)
-        rest = (end - first - 1) % _TOGETHER
-        whole = maximum(end - rest, first + 1)
-        with b.loop(first + 1, whole, step=_TOGETHER, simd=False) as t:
-            add(t, _TOGETHER, True)
-        with b.loop(whole, end, simd=False) as t:
+        count = end - first
+        whole = end - count % _TOGETHER
+        with b.when(count >= _TOGETHER):
+            add(first, _TOGETHER, False)
+            with b.loop(first + _TOGETHER, whole, step=_TOGETHER, simd=False) as t:
+                add(t, _TOGETHER, True)
+        with b.otherwise():
+            with b.when(count > 0):
+                add(first, 1, False)
+            with b.otherwise(), b.loop(0, width) as j:
+                b.store(0, target + j, 0)
+        with b.loop(maximum(whole, first + 1), end, simd=False) as t:
             add(t, 1, True)
 
 

@@ -5,6 +5,7 @@ meet a row is that of the positions, on any number of threads: iterations own ei
 """
 
 from flambeau.ir.fn import minimum
+from flambeau.ir.types import SIZE
 
 from .launch import Launch, dims_of, number_as
 from .table import Native, op
@@ -16,6 +17,15 @@ op(
     differentiable=False,
     doc="Places of checked int64 positions in the order of the rows they name, and where each row's begin.",
 )
+
+
+ROWS_AHEAD = 8  # rows that memory is asked for before their turn comes: which they are, nobody can guess
+
+
+def ask_ahead(b, buffer: int, row, first, last) -> None:
+    """Asks for elements first .. last - 1 of a row. Memory comes by pairs of cache lines."""
+    with b.loop(first, last, step=128 // SIZE[b.dtypes[buffer]], simd=False) as j:
+        b.prefetch(buffer, row + j)
 
 
 # ints: rows, elements of a slice, number of positions, columns of an iteration
@@ -39,6 +49,7 @@ def _column_program(b, add: bool, scaled: bool, one: bool):
         same = b.load(2, 0) if one else None
         with b.loop(0, n) as k:
             target, source = (before * rows + b.load(1, k)) * width, (before * n + k) * width
+            ask_ahead(b, 0, (before * rows + b.load(1, minimum(k + ROWS_AHEAD, n - 1))) * width, first, last)
             with b.loop(first, last) as j:
                 value = same if one else b.load(2, source + j)
                 if scaled:
