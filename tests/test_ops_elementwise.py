@@ -122,3 +122,15 @@ def test_gradients_of_broadcast_operands_are_summed():
     a, b = torch.ones(3, 1, requires_grad=True), torch.ones(4, requires_grad=True)
     (a * b * 2).sum().backward()
     assert a.grad.tolist() == [[8.0]] * 3 and b.grad.tolist() == [6.0] * 4
+
+
+def test_short_powers():
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        x = torch.tensor([-2.0, -0.5, 0.0, 3.0, float("inf"), float("nan")], dtype=dtype)
+        for exponent in (3, -2, 3.0, -2.0):
+            want = torch.tensor([v**exponent if v or exponent > 0 else float("inf") for v in x.tolist()], dtype=dtype)
+            assert torch.equal((x**exponent).nan_to_num(7.0), want.nan_to_num(7.0))
+            assert torch.equal(x.clone().pow_(exponent).nan_to_num(7.0), want.nan_to_num(7.0))
+    y = torch.tensor([1.5, -2.5], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda v: v**3 + v**-2, y)
+    assert (torch.tensor([2, -3]) ** 3).tolist() == [8, -27]

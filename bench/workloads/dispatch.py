@@ -35,4 +35,25 @@ def tiny_scalar(torch):
     return lambda: a * 2.0
 
 
-WORKLOADS = {f.__name__: f for f in (tiny_add, tiny_add_grad, tiny_backward, tiny_view, tiny_scalar)}
+def tiny_topk(torch):
+    """The greatest two of four."""
+    a = torch.rand(4, 4)
+    return lambda: a.topk(2)
+
+
+def tiny_cumsum(torch):
+    """Running sums."""
+    a = torch.rand(4, 4)
+    return lambda: a.cumsum(1)
+
+
+def tiny_max_pool(torch):
+    """An image of 4x4."""
+    a = torch.rand(1, 1, 4, 4)
+    return lambda: torch.nn.functional.max_pool2d(a, 2)
+
+
+_TINY = (
+    tiny_add, tiny_add_grad, tiny_backward, tiny_view, tiny_scalar, tiny_topk, tiny_cumsum, tiny_max_pool,
+)  # fmt: skip
+WORKLOADS = {f.__name__: f for f in _TINY}

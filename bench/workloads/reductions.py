@@ -65,5 +65,9 @@ WORKLOADS.update(
         "unique": _case(_M, lambda t, x: x.unique(), _integers),
         "bincount": _case(_M, lambda t, x: x.view(-1).bincount(), _integers),
         "median": _case(_M, lambda t, x: x.median(1)),
+        "median_all": _case(_M, lambda t, x: x.median()),
+        "kthvalue": _case(_M, lambda t, x: x.kthvalue(100, 1)),
+        "quantile": _case(_M, lambda t, x: t.quantile(x, 0.9, 1)),
+        "sort_0": _case(_M, lambda t, x: x.sort(0)),
     }
 )

@@ -109,10 +109,9 @@ def smooth_l1_loss(
     reduction = _reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
-    distance = (input - target).abs()
     if beta == 0.0:
-        return _reduced(distance, reduction)
-    return _reduced(o.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta), reduction)
+        return _reduced((input - target).abs(), reduction)
+    return _reduced(o.smooth_l1_elements(input, target, beta), reduction)
 
 
 def huber_loss(
@@ -123,8 +122,7 @@ def huber_loss(
     reduction = _reduction(None, None, reduction)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    distance = (input - target).abs()
-    loss = o.where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
+    loss = o.huber_elements(input, target, delta)
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.ops.pool import values_suffice
+from flambeau.ops.launch import values_suffice
 
 Tensor = o.Tensor
 

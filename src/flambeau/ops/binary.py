@@ -186,7 +186,21 @@ op(
     inplace=True,
     doc="self to the power of a number; checked by pow.",
 )
-_SHORT_POWERS = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
+for _name, _body, _doc in (
+    ("cube", lambda x: x * x * x, "x * x * x."),
+    ("inverse_square", lambda x: 1 / (x * x), "1 / (x * x)."),
+):
+    op(
+        f"{_name}(Tensor self) -> Tensor",
+        names=(),
+        dtypes=REAL_FLOATS + COMPLEX,
+        body=Scalar(_body),
+        inplace=True,
+        doc=_doc,
+    )
+_SHORT_POWERS = {
+    2: "square", 3: "cube", -2: "inverse_square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal",
+}  # fmt: skip
 
 
 def _short_power(self, exponent) -> str | None:

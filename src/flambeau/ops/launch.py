@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from flambeau import _core
 from flambeau._core import Tensor
 
 product = prod
@@ -58,6 +59,11 @@ def check_tensor(function: str, argument: str, value: Any, position: int = 1) ->
         raise TypeError(
             f"{function}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}"
         )
+
+
+def values_suffice(x) -> bool:
+    """Whether nobody needs to know where values came from: no gradient, no transformation that follows calls."""
+    return not (x.requires_grad and _core.is_grad_enabled()) and not _core.has_torch_function((x,))
 
 
 def wrap_dim(dim: int, ndim: int) -> int:

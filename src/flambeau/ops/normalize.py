@@ -1,10 +1,11 @@
 """Softmax and its kin, normalisations and cross entropy: row programs."""
 
+from ..ir import fn
 from ..ir import row as r
 from ..ir.fn import cast, const, exp, log, rsqrt, where
 from .launch import product
 from .reduce import finite_max
-from .table import REAL_FLOATS, Composite, Row, op
+from .table import REAL_FLOATS, Composite, Row, Scalar, op
 
 
 def _softmax(x):
@@ -248,6 +249,27 @@ op(
     body=Row(_squared_error, roles="FF", out="B", out_dtypes="c", dims="all"),
     doc="Sum or mean of (input - target)^2 over all elements.",
 )
+
+
+def _smooth_l1(x, y, beta):
+    gap, beta = fn.abs(x - y), cast(beta, x.dtype)
+    return where(gap < beta, 0.5 * gap * gap / beta, gap - 0.5 * beta)
+
+
+def _huber(x, y, delta):
+    gap, delta = fn.abs(x - y), cast(delta, x.dtype)
+    return where(gap < delta, 0.5 * gap * gap, delta * (gap - 0.5 * delta))
+
+
+for _name, _body in (("smooth_l1", _smooth_l1), ("huber", _huber)):
+    op(
+        f"{_name}_elements(Tensor input, Tensor target, float bound) -> Tensor",
+        names=(),
+        dtypes=REAL_FLOATS,
+        dtype_error=f"\"{_name}_cpu\" not implemented for '{{got}}'",
+        body=Scalar(_body),
+        doc="A square where the difference is below the bound, a line elsewhere; checked by the loss.",
+    )
 
 
 def _nll_row(x, target, ignore_index):

@@ -1,9 +1,8 @@
 """Pooling over one, two or three dimensions. Results follow a channels-last input."""
 
-from flambeau import _core
 
 from . import pool_programs as programs
-from .launch import Launch, product
+from .launch import Launch, product, values_suffice
 from .table import Composite, Loop, op
 
 _COUNT = {1: "one int", 2: "two ints", 3: "three ints"}
@@ -183,11 +182,6 @@ def _known(steps) -> int:
 
 
 # ---- max
-
-
-def values_suffice(x) -> bool:
-    """Whether nobody needs to know where a maximum came from: no gradient, no transformation that follows calls."""
-    return not (x.requires_grad and _core.is_grad_enabled()) and not _core.has_torch_function((x,))
 
 
 def _max_plan(n, positions):

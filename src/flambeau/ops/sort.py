@@ -6,7 +6,7 @@ nan is the greatest value, and zeros of both signs are equal.
 
 from flambeau.ir.fn import minimum
 
-from .launch import Launch, needs_grad, wrap_dim
+from .launch import Launch, needs_grad, values_suffice, wrap_dim
 from .table import ANY, ORDERED, Composite, Loop, Native, op
 
 _ROWS = (
@@ -131,16 +131,16 @@ def _few_plan(o, self, k, largest):
     values = o.empty(sizes, dtype=x.dtype, device=x.device)
     positions = o.empty(sizes, dtype=o.int64, device=x.device)
     n = x.shape[-1]
-    return Launch((positions,), (values, positions, x), [n, k], x.numel() // n, n, _few_program, (largest,))
+    return Launch((values, positions), (values, positions, x), [n, k], x.numel() // n, n, _few_program, (largest,))
 
 
 op(
-    "topk_few(Tensor self, int k, bool largest) -> Tensor",
+    "topk_few(Tensor self, int k, bool largest) -> (Tensor, Tensor)",
     names=(),
     body=Loop(_few_plan, pure=True),
     dtypes=ORDERED,
     differentiable=False,
-    doc="Where the few greatest (or least) elements of each row stand, in order; ties keep their order.",
+    doc="The few greatest (or least) elements of each row in order, and where they stand; ties keep their order.",
 )
 
 
@@ -153,9 +153,11 @@ def _topk(o, self, k, dim=-1, largest=True, sorted=True):
     if self.dtype is o.bool:
         raise RuntimeError("topk does not support bool dtypes on CPU")
     if 0 < k <= _FEW and self.numel() and dim == self.dim() - 1:
-        indices = o.topk_few(self, k, largest)
+        values, indices = o.topk_few(self, k, largest)
+        if values_suffice(self):
+            return values, indices
     elif 0 < k <= _FEW and self.numel() and self.dim():
-        indices = o.topk_few(self.transpose(dim, -1), k, largest).transpose(dim, -1).contiguous()
+        indices = o.topk_few(self.transpose(dim, -1), k, largest)[1].transpose(dim, -1).contiguous()
     else:
         indices = ordering(o, self, dim, largest, k)
     return o.gather(self, dim, indices), indices
