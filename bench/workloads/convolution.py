@@ -60,6 +60,7 @@ CASES = {
     "3x3_stride2_128_256_28": Case(32, 128, 256, (28, 28), 3, padding=1, stride=2),
     "5x5_32_64_28": Case(32, 32, 64, (28, 28), 5, padding=2),
     "7x7_stride2_64_128_56": Case(8, 64, 128, (56, 56), 7, padding=3, stride=2),
+    "patches_16x16_3_768_224": Case(8, 3, 768, (224, 224), 16, stride=16, bias=True),
     "first_7x7_stride2_3_64_224": Case(4, 3, 64, (224, 224), 7, padding=3, stride=2),
     "first_3x3_3_64_32": Case(64, 3, 64, (32, 32), 3, padding=1),
     "first_3x3_stride2_3_32_224": Case(8, 3, 32, (224, 224), 3, padding=1, stride=2),

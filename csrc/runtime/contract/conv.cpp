@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "runtime/contract/conv_images.h"
+#include "runtime/contract/conv_patches.h"
 #include "runtime/contract/conv_phases.h"
 #include "runtime/contract/conv_plain.h"
 #include "runtime/contract/conv_planes.h"
@@ -23,6 +24,13 @@ void fill_planes(const Conv& conv, const void* bias, char* out) {
   }
 }
 
+// Whether a convolution in patches reads every pixel.
+bool covered(const Conv& conv) {
+  for (int d = 0; d < 3; d++)
+    if (conv.output[d] * conv.kernel[d] != conv.size[d]) return false;
+  return true;
+}
+
 void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases) {
   std::vector<const TapConv*> planes, others;
   for (const InputPhase& phase : phases) { (planes_suit(mk, phase.taps) ? planes : others).push_back(&phase.taps); }
@@ -36,6 +44,8 @@ void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases) {
 void conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
   const MicroKernels* mk = micro_kernels(conv.dtype);
   if (!mk || conv.in_channels == 0) return plain_conv_forward(conv, x, w, bias, y, act);
+  if (patches_suit(conv))
+    return patches_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
   TapConv taps = forward_taps(conv);
   if (taps.batch * taps.groups * taps.outputs * taps.volume() == 0) return;
   taps.x = static_cast<const char*>(x);
@@ -59,6 +69,10 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   bool empty = conv.out_channels == 0 || conv.output[0] * conv.output[1] * conv.output[2] == 0;
   if (!mk || empty) return plain_conv_backward_input(conv, dy, w, bias, dx);
   if (conv.batch * conv.in_channels * conv.size[0] * conv.size[1] * conv.size[2] == 0) return;
+  if (patches_suit(conv)) {
+    if (!covered(conv)) fill_planes(conv, bias, static_cast<char*>(dx));
+    return patches_backward_input(conv, static_cast<const char*>(dy), w, bias, static_cast<char*>(dx));
+  }
   Conv rest = conv;
   const char* from = static_cast<const char*>(dy);
   char* to = static_cast<char*>(dx);
@@ -78,6 +92,8 @@ void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void*
   int64_t pixels = conv.batch * conv.output[0] * conv.output[1] * conv.output[2];
   if (!mk || pixels == 0) return plain_conv_backward_weight(conv, x, dy, dw);
   if (conv.in_channels * conv.out_channels == 0) return;
+  if (patches_suit(conv))
+    return patches_backward_weight(conv, static_cast<const char*>(x), static_cast<const char*>(dy), dw);
   if (weights_from_images(*mk, conv)) {
     return images_backward_weight(*mk, conv, static_cast<const char*>(x), static_cast<const char*>(dy),
                                   static_cast<char*>(dw));

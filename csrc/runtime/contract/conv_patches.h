@@ -1,0 +1,13 @@
+// Convolutions whose kernel covers every pixel at most once (kernel = stride, no padding: the first layer of a vision
+// transformer): patches become rows of a matrix, and everything is a product.
+#pragma once
+#include "runtime/contract/conv.h"
+
+namespace fl {
+
+bool patches_suit(const Conv& conv);
+void patches_forward(const Conv& conv, const char* x, const void* w, const void* bias, char* y, Activation act);
+void patches_backward_input(const Conv& conv, const char* dy, const void* w, const void* bias, char* dx);
+void patches_backward_weight(const Conv& conv, const char* x, const char* dy, void* dw);
+
+}  // namespace fl
