@@ -96,6 +96,33 @@ def test_scans_at_the_edges():
     assert x.grad.tolist() == [[1.0, 8.0, 0.0]]
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i1", "i8", "u1", "?"])
+@pytest.mark.parametrize("shape", [(2, 50, 1), (3, 7, 5), (2, 9, 300)])
+def test_running_extremes(dtype, shape):
+    """Of lines one by one and of neighbouring lines together: the last of equals, the last nan, zeros with their sign."""
+    edges = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, -1.0], np.float64)
+    floating = np.dtype(dtype).kind == "f"
+    a = (RANDOM.choice(edges, shape) if floating else RANDOM.integers(0, 2 if dtype == "?" else 5, shape)).astype(dtype)
+    for name, better in (("cummax", np.greater_equal), ("cummin", np.less_equal)):
+        values, at = getattr(flambeau, name)(flambeau.from_numpy(a), 1)
+        best, place = a[:, 0], np.zeros((shape[0], shape[2]), np.int64)
+        for i in range(shape[1]):
+            take = better(a[:, i], best) | (a[:, i] != a[:, i])
+            best, place = np.where(take, a[:, i], best), np.where(take, i, place)
+            assert np.array_equal(at[:, i].numpy(), place)
+            assert np.array_equal(values[:, i].numpy(), best, equal_nan=floating)
+            assert np.array_equal(np.signbit(values[:, i].float().numpy()), np.signbit(best.astype("f4")))
+
+
+@pytest.mark.parametrize("rows, columns", [(5, 3), (3, 7), (4, 4), (0, 3), (3, 0)])
+def test_indices_of_triangles(rows, columns):
+    for offset in (-9, -4, -3, -1, 0, 2, 3, 5, 9):
+        for ours, theirs in ((flambeau.tril_indices, np.tril_indices), (flambeau.triu_indices, np.triu_indices)):
+            want = np.array(theirs(rows, offset, columns))
+            assert np.array_equal(ours(rows, columns, offset).numpy(), want)
+            assert np.array_equal(ours(rows, columns, offset, dtype=flambeau.int32).numpy(), want.astype(np.int32))
+
+
 ERRORS = [
     (lambda t, x: t.cat([x, t.zeros(2)]), RuntimeError, "Tensors must have same number of dimensions: got 2 and 1"),
     (

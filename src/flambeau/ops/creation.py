@@ -1,6 +1,9 @@
 """New tensors: filled, counted, identity."""
 
-from .table import ANY, Composite, Native, op
+from flambeau.ir.fn import const, maximum, minimum
+
+from .launch import Launch
+from .table import ANY, Composite, Loop, Native, op
 
 # What every factory takes last.
 OPTIONS = (
@@ -165,15 +168,54 @@ op(
 )
 
 
+def _rows_below(k, columns):
+    """How many elements lie in a lower triangle's rows of 1, 2, ... k elements, of at most `columns` each."""
+    inside = minimum(maximum(k, 0), columns)
+    return inside * (inside + 1) // 2 + (maximum(k, inside) - inside) * columns
+
+
+def _triangle_program(b, lower: bool):
+    """Buffers: rows, then columns. ints: columns, offset, number of indices. One iteration: one row."""
+    with b.parallel() as row:
+        columns, offset, total = b.int(0), b.int(1), b.int(2)
+        before = _rows_below(row + offset, columns) - _rows_below(offset, columns)
+        edge = minimum(maximum(row + offset, 0), columns)
+        if lower:
+            first, end = const(0, "i64"), minimum(maximum(row + offset + 1, 0), columns)
+        else:
+            past = _rows_below(row + offset - 1, columns) - _rows_below(offset - 1, columns)
+            first, end, before = edge, columns, row * columns - past
+        with b.loop(first, end) as column:
+            at = before + column - first
+            b.store(0, at, row)
+            b.store(0, total + at, column)
+
+
+def _triangle_plan(o, row, col, offset, lower):
+    rows = range(row)
+    if -row - col < offset < row + col:
+        total = sum(min(max(r + offset + 1, 0), col) if lower else col - min(max(r + offset, 0), col) for r in rows)
+    else:
+        total = row * col if (offset > 0) == lower else 0
+    out = o.empty((2, total), dtype=o.int64)
+    return Launch((out,), (out,), [col, offset, total], row if total else 0, col, _triangle_program, (lower,))
+
+
+op(
+    "triangle_indices(int row, int col, int offset, bool lower) -> Tensor",
+    names=(),
+    body=Loop(_triangle_plan, pure=True),
+    differentiable=False,
+    doc="Rows and columns of a lower or upper triangle, row by row.",
+)
+
+
 def _triangle_indices(name: str):
     def run(o, row, col, offset, dtype, layout, device, pin_memory, requires_grad):
         for what, size in (("row", row), ("col", col)):
             if size < 0:
                 raise RuntimeError(f"{what} must be non-negative, got{size}")
-        r = o.arange(0, row, 1).unsqueeze(1)
-        c = o.arange(0, col, 1).unsqueeze(0)
-        inside = o.le(c, o.add(r, offset)) if name == "tril" else o.ge(c, o.add(r, offset))
-        return o.nonzero(inside).t().contiguous().to(dtype or o.int64)
+        return o.triangle_indices(row, col, offset, name == "tril").to(dtype or o.int64)
 
     return run
 

@@ -1,6 +1,7 @@
 """Running sums, products and extremes along a dimension."""
 
-from flambeau.ir.fn import atan2, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, sin, where
+from flambeau.ir.fn import atan2, bitcast, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, sin, where
+from flambeau.ir.types import SIZE, int_of, is_float
 
 from .launch import Launch, dims_of, wrap_dim
 from .table import ORDERED, REAL_FLOATS, Composite, Loop, Native, op
@@ -48,22 +49,56 @@ def _columns_program(b, kind: str):
                 b.store(0, row + j, step(b.load(0, row - width + j), b.load(1, row + j)))
 
 
+def _key(x, dtype: str, greatest: bool):
+    """An integer with the order of x's values, 0 and -0 alike and nan beyond all; integers are their own key."""
+    if not is_float(dtype):
+        return x
+    kind = int_of(dtype)
+    bits = bitcast(x + 0.0, kind)
+    largest = (1 << (8 * SIZE[kind] - 1)) - 1
+    key = bits ^ ((bits >> (8 * SIZE[kind] - 1)) & largest)
+    return where(x != x, const(largest if greatest else -largest - 1, kind), key)
+
+
 def _extreme_program(b, greatest: bool):
-    """Buffers: values, positions, input."""
+    """Buffers: values, positions, input. Keys are compared: what waits for the step before is two instructions long."""
     dtype = b.compute_dtype(2)
     with b.parallel() as line:
         n, width = b.int(0), b.int(1)
         base = line // width * n * width + line % width
-        best = b.variable(b.load(2, base), dtype)
-        position = b.variable(const(0, "i64"), "i64")
+        first = b.load(2, base)
+        best, position = b.variable(first, dtype), b.variable(const(0, "i64"), "i64")
+        start = _key(first, dtype, greatest)
+        top = b.variable(start, start.dtype)
         with b.loop(0, n, simd=False) as i:
             at = base + i * width
-            x, old = b.load(2, at), best.value
-            better = (x >= old if greatest else x <= old) | (x != x)
-            best.value = where(better, x, old)
+            x, old = b.load(2, at), top.value
+            key = _key(x, dtype, greatest)
+            better = key >= old if greatest else key <= old
+            top.value = where(better, key, old)
+            best.value = where(better, x, best.value)
             position.value = where(better, i, position.value)
             b.store(0, at, best.value)
             b.store(1, at, position.value)
+
+
+def _extreme_columns(b, greatest: bool):
+    """Buffers as those of `_extreme_program`. Neighbouring lines in lanes: each row is compared with the one before."""
+    with b.parallel() as chunk:
+        n, width = b.int(0), b.int(1)
+        chunks = (width + (_COLUMNS - 1)) // _COLUMNS
+        base, first = chunk // chunks * n * width, chunk % chunks * _COLUMNS
+        end = minimum(first + _COLUMNS, width)
+        with b.loop(first, end) as j:
+            b.store(0, base + j, b.load(2, base + j))
+            b.store(1, base + j, 0)
+        with b.loop(1, n, simd=False) as i:
+            row = base + i * width
+            with b.loop(first, end) as j:
+                x, old = b.load(2, row + j), b.load(0, row - width + j)
+                better = (x >= old if greatest else x <= old) | (x != x)
+                b.store(0, row + j, where(better, x, old))
+                b.store(1, row + j, where(better, i, b.load(1, row - width + j)))
 
 
 def _scan_plan(kind):
@@ -137,8 +172,11 @@ def _extreme_plan(greatest):
         values = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
         where_ = o.empty(tuple(x.shape), dtype=o.int64, device=x.device)
         before, n, width = dims_of(tuple(x.shape), dim)
-        lines = before * width if x.numel() else 0
-        return Launch((values, where_), (values, where_, x), [n, width], lines, n, _extreme_program, (greatest,))
+        lines, buffers = before * width if x.numel() else 0, (values, where_, x)
+        if width < 16:
+            return Launch(buffers[:2], buffers, [n, width], lines, n, _extreme_program, (greatest,))
+        chunks = before * -(-width // _COLUMNS) if lines else 0
+        return Launch(buffers[:2], buffers, [n, width], chunks, n * _COLUMNS, _extreme_columns, (greatest,))
 
     return plan
 
