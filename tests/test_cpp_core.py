@@ -17,7 +17,7 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no C++ compiler")
     program = tmp_path_factory.mktemp("cpp") / "core_checks"
     sources = [ROOT / "tests/cpp/core_checks.cpp", *sorted((ROOT / "csrc/core").glob("*.cpp"))]
-    sources += [ROOT / "csrc/runtime" / f"{name}.cpp" for name in ("pool", "random", "random_fill", "box_muller")]
+    sources += [ROOT / "csrc/runtime" / f"{name}.cpp" for name in ("pool", "random", "random_fill", "box_muller", "mersenne")]
     flags = ["-std=c++20", "-O1", f"-I{ROOT / 'csrc'}", "-pthread", "-ldl"]
     subprocess.run([compiler, *map(str, sources), "-o", str(program), *flags], check=True)
     return program

@@ -21,7 +21,10 @@ NO_CASES = {
     "allclose": "gives one bool, which cannot differ from example to example",
     "equal": "gives one bool, which cannot differ from example to example",
     "is_coalesced": "gives a bool",
-    "indices": "gives the integers that a sparse tensor was made of",
+    **dict.fromkeys(
+        ("indices", "crow_indices", "col_indices", "ccol_indices", "row_indices"),
+        "gives the integers that a sparse tensor was made of",
+    ),
     "sparse_dim": "gives an int",
     "dense_dim": "gives an int",
 }

@@ -31,6 +31,10 @@ def _second_sparse(f, m, a, b, **options):
     return _as_dense(f(m, a.to_sparse(), b, **options))
 
 
+def _compressed(f, values):
+    return f(torch.tensor([0, 1, 3]), torch.tensor([2, 0, 2]), values).to_dense()
+
+
 def _masked_like(f, x, mask):
     return f(x, mask.to_sparse()).to_dense()
 
@@ -42,6 +46,9 @@ CASES = {
     "to_dense": lambda s: [case(s.away(2, 3), call=_of_sparse), case(s.x(2, 3))],
     "sparse_mask": lambda s: [case(s.x(2, 3), Fixed(np.array([[1.0, 0, 2], [0, 3, 0]])), call=_masked_like)],
     "coalesce": lambda s: [case(s.away(2, 3), call=_of_sparse)],
+    **dict.fromkeys(("to_sparse_csr", "to_sparse_csc"), lambda s: [case(s.away(2, 3), call=_dense)]),
+    **dict.fromkeys(("sparse_csr_tensor", "sparse_csc_tensor"), lambda s: [case(s.x(3), call=_compressed)]),
+    **dict.fromkeys(("spmm", "dsmm", "hsmm"), lambda s: [case(s.away(2, 3), s.x(3, 2), call=_of_sparse)]),
     "values": lambda s: [case(s.away(2, 3), call=_values)],
     "sparse_mm": lambda s: [case(s.away(2, 3), s.x(3, 2), call=_of_sparse)],
     "sparse_addmm": lambda s: [case(s.x(2, 2), s.away(2, 3), s.x(3, 2), call=_second_sparse)],

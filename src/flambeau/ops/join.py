@@ -318,7 +318,7 @@ def _combinations(o, input, r=2, with_replacement=False):
         return o.empty((0,), dtype=input.dtype, device=input.device)
     n = input.numel()
     if r > n and (not with_replacement or not n):
-        return o.empty((0, r), dtype=input.dtype, device=input.device)
+        return o.clone(o.expand(o.unsqueeze(o.narrow(input, 0, 0, 0), 1), (0, r)))
     if r > 64:  # as many dimensions as a grid can have
         raise RuntimeError(f"combinations: {r} elements of {n} are too many choices [in combinations: input=({n},)]")
     grids = _meshgrid(o, *[o.arange(n, device=input.device)] * r, indexing="ij")
