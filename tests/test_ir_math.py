@@ -174,6 +174,18 @@ def test_special_functions(case):
     assert np.allclose(single, want, rtol=3e-7, atol=1e-12)
 
 
+def test_erfinv_of_float32():
+    """Within a unit in the last place: in the middle, in both tails, and where the two forms meet."""
+    tails = 1 - 10.0 ** RANDOM.uniform(-7.2, -0.3, 20000)
+    x = np.concatenate([RANDOM.uniform(-1, 1, 20000), tails, -tails, np.linspace(0.74, 0.76, 999), [1e-44, 1e-38]])
+    x = x.astype(np.float32)
+    x = x[np.abs(x) < 1]
+    assert errors(evaluate("erfinv", x), special.erfinv(x.astype(np.float64))).max() <= 1
+    edge = evaluate("erfinv", np.array([0.0, -0.0, 1, -1, 2, np.inf, np.nan], np.float32))
+    assert np.array_equal(edge, [0, 0, np.inf, -np.inf, np.nan, np.nan, np.nan], equal_nan=True)
+    assert np.array_equal(np.signbit(edge[:2]), [False, True])
+
+
 def test_lgamma_near_its_zeros():
     """Between poles both terms are kept in two parts: their difference is off by 1e-20, and a unit in the last place."""
     zeros = np.array([-2.4570247382208006, -2.7476826467274127, -3.1435808883499798, -4.991544640560048])

@@ -126,6 +126,16 @@ def erf_over_x(z):
     return series_safe(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z), z, 2 / mp.sqrt(mp.pi))
 
 
+def erfinv_over_x(z):
+    """erfinv(x) / x with x = sqrt(z)."""
+    return mp.erfinv(mp.sqrt(z)) / mp.sqrt(z) if z > 0 else mp.sqrt(mp.pi) / 2
+
+
+def erfinv_of(w):
+    """erfinv(1 - exp(-w**2))."""
+    return mp.erfinv(1 - mp.exp(-w * w))
+
+
 def lgamma_quotient(z):
     """lgamma(z) / ((z - 1) * (z - 2)), by its limits at 1 and 2."""
     if z == 1:
@@ -259,6 +269,10 @@ FITS = {
     "asin_f32": Fit(odd_tail(mp.asin, mpf(1) / 6), 0, mpf("0.2501"), 5, lambda z: z),
     "erf_f32": Fit(erf_over_x, 0, 1, 7, lambda z: 1 / erf_over_x(z)),
     "erf_log_f32": Fit(lambda a: -mp.log(mp.erfc(a)), 1, 4.1, 8, lambda a: mp.erfc(a) / mp.erf(a)),
+    "erfinv_f32": Fit(erfinv_over_x, 0, mpf("0.5625"), 10, lambda z: 1 / erfinv_over_x(z)),
+    "erfinv_tail_f32": Fit(
+        lambda u: erfinv_of(u + 2.5) - u - 2.5, mpf("-1.33"), mpf("1.59"), 11, lambda u: 1 / erfinv_of(u + 2.5)
+    ),
     "exp_f64": Fit(exp_tail, -HALF_LN2, HALF_LN2, 10, lambda z: z * z),
     "expm1_f64": Fit(exp_tail, -HALF_LN2, HALF_LN2, 11, lambda z: z),
     "exp2_f64": Fit(lambda z: series_safe(lambda z: (2**z - 1) / z, z, mp.log(2)), -0.5, 0.5, 11, lambda z: z),

@@ -65,6 +65,18 @@ _ATAN = (
     -0.3333331938530865, 0.19999087987431502, -0.14269511273625216, 0.10978035797734664, -0.08475229780814764,
     0.05913650098731013, -0.032312573531816643, 0.011506158018585394, -0.0019225583204108745,
 )  # fmt: skip
+# erfinv_f32: erfinv(y) / y in y^2, |y| <= 3/4
+_ERFINV = (
+    0.8862269264782733, 0.23201324360159842, 0.12758490921532162, 0.08579471494817531, 0.07512061948676216,
+    -0.02690788012178844, 0.41600280154827135, -1.071574067915693, 2.053956909402706, -2.07416160532142,
+    1.0107226867170631,
+)  # fmt: skip
+# erfinv_tail_f32: erfinv(1 - exp(-w^2)) - w in w - 2.5, 1.17 <= w <= 4.09
+_ERFINV_TAIL = (
+    -0.30745408240228916, 0.046983591171642566, -0.00464880050489896, -0.0014554971335833417, 0.0013737234861784973,
+    -0.000721399113424925, 0.0003144901092977467, -0.00011992828843408163, 4.209688588944741e-05,
+    -1.625312419385185e-05, 5.8310895784109e-06, -1.0367368820832815e-06,
+)  # fmt: skip
 
 _PI_2 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)
 _FAST_TRIGONOMETRY = 60000.0  # below: three-part reduction; above: all digits of 2/pi
@@ -181,6 +193,25 @@ def erf(x: Expr) -> Expr:
     return odd(x, fn.where(size < 1.0, small, large))
 
 
+def erfinv(y: Expr) -> Expr:
+    """Beyond 3/4 from w = sqrt(-log(1 - |y|)), which is kept in two parts, as it is subtracted from: 0.9 ulp."""
+    size = fn.abs(y)
+    z = y * y
+    near = fn.fma(size, fn.polynomial(z, (_ERFINV[0] - 1.0, *_ERFINV[1:])), size)
+    e, f, tail = _log_parts(between(1.0 - size, 2.0**-25, 0.26))
+    high, low = F32.ln2
+    small = f + fn.fma(e, low, tail)
+    log = fn.fma(e, high, small)
+    lost = fn.fma(e, high, -log) + small
+    w = fn.sqrt(-log)
+    rest = (fn.fma(-w, w, -log) - lost) / (w + w)
+    shift = round(_ERFINV_TAIL[0] * 2.0**22) / 2.0**22  # w + shift is exact
+    bend = fn.polynomial(w - 2.5, (_ERFINV_TAIL[0] - shift, *_ERFINV_TAIL[1:]))
+    far = (w + shift) + (bend + rest)
+    outside = fn.where(size == 1.0, const(math.inf, "f32"), math.nan)
+    return odd(y, fn.where(size <= 0.75, near, fn.where(size < 1.0, far, outside)))
+
+
 def _quadrant_and_rest(x: Expr) -> tuple[Expr, Expr]:
     """q (an i32) and r with x = q*pi/2 + r, |r| <= pi/4."""
     n = fn.round(x * 0.6366197723675814)
@@ -280,6 +311,21 @@ def atan(x: Expr) -> Expr:
     return odd(x, fn.where(large, const(math.pi / 2, "f32"), 0.0) + (y + tail))
 
 
+def atan2(y: Expr, x: Expr) -> Expr:
+    """atan of the smaller magnitude over the larger, unfolded by octant: 1.3 ulp."""
+    height, width = fn.abs(y), fn.abs(x)
+    steep, behind = height > width, fn.signbit(x)
+    small, large = fn.where(steep, width, height), fn.where(steep, height, width)
+    edge = fn.where(small == 0.0, small, 1.0)  # of no quotient: both zero or both infinite
+    ratio = fn.where(small == large, edge, small / large)
+    z = ratio * ratio
+    angle = fn.fma(ratio * z, fn.polynomial(z, _ATAN), ratio)
+    high, low, _ = _PI_2
+    angle = fn.where(steep, (low - angle) + high, angle)
+    angle = fn.where(behind, (2 * low - angle) + 2 * high, angle)
+    return fn.where(fn.isnan(x) | fn.isnan(y), x + y, odd(y, angle))
+
+
 def rsqrt(x: Expr) -> Expr:
     return 1.0 / fn.sqrt(x)
 
@@ -296,6 +342,7 @@ def by_f64(function: Callable) -> Callable:
 EXPANSIONS: dict[str, Callable] = {
     "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log1p": log1p, "log2": log2, "log10": log10,
     "sigmoid": sigmoid, "softplus": softplus, "log_sigmoid": log_sigmoid, "tanh": tanh, "erf": erf,
-    "sin": sin, "cos": cos, "tan": tan, "atan": atan, "rsqrt": rsqrt, "pow": pow_f32,
+    "erfinv": erfinv,
+    "sin": sin, "cos": cos, "tan": tan, "atan": atan, "atan2": atan2, "rsqrt": rsqrt, "pow": pow_f32,
 }  # fmt: skip
 EXPANSIONS.update({name: by_f64(function) for name, function in math_f64.EXPANSIONS.items() if name not in EXPANSIONS})
