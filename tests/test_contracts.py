@@ -1,4 +1,4 @@
-"""Contracts that everything else relies on: identity, garbage collection, interception, kernels, fork, threads."""
+"""Contracts that everything else relies on: identity, garbage collection, interception, kernels, fork, exit, threads."""
 
 import gc
 import os
@@ -233,6 +233,45 @@ def test_fork_while_other_threads_compute_and_compile(tmp_path):
 def test_fork_two_hundred_times(tmp_path):
     out = run_python(FORKS.replace("FORKS_HERE", "200"), timeout=600, FLAMBEAU_CACHE=str(tmp_path))
     assert out.startswith("forked 200")
+
+
+# ---- exit
+
+EXITS = """
+    import threading, time
+    import flambeau as torch
+
+    def compile_():
+        k = 0
+        while True:
+            k += 1
+            torch.op(f"exit_op_{k}(Tensor self) -> Tensor", names=(f"exit_op_{k}",),
+                     body=torch.ops.Scalar(lambda x, k=k: x * k + k))
+            getattr(torch, f"exit_op_{k}")(torch.ones(3))
+
+    def compute():
+        a = torch.rand(300, 300)
+        while True:
+            a = a @ a * 0.01
+
+    def differentiate():
+        a = torch.rand(3, requires_grad=True)
+        a.register_hook(lambda g: g * 2)
+        while True:
+            (a * a).sum().backward()
+
+    threading.Thread(target=WORK, daemon=True).start()
+    end = time.monotonic() + DURATION
+    while time.monotonic() < end:
+        sum(range(1000))
+"""
+
+
+@pytest.mark.parametrize("work", ["compile_", "compute", "differentiate"])
+def test_python_exits_while_daemon_threads_work(work, tmp_path):
+    for duration in (0.0, 0.05, 0.2):
+        code = EXITS.replace("WORK", work).replace("DURATION", str(duration))
+        assert run_python(code, timeout=60, FLAMBEAU_CACHE=str(tmp_path)) == ""
 
 
 # ---- the same bits

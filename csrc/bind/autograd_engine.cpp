@@ -181,6 +181,7 @@ std::shared_ptr<void> capture_trace() {
 
 // An error may be on its way already: it waits.
 void report_trace(const Node& node) {
+  halt_if_exiting();
   PyObject *type, *value, *traceback;
   PyErr_Fetch(&type, &value, &traceback);
   PyObject* trace = node.extras && node.extras->trace ? static_cast<PyObject*>(node.extras->trace.get()) : Py_None;

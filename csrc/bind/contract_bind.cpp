@@ -26,7 +26,7 @@ PyRef provide(const char* source, DType dtype) {
 }
 
 void load_micro_kernels(DType dtype) {
-  WithGil gil;
+  NeedsGil gil;
   if (!gil.alive()) return;
   PyRef answer = provide("flambeau.codegen.contract", dtype);
   if (answer.get() == Py_None) return;
@@ -36,14 +36,14 @@ void load_micro_kernels(DType dtype) {
 }
 
 void load_attention_kernels(DType dtype) {
-  WithGil gil;
+  NeedsGil gil;
   if (!gil.alive()) return;
   PyRef answer = provide("flambeau.codegen.attention", dtype);
   if (answer.get() != Py_None) install_attention_kernels(dtype, numbers<uint64_t>(answer.get()).data());
 }
 
 void load_channel_kernels(DType dtype) {
-  WithGil gil;
+  NeedsGil gil;
   if (!gil.alive()) return;
   PyRef answer = provide("flambeau.codegen.channels", dtype);
   if (answer.get() == Py_None) return;

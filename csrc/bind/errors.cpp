@@ -31,6 +31,10 @@ void set_memory_error_class(PyObject* type) { Py_XSETREF(memory_error, Py_NewRef
 void set_python_error() noexcept {
   try {
     throw;
+#ifdef __GLIBCXX__
+  } catch (abi::__forced_unwind&) {
+    halt_thread();
+#endif
   } catch (const PythonError&) {
   } catch (const Error& e) {
     std::string text = e.what();

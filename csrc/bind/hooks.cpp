@@ -1,8 +1,6 @@
 // What C++ below asks of Python: kernels, gradient plans, warnings, and the GIL around long work.
 #include "bind/hooks.h"
 
-#include <unistd.h>
-
 #include "autograd/accumulate.h"
 #include "bind/python.h"
 #include "bind/tensor_object.h"
@@ -18,7 +16,7 @@ PyObject* resolver = nullptr;
 
 // kernels.scalar.resolve(key) -> address, called with the GIL held: other threads may run Python meanwhile.
 void* resolve(const std::string& key) {
-  WithGil gil;
+  NeedsGil gil;
   if (!resolver) {
     PyRef module = checked(PyImport_ImportModule("flambeau.kernels.scalar"));
     resolver = checked(PyObject_GetAttrString(module.get(), "resolve")).release();
@@ -31,13 +29,13 @@ void* resolve(const std::string& key) {
 }
 
 void warn(const char* text) {
-  WithGil gil;
+  NeedsGil gil;
   check_status(PyErr_WarnEx(PyExc_UserWarning, text, 1));
 }
 
 // ops.linalg.library.library_path(), called when the first routine is needed.
 std::string lapack_path() {
-  WithGil gil;
+  NeedsGil gil;
   PyRef module = checked(PyImport_ImportModule("flambeau.ops.linalg.library"));
   PyRef path = checked(PyObject_CallMethod(module.get(), "library_path", nullptr));
   const char* text = PyUnicode_AsUTF8(path.get());
@@ -47,7 +45,7 @@ std::string lapack_path() {
 
 // A sparse gradient and another one: Python adds them, the dense one first.
 TensorRef add_sparse_gradients(const TensorRef& a, const TensorRef& b) {
-  WithGil gil;
+  NeedsGil gil;
   const bool turned = a->flags & kSparse;
   PyRef first = checked(wrap(turned ? b : a)), second = checked(wrap(turned ? a : b));
   PyRef sum = checked(PyNumber_Add(first.get(), second.get()));
@@ -57,9 +55,8 @@ TensorRef add_sparse_gradients(const TensorRef& a, const TensorRef& b) {
 void* give_gil_away() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
 void take_gil_back(void* state) {
   if (!state) return;
-  // A daemon thread outliving the interpreter would be ended by an unwinding that C++ frames do not allow.
-  while (_Py_IsFinalizing()) pause();
-  PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+  halt_if_exiting();
+  wait_for_gil([&] { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); });
 }
 
 // launch(launch): runs a loop program that a composite made; see flambeau.ops.launch.
@@ -82,6 +79,7 @@ PyMethodDef functions[] = {{"launch", launch, METH_O, "launch(launch): runs a lo
 
 void add_hooks(PyObject* module) {
   check_status(PyModule_AddFunctions(module, functions));
+  watch_exit();
   kernel_resolver = resolve;
   add_sparse = add_sparse_gradients;
   lapack::library_path = lapack_path;

@@ -4,11 +4,40 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include <atomic>
 #include <utility>
+
+#if __has_include(<cxxabi.h>)
+#include <cxxabi.h>
+#endif
 
 #include "core/error.h"
 
 namespace fl {
+
+// When the interpreter goes, only the thread that finalizes it has the GIL, for good. CPython up to 3.13 unwinds any
+// other thread that asks for it, from wherever that was (3.14 halts it). Our frames must not be unwound so, since their
+// destructors would touch Python objects without the GIL: the first of them that is reached halts the thread.
+extern std::atomic<unsigned long> exiting_thread;  // the one that runs Python's exit functions; 0 before that
+[[noreturn]] void halt_thread() noexcept;
+void halt_if_gil_is_lost() noexcept;
+inline void halt_if_exiting() noexcept {
+  if (exiting_thread.load(std::memory_order_relaxed)) halt_if_gil_is_lost();
+}
+bool finalizing() noexcept;
+void watch_exit();  // from now on exiting_thread is kept
+
+// Runs `take`, which waits for the GIL; for callers that cannot be unwound, as destructors.
+template <class F>
+void wait_for_gil(F&& take) {
+#ifdef __GLIBCXX__
+  try {
+    take();
+  } catch (abi::__forced_unwind&) { halt_thread(); }
+#else
+  take();
+#endif
+}
 
 // Owns one reference to a Python object.
 class PyRef {
@@ -26,7 +55,11 @@ class PyRef {
     std::swap(p_, o.p_);
     return *this;
   }
-  ~PyRef() { Py_XDECREF(p_); }
+  ~PyRef() {
+    if (!p_) return;
+    halt_if_exiting();
+    Py_DECREF(p_);
+  }
   PyObject* get() const { return p_; }
   PyObject* release() { return std::exchange(p_, nullptr); }
   explicit operator bool() const { return p_ != nullptr; }
@@ -72,11 +105,13 @@ R guarded(F&& f, R failed = nullptr) noexcept {
 // Holds the GIL in a thread that may not have it; does nothing once the interpreter is gone.
 class WithGil {
  public:
-  WithGil() : alive_(Py_IsInitialized() != 0 && !_Py_IsFinalizing()) {
-    if (alive_) state_ = PyGILState_Ensure();
+  WithGil() : alive_(Py_IsInitialized() != 0 && !finalizing()) {
+    if (alive_) wait_for_gil([&] { state_ = PyGILState_Ensure(); });
   }
   ~WithGil() {
-    if (alive_) PyGILState_Release(state_);
+    if (!alive_) return;
+    halt_if_exiting();
+    PyGILState_Release(state_);
   }
   WithGil(const WithGil&) = delete;
   WithGil& operator=(const WithGil&) = delete;
@@ -85,6 +120,13 @@ class WithGil {
  private:
   bool alive_;
   PyGILState_STATE state_{};
+};
+
+// For work that cannot be left out: a thread that is refused the GIL goes no further.
+struct NeedsGil : WithGil {
+  NeedsGil() {
+    if (!alive()) halt_if_gil_is_lost();
+  }
 };
 
 // A function of any calling convention, for PyMethodDef.
