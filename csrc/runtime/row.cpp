@@ -212,6 +212,8 @@ class StepRun {
   }
 
   // ---- split: chunks of the row
+  using Arrays = std::vector<std::pair<char*, DType>>;
+
   struct Chunk {
     int64_t outer0, outers, inner0, inners;  // a box of the row's two dimensions
   };
@@ -232,26 +234,27 @@ class StepRun {
     }
   }
 
-  // Calls fn for one chunk of the row at one outer batch index. `extra` are arrays of [n_batch]: states or statistics.
-  void call_chunk(RowKernel fn, int64_t outer, const Chunk& c, size_t first, size_t last, bool states_first,
-                  const std::vector<std::pair<char*, DType>>& states,
-                  const std::vector<std::pair<char*, DType>>& stats) {
-    std::vector<char*> ptr;
-    std::vector<int64_t> strides;
+  // Calls fn for one chunk of the row at one outer batch index. `states` are arrays of [chunks, n_batch], statistics of
+  // [n_batch]. A thread's lists keep their memory from chunk to chunk: chunks are short beside an allocation.
+  void call_chunk(RowKernel fn, int64_t outer, const Chunk& c, size_t first, size_t last, const Arrays& states = {},
+                  int64_t chunk = 0) {
+    static thread_local std::vector<char*> ptr;
+    static thread_local std::vector<int64_t> strides;
+    ptr.clear();
+    strides.clear();
     int64_t inner = layout_.inner_batch();
-    auto push_array = [&](const std::pair<char*, DType>& a) {
+    auto push_array = [&](const std::pair<char*, DType>& a, int64_t at) {
       auto item = static_cast<int64_t>(dtype_size(a.second));
-      ptr.push_back(a.first + outer * inner * item);
+      ptr.push_back(a.first + (at * layout_.n_batch + outer * inner) * item);
       strides.insert(strides.end(), {item, 0, 0});
     };
-    if (states_first)
-      for (auto& s : states) push_array(s);
+    for (auto& s : states) push_array(s, chunk);
     for (size_t k = first; k < last; ++k) {
       int64_t r1 = layout_.row_stride(0, k), r0 = layout_.row_stride(1, k);
       ptr.push_back(operands_[k].data + layout_.outer_offset(outer, k) + c.outer0 * r1 + c.inner0 * r0);
       strides.insert(strides.end(), {layout_.batch_stride(k), r1, r0});
     }
-    for (auto& s : stats) push_array(s);
+    for (auto& s : stats_) push_array(s, 0);
     int64_t start = c.outer0 * layout_.row_size(1) + c.inner0;
     int64_t shape[5] = {inner, c.outers, c.inners, start, layout_.n_row};
     fn(ptr.data(), strides.data(), shape, params_);
@@ -271,15 +274,15 @@ class StepRun {
     size_t base = memory_.size() - dtypes.size();
     auto fn = reinterpret_cast<RowKernel>(kernel(
         "level" + std::to_string(level), classes_for(n_outputs(), operands_.size(), dtypes.size(), stats_.size())));
+    Arrays states;
+    for (size_t s = 0; s < dtypes.size(); ++s) states.emplace_back(memory_[base + s].as<char>(), dtypes[s]);
     int64_t outer = layout_.n_batch / layout_.inner_batch();
     run_tasks(n_chunks * outer, [&](int64_t t) {
-      int64_t c = t / outer;
-      std::vector<std::pair<char*, DType>> states;
-      for (size_t s = 0; s < dtypes.size(); ++s) states.emplace_back(state(base + s, dtypes[s], c), dtypes[s]);
-      call_chunk(fn, t % outer, chunks_[static_cast<size_t>(c)], n_outputs(), operands_.size(), true, states, stats_);
+      const Chunk& c = chunks_[static_cast<size_t>(t / outer)];
+      call_chunk(fn, t % outer, c, n_outputs(), operands_.size(), states, t / outer);
     });
     combine(level, base);
-    for (size_t s = 0; s < dtypes.size(); ++s) stats_.emplace_back(memory_[base + s].as<char>(), dtypes[s]);
+    stats_.insert(stats_.end(), states.begin(), states.end());
   }
 
   char* state(size_t memory, DType d, int64_t chunk) {
@@ -319,12 +322,12 @@ class StepRun {
       auto fn = reinterpret_cast<RowKernel>(kernel("write", classes));
       int64_t outer = layout_.n_batch / layout_.inner_batch();
       run_tasks(static_cast<int64_t>(chunks_.size()) * outer, [&](int64_t t) {
-        call_chunk(fn, t % outer, chunks_[static_cast<size_t>(t / outer)], 0, operands_.size(), false, {}, stats_);
+        call_chunk(fn, t % outer, chunks_[static_cast<size_t>(t / outer)], 0, operands_.size());
       });
     } else {
       auto fn = reinterpret_cast<RowKernel>(kernel("finish", classes_for(0, operands_.size(), 0, stats_.size())));
       int64_t outer = layout_.n_batch / layout_.inner_batch();
-      for (int64_t o = 0; o < outer; ++o) call_chunk(fn, o, {0, 1, 0, 1}, 0, operands_.size(), false, {}, stats_);
+      for (int64_t o = 0; o < outer; ++o) call_chunk(fn, o, {0, 1, 0, 1}, 0, operands_.size());
     }
   }
 
@@ -336,7 +339,7 @@ class StepRun {
   const Slot* params_;
   std::vector<Chunk> chunks_;
   std::deque<Scratch> memory_;  // states of all chunks, one array a state
-  std::vector<std::pair<char*, DType>> stats_;
+  Arrays stats_;
 };
 
 // One call: operands, shapes and the plan's steps.
