@@ -194,6 +194,17 @@ def test_isin():
     assert flambeau.isin(flambeau.tensor([nan]), flambeau.tensor([nan])).tolist() == [False]
 
 
+@pytest.mark.parametrize("high", [1, 1024, 1025])
+@pytest.mark.parametrize("minlength", [0, 1500])
+def test_counts_of_many(high, minlength):
+    x = np.random.default_rng(9).integers(0, high, 70003)
+    t = flambeau.from_numpy(x)
+    assert np.array_equal(flambeau.bincount(t, minlength=minlength).numpy(), np.bincount(x, minlength=minlength))
+    t[69000] = -1
+    with pytest.raises(RuntimeError, match="non-negative"):
+        flambeau.bincount(t)
+
+
 def test_counts():
     x = np.random.default_rng(7).integers(0, 12, 200)
     w = np.random.default_rng(8).random(200)

@@ -132,16 +132,32 @@ void group_positions(const Call& call, Outputs& outputs) {
   first[0] = 0;
 }
 
-// Adds to counts[k] how often k stands among n positions. Four rows of counts, so that equal neighbours need not wait
-// for each other.
-void count_into(const int64_t* at, int64_t n, int64_t size, int64_t* counts) {
+// Adds how often k stands among n positions to counts[k]. Four rows of counts, so that equal neighbours need not wait
+// for each other, of another type than the positions, so that loads need not wait for stores.
+void count_rows(const int64_t* at, int64_t n, int64_t size, uint32_t* counts) {
+  uint32_t *second = counts + size, *third = second + size, *fourth = third + size;
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4)
-    for (int64_t k = 0; k < 4; ++k) ++counts[k * size + at[i + k]];
+  for (; i + 4 <= n; i += 4) {
+    ++counts[at[i]];
+    ++second[at[i + 1]];
+    ++third[at[i + 2]];
+    ++fourth[at[i + 3]];
+  }
   for (; i < n; ++i) ++counts[at[i]];
-  for (int64_t k = 1; k < 4; ++k)
-    for (int64_t j = 0; j < size; ++j) counts[j] += counts[k * size + j];
 }
+
+// Calls add(rows, p) for each of `parts` of n, which adds the counts of its part to four rows; the sums of all go to
+// `counts`. Parts are shorter than 2^32.
+template <class F>
+void count_parts(int64_t parts, int64_t size, int64_t* counts, F&& add) {
+  std::vector<uint32_t> all(static_cast<size_t>(parts * 4 * size));
+  parallel_for(parts, [&](int64_t p) { add(&all[static_cast<size_t>(p * 4 * size)], p); });
+  std::fill_n(counts, size, 0);
+  for (const uint32_t* row = all.data(); row != all.data() + all.size(); row += size)
+    for (int64_t j = 0; j < size; ++j) counts[j] += row[j];
+}
+
+constexpr int64_t kMostParts = 16;
 
 // count_positions(index, size): checked positions of int64. Counts of parts add up to the same in any order.
 void count_positions(const Call& call, Outputs& outputs) {
@@ -152,23 +168,42 @@ void count_positions(const Call& call, Outputs& outputs) {
   if (index->is_meta() || size == 0) return;
   const auto* at = index->data<int64_t>();
   auto* counts = out->data<int64_t>();
-  std::fill_n(counts, size, 0);
-  constexpr int64_t kMostParts = 16;
-  const int64_t parts = std::min(n / (16 * size + kRun), kMostParts);
+  const int64_t parts = std::min(n / (16 * size + kRun), std::max(kMostParts, n >> 30));
   LongWork quiet(n >= 16 * kRun);
   if (parts < 1) {
+    std::fill_n(counts, size, 0);
     for (int64_t i = 0; i < n; ++i) ++counts[at[i]];
     return;
   }
-  std::vector<int64_t> all(static_cast<size_t>(parts * 4 * size));
-  parallel_for(parts, [&](int64_t p) {
+  count_parts(parts, size, counts, [&](uint32_t* rows, int64_t p) {
     int64_t begin = n * p / parts, end = n * (p + 1) / parts;
-    count_into(at + begin, end - begin, size, &all[static_cast<size_t>(p * 4 * size)]);
+    count_rows(at + begin, end - begin, size, rows);
   });
-  for (int64_t p = 0; p < parts; ++p)
-    for (int64_t j = 0; j < size; ++j) counts[j] += all[static_cast<size_t>(p * 4 * size + j)];
 }
 
+// count_few(index): the counts of 0 .. kFew - 1 among values of int64 where all lie there, else nothing. Each run is
+// tested just before it is counted, so that the values are read from memory once.
+void count_few(const Call& call, Outputs& outputs) {
+  constexpr int64_t kFew = 1024;
+  TensorRef index = contiguous_tensor(call[0].tensor());
+  const int64_t n = index->numel(), parts = std::clamp(n / (16 * kFew), int64_t{1}, std::max(kMostParts, n >> 30));
+  const auto* at = index->data<int64_t>();
+  TensorRef out = Tensor::empty(Dims{kFew}, DType::I64, index->device());
+  std::atomic<bool> few{true};
+  LongWork quiet(n >= 16 * kRun);
+  count_parts(parts, kFew, out->data<int64_t>(), [&](uint32_t* rows, int64_t p) {
+    for (int64_t i = n * p / parts, end = n * (p + 1) / parts; i < end && few; i += kRun) {
+      const int64_t length = std::min(kRun, end - i);
+      if (any_outside(at + i, length, 1, 0, kFew))
+        few = false;
+      else
+        count_rows(at + i, length, kFew, rows);
+    }
+  });
+  few ? outputs.emplace_back(out) : outputs.emplace_back();
+}
+
+RegisterNative few("count_few", count_few);
 RegisterNative outside("first_outside", first_outside_native);
 RegisterNative counting("count_positions", count_positions);
 RegisterNative groups("group_positions", group_positions);

@@ -140,6 +140,7 @@ for _overload, _operand in (("Tensor", "Tensor self"), ("Scalar", "Scalar self")
     )
 
 _FEW = 16  # elements that are compared one by one
+_MANY = 65536  # elements that are counted before their range is known
 
 
 def _isin(o, elements, test_elements, *, assume_unique=False, invert=False):
@@ -185,10 +186,32 @@ op(
 )
 
 
+op(
+    "count_few(Tensor index) -> Any",
+    names=(),
+    body=Native("count_few"),
+    differentiable=False,
+    doc="How often each of 0 .. 1023 stands among int64 numbers; None where another one does.",
+)
+
+
+def _counts(o, x, minlength):
+    """The counts of a vector of integers, which is read once where all are small; None where they need another way."""
+    if x.dtype is not o.int64 or x.dim() != 1 or x.numel() < _MANY or x.is_meta:
+        return None
+    counts = o.count_few(x)
+    if counts is None:
+        return None
+    size = max(minlength, int(o.nonzero(counts)[-1]) + 1)
+    return counts[:size].clone() if size <= counts.numel() else o.constant_pad_nd(counts, [0, size - counts.numel()])
+
+
 def _bincount(o, self, weights=None, minlength=0):
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     check_implemented(self, "bincount_cpu", ("b1", "f16", "bf16", "f32", "f64", "c64", "c128"))
+    if weights is None and (counts := _counts(o, self, minlength)) is not None:
+        return counts
     low, high = (int(v) for v in o.aminmax(self)) if self.numel() else (0, -1)
     if self.dim() != 1 or low < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
