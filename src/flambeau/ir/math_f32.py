@@ -312,7 +312,7 @@ def atan(x: Expr) -> Expr:
 
 
 def atan2(y: Expr, x: Expr) -> Expr:
-    """atan of the smaller magnitude over the larger, unfolded by octant: 1.3 ulp."""
+    """atan of the smaller magnitude over the larger, unfolded by octant: 1.5 ulp."""
     height, width = fn.abs(y), fn.abs(x)
     steep, behind = height > width, fn.signbit(x)
     small, large = fn.where(steep, width, height), fn.where(steep, height, width)
