@@ -140,7 +140,9 @@ def test_demo_on_idx_files(tmp_path):
 def test_a_demo_that_ends_early_leaves_a_model_that_loads(tmp_path, ending):
     model = tmp_path / "model.pt"
     command = [sys.executable, "-m", "flambeau", "demo", "--epochs", "100000", "--out", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    # Tests that run in the background of a shell would hand on that interrupts are ignored.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as child:
         for _ in range(3000):
             if model.exists() or child.poll() is not None:
                 break
