@@ -31,7 +31,7 @@ test:
 
 test-all:
 	@tools/setup test demo
-	@tools/record docs/test-all.txt $(RUN) -m pytest -n $(WORKERS) $(TESTS)
+	@$(if $(filter-out tests,$(TESTS)),,tools/record docs/test-all.txt) $(RUN) -m pytest -n $(WORKERS) $(TESTS)
 
 lint:
 	@tools/setup lint

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import limits
 from contract import Clock
+from workloads.elementwise import CASTS
 
 N = 4096  # square matrices of 16M elements
 
@@ -138,16 +139,7 @@ def copies(torch) -> dict[str, Callable[[], Case]]:
     }
     for dtype in ("float32", "bfloat16", "float64", "uint8"):
         cases[f"transpose {dtype}"] = matrix(lambda x: x.t().contiguous(), dtype)
-    for start, end in (
-        ("float32", "bfloat16"),
-        ("bfloat16", "float32"),
-        ("float32", "float16"),
-        ("float32", "float64"),
-        ("float32", "int64"),
-        ("int64", "float32"),
-        ("float32", "bool"),
-        ("uint8", "float32"),
-    ):
+    for start, end in CASTS:
         cases[f"{start} to {end}"] = matrix(lambda x, end=end: x.to(getattr(torch, end)), start)
     return cases
 

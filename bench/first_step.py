@@ -1,7 +1,7 @@
 """What a first training step costs in a fresh process: with the wheel's pack, with nothing, with a warm cache.
 
     python bench/first_step.py                 LeNet, 5 processes each
-    python bench/first_step.py --step gpt_4x128 --rounds 9
+    python bench/first_step.py --step gpt_128 --rounds 9
     python bench/first_step.py --pack FOLDER   with these packs, instead of making them
 
 A copy of the package gets the packs that a wheel would carry (tools/make_pack.py). Each process states the milliseconds

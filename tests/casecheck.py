@@ -203,7 +203,7 @@ def same(got: Any, want: Any, what: str) -> None:
     assert len(got) == len(want), what
     for g, w in zip(got, want, strict=True):
         assert g.shape == w.shape and g.dtype == w.dtype, f"{what}: {g.shape} {g.dtype} is not {w.shape} {w.dtype}"
-        np.testing.assert_allclose(g.detach().numpy(), w.detach().numpy(), rtol=1e-10, atol=1e-11, err_msg=what)
+        np.testing.assert_allclose(g.detach().numpy(), w.detach().numpy(), rtol=1e-12, atol=1e-13, err_msg=what)
 
 
 def check_vmap(f: Callable, examples: list[Case], what: str) -> None:

@@ -28,6 +28,11 @@ def load(program, classes: str, level: str):
     return ctypes.CFUNCTYPE(None, pointer, pointer, ctypes.c_int64, ctypes.c_int64, pointer)(address)
 
 
+def spills(lines, register: str) -> list[str]:
+    """Lines of assembly that move a register to or from the stack."""
+    return [line for line in lines if register in line and "(%rsp)" in line]
+
+
 def pack_params(dtypes, values):
     """16-byte slots."""
     slots = np.zeros((max(len(values), 1), 2), np.float64)

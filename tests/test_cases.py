@@ -101,6 +101,9 @@ def test_the_checks_notice_what_is_wrong() -> None:
         with pytest.raises((AssertionError, RuntimeError), match=r"first derivative|Jacobian mismatch"):
             check(Tripled.apply, case, "a gradient three times what it is")
     calls = iter(range(100))
+    with pytest.raises(AssertionError, match=r"forward mode of .* reverse mode gives"):
+        here = torch.tensor([1.0, 2.0], dtype=torch.float64)
+        casecheck.check_forward_mode(lambda x: x * 2 if next(calls) == 0 else x * 3 - here, case, "2 x, later 3 x - 1")
     with pytest.raises(AssertionError, match="vmap of"):
         casecheck.check_vmap(lambda x: x + next(calls), [case, case], "a function that counts its calls")
 

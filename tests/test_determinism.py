@@ -1,18 +1,14 @@
 """The same bits for any number of threads, from run to run, and with unaligned inputs: a training, and the workloads of
 bench/, which hold every kind of kernel at sizes that are shared by threads."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
+import bench_modules
 import flambeau as torch
 from flambeau.cli import demo
 
 STEPS = 100
-_spec = importlib.util.spec_from_file_location("worker", Path(__file__).parents[1] / "bench" / "worker.py")
-worker = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(worker)
+worker = bench_modules.load("worker")
 WORKLOADS = worker.workloads()
 
 

@@ -29,16 +29,12 @@ def assembly(program, classes: str, level: str) -> list[str]:
     return compile_assembly(module).splitlines()
 
 
-def spills(lines: list[str], register: str) -> list[str]:
-    return [line for line in lines if register in line and "(%rsp)" in line]
-
-
 @pytest.mark.parametrize("level", REGISTERS)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_elementwise(name: str, level: str) -> None:
     lines = assembly(trace(ELEMENTWISE[name], [In("f32")] * 2), "ccc", level)
     assert [line for line in lines if REGISTERS[level] in line and "vmovups" in line]
-    assert not spills(lines, REGISTERS[level])
+    assert not kernels.spills(lines, REGISTERS[level])
 
 
 @pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
@@ -51,7 +47,7 @@ def test_rows(name: str, columns: bool) -> None:
         lines = assembly(kernel, rows.classes_of(roles, columns, "c"), level)
         assert [line for line in lines if register in line and "vaddps" in line]
         if level == "x86-64-v4":  # sixteen registers are few for a row's four accumulators
-            assert not spills(lines, register)
+            assert not kernels.spills(lines, register)
 
 
 # name, flags, tensors read, numbers

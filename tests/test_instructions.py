@@ -1,17 +1,14 @@
 """The instructions that small calls execute stay what they were: `bench/instructions.py` counts and records them."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+import bench_modules
+
 SLOWER, LOOSE = 1.05, 0.75
 
-spec = importlib.util.spec_from_file_location("bench_instructions", ROOT / "bench" / "instructions.py")
-instructions = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(instructions)
+instructions = bench_modules.load("instructions")
 
 pytestmark = pytest.mark.skipif(instructions.missing() is not None, reason=str(instructions.missing()))
 

@@ -27,7 +27,7 @@ def test_recorded_numbers(sequence: str, seed: int) -> None:
     for title, program in SEQUENCES[sequence].items():
         got = numbers(program(flambeau))
         if title.startswith(NEAR):
-            assert got == [pytest.approx(want, abs=1e-6, rel=2e-6) for want in expected[title]], title
+            assert got == [pytest.approx(want, abs=1e-6, rel=1e-6) for want in expected[title]], title
         else:
             assert got == expected[title], title
 

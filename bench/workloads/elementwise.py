@@ -54,7 +54,7 @@ _CALLS = {
     "stack": lambda t, a, b: t.stack((a, b), 0),
     "stack_last": lambda t, a, b: t.stack((a, b), -1),
 }
-_CASTS = (
+CASTS = (
     ("float32", "bfloat16"),
     ("bfloat16", "float32"),
     ("float32", "float16"),
@@ -71,7 +71,7 @@ for _n, _size in _SIZES.items():
     WORKLOADS[f"add_strided_{_n}"] = _strided(_size, _CALLS["add"])
     WORKLOADS[f"copy_strided_{_n}"] = _strided(_size, lambda t, a, b: b.copy_(a))
     WORKLOADS[f"copy_transposed_{_n}"] = _case(_size, lambda t, a, b: a.copy_(b), "transposed")
-for _start, _end in _CASTS:
+for _start, _end in CASTS:
     for _n in ("64K", "16M"):
         WORKLOADS[f"{_start}_to_{_end}_{_n}"] = _cast(_SIZES[_n], _start, _end)
 WORKLOADS["to_channels_last"] = _images(lambda t, x: x.contiguous(memory_format=t.channels_last))
