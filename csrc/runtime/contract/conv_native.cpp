@@ -144,13 +144,20 @@ TensorRef empty_in_format(IntSpan sizes, MemoryFormat format, const Tensor* like
   return Tensor::empty_strided(sizes, format_strides(sizes, format), like->dtype, like->device());
 }
 
-// How operands are taken whose channels are last: as they lie, or channels first.
-enum class Way : uint8_t { ChannelsFirst, Points, Channels };
+// Functions that take operands as they lie whose channels are last.
+struct ChannelsLast {
+  decltype(&points_forward) forward;
+  decltype(&points_backward_input) backward_input;
+  decltype(&points_backward_weight) backward_weight;
+};
+constexpr ChannelsLast kPoints{points_forward, points_backward_input, points_backward_weight};
+constexpr ChannelsLast kDepthwise{channels_forward, channels_backward_input, channels_backward_weight};
 
-Way way_of(const Conv& c, const Tensor* x) {
-  if (channels_format(x) == MemoryFormat::Contiguous || x->is_meta()) return Way::ChannelsFirst;
-  if (is_pointwise(c)) return Way::Points;
-  return channels_suit(c) ? Way::Channels : Way::ChannelsFirst;
+// Null where channels have to come first.
+const ChannelsLast* channels_last(const Conv& c, const Tensor* x) {
+  if (channels_format(x) == MemoryFormat::Contiguous || x->is_meta()) return nullptr;
+  if (is_pointwise(c)) return &kPoints;
+  return channels_suit(c) ? &kDepthwise : nullptr;
 }
 
 const void* data_of(const TensorRef& t) { return t ? t->data() : nullptr; }
@@ -166,13 +173,12 @@ void convolution(const Call& call, Outputs& outputs) {
   Conv c = geometry(window, input->sizes, w->sizes, x->dtype);
   Dims sizes{c.batch, c.out_channels};
   for (size_t i = 3 - N; i < 3; ++i) sizes.push_back(c.output[i]);
-  Way way = way_of(c, x);
-  TensorRef y = empty_in_format(sizes, way != Way::ChannelsFirst ? channels_format(x) : MemoryFormat::Contiguous, x);
+  const ChannelsLast* last = channels_last(c, x);
+  TensorRef y = empty_in_format(sizes, last ? channels_format(x) : MemoryFormat::Contiguous, x);
   if (!y->is_meta() && y->numel()) {
     TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
-    if (way != Way::ChannelsFirst) {
-      auto* forward = way == Way::Points ? points_forward : channels_forward;
-      forward(c, x->data(), weight->data(), data_of(b), y->data());
+    if (last) {
+      last->forward(c, x->data(), weight->data(), data_of(b), y->data());
       outputs.emplace_back(y);
       return;
     }
@@ -193,10 +199,9 @@ void input_grad(const Call& call, Outputs& outputs) {
   if (!dx->is_meta() && dx->numel()) {
     Conv c = geometry(window, result->sizes, w->sizes, g->dtype);
     TensorRef weight = contiguous_tensor(w);
-    if (Way way = way_of(c, g); way != Way::ChannelsFirst) {
+    if (const ChannelsLast* last = channels_last(c, g)) {
       dx = empty_in_format(size, channels_format(g), g);
-      auto* backward = way == Way::Points ? points_backward_input : channels_backward_input;
-      backward(c, g->data(), weight->data(), nullptr, dx->data());
+      last->backward_input(c, g->data(), weight->data(), nullptr, dx->data());
       outputs.emplace_back(dx);
       return;
     }
@@ -216,10 +221,9 @@ void weight_grad(const Call& call, Outputs& outputs) {
   TensorRef dw = Tensor::empty(size, g->dtype, g->device());
   if (!dw->is_meta() && dw->numel()) {
     Conv c = geometry(window, input->sizes, size, g->dtype);
-    Way way = channels_format(g) == channels_format(x) ? way_of(c, x) : Way::ChannelsFirst;
-    if (way != Way::ChannelsFirst) {
-      auto* backward = way == Way::Points ? points_backward_weight : channels_backward_weight;
-      backward(c, x->data(), g->data(), dw->data());
+    const ChannelsLast* last = channels_format(g) == channels_format(x) ? channels_last(c, x) : nullptr;
+    if (last) {
+      last->backward_weight(c, x->data(), g->data(), dw->data());
     } else {
       TensorRef dense = channels_first(input.get()), dy = channels_first(grad.get());
       conv_backward_weight(c, dense->data(), dy->data(), dw->data());
@@ -265,13 +269,12 @@ void transposed(const Call& call, Outputs& outputs) {
       shape_text(w->sizes).c_str(), sizes[1], bias ? shape_text(bias->sizes).c_str() : "");
   Conv c = geometry(window, sizes, w->sizes, x->dtype);
   for (size_t i = 0; i < N; ++i) c.output[3 - N + i] = input->sizes[2 + static_cast<int>(i)];
-  Way way = way_of(c, x);
-  TensorRef y = empty_in_format(sizes, way != Way::ChannelsFirst ? channels_format(x) : MemoryFormat::Contiguous, x);
+  const ChannelsLast* last = channels_last(c, x);
+  TensorRef y = empty_in_format(sizes, last ? channels_format(x) : MemoryFormat::Contiguous, x);
   if (!y->is_meta() && y->numel()) {
     TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
-    if (way != Way::ChannelsFirst) {
-      auto* backward = way == Way::Points ? points_backward_input : channels_backward_input;
-      backward(c, x->data(), weight->data(), data_of(b), y->data());
+    if (last) {
+      last->backward_input(c, x->data(), weight->data(), data_of(b), y->data());
       outputs.emplace_back(y);
       return;
     }
