@@ -1,8 +1,6 @@
 #include "runtime/contract/kernels.h"
 
-#include <atomic>
-#include <memory>
-#include <mutex>
+#include "runtime/contract/kernel_entry.h"
 
 namespace fl {
 
@@ -10,31 +8,8 @@ void (*micro_kernel_source)(DType dtype) = nullptr;
 
 namespace {
 
-template <class Kernels>
-struct Entry {
-  std::atomic<const Kernels*> kernels = nullptr;
-  std::atomic<bool> asked = false;
-
-  const Kernels* get(DType dtype) {
-    if (const auto* known = kernels.load(std::memory_order_acquire)) return known;
-    if (!micro_kernel_source || asked.load(std::memory_order_acquire)) return kernels.load();
-    micro_kernel_source(dtype);  // threads that ask at once wait for each other in the source
-    asked.store(true, std::memory_order_release);
-    return kernels.load();
-  }
-  // A table that was replaced stays: another thread may be reading it.
-  void set(std::unique_ptr<Kernels> fresh) { kernels.store(fresh.release(), std::memory_order_release); }
-};
-
-Entry<MicroKernels>* entry_of(DType dtype) {
-  static Entry<MicroKernels> entries[2];
-  if (dtype == DType::F32) return &entries[0];
-  if (dtype == DType::F64) return &entries[1];
-  return nullptr;
-}
-
-Entry<NarrowKernels>* narrow_entry_of(DType dtype) {
-  static Entry<NarrowKernels> entries[2];
+KernelEntry<NarrowKernels>* narrow_entry_of(DType dtype) {
+  static KernelEntry<NarrowKernels> entries[2];
   if (dtype == DType::F16) return &entries[0];
   if (dtype == DType::BF16) return &entries[1];
   return nullptr;
@@ -76,13 +51,13 @@ void install_narrow_kernels(DType dtype, const int64_t* layout, const uint64_t* 
 }  // namespace
 
 const MicroKernels* micro_kernels(DType dtype) {
-  auto* entry = entry_of(dtype);
-  return entry ? entry->get(dtype) : nullptr;
+  auto* entry = entry_of<MicroKernels>(dtype);
+  return entry ? entry->get(dtype, micro_kernel_source) : nullptr;
 }
 
 const NarrowKernels* narrow_kernels(DType dtype) {
   auto* entry = narrow_entry_of(dtype);
-  return entry ? entry->get(dtype) : nullptr;
+  return entry ? entry->get(dtype, micro_kernel_source) : nullptr;
 }
 
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses) {
@@ -115,7 +90,7 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
     take(kernels->plane_flat_1, addresses);
     take(kernels->plane_flat_4, addresses);
   }
-  entry_of(dtype)->set(std::move(kernels));
+  entry_of<MicroKernels>(dtype)->set(std::move(kernels));
 }
 
 }  // namespace fl
