@@ -26,9 +26,6 @@ struct Extent {
   }
 };
 
-// Column x of a tap is stride * quotient + phase.
-int64_t phase_of(int64_t x, int64_t stride) { return (x % stride + stride) % stride; }
-
 // Every other element, as many as are safe to read in whole pairs of 16 bytes; returns how many.
 template <class T>
 int64_t copy_evens(const T* source, int64_t n, T* out) {
@@ -521,11 +518,6 @@ bool scratch_fits(const MicroKernels& mk, const TapConv& conv) {
   return (conv.tap_count() > 1 || conv.channels == 1) && conv.depth() <= 1024 && Planes(mk, conv).bytes() <= kMostBytes;
 }
 
-// Does one phase hold the even, the other the odd columns of the same rows?
-bool interleave(const TapConv& a, const TapConv& b) {
-  return a.step_x == 2 && a.first_x == 0 && b.first_x == 1 && a.first_y == b.first_y && a.first_z == b.first_z;
-}
-
 }  // namespace
 
 bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
@@ -563,7 +555,7 @@ void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& p
       char* y = first.y + i * volume;
       int64_t shift = streams ? made - y : 0;
       for (size_t r = 0; r < runs.size(); r++) {
-        if (r + 1 < runs.size() && interleave(*phases[r], *phases[r + 1])) {
+        if (r + 1 < runs.size() && alternate(*phases[r], *phases[r + 1])) {
           runs[r].run_volume_with(runs[r + 1], i, shift);
           r++;
         } else {

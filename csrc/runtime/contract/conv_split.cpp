@@ -8,9 +8,6 @@ namespace {
 // Bytes that are dealt out at a time, so that they are read back from the cache; and of one chunk of that.
 constexpr int64_t kBlockBytes = 4 << 20, kChunkBytes = 64 << 10;
 
-// How far a position lies behind a multiple of the stride.
-constexpr int64_t phase_of(int64_t position, int64_t stride) { return (position % stride + stride) % stride; }
-
 bool one_slice(const TapConv& conv) { return ceil_div(conv.slices, conv.stride_z) == 1 && conv.grid_slices == 1; }
 
 // Whether taps at `position` read nothing of an axis at or behind place `places` of their phase.
@@ -156,10 +153,10 @@ void interleave(const char* first, const char* second, int64_t n, char* to) {
   }
 }
 
-// A convolution that stands alone, and how many of its rows and columns are wanted.
+// A convolution that stands alone, and the one of whose results it has all, maybe more.
 struct Alone {
   TapConv conv;
-  int64_t first_z, first_y, first_x, height, width;
+  const TapConv& wanted;
   int64_t volume_bytes(int64_t element) const { return conv.volume() * element; }
 };
 
@@ -169,7 +166,7 @@ int64_t widened(int64_t outputs, int64_t inputs) {
 }
 
 Alone alone(const TapConv& conv) {
-  Alone one{conv, conv.first_z, conv.first_y, conv.first_x, conv.grid_height, conv.grid_width};
+  Alone one{conv, conv};
   TapConv& c = one.conv;
   c.grid_width = widened(conv.grid_width, ceil_div(conv.width, conv.stride_x));
   if (!one_slice(conv)) c.grid_height = widened(conv.grid_height, ceil_div(conv.height, conv.stride_y));
@@ -187,28 +184,24 @@ void interleave_plane(const std::vector<Alone>& parts, const TapConv& whole, int
   char* out = whole.y + out_plane * whole.out_slices * whole.out_height * whole.out_width * kElement;
   for (size_t p = 0; p < parts.size(); p++) {
     const Alone& part = parts[p];
-    const TapConv& c = part.conv;
-    // The next one's columns follow this one's.
-    const Alone* next = p + 1 < parts.size() ? &parts[p + 1] : nullptr;
-    bool both = next && whole.step_x == 2 && part.first_x == 0 && next->first_x == 1 && next->first_y == part.first_y &&
-                next->first_z == part.first_z;
+    const TapConv &c = part.conv, &own = part.wanted;
+    const Alone* next = p + 1 < parts.size() && alternate(own, parts[p + 1].wanted) ? &parts[p + 1] : nullptr;
     for (int64_t z = 0; z < c.grid_slices; z++) {
-      for (int64_t y = 0; y < part.height; y++) {
+      for (int64_t y = 0; y < own.grid_height; y++) {
         int64_t row = (plane * c.grid_slices + z) * c.grid_height + y;
-        int64_t slice = part.first_z + z * whole.step_z;
-        char* to = out + ((slice * whole.out_height) + part.first_y + y * whole.step_y) * whole.out_width * kElement;
+        int64_t slice = own.first_z + z * whole.step_z;
+        char* to = out + ((slice * whole.out_height) + own.first_y + y * whole.step_y) * whole.out_width * kElement;
         const char* from = c.y + row * c.grid_width * kElement;
-        if (!both) {
-          spread_apart<T>(from, whole.step_x, part.width, to + part.first_x * kElement);
+        if (!next) {
+          spread_apart<T>(from, whole.step_x, own.grid_width, to + own.first_x * kElement);
           continue;
         }
-        interleave<T>(from, next->conv.y + row * next->conv.grid_width * kElement, next->width, to);
-        if (part.width > next->width) {
-          std::memcpy(to + 2 * next->width * kElement, from + next->width * kElement, kElement);
-        }
+        int64_t width = next->wanted.grid_width;
+        interleave<T>(from, next->conv.y + row * next->conv.grid_width * kElement, width, to);
+        if (own.grid_width > width) std::memcpy(to + 2 * width * kElement, from + width * kElement, kElement);
       }
     }
-    p += both;
+    if (next) p++;
   }
 }
 

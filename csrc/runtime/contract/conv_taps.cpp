@@ -29,8 +29,6 @@ struct Cut {
   int64_t output_blocks;  // cut of the output channels
 };
 
-int panel_vectors(const MicroKernels& mk) { return mk.max_height[3] >= 8 ? 3 : 2; }
-
 Cut make_cut(const MicroKernels& mk, const TapConv& conv, int64_t units, int64_t least_outputs) {
   Cut cut;
   cut.vectors = panel_vectors(mk);

@@ -59,6 +59,15 @@ struct TapConv {
   }
 };
 
+// Position of a tap, less the multiple of the stride that is not above it.
+constexpr int64_t phase_of(int64_t position, int64_t stride) { return (position % stride + stride) % stride; }
+
+// Whether one convolution computes the even, the other the odd columns of the same rows.
+inline bool alternate(const TapConv& even, const TapConv& odd) {
+  return even.step_x == 2 && even.first_x == 0 && odd.first_x == 1 && even.first_y == odd.first_y &&
+         even.first_z == odd.first_z;
+}
+
 // Short rows: calling memcpy or memset would take longer than the work. Sizes are multiples of 4 bytes.
 inline void copy_row(const char* from, int64_t bytes, char* to) {
   if (bytes > 256) {

@@ -76,7 +76,7 @@ WeightRun::WeightRun(const MicroKernels& mk, const TapConv& conv, const Split* s
       direct_(conv.direct()),
       images_(direct_ ? conv.batch : conv.images()),
       pixels_(direct_ ? conv.volume() : conv.pixels()),
-      vectors_(static_cast<int>(std::min<int64_t>(mk.max_height[3] >= 8 ? 3 : 2, ceil_div(conv.depth(), mk.lanes)))),
+      vectors_(static_cast<int>(std::min<int64_t>(panel_vectors(mk), ceil_div(conv.depth(), mk.lanes)))),
       width_(vectors_ * mk.lanes),
       height_(mk.max_height[vectors_]),
       depth_(block_pixels(mk, conv, direct_)),

@@ -102,10 +102,13 @@ struct PanelShape {
   bool full(int lanes) const { return tail == lanes; }
 };
 
+// Vectors of a panel where there is work enough.
+inline int panel_vectors(const MicroKernels& mk) { return mk.max_height[3] >= 8 ? 3 : 2; }
+
 // Vectors of a panel that leave the fewest lanes of the last panel of n columns empty.
 inline int best_vectors(const MicroKernels& mk, int64_t n) {
   int best = 1;
-  for (int v = 2; v <= (mk.max_height[3] >= 8 ? 3 : 2); v++) {
+  for (int v = 2; v <= panel_vectors(mk); v++) {
     if (ceil_div(n, v * mk.lanes) * v <= ceil_div(n, best * mk.lanes) * best) best = v;
   }
   return best;
