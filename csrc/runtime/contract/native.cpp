@@ -6,6 +6,7 @@
 #include "runtime/contract/gemm.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
+#include "runtime/views.h"
 
 namespace fl {
 namespace {
@@ -115,25 +116,14 @@ TensorRef as_matrix(Tensor* t, bool row) {
   return Tensor::make(t->storage, t->offset, sizes, strides, t->dtype);
 }
 
-// What a product is added to, seen with the sizes of the result.
-TensorRef expanded(Tensor* t, IntSpan sizes) {
-  Dims strides(static_cast<int>(sizes.size()));
-  const int first = strides.size() - t->dim();
-  for (int d = 0; d < t->dim(); ++d) {
-    FL_CHECK(first >= 0 && (t->sizes[d] == 1 || t->sizes[d] == sizes[static_cast<size_t>(first + d)]),
-             ErrorKind::Runtime, "%s does not expand to %s", list_text(t->sizes).c_str(), list_text(sizes).c_str());
-    strides[first + d] = t->sizes[d] == 1 ? 0 : t->strides[d];
-  }
-  return Tensor::make(t->storage, t->offset, Dims(sizes), strides, t->dtype);
-}
-
 // Lets a product begin with `added`: one row for all is a bias, anything else is written to the result first.
 void begin_with(Tensor* added, Tensor* out, Gemm& g) {
   if (!added) return;
-  TensorRef whole = expanded(added, out->sizes);
-  const int n = out->dim();
-  bool one_row = std::all_of(whole->strides.begin(), whole->strides.end() - 1, [](int64_t s) { return s == 0; });
-  if (one_row && whole->strides[n - 1] == 1) {
+  TensorRef whole = expand_to(*added, out->sizes);
+  const int last = out->dim() - 1;
+  bool one_row = whole->sizes[last] > 1 && whole->strides[last] == 1;
+  for (int d = 0; d < last; ++d) one_row = one_row && (whole->sizes[d] == 1 || whole->strides[d] == 0);
+  if (one_row) {
     g.bias = added->data();
   } else {
     copy_into(out, whole.get());
