@@ -308,11 +308,11 @@ PyObject* py_count_up(PyObject*, PyObject* o) {
 }
 
 PyMethodDef methods[] = {
-    {"run_loop", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_loop)), METH_FASTCALL,
+    {"run_loop", py_function(py_run_loop), METH_FASTCALL,
      "run_loop(address, buffers, ints, iterations, work, params): runs a loop kernel."},
-    {"run_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_run_multi)), METH_FASTCALL,
+    {"run_multi", py_function(py_run_multi), METH_FASTCALL,
      "run_multi(address, tensors, width, params, outputs): runs an elementwise kernel over groups of tensors."},
-    {"fits_multi", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(py_fits_multi)), METH_FASTCALL,
+    {"fits_multi", py_function(py_fits_multi), METH_FASTCALL,
      "fits_multi(tensors, width): whether run_multi takes them: one floating dtype, equal sizes in a group, "
      "contiguous."},
     {"count_up", py_count_up, METH_O, "count_up(tensors): adds one to float32 numbers and returns their values."},

@@ -1,5 +1,6 @@
 // `out=` for every function that returns tensors: the result is computed, then written to the tensors given.
 #include "autograd/meta.h"
+#include "autograd/text.h"
 #include "bind/op_function.h"
 #include "runtime/copy.h"
 #include "runtime/factories.h"
@@ -7,10 +8,6 @@
 
 namespace fl {
 namespace {
-
-const char* device_name(Device d) {
-  return d.type == DeviceType::CPU ? "cpu" : d.type == DeviceType::CUDA ? "cuda" : "meta";
-}
 
 [[noreturn]] void fail_sentence(const std::string& sentence, DType want, DType got) {
   constexpr std::string_view kType = "TypeError: ";
