@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/platform.h"
+#include "runtime/value.h"
 
 namespace fl {
 
@@ -121,6 +122,10 @@ Ref<Generator> Generator::clone() const {
 Generator& default_generator() {
   static auto* generator = new Ref<Generator>(make_ref<Generator>());
   return **generator;
+}
+
+Generator& generator(const Value& v) {
+  return v.is_none() ? default_generator() : *static_cast<Generator*>(v.object());
 }
 
 void random_before_fork() {

@@ -15,6 +15,8 @@
 
 namespace fl {
 
+class Value;
+
 class Generator final : public RefCounted {
  public:
   static constexpr uint64_t kDefaultSeed = 67280421310721;
@@ -49,6 +51,8 @@ class Generator final : public RefCounted {
 };
 
 Generator& default_generator();
+// The one that an argument of an operator names; the default one for None.
+Generator& generator(const Value& v);
 // Around fork(): every generator is at rest while the process is copied. To be called before the allocator is locked,
 // for a generator that is drawing may have to allocate first.
 void random_before_fork();

@@ -104,10 +104,6 @@ double draw_binomial(Generator& g, double count, double p) {
   return p <= 0.5 ? draw_binomial_below_half(g, count, p) : count - draw_binomial_below_half(g, count, 1 - p);
 }
 
-Generator& generator(const Value& v) {
-  return v.is_none() ? default_generator() : *static_cast<Generator*>(v.object());
-}
-
 // Calls f with the type of a tensor's elements, one of those allowed. Without memory nothing is drawn.
 template <class... Allowed, class F>
 void with_type(const Tensor& t, const char* what, F&& f) {

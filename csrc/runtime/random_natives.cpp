@@ -11,10 +11,6 @@
 namespace fl {
 namespace {
 
-Generator& generator(const Value& v) {
-  return v.is_none() ? default_generator() : *static_cast<Generator*>(v.object());
-}
-
 void give(Outputs& outputs, TensorRef t) { outputs.emplace_back(std::move(t)); }
 
 bool is_dense(Tensor* t) { return t->strides == result_strides(t->sizes, {&t, 1}); }
