@@ -1,6 +1,6 @@
 #include "runtime/contract/conv_patches.h"
 
-#include "runtime/contract/tiles.h"
+#include "runtime/contract/conv_taps.h"
 #include "runtime/pool.h"
 
 namespace fl {
@@ -30,14 +30,14 @@ class Patches {
   void gather(const char* x, int64_t images) {
     each_line(images, [&](int64_t pixel, int64_t place) {
       for (int64_t i = 0; i < conv_.output[2]; i++)
-        copy_run(x + pixel * element_ + i * run_, rows() + place * element_ + i * depth() * element_);
+        copy_row(x + pixel * element_ + i * run_, run_, rows() + place * element_ + i * depth() * element_);
     });
   }
 
   void scatter(char* dx, int64_t images) {
     each_line(images, [&](int64_t pixel, int64_t place) {
       for (int64_t i = 0; i < conv_.output[2]; i++)
-        copy_run(rows() + place * element_ + i * depth() * element_, dx + pixel * element_ + i * run_);
+        copy_row(rows() + place * element_ + i * depth() * element_, run_, dx + pixel * element_ + i * run_);
     });
   }
 
@@ -60,16 +60,6 @@ class Patches {
         }
       }
     });
-  }
-
-  void copy_run(const char* from, char* to) const {
-    if (run_ == 64) {
-      std::memcpy(to, from, 64);
-    } else if (run_ == 16) {
-      std::memcpy(to, from, 16);
-    } else {
-      std::memcpy(to, from, static_cast<size_t>(run_));
-    }
   }
 
   const Conv& conv_;
