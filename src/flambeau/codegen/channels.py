@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from . import target as targets
 from .arena import ExecutableMemoryError
-from .contract import Lanes, flagged, plane_sums, prefetch, repeat
+from .contract import Lanes, flagged, plane_sums, repeat
 from .jit import compile_code
 from .link import Code
 from .module import Function, Module
@@ -103,7 +103,7 @@ def _write_taps(module: Module, dtype: str, pixels: int) -> None:
                 lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         ahead = f.offset(start, to_prefetch)
         for place in places:
-            prefetch(f, f.offset(ahead, place), 2)
+            f.fetch(f.offset(ahead, place))
         out = [f.offset(y, distance)]
         for _ in sums[1:]:
             out.append(f.offset(out[-1], arg["y_pixel"]))
@@ -143,8 +143,8 @@ def _write_sums(module: Module, dtype: str, taps: int) -> None:
             kernel.walk(arg["rows"], arg["x_row"], arg["y_row"], start, gradient) as (x_row, y_row),
             kernel.walk(arg["pixels"], arg["x_pixel"], arg["y_pixel"], x_row, y_row) as (x, y),
         ):
-            prefetch(f, f.offset(x, x_ahead), 2)
-            prefetch(f, f.offset(y, y_ahead), 2)
+            f.fetch(f.offset(x, x_ahead))
+            f.fetch(f.offset(y, y_ahead))
             dy = lanes.load(y, mask)
             for sum_, tap in zip(sums, distances, strict=True):
                 lanes.set(sum_, lanes.fma(lanes.load(f.offset(x, tap), mask), dy, lanes.get(sum_)))

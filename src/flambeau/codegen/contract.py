@@ -103,12 +103,6 @@ def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
     f.do(f"store ptr {f.value(f'freeze ptr {f.offset(pointer, step)}')}, ptr {variable}")
 
 
-def prefetch(f: Function, pointer: str, locality: int) -> None:
-    """The line of a pointer will be read soon: 3 into all caches, 2 into all but the nearest."""
-    name = f.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
-    f.do(f"call void {name}(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
-
-
 class Lanes:
     """Vector instructions of one element type, written to one function."""
 
@@ -238,7 +232,7 @@ class MicroKernel:
         with f.when(f.value(f"icmp eq i64 {streams}, 0")):
             for row in self._output_rows():
                 for j in range(self.vectors):
-                    prefetch(f, f.offset(row, j * self.lanes.bytes), 3)
+                    f.fetch(f.offset(row, j * self.lanes.bytes), 1)
 
     def _row_strides(self) -> None:
         f, one = self.f, self.arg["a_row"]
@@ -294,7 +288,7 @@ class MicroKernel:
             lanes.store(row[j], f.offset(panel, j * lanes.bytes), aligned=True)
         ahead = f.offset(source, arg["prefetch"])
         for byte in range(0, self.vectors * lanes.bytes, _CACHE_LINE):
-            prefetch(self.f, f.offset(ahead, byte), 2)
+            f.fetch(f.offset(ahead, byte))
         following = f.offset(tap, _TAP_BYTES)
         last = f.value(f"icmp eq ptr {following}, {arg['taps_end']}")
         step = f.value(f"select i1 {last}, i64 {arg['channel_step']}, i64 0")
@@ -514,7 +508,7 @@ class _PlaneKernel:
             ahead = f.value(f"load ptr, ptr {ahead_at}")
             lines = range(0, self.rows * len(self.sums[0]) * _CACHE_LINE, _CACHE_LINE)
             for line in lines:
-                prefetch(f, f.offset(ahead, line), 2)
+                f.fetch(f.offset(ahead, line))
             f.do(f"store ptr {f.offset(ahead, lines.stop)}, ptr {ahead_at}")
             with repeat(f, arg["count"]) as t:
                 source = f.offset(x, f.value(f"load i64, ptr {f.offset(arg['taps'], f.mul(t, 8))}"))

@@ -88,10 +88,7 @@ class Writer:
         self.memory.store(self.program.dtypes[s.buffer], values, self._address(s.buffer, s.offset))
 
     def _prefetch(self, s: ir.Prefetch) -> None:
-        f = self.function
-        f.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
-        address = self._address(s.buffer, s.offset)
-        f.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")  # to read, into every cache
+        self.function.fetch(self._address(s.buffer, s.offset), 1)
 
     def _declare(self, s: ir.Declare) -> None:
         kind = llvm_type(t.real_of(s.dtype))
