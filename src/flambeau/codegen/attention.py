@@ -246,7 +246,7 @@ def _write_mask(module: Module, dtype: str, kind: str) -> None:
                 read = lanes.mask(f.value(f"load i16, ptr {f.offset(masks, f.mul(g, 2))}"), "i16")
                 columns.append(load(f.offset(source, f.value(f"load i64, ptr {f.offset(table, 16 * i)}")), read))
             first = f.mul(g, n)
-            for i, x in enumerate(transpose(lanes, columns)):
+            for i, x in enumerate(transpose(columns, lanes.element_bytes, lanes.shuffle)):
                 at = f.offset(block, f.mul(f.add(first, i), "%step"))
                 lanes.store(lanes.add(lanes.load(at, aligned=True), x), at, aligned=True)
     f.finish()

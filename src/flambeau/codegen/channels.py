@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from . import target as targets
 from .arena import ExecutableMemoryError
-from .contract import Lanes, flagged, plane_sums, repeat
+from .contract import RELU, ROW_BIAS, STREAM, Lanes, flagged, load_fields, plane_sums, repeat
 from .jit import compile_code
 from .link import Code
 from .module import Function, Module
@@ -28,7 +28,6 @@ FIELDS = (
     *("pixels", "rows", "vectors", "mask", "bias", "flags", "ahead"),
 )
 _POINTERS = {"taps", "weights", "x", "y", "bias"}
-_ROW_BIAS, _RELU, _STREAM = 4, 8, 32
 _TAP_BYTES = 16  # distance in x, place among the weights of a vector
 PIXELS = (1, 2, 4, 8)
 
@@ -42,10 +41,7 @@ class _Kernel:
     def __init__(self, module: Module, dtype: str, name: str) -> None:
         self.f = Function(module, name, [("ptr", "args")])
         self.lanes = Lanes(self.f, dtype)
-        self.arg = {
-            name: self.f.value(f"load {'ptr' if name in _POINTERS else 'i64'}, ptr {self.f.offset('%args', 8 * i)}")
-            for i, name in enumerate(FIELDS)
-        }
+        self.arg = load_fields(self.f, FIELDS, _POINTERS)
 
     @contextmanager
     def walk(self, count: str, x_step: str, y_step: str, x: str, y: str) -> Iterator[tuple[str, str]]:
@@ -94,11 +90,11 @@ def _write_taps(module: Module, dtype: str, pixels: int) -> None:
             weight = lanes.load(f.offset(weights, f.value(f"load i64, ptr {f.offset(tap, 8)}")), aligned=True)
             for sum_, place in zip(sums, places, strict=True):
                 lanes.set(sum_, lanes.fma(lanes.load(f.offset(source, place), mask), weight, lanes.get(sum_)))
-        with flagged(f, arg["flags"], _ROW_BIAS):
+        with flagged(f, arg["flags"], ROW_BIAS):
             bias = lanes.load(f.offset(arg["bias"], distance), mask)
             for sum_ in sums:
                 lanes.set(sum_, lanes.add(lanes.get(sum_), bias))
-        with flagged(f, arg["flags"], _RELU):
+        with flagged(f, arg["flags"], RELU):
             for sum_ in sums:
                 lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         ahead = f.offset(start, to_prefetch)
@@ -107,11 +103,10 @@ def _write_taps(module: Module, dtype: str, pixels: int) -> None:
         out = [f.offset(y, distance)]
         for _ in sums[1:]:
             out.append(f.offset(out[-1], arg["y_pixel"]))
-        streams = f.value(f"and i64 {arg['flags']}, {_STREAM}")
-        with f.when(f.value(f"icmp eq i64 {streams}, 0")):
+        with flagged(f, arg["flags"], STREAM, on=False):
             for sum_, place in zip(sums, out, strict=True):
                 lanes.store(lanes.get(sum_), place, mask)
-        with f.when(f.value(f"icmp ne i64 {streams}, 0")):
+        with flagged(f, arg["flags"], STREAM):
             for sum_, place in zip(sums, out, strict=True):
                 lanes.store(lanes.get(sum_), place, stream=True)
 

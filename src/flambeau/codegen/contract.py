@@ -16,7 +16,7 @@ The C++ drivers in csrc/runtime/contract cut a problem into such tiles.
 
 import importlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 
 from . import split
@@ -27,6 +27,7 @@ from .link import Code
 from .module import Function, Module, llvm_type, suffix
 from .resolve import resolve_family
 from .target import Target
+from .turn import transpose
 
 # The fields of MicroArgs (csrc/runtime/contract/kernels.h), eight bytes each; strides are in bytes.
 FIELDS = (
@@ -42,7 +43,7 @@ PLANE_FIELDS = (
     *("weights_row", "masks", "masks_row", "ahead"),
 )
 _PLANE_POINTERS = {"taps", "weights", "x", "y", "bias", "masks", "ahead"}
-_ACCUMULATE, _COLUMN_BIAS, _ROW_BIAS, _RELU, _STREAM = 1, 2, 4, 8, 32
+ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU, STREAM = 1, 2, 4, 8, 32
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks
 _CACHE_LINE = 64
 
@@ -90,11 +91,20 @@ def repeat(f: Function, count: str) -> Iterator[str]:
 
 
 @contextmanager
-def flagged(f: Function, flags: str, bit: int) -> Iterator[None]:
-    """What happens only where a bit of the flags is set."""
+def flagged(f: Function, flags: str, bit: int, on: bool = True) -> Iterator[None]:
+    """What happens only where a bit of the flags is set; not `on`: is not set."""
     bits = f.value(f"and i64 {flags}, {bit}")
-    with f.when(f.value(f"icmp ne i64 {bits}, 0")):
+    with f.when(f.value(f"icmp {'ne' if on else 'eq'} i64 {bits}, 0")):
         yield
+
+
+def load_fields(f: Function, fields: Iterable[str], pointers: Set[str], unused: Set[str] = frozenset()) -> dict[str, str]:
+    """The fields of the struct at `%args`, eight bytes each, by name."""
+    return {
+        name: f.value(f"load {'ptr' if name in pointers else 'i64'}, ptr {f.offset('%args', 8 * i)}")
+        for i, name in enumerate(fields)
+        if name not in unused
+    }
 
 
 def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
@@ -153,8 +163,7 @@ class Lanes:
         return self.shuffle(first, "poison", [0] * self.count)
 
     def shuffle(self, a: str, b: str, order: list[int]) -> str:
-        lanes = ", ".join(f"i32 {x}" for x in order)
-        return self.f.value(f"shufflevector {self.type} {a}, {self.type} {b}, <{self.count} x i32> <{lanes}>")
+        return self.f.shuffle(self.type, a, b, order)
 
     def fma(self, a: str, b: str, c: str) -> str:
         v = self.type
@@ -214,11 +223,7 @@ class MicroKernel:
 
     def _load_arguments(self) -> None:
         unused = (set() if self.make else _MAKE_ONLY) | (set() if self.height else _PACK_NEVER)
-        self.arg = {}
-        for i, name in enumerate(FIELDS):
-            if name not in unused:
-                kind = "ptr" if name in _POINTERS else "i64"
-                self.arg[name] = self.f.value(f"load {kind}, ptr {self.f.offset('%args', 8 * i)}")
+        self.arg = load_fields(self.f, FIELDS, _POINTERS, unused)
 
     def _output_rows(self) -> list[str]:
         rows = [self.arg["c"]]
@@ -228,8 +233,7 @@ class MicroKernel:
 
     def _prefetch_output(self) -> None:
         f = self.f
-        streams = f.value(f"and i64 {self.arg['flags']}, {_STREAM}")
-        with f.when(f.value(f"icmp eq i64 {streams}, 0")):
+        with flagged(f, self.arg["flags"], STREAM, on=False):
             for row in self._output_rows():
                 for j in range(self.vectors):
                     f.fetch(f.offset(row, j * self.lanes.bytes), 1)
@@ -310,21 +314,21 @@ class MicroKernel:
         def add_to(sum_: str, x: str) -> None:
             lanes.set(sum_, lanes.add(x, lanes.get(sum_)))
 
-        with flagged(f, arg["flags"], _ACCUMULATE):
+        with flagged(f, arg["flags"], ACCUMULATE):
             for i, row in enumerate(rows):
                 for j, mask in enumerate(masks):
                     add_to(self.accumulators[i][j], lanes.load(f.offset(row, j * lanes.bytes), mask))
-        with flagged(f, arg["flags"], _COLUMN_BIAS):
+        with flagged(f, arg["flags"], COLUMN_BIAS):
             for j, mask in enumerate(masks):
                 bias = lanes.load(f.offset(arg["column_bias"], j * lanes.bytes), mask)
                 for sums in self.accumulators:
                     add_to(sums[j], bias)
-        with flagged(f, arg["flags"], _ROW_BIAS):
+        with flagged(f, arg["flags"], ROW_BIAS):
             for i, sums in enumerate(self.accumulators):
                 bias = lanes.broadcast(f.offset(arg["row_bias"], i * lanes.element_bytes))
                 for sum_ in sums:
                     add_to(sum_, bias)
-        with flagged(f, arg["flags"], _RELU):
+        with flagged(f, arg["flags"], RELU):
             for sums in self.accumulators:
                 for sum_ in sums:
                     lanes.set(sum_, lanes.relu(lanes.get(sum_)))
@@ -343,7 +347,7 @@ class MicroKernel:
                 lanes.store(lanes.get(sum_), at, mask)
             return
         streamed, usual, end = f.label("streamed"), f.label("usual"), f.label("end")
-        bits = f.value(f"and i64 {self.arg['flags']}, {_STREAM}")
+        bits = f.value(f"and i64 {self.arg['flags']}, {STREAM}")
         f.do(f"br i1 {f.value(f'icmp ne i64 {bits}, 0')}, label %{streamed}, label %{usual}")
         f.begin(streamed)
         for sum_, at, _ in places:
@@ -354,40 +358,6 @@ class MicroKernel:
             lanes.store(lanes.get(sum_), at, mask)
         f.do(f"br label %{end}")
         f.begin(end)
-
-
-def transpose(lanes: Lanes, rows: list[str]) -> list[str]:
-    """The transpose of a square of lanes: first inside 128-bit pieces, then of the pieces as a matrix."""
-    piece = 16 // lanes.element_bytes
-    groups = [_transpose_pieces(lanes, rows[g : g + piece], piece) for g in range(0, lanes.count, piece)]
-    columns = [_gather_pieces(lanes, [group[c] for group in groups], piece) for c in range(piece)]
-    return [columns[c][p] for p in range(lanes.count // piece) for c in range(piece)]
-
-
-def _transpose_pieces(lanes: Lanes, rows: list[str], piece: int) -> list[str]:
-    """`piece` rows: transpose each 128-bit piece by perfect shuffles (interleave low, then high halves)."""
-    half = piece // 2
-
-    def interleave(a: str, b: str, first: int) -> str:
-        left = [base + first + x for base in range(0, lanes.count, piece) for x in range(half)]
-        return lanes.shuffle(a, b, [lane for x in left for lane in (x, lanes.count + x)])
-
-    for _ in range(piece.bit_length() - 1):
-        rows = [interleave(rows[i], rows[i + half], first) for i in range(half) for first in (0, half)]
-    return rows
-
-
-def _gather_pieces(lanes: Lanes, rows: list[str], piece: int) -> list[str]:
-    """Result p is piece p of every row, in order: pairs of rows are split into even and odd pieces, again and again."""
-    if len(rows) == 1:
-        return rows
-
-    def pick(parity: int) -> list[str]:
-        chosen = [x for p in range(parity, 2 * lanes.count // piece, 2) for x in range(p * piece, (p + 1) * piece)]
-        return [lanes.shuffle(rows[i], rows[i + 1], chosen) for i in range(0, len(rows), 2)]
-
-    even, odd = _gather_pieces(lanes, pick(0), piece), _gather_pieces(lanes, pick(1), piece)
-    return [row for pair in zip(even, odd, strict=True) for row in pair]
 
 
 def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
@@ -417,7 +387,7 @@ def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
                     read = lanes.mask(f.value(f"load i16, ptr {masks}"), "i16")
                 columns.append(lanes.load(f.offset(source, f.value(f"load i64, ptr {f.offset(table, 16 * i)}")), read))
             out = f.value(f"load ptr, ptr {out_at}")
-            for i, x in enumerate(transpose(lanes, columns)):
+            for i, x in enumerate(transpose(columns, lanes.element_bytes, lanes.shuffle)):
                 lanes.store(x, f.offset(out, f.mul("%step", i) if i else 0), written)
             f.do(f"store ptr {f.offset(out, group_step)}, ptr {out_at}")
 
@@ -471,11 +441,7 @@ def write_dot(module: Module, dtype: str, rows: int, kind: type[Lanes] = Lanes) 
 
 
 def _plane_arguments(f: Function) -> dict[str, str]:
-    kinds = ("ptr" if name in _PLANE_POINTERS else "i64" for name in PLANE_FIELDS)
-    return {
-        name: f.value(f"load {kind}, ptr {f.offset('%args', 8 * i)}")
-        for i, (name, kind) in enumerate(zip(PLANE_FIELDS, kinds, strict=True))
-    }
+    return load_fields(f, PLANE_FIELDS, _PLANE_POINTERS)
 
 
 class _PlaneKernel:
@@ -533,11 +499,11 @@ class _PlaneKernel:
 
     def _finish_rows(self, y: str) -> str:
         f, lanes, arg = self.f, self.lanes, self.arg
-        with flagged(f, arg["flags"], _ROW_BIAS):
+        with flagged(f, arg["flags"], ROW_BIAS):
             bias = lanes.broadcast(arg["bias"])
             for sum_ in itertools.chain(*self.sums):
                 lanes.set(sum_, lanes.add(lanes.get(sum_), bias))
-        with flagged(f, arg["flags"], _RELU):
+        with flagged(f, arg["flags"], RELU):
             for sum_ in itertools.chain(*self.sums):
                 lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         masks = [None] * (len(self.sums[0]) - 1) + [lanes.mask(arg["mask"], "i64")]
@@ -624,10 +590,10 @@ class _FlatKernel:
             for sum_, x, weights in zip(self.sums, here["x"], here["weights"], strict=False):
                 row = lanes.load(f.offset(x, offset), read)
                 lanes.set(sum_, lanes.fma(row, lanes.broadcast(f.offset(weights, weight)), lanes.get(sum_)))
-        with flagged(f, arg["flags"], _ROW_BIAS):
+        with flagged(f, arg["flags"], ROW_BIAS):
             for sum_, bias in zip(self.sums, here["bias"], strict=False):
                 lanes.set(sum_, lanes.add(lanes.get(sum_), lanes.broadcast(bias)))
-        with flagged(f, arg["flags"], _RELU):
+        with flagged(f, arg["flags"], RELU):
             for sum_ in self.sums:
                 lanes.set(sum_, lanes.relu(lanes.get(sum_)))
         for sum_, y in zip(self.sums, here["y"], strict=False):

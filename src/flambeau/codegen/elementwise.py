@@ -213,7 +213,8 @@ class Kernel:
             if rest is None:
                 f.fetch(f.offset(address, _AHEAD))
             vectors.append(read.raw(memory, address, across))
-        for k, vector in enumerate(transpose(f, vectors, memory, size)):
+        turned = transpose(vectors, size, lambda a, b, order: f.shuffle(kind, a, b, order))
+        for k, vector in enumerate(turned):
             f.do(f"store {kind} {vector}, ptr {f.offset(to, k * self.block * size)}, align {min(lanes * size, 64)}")
 
     def _stride(self, position: int) -> str:

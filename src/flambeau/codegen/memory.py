@@ -71,12 +71,7 @@ class Memory:
             return tuple(f.value(f"load {kind}, ptr {p}, align {t.SIZE[part]}") for p in (pointer, second))
         kind = llvm_type(part, 2 * lanes)
         both = f.value(f"load {kind}, ptr {pointer}, align {t.SIZE[part]}")
-        return tuple(self._pick(kind, both, range(first, 2 * lanes, 2)) for first in (0, 1))
-
-    def _pick(self, kind: str, vector: str, order, other: str = "poison") -> str:
-        order = list(order)
-        positions = ", ".join(f"i32 {k}" for k in order)
-        return self.function.value(f"shufflevector {kind} {vector}, {kind} {other}, <{len(order)} x i32> <{positions}>")
+        return tuple(f.shuffle(kind, both, "poison", range(first, 2 * lanes, 2)) for first in (0, 1))
 
     def load_strided(self, dtype: str, pointer: str, stride: str) -> tuple[str, ...]:
         """Compute values of elements `stride` bytes apart."""
@@ -90,7 +85,7 @@ class Memory:
         """Compute values of elements that lie one before the other."""
         memory, last = byte_type(dtype), self.lanes - 1
         raw = self.raw(memory, self.function.offset(pointer, -last * t.SIZE[dtype]))
-        turned = self._pick(llvm_type(memory, self.lanes), raw, range(last, -1, -1))
+        turned = self.function.shuffle(llvm_type(memory, self.lanes), raw, "poison", range(last, -1, -1))
         return (self.elements.widen(turned, dtype),)
 
     def _collect(self, memory: str, pointer: str, stride: str) -> str:
@@ -137,7 +132,7 @@ class Memory:
                 f.do(f"store {kind} {v}, ptr {p}, align {t.SIZE[part]}")
             return
         order = [k // 2 + (lanes if k % 2 else 0) for k in range(2 * lanes)]
-        both = self._pick(kind, values[0], order, values[1])
+        both = f.shuffle(kind, *values, order)
         f.do(f"store {llvm_type(part, 2 * lanes)} {both}, ptr {pointer}, align {t.SIZE[part]}")
 
     def store_strided(self, dtype: str, values: tuple[str, ...], pointer: str, stride: str) -> None:

@@ -5,7 +5,7 @@ that code found to be invariant later can still be put before a loop.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from .target import Target
@@ -219,6 +219,11 @@ class Function:
         yield
         self.do(f"br label %{end}")
         self.begin(end)
+
+    def shuffle(self, vector: str, a: str, b: str, order: Iterable[int | str]) -> str:
+        """Elements of two vectors of a type, by number: those of b come after those of a."""
+        lanes = [f"i32 {k}" for k in order]
+        return self.value(f"shufflevector {vector} {a}, {vector} {b}, <{len(lanes)} x i32> <{', '.join(lanes)}>")
 
     def smaller(self, a: int | str, b: int | str) -> str:
         """The smaller of two i64."""

@@ -503,12 +503,8 @@ class Rows(_Kernel):
         kinds = [llvm_type(d, self.lanes) for d in component_dtypes(e)]
         while width > 1:
             width //= 2
-            order = [str(k + width) if k < width else "poison" for k in range(self.lanes)]
-            positions = ", ".join(f"i32 {k}" for k in order)
-            moved = [
-                f.value(f"shufflevector {k} {v}, {k} poison, <{self.lanes} x i32> <{positions}>")
-                for k, v in zip(kinds, parts, strict=True)
-            ]
+            order = [k + width if k < width else "poison" for k in range(self.lanes)]
+            moved = [f.shuffle(k, v, "poison", order) for k, v in zip(kinds, parts, strict=True)]
             parts = self.merge(e, parts, moved)
         if self.lanes == 1:
             return parts
