@@ -123,6 +123,14 @@ def test_indices_of_triangles(rows, columns):
             assert np.array_equal(ours(rows, columns, offset, dtype=flambeau.int32).numpy(), want.astype(np.int32))
 
 
+def test_triangles_far_from_the_diagonal():
+    for offset in (2**63 - 1, -(2**63)):
+        for ours, is_whole in ((flambeau.tril_indices, offset > 0), (flambeau.triu_indices, offset < 0)):
+            want = np.indices((3, 4)).reshape(2, -1) if is_whole else np.empty((2, 0))
+            assert np.array_equal(ours(3, 4, offset).numpy(), want)
+    assert flambeau.tril_indices(2**40, 0).shape == (2, 0)
+
+
 ERRORS = [
     (lambda t, x: t.cat([x, t.zeros(2)]), RuntimeError, "Tensors must have same number of dimensions: got 2 and 1"),
     (

@@ -168,23 +168,23 @@ op(
 )
 
 
-def _rows_below(k, columns):
-    """How many elements lie in a lower triangle's rows of 1, 2, ... k elements, of at most `columns` each."""
-    inside = minimum(maximum(k, 0), columns)
-    return inside * (inside + 1) // 2 + (maximum(k, inside) - inside) * columns
+def _left_of_edge(rows, shift, columns, lesser=min, greater=max):
+    """How many elements of the first rows of a matrix lie in columns up to row + shift."""
+
+    def count(k):  # rows of 1, 2, ... k elements, of at most `columns` each
+        inside = lesser(greater(k, 0), columns)
+        return inside * (inside + 1) // 2 + (greater(k, inside) - inside) * columns
+
+    return count(rows + shift) - count(shift)
 
 
 def _triangle_program(b, lower: bool):
-    """Buffers: rows, then columns. ints: columns, offset, number of indices. One iteration: one row."""
+    """Buffers: rows, then columns. ints: columns, shift of the edge, number of indices. One iteration: one row."""
     with b.parallel() as row:
-        columns, offset, total = b.int(0), b.int(1), b.int(2)
-        before = _rows_below(row + offset, columns) - _rows_below(offset, columns)
-        edge = minimum(maximum(row + offset, 0), columns)
-        if lower:
-            first, end = const(0, "i64"), minimum(maximum(row + offset + 1, 0), columns)
-        else:
-            past = _rows_below(row + offset - 1, columns) - _rows_below(offset - 1, columns)
-            first, end, before = edge, columns, row * columns - past
+        columns, shift, total = b.int(0), b.int(1), b.int(2)
+        left = _left_of_edge(row, shift, columns, minimum, maximum)
+        edge = minimum(maximum(row + shift + 1, 0), columns)
+        first, end, before = (const(0, "i64"), edge, left) if lower else (edge, columns, row * columns - left)
         with b.loop(first, end) as column:
             at = before + column - first
             b.store(0, at, row)
@@ -192,13 +192,11 @@ def _triangle_program(b, lower: bool):
 
 
 def _triangle_plan(o, row, col, offset, lower):
-    rows = range(row)
-    if -row - col < offset < row + col:
-        total = sum(min(max(r + offset + 1, 0), col) if lower else col - min(max(r + offset, 0), col) for r in rows)
-    else:
-        total = row * col if (offset > 0) == lower else 0
+    shift = min(max(offset if lower else offset - 1, -row), col)  # beyond, nothing changes
+    left = _left_of_edge(row, shift, col)
+    total = left if lower else row * col - left
     out = o.empty((2, total), dtype=o.int64)
-    return Launch((out,), (out,), [col, offset, total], row if total else 0, col, _triangle_program, (lower,))
+    return Launch((out,), (out,), [col, shift, total], row if total else 0, col, _triangle_program, (lower,))
 
 
 op(
