@@ -6,7 +6,33 @@ from flambeau.ir.types import SIZE, int_of, is_float
 from .launch import Launch, dims_of, wrap_dim
 from .table import ORDERED, REAL_FLOATS, Composite, Loop, Native, op
 
-# ints: length of the scanned dimension, elements behind it. One iteration: one line, or 16 neighbouring lines.
+# ints: length of the scanned dimension, elements behind it. One iteration: one line, or some neighbouring lines.
+
+_COLUMNS = 256  # neighbouring lines that one iteration handles
+
+
+def _line(b, line):
+    """Elements of an iteration's line, their distance, and where the first one lies."""
+    n, width = b.int(0), b.int(1)
+    return n, width, line // width * n * width + line % width
+
+
+def _lines(b, chunk):
+    """Elements of an iteration's lines, their distance, the place of column 0 in the first row, the columns from and to."""
+    n, width = b.int(0), b.int(1)
+    chunks = (width + (_COLUMNS - 1)) // _COLUMNS
+    first = chunk % chunks * _COLUMNS
+    return n, width, chunk // chunks * n * width, first, minimum(first + _COLUMNS, width)
+
+
+def _launch(results, buffers, dim, program, attrs=(), columns=None):
+    """A launch over all lines of the results along a dimension; `columns` is the program of neighbouring lines."""
+    before, n, width = dims_of(tuple(results[0].shape), dim)
+    lines = before * width if results[0].numel() else 0
+    if columns is None or width < 16:
+        return Launch(results, buffers, [n, width], lines, n, program, attrs)
+    chunks = before * -(-width // _COLUMNS) if lines else 0
+    return Launch(results, buffers, [n, width], chunks, n * _COLUMNS, columns, attrs)
 
 
 def _scan_program(b, kind: str):
@@ -14,8 +40,7 @@ def _scan_program(b, kind: str):
     dtype = b.compute_dtype(0)
     start = const(1 if kind == "mul" else 0, dtype)
     with b.parallel() as line:
-        n, width = b.int(0), b.int(1)
-        base = line // width * n * width + line % width
+        n, width, base = _line(b, line)
         total = b.variable(start, dtype)
         with b.loop(0, n, simd=False) as i:
             at = base + i * width
@@ -26,9 +51,6 @@ def _scan_program(b, kind: str):
             b.store(0, at, value)
 
 
-_COLUMNS = 256  # neighbouring lines that one iteration handles
-
-
 def _columns_program(b, kind: str):
     """Buffers: output, input. The same sums in the same order as `_scan_program`, with neighbouring lines in lanes."""
     start = const(1 if kind == "mul" else 0, b.compute_dtype(0))
@@ -37,10 +59,7 @@ def _columns_program(b, kind: str):
         return total + x if kind == "add" else total * x
 
     with b.parallel() as chunk:
-        n, width = b.int(0), b.int(1)
-        chunks = (width + (_COLUMNS - 1)) // _COLUMNS
-        base, first = chunk // chunks * n * width, chunk % chunks * _COLUMNS
-        end = minimum(first + _COLUMNS, width)
+        n, width, base, first, end = _lines(b, chunk)
         with b.loop(first, end) as j:
             b.store(0, base + j, step(start, b.load(1, base + j)))
         with b.loop(1, n, simd=False) as i:
@@ -64,8 +83,7 @@ def _extreme_program(b, greatest: bool):
     """Buffers: values, positions, input. Keys are compared: what waits for the step before is two instructions long."""
     dtype = b.compute_dtype(2)
     with b.parallel() as line:
-        n, width = b.int(0), b.int(1)
-        base = line // width * n * width + line % width
+        n, width, base = _line(b, line)
         first = b.load(2, base)
         best, position = b.variable(first, dtype), b.variable(const(0, "i64"), "i64")
         start = _key(first, dtype, greatest)
@@ -85,10 +103,7 @@ def _extreme_program(b, greatest: bool):
 def _extreme_columns(b, greatest: bool):
     """Buffers as those of `_extreme_program`. Neighbouring lines in lanes: each row is compared with the one before."""
     with b.parallel() as chunk:
-        n, width = b.int(0), b.int(1)
-        chunks = (width + (_COLUMNS - 1)) // _COLUMNS
-        base, first = chunk // chunks * n * width, chunk % chunks * _COLUMNS
-        end = minimum(first + _COLUMNS, width)
+        n, width, base, first, end = _lines(b, chunk)
         with b.loop(first, end) as j:
             b.store(0, base + j, b.load(2, base + j))
             b.store(1, base + j, 0)
@@ -108,12 +123,8 @@ def _scan_plan(kind):
             dtype = o.int64
         x = (self if dtype is None else self.to(dtype)).contiguous()
         out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-        before, n, width = dims_of(tuple(x.shape), dim)
-        lines = before * width if x.numel() else 0
-        if width < 16 or x.dtype.itemsize < 4:  # 16-bit totals are kept in float32
-            return Launch((out,), (out, x), [n, width], lines, n, _scan_program, (kind,))
-        chunks = before * -(-width // _COLUMNS) if lines else 0
-        return Launch((out,), (out, x), [n, width], chunks, n * _COLUMNS, _columns_program, (kind,))
+        columns = _columns_program if x.dtype.itemsize >= 4 else None  # 16-bit totals are kept in float32
+        return _launch((out,), (out, x), dim, _scan_program, (kind,), columns)
 
     return plan
 
@@ -171,12 +182,7 @@ def _extreme_plan(greatest):
         x = self.contiguous()
         values = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
         where_ = o.empty(tuple(x.shape), dtype=o.int64, device=x.device)
-        before, n, width = dims_of(tuple(x.shape), dim)
-        lines, buffers = before * width if x.numel() else 0, (values, where_, x)
-        if width < 16:
-            return Launch(buffers[:2], buffers, [n, width], lines, n, _extreme_program, (greatest,))
-        chunks = before * -(-width // _COLUMNS) if lines else 0
-        return Launch(buffers[:2], buffers, [n, width], chunks, n * _COLUMNS, _extreme_columns, (greatest,))
+        return _launch((values, where_), (values, where_, x), dim, _extreme_program, (greatest,), _extreme_columns)
 
     return plan
 
@@ -232,8 +238,7 @@ def _log_program(b):
     """Buffers: output, input. Two logarithms are added without leaving their scale."""
     dtype = b.compute_dtype(0)
     with b.parallel() as line:
-        n, width = b.int(0), b.int(1)
-        base = line // width * n * width + line % width
+        n, width, base = _line(b, line)
         total = b.variable(const(float("-inf"), dtype), dtype)
         with b.loop(0, n, simd=False) as i:
             at = base + i * width
@@ -249,8 +254,7 @@ def _complex_log_program(b):
     dtype = b.compute_dtype(0)
     none = const(float("-inf"), dtype)
     with b.parallel() as line:
-        n, width = b.int(0), b.int(1)
-        base = line // width * n * width + line % width
+        n, width, base = _line(b, line)
         re, im = b.variable(none, dtype), b.variable(const(0, dtype), dtype)
         with b.loop(0, n, simd=False) as i:
             at = (base + i * width) * 2
@@ -269,26 +273,20 @@ def _complex_log_program(b):
 
 def _log_plan(o, self, dim):
     dim = wrap_dim(dim, self.dim())
-    if self.dtype.is_complex:
-        x = self.contiguous()
-        out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-        before, n, width = dims_of(tuple(x.shape), dim)
-        pairs = (o.view_as_real(out), o.view_as_real(x))
-        return Launch((out,), pairs, [n, width], before * width if x.numel() else 0, n, _complex_log_program)
-    if not self.dtype.is_floating_point:
+    if not (self.dtype.is_floating_point or self.dtype.is_complex):
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{self.dtype.title}'")
     x = self.contiguous()
     out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-    before, n, width = dims_of(tuple(x.shape), dim)
-    return Launch((out,), (out, x), [n, width], before * width if x.numel() else 0, n, _log_program)
+    if x.dtype.is_complex:
+        return _launch((out,), (o.view_as_real(out), o.view_as_real(x)), dim, _complex_log_program)
+    return _launch((out,), (out, x), dim, _log_program)
 
 
 def _recurrence_program(b):
     """Buffers: output, terms, factors."""
     dtype = b.compute_dtype(0)
     with b.parallel() as line:
-        n, width = b.int(0), b.int(1)
-        base = line // width * n * width + line % width
+        n, width, base = _line(b, line)
         total = b.variable(const(0, dtype), dtype)
         with b.loop(0, n, simd=False) as i:
             at = base + i * width
@@ -300,17 +298,12 @@ def _recurrence_plan(o, terms, factors, dim):
     dim = wrap_dim(dim, terms.dim())
     terms, factors = terms.contiguous(), factors.contiguous()
     out = o.empty(tuple(terms.shape), dtype=terms.dtype, device=terms.device)
-    before, n, width = dims_of(tuple(terms.shape), dim)
-    lines = before * width if terms.numel() else 0
-    return Launch((out,), (out, terms, factors), [n, width], lines, n, _recurrence_program)
+    return _launch((out,), (out, terms, factors), dim, _recurrence_program)
 
 
 def _shifted(o, x, dim):
     """x one place further on, 0 at first."""
-    pads = [0] * (2 * x.ndim)
-    pads[2 * (x.ndim - 1 - dim % x.ndim)] = 1
-    pads[2 * (x.ndim - 1 - dim % x.ndim) + 1] = -1
-    return o.constant_pad_nd(x, pads)
+    return o.constant_pad_nd(x, [0, 0] * (x.ndim - 1 - dim % x.ndim) + [1, -1])
 
 
 def _recurrence_grad(o, g, terms, factors, dim):
