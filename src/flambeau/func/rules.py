@@ -141,12 +141,15 @@ def _moved_by_result(level: Any, operation: Operation) -> Any:
     return operation.run([level.physical(values[0]), *values[1:]])
 
 
-def _as_strided(level: Any, operation: Operation) -> Any:
-    """Example i begins i steps of the batch after the first."""
-    x, size, stride, offset = operation.values
-    whole = level.physical(x)
+def _strided(level: Any, whole: Any, size: Any, stride: Any, offset: int | None) -> list[Any]:
+    """What as_strided takes of the whole batch: example i begins i steps of it after the first."""
     at = whole.storage_offset() if offset is None else offset
-    return operation.run([whole, (level.size, *size), (whole.stride(0), *stride), at])
+    return [whole, (level.size, *size), (whole.stride(0), *stride), at]
+
+
+def _as_strided(level: Any, operation: Operation) -> Any:
+    x, *look = operation.values
+    return operation.run(_strided(level, level.physical(x), *look))
 
 
 def _view_of_itself(level: Any, operation: Operation) -> Any:
@@ -157,9 +160,7 @@ def _view_of_itself(level: Any, operation: Operation) -> Any:
     elif operation.name == "squeeze_":
         ops.squeeze_(x.inner, tuple(d + 1 for d in range(x.ndim) if x.shape[d] == 1))
     elif operation.name == "as_strided_":
-        _, size, stride, offset = operation.values
-        at = x.inner.storage_offset() if offset is None else offset
-        operation.run([x.inner, (level.size, *size), (x.inner.stride(0), *stride), at])
+        operation.run(_strided(level, x.inner, *operation.values[1:]))
     elif operation.name != "t_":
         extra = operation.name == "unsqueeze_"
         dims = [_shifted(v, x.ndim + extra) for v in operation.values[1:]]

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from flambeau import _core
@@ -233,29 +234,21 @@ def jvp(
             raise RuntimeError(
                 f"jvp: a tangent of sizes {tuple(t.shape)} was given for a primal of sizes {tuple(x.shape)}"
             )
-    level = DualLevel()
-    try:
-        return _jvp(func, level, flat, moves, spec, strict, has_aux)
-    finally:
-        level.close()
-
-
-def _jvp(
-    func: Callable[..., Any], level: DualLevel, flat: list[Tensor], moves: list[Tensor], spec: Any, strict: bool,
-    has_aux: bool,
-) -> tuple[Any, ...]:  # fmt: skip
-    duals = [Dual.wrap(level, x, ops.clone(t)) for x, t in zip(flat, moves, strict=True)]
-    result, aux = _with_aux(func(*tree_unflatten(duals, spec)), has_aux, "jvp(f, primals, tangents)")
-    outputs, out_spec = tree_flatten(result)
-    moved = []
-    for y in outputs:
-        t = tangent_of(y, level)
-        if t is None and strict:
-            raise RuntimeError("jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs.")
-        moved.append(ops.zeros_like(y) if t is None else t)
-    shown = tree_unflatten([level.primal(y) for y in outputs], out_spec)
-    result = (shown, tree_unflatten(moved, out_spec))
-    return (*result, tree_map(level.primal, aux)) if has_aux else result
+    with closing(DualLevel()) as level:
+        duals = [Dual.wrap(level, x, ops.clone(t)) for x, t in zip(flat, moves, strict=True)]
+        result, aux = _with_aux(func(*tree_unflatten(duals, spec)), has_aux, "jvp(f, primals, tangents)")
+        outputs, out_spec = tree_flatten(result)
+        moved = []
+        for y in outputs:
+            t = tangent_of(y, level)
+            if t is None and strict:
+                raise RuntimeError(
+                    "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs."
+                )
+            moved.append(ops.zeros_like(y) if t is None else t)
+        shown = tree_unflatten([level.primal(y) for y in outputs], out_spec)
+        result = (shown, tree_unflatten(moved, out_spec))
+        return (*result, tree_map(level.primal, aux)) if has_aux else result
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:

@@ -2,7 +2,7 @@
 
 import math
 
-from .launch import needs_grad
+from .launch import expands, needs_grad
 from .table import REAL_FLOATS, Composite, Native, op
 
 # As PyTorch's sentences spell dtypes.
@@ -54,11 +54,6 @@ def _check_groups(query, key, value):
         )
 
 
-def _expands(sizes, to):
-    """Whether a tensor of `sizes` broadcasts to the sizes `to`."""
-    return len(sizes) <= len(to) and all(s in (1, t) for s, t in zip(reversed(sizes), reversed(to), strict=False))
-
-
 def _is_fused(o, query, key, value, mask, dropout_p, grouped):
     """Whether the native operator takes this call; the composition takes all, or raises."""
     if dropout_p > 0.0 or not (query.dim() == key.dim() == value.dim()):
@@ -70,7 +65,7 @@ def _is_fused(o, query, key, value, mask, dropout_p, grouped):
     if mask is not None:
         if needs_grad(o, mask):
             return False
-        if not _expands(mask.shape, (*query.shape[:-1], key.size(-2))):
+        if not expands(mask.shape, (*query.shape[:-1], key.size(-2))):
             return False
     return all(t.numel() for t in (query, key, value))
 

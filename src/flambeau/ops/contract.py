@@ -1,6 +1,6 @@
 """Matrix products and convolutions: native contractions, their gradients written as contractions."""
 
-from .launch import number_as
+from .launch import expands, number_as
 from .table import COMPLEX, NUMERIC, REAL, Composite, Native, op
 
 _NUMBERS = REAL + COMPLEX
@@ -154,14 +154,8 @@ def _scaled_sum(o, self, product, beta, alpha):
     return product if beta == 0 else o.add(product, self, alpha=beta)
 
 
-def _expands(self, sizes):
-    return self.dim() <= len(sizes) and all(
-        s in (1, p) for s, p in zip(reversed(self.shape), reversed(sizes), strict=False)
-    )
-
-
 def _check_expands(self, product, name):
-    if not _expands(self, product.shape):
+    if not expands(self.shape, product.shape):
         d = next(
             (
                 d
@@ -186,7 +180,7 @@ def _starts_with(o, self, a, b, dims):
         and self.dtype == a.dtype == b.dtype
         and self.dtype != o.bool
         and self.device == a.device == b.device
-        and _expands(self, (*a.shape[:-1], b.shape[-1]))
+        and expands(self.shape, (*a.shape[:-1], b.shape[-1]))
     )
 
 

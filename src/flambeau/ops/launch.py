@@ -41,6 +41,11 @@ def needs_grad(o, *tensors) -> bool:
     return any((t.requires_grad and o.is_grad_enabled()) or getattr(t, "has_tangent", False) for t in tensors)
 
 
+def expands(sizes: Sequence[int], to: Sequence[int]) -> bool:
+    """Whether a tensor of `sizes` broadcasts to the sizes `to`."""
+    return len(sizes) <= len(to) and all(s in (1, t) for s, t in zip(reversed(sizes), reversed(to), strict=False))
+
+
 def dims_of(sizes: Sequence[int], dim: int) -> tuple[int, int, int]:
     """Sizes before, at and after a dimension."""
     return prod(sizes[:dim]), sizes[dim] if sizes else 1, prod(sizes[dim + 1 :])
