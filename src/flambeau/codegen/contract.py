@@ -98,7 +98,9 @@ def flagged(f: Function, flags: str, bit: int, on: bool = True) -> Iterator[None
         yield
 
 
-def load_fields(f: Function, fields: Iterable[str], pointers: Set[str], unused: Set[str] = frozenset()) -> dict[str, str]:
+def load_fields(
+    f: Function, fields: Iterable[str], pointers: Set[str], unused: Set[str] = frozenset()
+) -> dict[str, str]:
     """The fields of the struct at `%args`, eight bytes each, by name."""
     return {
         name: f.value(f"load {'ptr' if name in pointers else 'i64'}, ptr {f.offset('%args', 8 * i)}")

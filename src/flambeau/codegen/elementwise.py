@@ -26,6 +26,7 @@ from .turn import transpose
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
+_STEPPED = (STRIDED, TURNED, REVERSED)  # with a distance of their own between elements
 _BESIDE = 4  # squares: results are written some cache lines at a time
 _WIDEST_BLOCK = 64  # elements
 _AHEAD = 256  # bytes by which turned operands are fetched ahead
@@ -110,7 +111,7 @@ class Kernel:
         bases = [f.value(f"load ptr, ptr {f.offset('%ptr', o.number, 'ptr')}, align 8") for o in self.operands]
         rows = [self._stride(len(self.operands) + o.number) for o in self.operands]
         for o in self.operands:
-            if o.kind in (STRIDED, TURNED, REVERSED):
+            if o.kind in _STEPPED:
                 o.step = self._stride(o.number)
         if self.turned:
             self.squares(bases, rows)
@@ -281,7 +282,7 @@ class _Stream:
                 self.loaded[k] = self.memory.load(o.dtype, at)
             elif k in self.kernel.used and o.kind == REVERSED and self.memory.lanes > 1:
                 self.loaded[k] = self.memory.load_reversed(o.dtype, self._address(o))
-            elif k in self.kernel.used and o.kind in (STRIDED, TURNED, REVERSED):
+            elif k in self.kernel.used and o.kind in _STEPPED:
                 self.loaded[k] = self.memory.load_strided(o.dtype, self._address(o), o.step)
 
     def finish(self) -> None:
@@ -296,7 +297,7 @@ class _Stream:
 
     def _address(self, o: _Operand) -> str:
         f = self.kernel.function
-        distance = o.step if o.kind in (STRIDED, TURNED, REVERSED) else t.SIZE[o.dtype]
+        distance = o.step if o.kind in _STEPPED else t.SIZE[o.dtype]
         return f.offset(o.row, f.mul(self.position, distance))
 
     def _leaf(self, e: Expr) -> str:

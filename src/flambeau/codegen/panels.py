@@ -10,9 +10,8 @@ from typing import Any
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, walk
 
-from .emit import Elements
 from .memory import tail_mask
-from .states import identity, twin
+from .states import initial, twin
 
 _VECTORS = 128  # of a panel
 _FEW = 12  # nodes of a program that takes many rows at a time
@@ -48,13 +47,13 @@ class Panels:
     def write(self) -> None:
         """All panels."""
         f, lanes, shape = self.f, self.lanes, self.kernel.shape
-        self.start = self._start()
-        self.buffers = {e: [(k, f.variable(f"[{_VECTORS} x {k}]")) for k, _ in v] for e, v in self.start.items()}
+        start = {e: initial(f, lanes, e) for e in self.live}
+        self.buffers = {e: [(k, f.variable(f"[{_VECTORS} x {k}]")) for k, _ in v] for e, v in start.items()}
         with f.loop(0, shape[0], _VECTORS * lanes) as self.first:
             count = f.smaller(f.value(f"sub i64 {shape[0]}, {self.first}"), _VECTORS * lanes)
             self.whole = f.add(self.first, f.value(f"and i64 {count}, {-lanes}"))
             self.kernel.rest = f.value(f"sub i64 {f.add(self.first, count)}, {self.whole}")
-            self._each(lambda column, at: self._keep(at, {e: [x for _, x in v] for e, v in self.start.items()}))
+            self._each(lambda column, at: self._keep(at, {e: [x for _, x in v] for e, v in start.items()}))
             with f.loop(0, shape[1]) as i1:
                 many = f.value(f"and i64 {shape[2]}, {-self.together}")
                 with f.loop(0, many, self.together) as i0:
@@ -62,11 +61,6 @@ class Panels:
                 with f.loop(many, shape[2]) as i0:
                     self._rows(i1, i0, 1)
             self._each(self._finish)
-
-    def _start(self) -> dict[Expr, list[tuple[str, str]]]:
-        """LLVM type and value of each component of the states of no elements."""
-        elements = Elements(self.f, self.lanes, lambda e: "")
-        return {e: [(elements.type(x.dtype), elements.emit(x)[0]) for x in identity(e)] for e in self.live}
 
     def _each(self, visit: Callable[[Any, str], None]) -> None:
         """Calls visit(column, number of the vector in the panel) in a loop over the panel."""

@@ -31,7 +31,7 @@ from . import elementwise, panels
 from .emit import Elements
 from .memory import Memory, load_param, tail_mask
 from .module import Function, Module, llvm_type
-from .states import absorb, combine, component_dtypes, element_state, identity, merge, settle, twin
+from .states import absorb, combine, component_dtypes, element_state, initial, merge, settle, twin
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("ptr", "shape"), ("ptr", "params")]
 _REGISTERS = 16  # vectors of states of a short program
@@ -465,13 +465,7 @@ class Rows(_Kernel):
         return settle(self.function, 1, e, self.across_lanes(e, parts[0]), self.shape[3])
 
     def _accumulators(self, e: Expr) -> list[tuple[str, str]]:
-        out = []
-        for start in identity(e):
-            elements = Elements(self.function, self.lanes, lambda e: "")
-            kind = elements.type(start.dtype)
-            address = self.function.variable(kind, elements.emit(start)[0])
-            out.append((kind, address))
-        return out
+        return [(kind, self.function.variable(kind, x)) for kind, x in initial(self.function, self.lanes, e)]
 
     def _read(self, e: Expr, variables) -> list[str]:
         return [self.function.value(f"load {kind}, ptr {address}") for kind, address in variables]
@@ -484,11 +478,9 @@ class Rows(_Kernel):
         f = self.function
         values = stream.emit(element_state(e))
         if stream.mask is not None and self.in_lanes:
-            neutral = [Elements(f, self.lanes, lambda e: "").emit(x)[0] for x in identity(e)]
-            kinds = [kind for kind, _ in variables]
             values = [
-                f.value(f"select <{self.lanes} x i1> {stream.mask}, {k} {v}, {k} {n}")
-                for k, v, n in zip(kinds, values, neutral, strict=True)
+                f.value(f"select <{self.lanes} x i1> {stream.mask}, {k} {v}, {k} {none}")
+                for (k, none), v in zip(initial(f, self.lanes, e), values, strict=True)
             ]
         merged = merge(f, self.lanes, e, self._read(e, variables), values, absorb)
         for (kind, address), value in zip(variables, merged, strict=True):

@@ -46,6 +46,12 @@ def identity(e: Expr) -> list[Expr]:
     return [start] if e.op in ("row_max", "row_min") else [start, const(_limit("i64", False), "i64")]
 
 
+def initial(function: Function, lanes: int, e: Expr) -> list[tuple[str, str]]:
+    """The same in code: LLVM type and value of each component."""
+    elements = Elements(function, lanes, lambda e: "")
+    return [(elements.type(x.dtype), elements.emit(x)[0]) for x in identity(e)]
+
+
 def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
     """The state of the elements of both."""
     plain = {"row_sum": "add", "row_prod": "mul", "row_max": "max", "row_min": "min"}
