@@ -394,8 +394,17 @@ def test_a_family_of_ones_own() -> None:
 
     with pytest.raises(NotImplementedError, match="that defines a custom __init__ method must also define a custom .expand"):
         Shifted(0.0, 1.0, 2.0)._get_checked_instance(D.Normal)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="must also define a custom .expand"):
         Shifted(0.0, 1.0, 2.0).expand((2,))
+
+    class Expanded(Shifted):
+        def expand(self, batch_shape, _instance=None):
+            new = self._get_checked_instance(Expanded, _instance)
+            new.by = self.by
+            return super().expand(batch_shape, _instance=new)
+
+    wide = Expanded(0.0, 1.0, 2.0).expand((3, 2))
+    assert type(wide) is Expanded and wide.batch_shape == (3, 2) and wide.by == 2 and (wide.mean == 2).all()
 
     class Plain(D.Distribution):
         pass

@@ -27,12 +27,8 @@ class Chi2(Gamma):
     def __init__(self, df: Any, validate_args: bool | None = None) -> None:
         super().__init__(0.5 * df, 0.5, validate_args=validate_args)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._get_checked_instance(Chi2, _instance)
+    def _expand_parameters(self, new: Any, batch_shape: Any) -> None:
         new.concentration, new.rate = self.concentration.expand(batch_shape), self.rate.expand(batch_shape)
-        super(Gamma, new).__init__(o.Size(batch_shape), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     @property
     def df(self) -> o.Tensor:

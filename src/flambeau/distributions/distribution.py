@@ -77,19 +77,24 @@ class Distribution:
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The distribution with its parameters expanded (without copies) to another shape of the batch."""
-        owner = next(c for c in type(self).__mro__ if "__init__" in vars(c))
-        if owner is Distribution or not owner.__module__.startswith(_PACKAGE):
+        # Families of this package are expanded so; a family of a user has to say how.
+        owner = next(c for c in type(self).__mro__ if "__init__" in vars(c) and c.__module__.startswith(_PACKAGE))
+        if owner is Distribution:
             raise NotImplementedError
         new, batch_shape = self._get_checked_instance(owner, _instance), Size(batch_shape)
+        self._expand_parameters(new, batch_shape)
+        self._expand_rest(new, batch_shape)
+        Distribution.__init__(new, batch_shape, self._event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def _expand_parameters(self, new: Any, batch_shape: Any) -> None:
+        """Gives an expanded distribution its parameters."""
         for name, constraint in self.arg_constraints.items():
             if name in self.__dict__:
                 value = self.__dict__[name]
                 event = value.shape[value.dim() - constraint.event_dim :]
                 new.__dict__[name] = value.expand((*batch_shape, *event))
-        self._expand_rest(new, batch_shape)
-        Distribution.__init__(new, batch_shape, self._event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def _expand_rest(self, new: Any, batch_shape: Any) -> None:
         """Gives an expanded distribution what it has beside its parameters."""

@@ -65,21 +65,10 @@ class TransformedDistribution(Distribution):
         cut = len(shape) - event_dim
         super().__init__(Size(shape[:cut]), Size(shape[cut:]), validate_args=validate_args)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._get_checked_instance(self._owner(), _instance)
+    def _expand_parameters(self, new: Any, batch_shape: Any) -> None:
         new.transforms = self.transforms
-        batch_shape = Size(batch_shape)
         shape = ComposeTransform(self.transforms).inverse_shape(batch_shape + self.event_shape)
         new.base_dist = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
-        self._expand_rest(new, batch_shape)
-        Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
-    def _owner(self) -> type:
-        """Families of this package are expanded by the method above; a family of a user has to say how."""
-        own = __name__.rpartition(".")[0]
-        return next(c for c in type(self).__mro__ if c.__module__.startswith(own))
 
     @constraints.dependent_property(is_discrete=False)
     def support(self) -> Any:
