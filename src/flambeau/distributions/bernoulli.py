@@ -8,7 +8,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.distributions import constraints
 from flambeau.distributions.exp_family import ExponentialFamily
-from flambeau.distributions.utils import ProbsOrLogits, binary_log_prob, broadcast_all, either
+from flambeau.distributions.utils import ProbsOrLogits, binary_log_prob, broadcast_all
 
 __all__ = ["Bernoulli"]
 
@@ -33,11 +33,7 @@ class Bernoulli(ProbsOrLogits, ExponentialFamily):
     _mean_carrier_measure = 0
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        either(probs, logits)
-        if probs is not None:
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
+        self._take(probs, logits)
         super().__init__(self._param.size(), validate_args=validate_args)
 
     @property

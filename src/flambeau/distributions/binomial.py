@@ -7,7 +7,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.utils import ProbsOrLogits, broadcast_all, either
+from flambeau.distributions.utils import ProbsOrLogits
 
 __all__ = ["Binomial"]
 
@@ -37,11 +37,7 @@ class Binomial(ProbsOrLogits, Distribution):
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        either(probs, logits)
-        if probs is not None:
-            self.total_count, self.probs = broadcast_all(total_count, probs)
-        else:
-            self.total_count, self.logits = broadcast_all(total_count, logits)
+        (self.total_count,) = self._take(probs, logits, total_count)
         self._types()
         super().__init__(self._param.size(), validate_args=validate_args)
 

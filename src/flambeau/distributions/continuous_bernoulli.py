@@ -8,7 +8,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.distributions import constraints
 from flambeau.distributions.exp_family import ExponentialFamily
-from flambeau.distributions.utils import ProbsOrLogits, binary_log_prob, broadcast_all, clamp_probs, either
+from flambeau.distributions.utils import ProbsOrLogits, binary_log_prob, broadcast_all, clamp_probs
 
 __all__ = ["ContinuousBernoulli"]
 
@@ -42,14 +42,11 @@ class ContinuousBernoulli(ProbsOrLogits, ExponentialFamily):
         lims: tuple[float, float] = (0.499, 0.501),
         validate_args: bool | None = None,
     ) -> None:
-        either(probs, logits)
+        self._take(probs, logits)
         if probs is not None:
-            (self.probs,) = broadcast_all(probs)
             if validate_args is not None and not self.arg_constraints["probs"].check(self.probs).all():
                 raise ValueError("The parameter probs has invalid values")
             self.probs = clamp_probs(self.probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
         self._lims = lims
         super().__init__(self._param.size(), validate_args=validate_args)
 
@@ -81,14 +78,6 @@ class ContinuousBernoulli(ProbsOrLogits, ExponentialFamily):
         closed = p * (p - 1.0) / (1.0 - 2.0 * p).square() + 1.0 / (o.log1p(-p) - o.log(p)).square()
         x = (self.probs - 0.5).square()
         return o.where(regular, closed, 1.0 / 12.0 - (1.0 / 15.0 - 128.0 / 945.0 * x) * x)
-
-    @property
-    def stddev(self) -> Tensor:
-        return self.variance.sqrt()
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        with o.no_grad():
-            return self.rsample(sample_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)

@@ -7,7 +7,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.utils import ProbsOrLogits, binary_log_prob, broadcast_all, either
+from flambeau.distributions.utils import ProbsOrLogits, binary_log_prob, broadcast_all
 from flambeau.types import finfo
 
 __all__ = ["Geometric"]
@@ -31,11 +31,7 @@ class Geometric(ProbsOrLogits, Distribution):
     support = constraints.nonnegative_integer
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        either(probs, logits)
-        if probs is not None:
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
+        self._take(probs, logits)
         super().__init__(self._param.size(), validate_args=validate_args)
         if self._validate_args and probs is not None and not (self.probs > 0).all():
             value = self.probs

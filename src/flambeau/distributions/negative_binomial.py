@@ -8,7 +8,7 @@ from flambeau import functional_ns as o
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.gamma import Gamma
-from flambeau.distributions.utils import ProbsOrLogits, broadcast_all, either
+from flambeau.distributions.utils import ProbsOrLogits
 
 __all__ = ["NegativeBinomial"]
 
@@ -38,11 +38,7 @@ class NegativeBinomial(ProbsOrLogits, Distribution):
     def __init__(
         self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        either(probs, logits)
-        if probs is not None:
-            self.total_count, self.probs = broadcast_all(total_count, probs)
-        else:
-            self.total_count, self.logits = broadcast_all(total_count, logits)
+        (self.total_count,) = self._take(probs, logits, total_count)
         self.total_count = self.total_count.to(self._param.dtype)
         super().__init__(self._param.size(), validate_args=validate_args)
 

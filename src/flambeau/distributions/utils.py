@@ -101,6 +101,13 @@ class ProbsOrLogits:
 
     _binary = True
 
+    def _take(self, probs: Any, logits: Any, *others: Any) -> list[Tensor]:
+        """Sets the one that is given; gives other parameters, broadcast with it."""
+        either(probs, logits)
+        *rest, given = broadcast_all(*others, logits if probs is None else probs)
+        setattr(self, "logits" if probs is None else "probs", given)
+        return rest
+
     @lazy_property
     def logits(self) -> Tensor:
         """log(p / (1 - p)); over more outcomes log(p)."""
