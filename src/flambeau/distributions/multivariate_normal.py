@@ -48,7 +48,52 @@ def precision_to_scale_tril(precision: Tensor) -> Tensor:
 _batch_mv, _batch_mahalanobis, _precision_to_scale_tril = times, squared_length, precision_to_scale_tril
 
 
-class MultivariateNormal(Distribution):
+def the_one_given(error: type[Exception], *matrices: Tensor | None) -> tuple[str, Tensor]:
+    """Name and matrix of the one that is not None: of covariance, precision and factor."""
+    names = ("covariance_matrix", "precision_matrix", "scale_tril")
+    given = [(name, matrix) for name, matrix in zip(names, matrices, strict=True) if matrix is not None]
+    if len(given) != 1:
+        raise error("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+    return given[0]
+
+
+def lower_of(name: str, matrix: Tensor) -> Tensor:
+    """L from the matrix that was given."""
+    if name == "scale_tril":
+        return matrix
+    return o.linalg.cholesky(matrix) if name == "covariance_matrix" else precision_to_scale_tril(matrix)
+
+
+class OfCovariance(Distribution):
+    """A family whose covariance C = L L^T is given as C, as C^-1 or as L; the others are lazy."""
+
+    _unbroadcasted_scale_tril: Tensor
+
+    def _expand_rest(self, new: Any, batch_shape: Any) -> None:
+        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril
+
+    def _full(self, matrix: Tensor) -> Tensor:
+        n = self._event_shape[-1]
+        return matrix.expand((*self._batch_shape, n, n))
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """L."""
+        return self._full(self._unbroadcasted_scale_tril)
+
+    @lazy_property
+    def covariance_matrix(self) -> Tensor:
+        """C."""
+        lower = self._unbroadcasted_scale_tril
+        return self._full(o.matmul(lower, lower.mT))
+
+    @lazy_property
+    def precision_matrix(self) -> Tensor:
+        """C^-1."""
+        return self._full(inverse_of_product(self._unbroadcasted_scale_tril))
+
+
+class MultivariateNormal(OfCovariance):
     """Density exp(-(x - loc)^T C^-1 (x - loc) / 2) / sqrt((2 pi)^n det C).
 
     Args:
@@ -82,11 +127,7 @@ class MultivariateNormal(Distribution):
     ) -> None:
         if loc.dim() < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        given = {"covariance_matrix": covariance_matrix, "scale_tril": scale_tril, "precision_matrix": precision_matrix}
-        named = [(name, t) for name, t in given.items() if t is not None]
-        if len(named) != 1:
-            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-        name, matrix = named[0]
+        name, matrix = the_one_given(ValueError, covariance_matrix, precision_matrix, scale_tril)
         if matrix.dim() < 2:
             what = "scale_tril matrix" if name == "scale_tril" else name
             raise ValueError(f"{what} must be at least two-dimensional, with optional leading batch dimensions")
@@ -94,29 +135,7 @@ class MultivariateNormal(Distribution):
         setattr(self, name, matrix.expand((*batch, -1, -1)))
         self.loc = loc.expand((*batch, -1))
         super().__init__(batch, self.loc.shape[-1:], validate_args=validate_args)
-        self._unbroadcasted_scale_tril = _lower(name, matrix)
-
-    def _expand_rest(self, new: Any, batch_shape: Any) -> None:
-        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril
-
-    def _full(self, matrix: Tensor) -> Tensor:
-        return matrix.expand((*self._batch_shape, *self._event_shape, *self._event_shape))
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        """L."""
-        return self._full(self._unbroadcasted_scale_tril)
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        """C."""
-        lower = self._unbroadcasted_scale_tril
-        return self._full(o.matmul(lower, lower.mT))
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        """C^-1."""
-        return self._full(inverse_of_product(self._unbroadcasted_scale_tril))
+        self._unbroadcasted_scale_tril = lower_of(name, matrix)
 
     @property
     def mean(self) -> Tensor:
@@ -150,9 +169,3 @@ class MultivariateNormal(Distribution):
 def half_log_det(lower: Tensor) -> Tensor:
     """log det L."""
     return lower.diagonal(0, -2, -1).log().sum(-1)
-
-
-def _lower(name: str, matrix: Tensor) -> Tensor:
-    if name == "scale_tril":
-        return matrix
-    return o.linalg.cholesky(matrix) if name == "covariance_matrix" else precision_to_scale_tril(matrix)

@@ -10,8 +10,8 @@ from flambeau import functional_ns as o
 from flambeau.distributions import constraints
 from flambeau.distributions.chi2 import Chi2
 from flambeau.distributions.exp_family import ExponentialFamily
-from flambeau.distributions.multivariate_normal import half_log_det, inverse_of_product, precision_to_scale_tril
-from flambeau.distributions.utils import lazy_property
+from flambeau.distributions.multivariate_normal import OfCovariance, half_log_det, lower_of, the_one_given
+from flambeau.distributions.utils import vec_to_tril_matrix
 from flambeau.types import finfo
 
 __all__ = ["Wishart"]
@@ -24,7 +24,7 @@ def _mvdigamma(x: Tensor, p: int) -> Tensor:
     return o.digamma(x.unsqueeze(-1) - o.arange(p, dtype=x.dtype, device=x.device) / 2).sum(-1)
 
 
-class Wishart(ExponentialFamily):
+class Wishart(OfCovariance, ExponentialFamily):
     """Sums of df outer products of normal vectors of covariance C: random positive definite matrices.
 
     Drawn by Bartlett's decomposition: a triangular matrix of normal numbers, with roots of chi-squared ones on its
@@ -64,11 +64,7 @@ class Wishart(ExponentialFamily):
         scale_tril: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        given = {"covariance_matrix": covariance_matrix, "scale_tril": scale_tril, "precision_matrix": precision_matrix}
-        named = [(name, t) for name, t in given.items() if t is not None]
-        if len(named) != 1:
-            raise AssertionError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-        name, matrix = named[0]
+        name, matrix = the_one_given(AssertionError, covariance_matrix, precision_matrix, scale_tril)
         if matrix.dim() < 2:
             raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
         df = df if isinstance(df, Tensor) else o.tensor(df, dtype=matrix.dtype, device=matrix.device)
@@ -85,34 +81,7 @@ class Wishart(ExponentialFamily):
                 "Low df values detected. Singular samples are highly likely to occur for ndim - 1 < df < ndim.",
                 stacklevel=2,
             )
-        if name == "scale_tril":
-            self._unbroadcasted_scale_tril = matrix
-        elif name == "covariance_matrix":
-            self._unbroadcasted_scale_tril = o.linalg.cholesky(matrix)
-        else:
-            self._unbroadcasted_scale_tril = precision_to_scale_tril(matrix)
-
-    def _expand_rest(self, new: Any, batch_shape: Any) -> None:
-        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril
-
-    def _full(self, matrix: Tensor) -> Tensor:
-        return matrix.expand((*self._batch_shape, *self._event_shape))
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        """L."""
-        return self._full(self._unbroadcasted_scale_tril)
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        """C."""
-        lower = self._unbroadcasted_scale_tril
-        return self._full(lower @ lower.mT)
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        """C^-1."""
-        return self._full(inverse_of_product(self._unbroadcasted_scale_tril))
+        self._unbroadcasted_scale_tril = lower_of(name, matrix)
 
     @property
     def mean(self) -> Tensor:
@@ -141,11 +110,8 @@ class Wishart(ExponentialFamily):
         diagonal = Chi2(self._half_dfs(), validate_args=False).rsample(sample_shape).sqrt()
         noise = diagonal.clamp(min=finfo(diagonal.dtype).tiny).diag_embed()
         n = self._event_shape[-1]
-        rows, columns = o.tril_indices(n, n, -1).unbind(0)
-        count = n * (n - 1) // 2
-        below = o.zeros((*shape[:-2], n * n), dtype=noise.dtype, device=noise.device)
-        drawn = o.randn((*shape[:-2], count), dtype=noise.dtype, device=noise.device)
-        noise = noise + below.index_copy(-1, rows * n + columns, drawn).reshape(shape)
+        drawn = o.randn((*shape[:-2], n * (n - 1) // 2), dtype=noise.dtype, device=noise.device)
+        noise = noise + vec_to_tril_matrix(drawn, -1)
         root = self._unbroadcasted_scale_tril @ noise
         return root @ root.mT
 
