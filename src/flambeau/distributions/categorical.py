@@ -82,3 +82,28 @@ class Categorical(ProbsOrLogits, Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(o.arange(self._num_events, dtype=o.int64, device=self._param.device), expand)
+
+
+class OfCategories(Distribution):
+    """A family over vectors with a place for each category; `_categorical` has the probabilities."""
+
+    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    _categorical: Categorical
+
+    def _expand_rest(self, new: Any, batch_shape: Any) -> None:
+        new._categorical = self._categorical.expand(batch_shape)
+
+    @property
+    def probs(self) -> Tensor:
+        """The probability of each category."""
+        return self._categorical.probs
+
+    @property
+    def logits(self) -> Tensor:
+        """The logarithm of each."""
+        return self._categorical.logits
+
+    @property
+    def param_shape(self) -> Any:
+        """The shape of probs and of logits."""
+        return self._categorical.param_shape

@@ -8,8 +8,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.distributions import constraints
 from flambeau.distributions.binomial import Binomial
-from flambeau.distributions.categorical import Categorical
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.categorical import Categorical, OfCategories
 from flambeau.distributions.utils import broadcast_all
 
 __all__ = ["Multinomial"]
@@ -17,7 +16,7 @@ __all__ = ["Multinomial"]
 Tensor = o.Tensor
 
 
-class Multinomial(Distribution):
+class Multinomial(OfCategories):
     """How often each category comes up in total_count draws.
 
     Args:
@@ -30,8 +29,6 @@ class Multinomial(Distribution):
         tensor([2., 2.])
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
-
     def __init__(
         self, total_count: int = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
@@ -43,27 +40,12 @@ class Multinomial(Distribution):
         super().__init__(self._categorical.batch_shape, shape[-1:], validate_args=validate_args)
 
     def _expand_rest(self, new: Any, batch_shape: Any) -> None:
+        super()._expand_rest(new, batch_shape)
         new.total_count = self.total_count
-        new._categorical = self._categorical.expand(batch_shape)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> Any:
         return constraints.multinomial(self.total_count)
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of each category."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithm of each."""
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of probs and of logits."""
-        return self._categorical.param_shape
 
     @property
     def mean(self) -> Tensor:

@@ -6,15 +6,14 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.distributions import constraints
-from flambeau.distributions.categorical import Categorical
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.categorical import Categorical, OfCategories
 
 __all__ = ["OneHotCategorical", "OneHotCategoricalStraightThrough"]
 
 Tensor = o.Tensor
 
 
-class OneHotCategorical(Distribution):
+class OneHotCategorical(OfCategories):
     """The vector with a 1 at k and zeros elsewhere, with probability probs[k].
 
     Args:
@@ -26,7 +25,6 @@ class OneHotCategorical(Distribution):
         tensor([1., 0.])
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.one_hot
     has_enumerate_support = True
 
@@ -35,27 +33,9 @@ class OneHotCategorical(Distribution):
         shape = self._categorical.param_shape
         super().__init__(self._categorical.batch_shape, shape[-1:], validate_args=validate_args)
 
-    def _expand_rest(self, new: Any, batch_shape: Any) -> None:
-        new._categorical = self._categorical.expand(batch_shape)
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of each place."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithm of each."""
-        return self._categorical.logits
-
     @property
     def _param(self) -> Tensor:
         return self._categorical._param
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of probs and of logits."""
-        return self._categorical.param_shape
 
     @property
     def mean(self) -> Tensor:

@@ -7,8 +7,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.distributions import constraints
-from flambeau.distributions.categorical import Categorical
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.categorical import Categorical, OfCategories
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import ExpTransform
 from flambeau.distributions.utils import broadcast_all, clamp_probs
@@ -18,7 +17,7 @@ __all__ = ["ExpRelaxedCategorical", "RelaxedOneHotCategorical"]
 Tensor = o.Tensor
 
 
-class ExpRelaxedCategorical(Distribution):
+class ExpRelaxedCategorical(OfCategories):
     """The logarithm of RelaxedOneHotCategorical: Gumbel numbers around the logits, normalised.
 
     Args:
@@ -27,7 +26,6 @@ class ExpRelaxedCategorical(Distribution):
         logits: logarithms of weights, instead of probs.
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.real_vector  # their exponentials sum to 1, which is not checked
     has_rsample = True
 
@@ -40,22 +38,8 @@ class ExpRelaxedCategorical(Distribution):
         super().__init__(self._categorical.batch_shape, shape[-1:], validate_args=validate_args)
 
     def _expand_rest(self, new: Any, batch_shape: Any) -> None:
-        new.temperature, new._categorical = self.temperature, self._categorical.expand(batch_shape)
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of probs and of logits."""
-        return self._categorical.param_shape
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithms of the probabilities."""
-        return self._categorical.logits
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of each category."""
-        return self._categorical.probs
+        super()._expand_rest(new, batch_shape)
+        new.temperature = self.temperature
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
