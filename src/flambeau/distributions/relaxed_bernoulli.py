@@ -52,7 +52,28 @@ class LogitRelaxedBernoulli(ProbsOrLogits, Distribution):
         return o.log(o.as_tensor(self.temperature, dtype=gap.dtype)) + gap + 2 * o.logsigmoid(-gap)
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class Relaxed(TransformedDistribution):
+    """A discrete family made continuous: the base has the temperature and the probabilities."""
+
+    has_rsample = True
+
+    @property
+    def temperature(self) -> Any:
+        """The lower, the nearer to discrete values."""
+        return self.base_dist.temperature
+
+    @property
+    def logits(self) -> Tensor:
+        """Log odds, or logarithms of the probabilities."""
+        return self.base_dist.logits
+
+    @property
+    def probs(self) -> Tensor:
+        """The probability of 1, or of each category."""
+        return self.base_dist.probs
+
+
+class RelaxedBernoulli(Relaxed):
     """Numbers between 0 and 1 that tend to Bernoulli numbers as the temperature goes to 0 (Maddison et al., 2016).
 
     Args:
@@ -68,25 +89,9 @@ class RelaxedBernoulli(TransformedDistribution):
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval
-    has_rsample = True
 
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
         base = LogitRelaxedBernoulli(temperature, probs, logits)
         super().__init__(base, SigmoidTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        """The lower, the nearer to Bernoulli numbers."""
-        return self.base_dist.temperature
-
-    @property
-    def logits(self) -> Tensor:
-        """log(p / (1 - p))."""
-        return self.base_dist.logits
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of 1."""
-        return self.base_dist.probs
