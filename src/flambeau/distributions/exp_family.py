@@ -34,12 +34,16 @@ class ExponentialFamily(Distribution):
         """The expectation of k(x)."""
         raise NotImplementedError
 
-    def entropy(self) -> Tensor:
-        """F(theta) - <theta, dF/dtheta> - E[k(x)]."""
+    def _normalizer_and_slopes(self) -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:
+        """theta, F(theta) and dF/dtheta."""
         natural = [p.detach().requires_grad_() for p in self._natural_params]
         with o.enable_grad():
             normalizer = self._log_normalizer(*natural)
-            slopes = grad(normalizer.sum(), natural, create_graph=True)
+            return natural, normalizer, grad(normalizer.sum(), natural, create_graph=True)
+
+    def entropy(self) -> Tensor:
+        """F(theta) - <theta, dF/dtheta> - E[k(x)]."""
+        natural, normalizer, slopes = self._normalizer_and_slopes()
         result = normalizer - self._mean_carrier_measure
         for parameter, slope in zip(natural, slopes, strict=True):
             result = result - (parameter * slope).reshape((*self._batch_shape, -1)).sum(-1)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.autograd import grad
 from flambeau.distributions.bernoulli import Bernoulli
 from flambeau.distributions.beta import Beta
 from flambeau.distributions.binomial import Binomial
@@ -349,10 +348,7 @@ def _exponential_family(p: ExponentialFamily, q: ExponentialFamily) -> Tensor:
             "The cross KL-divergence between different exponential families cannot be computed using Bregman "
             "divergences"
         )
-    natural = [t.detach().requires_grad_() for t in p._natural_params]
-    with o.enable_grad():
-        normalizer = p._log_normalizer(*natural)
-        slopes = grad(normalizer.sum(), natural, create_graph=True)
+    natural, normalizer, slopes = p._normalizer_and_slopes()
     result = q._log_normalizer(*q._natural_params) - normalizer
     for of_p, of_q, slope in zip(natural, q._natural_params, slopes, strict=True):
         result = result - sum_rightmost((of_q - of_p) * slope, len(q.event_shape))
