@@ -165,7 +165,15 @@ class _Boolean(Constraint):
         return (value == 0) | (value == 1)
 
 
-class _IntegerInterval(Constraint):
+class _Bounded(Constraint):
+    """A set that its bounds describe."""
+
+    def __repr__(self) -> str:
+        bounds = (f"{name}={bound}" for name, bound in vars(self).items())
+        return f"{self.__class__.__name__[1:]}({', '.join(bounds)})"
+
+
+class _IntegerInterval(_Bounded):
     """Integers from a lower to an upper bound, both inside."""
 
     is_discrete = True
@@ -176,26 +184,8 @@ class _IntegerInterval(Constraint):
     def check(self, value: Tensor) -> Tensor:
         return (value % 1 == 0) & (self.lower_bound <= value) & (value <= self.upper_bound)
 
-    def __repr__(self) -> str:
-        return f"{self.__class__.__name__[1:]}(lower_bound={self.lower_bound}, upper_bound={self.upper_bound})"
 
-
-class _IntegerLessThan(Constraint):
-    """Integers up to a bound."""
-
-    is_discrete = True
-
-    def __init__(self, upper_bound: Any) -> None:
-        self.upper_bound = upper_bound
-
-    def check(self, value: Tensor) -> Tensor:
-        return (value % 1 == 0) & (value <= self.upper_bound)
-
-    def __repr__(self) -> str:
-        return f"{self.__class__.__name__[1:]}(upper_bound={self.upper_bound})"
-
-
-class _IntegerGreaterThan(Constraint):
+class _IntegerGreaterThan(_Bounded):
     """Integers from a bound on."""
 
     is_discrete = True
@@ -206,9 +196,6 @@ class _IntegerGreaterThan(Constraint):
     def check(self, value: Tensor) -> Tensor:
         return (value % 1 == 0) & (value >= self.lower_bound)
 
-    def __repr__(self) -> str:
-        return f"{self.__class__.__name__[1:]}(lower_bound={self.lower_bound})"
-
 
 class _Real(Constraint):
     """Any number that is not nan."""
@@ -217,7 +204,7 @@ class _Real(Constraint):
         return value == value
 
 
-class _GreaterThan(Constraint):
+class _GreaterThan(_Bounded):
     """Numbers above a bound."""
 
     def __init__(self, lower_bound: Any) -> None:
@@ -225,9 +212,6 @@ class _GreaterThan(Constraint):
 
     def check(self, value: Tensor) -> Tensor:
         return self.lower_bound < value
-
-    def __repr__(self) -> str:
-        return f"{self.__class__.__name__[1:]}(lower_bound={self.lower_bound})"
 
 
 class _GreaterThanEq(_GreaterThan):
@@ -237,7 +221,7 @@ class _GreaterThanEq(_GreaterThan):
         return self.lower_bound <= value
 
 
-class _LessThan(Constraint):
+class _LessThan(_Bounded):
     """Numbers below a bound."""
 
     def __init__(self, upper_bound: Any) -> None:
@@ -246,11 +230,8 @@ class _LessThan(Constraint):
     def check(self, value: Tensor) -> Tensor:
         return value < self.upper_bound
 
-    def __repr__(self) -> str:
-        return f"{self.__class__.__name__[1:]}(upper_bound={self.upper_bound})"
 
-
-class _Interval(Constraint):
+class _Interval(_Bounded):
     """Numbers between two bounds, both inside."""
 
     def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
@@ -258,9 +239,6 @@ class _Interval(Constraint):
 
     def check(self, value: Tensor) -> Tensor:
         return (self.lower_bound <= value) & (value <= self.upper_bound)
-
-    def __repr__(self) -> str:
-        return f"{self.__class__.__name__[1:]}(lower_bound={self.lower_bound}, upper_bound={self.upper_bound})"
 
 
 class _HalfOpenInterval(_Interval):
@@ -387,6 +365,10 @@ class _Parts(Constraint):
     def is_discrete(self) -> bool:  # type: ignore[override]
         return any(c.is_discrete for c in self.cseq)
 
+    def _check_dim(self, value: Tensor) -> None:
+        if not -value.dim() <= self.dim < value.dim():
+            raise AssertionError(f"dim {self.dim} out of range for value with {value.dim()} dimensions")
+
 
 class _Cat(_Parts):
     """Constraint k for the k-th of parts of given lengths."""
@@ -402,8 +384,7 @@ class _Cat(_Parts):
         return max(c.event_dim for c in self.cseq)
 
     def check(self, value: Tensor) -> Tensor:
-        if not -value.dim() <= self.dim < value.dim():
-            raise AssertionError(f"dim {self.dim} out of range for value with {value.dim()} dimensions")
+        self._check_dim(value)
         parts = o.split(value, self.lengths, self.dim)
         return o.cat([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
 
@@ -417,8 +398,7 @@ class _Stack(_Parts):
         return dim + 1 if self.dim + dim < 0 else dim
 
     def check(self, value: Tensor) -> Tensor:
-        if not -value.dim() <= self.dim < value.dim():
-            raise AssertionError(f"dim {self.dim} out of range for value with {value.dim()} dimensions")
+        self._check_dim(value)
         parts = value.unbind(self.dim)
         return o.stack([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
 
