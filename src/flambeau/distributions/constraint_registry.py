@@ -68,18 +68,6 @@ def _real(constraint: Any) -> Any:
     return transforms.identity_transform
 
 
-@biject_to.register(constraints.independent)
-def _biject_independent(constraint: Any) -> Any:
-    base = biject_to(constraint.base_constraint)
-    return transforms.IndependentTransform(base, constraint.reinterpreted_batch_ndims)
-
-
-@transform_to.register(constraints.independent)
-def _transform_independent(constraint: Any) -> Any:
-    base = transform_to(constraint.base_constraint)
-    return transforms.IndependentTransform(base, constraint.reinterpreted_batch_ndims)
-
-
 @_both(constraints.greater_than, constraints.greater_than_eq)
 def _greater(constraint: Any) -> Any:
     bound = constraint.lower_bound
@@ -129,21 +117,22 @@ def _corr_cholesky(constraint: Any) -> Any:
     return transforms.CorrCholeskyTransform()
 
 
-@biject_to.register(constraints.cat)
-def _biject_cat(constraint: Any) -> Any:
-    return transforms.CatTransform([biject_to(c) for c in constraint.cseq], constraint.dim, constraint.lengths)
+def _of_parts(registry: ConstraintRegistry) -> None:
+    """The transforms of constraints that are made of others are made of the others' transforms."""
+
+    @registry.register(constraints.independent)
+    def _independent(constraint: Any) -> Any:
+        base = registry(constraint.base_constraint)
+        return transforms.IndependentTransform(base, constraint.reinterpreted_batch_ndims)
+
+    @registry.register(constraints.cat)
+    def _cat(constraint: Any) -> Any:
+        return transforms.CatTransform([registry(c) for c in constraint.cseq], constraint.dim, constraint.lengths)
+
+    @registry.register(constraints.stack)
+    def _stack(constraint: Any) -> Any:
+        return transforms.StackTransform([registry(c) for c in constraint.cseq], constraint.dim)
 
 
-@transform_to.register(constraints.cat)
-def _transform_cat(constraint: Any) -> Any:
-    return transforms.CatTransform([transform_to(c) for c in constraint.cseq], constraint.dim, constraint.lengths)
-
-
-@biject_to.register(constraints.stack)
-def _biject_stack(constraint: Any) -> Any:
-    return transforms.StackTransform([biject_to(c) for c in constraint.cseq], constraint.dim)
-
-
-@transform_to.register(constraints.stack)
-def _transform_stack(constraint: Any) -> Any:
-    return transforms.StackTransform([transform_to(c) for c in constraint.cseq], constraint.dim)
+_of_parts(biject_to)
+_of_parts(transform_to)
