@@ -110,9 +110,7 @@ class TransformedDistribution(Distribution):
 
     def _monotone(self, value: Tensor) -> Tensor:
         """A probability counted from the other end where the transforms turn the order round."""
-        sign: Any = 1
-        for transform in self.transforms:
-            sign = sign * transform.sign
+        sign = ComposeTransform(self.transforms).sign
         return value if isinstance(sign, int) and sign == 1 else sign * (value - 0.5) + 0.5
 
     def cdf(self, value: Tensor) -> Tensor:
