@@ -39,8 +39,6 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The module's results on all parts, joined."""
-        if not self.device_ids:
-            return self.module(*inputs, **kwargs)
         return data_parallel(self.module, inputs, self.device_ids, self.output_device, self.dim, kwargs)
 
 

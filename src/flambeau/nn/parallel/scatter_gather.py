@@ -54,8 +54,7 @@ def replicate(network: Module, devices: Sequence[Any], detach: bool = False) -> 
     for device in devices:
         memo: dict[int, Any] = {}
         for t in [*network.parameters(), *network.buffers()]:
-            moved = t.detach().to(device) if detach else t.to(device)
-            memo[id(t)] = moved if moved is not t else t
+            memo[id(t)] = (t.detach() if detach else t).to(device)
         replicas.append(copy.deepcopy(network, memo))
     return replicas
 
