@@ -52,6 +52,12 @@ def number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
 
+def named_elements(grad: Tensor, maximize: bool) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Where a sparse gradient has elements, each place once, and the elements; negative ones to climb."""
+    grad = grad.coalesce()
+    return tuple(grad.indices()), -grad.values() if maximize else grad.values()
+
+
 def new_step() -> Tensor:
     """The count of steps in an optimizer's state."""
     return o.tensor(0.0, dtype=o.float32)
@@ -114,9 +120,7 @@ class ProgramOptimizer(Optimizer):
         return state
 
     def _sparse_step(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> bool:
-        """Takes the step of one parameter where its gradient is sparse; False where it is not."""
-        if not grad.is_sparse:
-            return False
+        """Takes the step of one parameter for its sparse gradient; False where it made the gradient dense instead."""
         raise RuntimeError(f"{type(self).__name__} does not support sparse gradients{self._instead}")
 
     def _step_group(self, group: dict[str, Any]) -> None:
@@ -124,7 +128,7 @@ class ProgramOptimizer(Optimizer):
         if not params:
             return
         if any(p.grad.is_sparse for p in params):
-            params = [p for p in params if not self._sparse_step(p, p.grad, group)]
+            params = [p for p in params if not (p.grad.is_sparse and self._sparse_step(p, p.grad, group))]
         states = [self._state_of(p, group) for p in params]
         _multi.apply(self._program, params, [p.grad for p in params], states, self._scalars(group))
 

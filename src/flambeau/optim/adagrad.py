@@ -10,6 +10,7 @@ from flambeau.optim._step import (
     check_implementation,
     check_not_negative,
     check_rate,
+    named_elements,
     new_step,
     number,
 )
@@ -77,14 +78,11 @@ class Adagrad(ProgramOptimizer):
 
     def _sparse_step(self, param: o.Tensor, grad: o.Tensor, group: dict[str, Any]) -> bool:
         """Only the elements that the gradient names are touched."""
-        if not grad.is_sparse:
-            return False
         if group["weight_decay"] != 0:
             raise RuntimeError("weight_decay option is not compatible with sparse gradients")
         state = self._state_of(param, group)
         state["step"] += 1
-        grad = grad.coalesce()
-        at, g = tuple(grad.indices()), -grad.values() if group["maximize"] else grad.values()
+        at, g = named_elements(grad, group["maximize"])
         state["sum"][at] = total = state["sum"][at] + g * g
         rate = number(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
         param[at] = param[at] - rate * g / (total.sqrt() + group["eps"])

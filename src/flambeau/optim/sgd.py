@@ -69,8 +69,6 @@ class SGD(ProgramOptimizer):
 
     def _sparse_step(self, param: o.Tensor, grad: o.Tensor, group: dict[str, Any]) -> bool:
         """Only the rows that the gradient names are touched, where no momentum remembers all of them."""
-        if not grad.is_sparse:
-            return False
         if group["weight_decay"] != 0:
             raise RuntimeError("add(sparse, dense) is not supported. Use add(dense, sparse) instead.")
         if group["momentum"] != 0:

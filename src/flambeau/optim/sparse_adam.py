@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.optim._step import check_betas, number, zeros_like
+from flambeau.optim._step import check_betas, named_elements, number, zeros_like
 from flambeau.optim.optimizer import Optimizer, ParamsT
 
 __all__ = ["SparseAdam"]
@@ -69,8 +69,7 @@ class SparseAdam(Optimizer):
         if not state:
             state.update(step=0, exp_avg=zeros_like(p), exp_avg_sq=zeros_like(p))
         state["step"] += 1
-        grad = grad.coalesce()
-        at, g = tuple(grad.indices()), -grad.values() if group["maximize"] else grad.values()
+        at, g = named_elements(grad, group["maximize"])
         if not g.numel():
             return
         first, second = group["betas"]
