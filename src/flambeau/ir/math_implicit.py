@@ -8,6 +8,7 @@ integrand is too wide, and a series is short.
 """
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 from . import fn
@@ -71,15 +72,20 @@ def _gamma_integral(a: Expr, x: Expr, wanted: Expr, single: bool) -> Expr:
 def _gamma_series(a: Expr, x: Expr, wanted: Expr) -> Expr:
     """By the series of the lower incomplete gamma function; its first term is freed of what cancels."""
     gap = fn.log(x) - fn.digamma(a + 1.0)
+    return -x * fn.exp(x) * _series(gap, a, lambda term, k: -term * x / k, wanted)
+
+
+def _series(gap: Expr, a: Expr, following: Callable[[Expr, Expr], Expr], wanted: Expr) -> Expr:
+    """The sum over k of t_k / (a + k) (gap + 1 / a - 1 / (a + k)): t_0 is 1, and t_k follows from t_(k - 1) and k."""
     whole = gap + 1.0 / a
     one = const(1.0, "f64")
 
     def step(total: Expr, term: Expr, k: Expr):
-        following = -term * x / k
+        term = following(term, k)
         below = 1.0 / (a + k)
-        return wanted & (k < _TERMS), total + following * below * (whole - below), following, k + 1.0
+        return wanted & (k < _TERMS), total + term * below * (whole - below), term, k + 1.0
 
-    return -x * fn.exp(x) * repeat(step, gap / a, one, one, limit=_TERMS)[0]
+    return repeat(step, gap / a, one, one, limit=_TERMS)[0]
 
 
 def beta_slope(x: Expr, a: Expr, b: Expr, single: bool = False) -> Expr:
@@ -114,16 +120,8 @@ def _beta_integral(x: Expr, a: Expr, b: Expr, wanted: Expr, single: bool) -> Exp
 def _beta_from_below(x: Expr, a: Expr, b: Expr, wanted: Expr) -> Expr:
     """By the series of the incomplete beta function in x."""
     gap = fn.log(x) - (fn.digamma(a + 1.0) - fn.digamma(a + b))
-    whole = gap + 1.0 / a
-    one = const(1.0, "f64")
-
-    def step(total: Expr, term: Expr, k: Expr):
-        following = term * (k - b) * x / k
-        below = 1.0 / (a + k)
-        return wanted & (k < _TERMS), total + following * below * (whole - below), following, k + 1.0
-
     rest = fn.exp((1.0 - b) * fn.log1p(-x))
-    return -x * rest * repeat(step, gap / a, one, one, limit=_TERMS)[0]
+    return -x * rest * _series(gap, a, lambda term, k: term * (k - b) * x / k, wanted)
 
 
 def _beta_from_above(x: Expr, a: Expr, b: Expr, wanted: Expr) -> Expr:
