@@ -74,6 +74,14 @@ def test_operators(operator, want) -> None:
     assert values(got, fill) == want
 
 
+def test_the_mask_is_of_the_size_of_what_was_broadcast() -> None:
+    row = masked_tensor(DATA[0], MASK[0])
+    for got in (row + DATA, torch.where(MASK[0], DATA, row)):
+        assert got.get_mask().shape == got.shape == (2, 3)
+    assert values(torch.where(MASK[0], DATA, row)) == [[0, -1, 2], [3, -1, 5]]
+    assert values(torch.where(MASK[0], DATA, row).sum(0)) == [3, -1, 7]
+
+
 def test_normalisation_and_norms() -> None:
     x = example()
     assert torch.allclose(x.softmax(1).to_tensor(0.0), torch.tensor([[0.1192, 0.0, 0.8808], [0.0, 1.0, 0.0]]), atol=1e-4)

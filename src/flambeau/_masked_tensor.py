@@ -116,7 +116,7 @@ class MaskedTensor(Tensor):
 
 def _make(data: Tensor, mask: Tensor) -> MaskedTensor:
     made = Tensor._make_subclass(MaskedTensor, data.detach())
-    made._d, made._m = data, mask
+    made._d, made._m = data, mask if mask.shape == data.shape else mask.expand(data.shape)
     return made
 
 
@@ -198,8 +198,7 @@ def _common_mask(*operands: Any) -> Tensor:
 def _elementwise(name: str) -> Callable:
     def run(*args: Any, **kwargs: Any) -> MaskedTensor:
         mask = _common_mask(*args, *kwargs.values())
-        result = getattr(o, name)(*map(_data, args), **{key: _data(v) for key, v in kwargs.items()})
-        return _make(result, mask.expand(result.shape) if mask.shape != result.shape else mask)
+        return _make(getattr(o, name)(*map(_data, args), **{key: _data(v) for key, v in kwargs.items()}), mask)
 
     return run
 
@@ -237,11 +236,8 @@ def _reduction(name: str) -> Callable:
     def run(self: MaskedTensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> MaskedTensor:
         options = {key: value for key, value in kwargs.items() if value is not None}
         value = namespace("masked")[name](self._d, dim=dim, keepdim=keepdim, mask=self._m, **options)
-        mask = self._m.expand(self.shape)
-        dims = range(self.dim()) if dim is None or dim == () else [dim] if isinstance(dim, int) else dim
-        for d in sorted((d % max(self.dim(), 1) for d in dims), reverse=True):
-            mask = o.any(mask, d, True)
-        return _make(value.to(o.int64) if name.startswith("arg") else value, mask.reshape(value.shape))
+        mask = o.any(self._m, dim, keepdim)
+        return _make(value.to(o.int64) if name.startswith("arg") else value, mask)
 
     return run
 
