@@ -95,10 +95,8 @@ void accumulate_grad(Tensor* t, TensorRef g) {
   GradMeta& meta = grad_meta(t);
   if (!meta.grad) {
     meta.grad = first_grad(*t, std::move(g));
-  } else if (is_sparse(meta.grad) || is_sparse(g)) {
-    meta.grad = add_sparse(meta.grad, g);
-  } else if (GradMode::enabled) {
-    meta.grad = op_add({meta.grad, g});
+  } else if (GradMode::enabled || is_sparse(meta.grad) || is_sparse(g)) {
+    meta.grad = sum_of_gradients(meta.grad, g);
   } else {
     op_add_in_place({meta.grad, g});
   }
@@ -142,9 +140,9 @@ TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b) {
 }
 
 TensorRef add_gradients(TensorRef a, TensorRef b) {
-  if (is_sparse(a) || is_sparse(b)) return add_sparse(a, b);
-  bool in_place = !GradMode::enabled && is_unshared(a) && a->dtype == b->dtype && a->sizes == b->sizes && is_dense(*a);
-  return in_place ? op_add_in_place({a, b}) : op_add({a, b});
+  bool in_place = !GradMode::enabled && is_unshared(a) && a->dtype == b->dtype && a->sizes == b->sizes &&
+                  is_dense(*a) && !is_sparse(a) && !is_sparse(b);
+  return in_place ? op_add_in_place({a, b}) : sum_of_gradients(a, b);
 }
 
 TensorRef fit_gradient(TensorRef g, IntSpan sizes, DType dtype, const Node& by, size_t index) {
