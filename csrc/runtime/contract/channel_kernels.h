@@ -25,7 +25,7 @@ struct ChannelArgs {
   int64_t vectors;  // of channels
   int64_t mask;     // lanes of the last vector
   const char* bias;
-  int64_t flags;  // kRowBias, kRelu
+  int64_t flags;  // kRowBias, kRelu, kStream
   int64_t ahead;  // rows from here to those that are prefetched
 };
 

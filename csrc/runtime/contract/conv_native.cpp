@@ -162,6 +162,25 @@ const ChannelsLast* channels_last(const Conv& c, const Tensor* x) {
 
 const void* data_of(const TensorRef& t) { return t ? t->data() : nullptr; }
 
+// The result of a convolution over n dimensions or, turned, of a transposed one, in the memory format of x.
+TensorRef convolved(const Conv& c, bool turned, IntSpan sizes, Tensor* x, Tensor* w, Tensor* bias, size_t n) {
+  const ChannelsLast* last = channels_last(c, x);
+  TensorRef y = empty_in_format(sizes, last ? channels_format(x) : MemoryFormat::Contiguous, x);
+  if (y->is_meta() || y->numel() == 0) return finished(y, x, n);
+  TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
+  if (last) {
+    (turned ? last->backward_input : last->forward)(c, x->data(), weight->data(), data_of(b), y->data());
+    return y;
+  }
+  TensorRef dense = channels_first(batched(x, n).get());
+  if (turned) {
+    conv_backward_input(c, dense->data(), weight->data(), data_of(b), y->data());
+  } else {
+    conv_forward(c, dense->data(), weight->data(), data_of(b), y->data());
+  }
+  return finished(y, x, n);
+}
+
 template <size_t N>
 void convolution(const Call& call, Outputs& outputs) {
   const char* op = N == 1 ? "conv1d" : N == 2 ? "conv2d" : "conv3d";
@@ -173,19 +192,7 @@ void convolution(const Call& call, Outputs& outputs) {
   Conv c = geometry(window, input->sizes, w->sizes, x->dtype);
   Dims sizes{c.batch, c.out_channels};
   for (size_t i = 3 - N; i < 3; ++i) sizes.push_back(c.output[i]);
-  const ChannelsLast* last = channels_last(c, x);
-  TensorRef y = empty_in_format(sizes, last ? channels_format(x) : MemoryFormat::Contiguous, x);
-  if (!y->is_meta() && y->numel()) {
-    TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
-    if (last) {
-      last->forward(c, x->data(), weight->data(), data_of(b), y->data());
-      outputs.emplace_back(y);
-      return;
-    }
-    TensorRef dense = channels_first(input.get());
-    conv_forward(c, dense->data(), weight->data(), data_of(b), y->data());
-  }
-  outputs.emplace_back(finished(y, x, N));
+  outputs.emplace_back(convolved(c, false, sizes, x, w, bias, N));
 }
 
 // conv_input_grad(grad, weight, size, stride, padding, dilation, groups): the gradient of the input of that size.
@@ -269,19 +276,7 @@ void transposed(const Call& call, Outputs& outputs) {
       shape_text(w->sizes).c_str(), sizes[1], bias ? shape_text(bias->sizes).c_str() : "");
   Conv c = geometry(window, sizes, w->sizes, x->dtype);
   for (size_t i = 0; i < N; ++i) c.output[3 - N + i] = input->sizes[2 + static_cast<int>(i)];
-  const ChannelsLast* last = channels_last(c, x);
-  TensorRef y = empty_in_format(sizes, last ? channels_format(x) : MemoryFormat::Contiguous, x);
-  if (!y->is_meta() && y->numel()) {
-    TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
-    if (last) {
-      last->backward_input(c, x->data(), weight->data(), data_of(b), y->data());
-      outputs.emplace_back(y);
-      return;
-    }
-    TensorRef dense = channels_first(input.get());
-    conv_backward_input(c, dense->data(), weight->data(), data_of(b), y->data());
-  }
-  outputs.emplace_back(finished(y, x, N));
+  outputs.emplace_back(convolved(c, true, sizes, x, w, bias, N));
 }
 
 RegisterNative natives[] = {{"conv1d", convolution<1>},          {"conv2d", convolution<2>},
