@@ -147,7 +147,7 @@ def _tensors(actual: Tensor, expected: Tensor, options: _Options) -> str | None:
         a, e = (t.stride() if name == "stride" else getattr(t, name) for t in (actual, expected))
         if wanted and a != e:
             return f"The values for attribute '{name}{'()' * (name == 'stride')}' do not match: {a} != {e}."
-    actual, expected = (t.detach().to_dense() if t.is_sparse else t.detach() for t in (actual, expected))
+    actual, expected = (t.detach().to_dense() for t in (actual, expected))
     rtol, atol = options.tolerances(actual.dtype, expected.dtype)
     common = o.promote_types(actual.dtype, expected.dtype)
     a, e = actual.to(common), expected.to(common)
