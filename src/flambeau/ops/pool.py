@@ -1,6 +1,5 @@
 """Pooling over one, two or three dimensions. Results follow a channels-last input."""
 
-
 from . import pool_programs as programs
 from .launch import Launch, product, values_suffice
 from .table import Composite, Loop, op

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..ir.expr import Expr
 from ..ir.fn import cast, const, idiv, maximum, minimum, where
-from ..ir.loop import Builder
+from ..ir.loop import Builder, Variable
 from ..ir.types import is_int
 
 DIVISOR, LANES = 18, 19  # integers of a window launch
@@ -120,6 +120,13 @@ def _taps(b: Builder, places, taps: tuple[int, int, int], line: tuple[int, int])
     return [((z + i * dz) * b.int(1) + y + j * dy) * b.int(2) + x + k * dx for i, j, k in steps]
 
 
+def _take_greater(best: Variable, position: Variable, v: Expr, here: Expr) -> None:
+    """Takes an element where it is greater, or nan."""
+    old = best.value
+    better = (v > old) | (v != v)
+    position.value, best.value = where(better, here, position.value), where(better, v, old)
+
+
 class _Greatest:
     """Stores the greatest of some elements and, with `positions`, where it was: the first of equals, the last nan."""
 
@@ -136,14 +143,7 @@ class _Greatest:
         """Of the positions with which `each` calls back."""
         b, dtype = self.b, self.b.compute_dtype(self.input)
         best, position = b.variable(const(lowest(dtype), dtype), dtype), b.variable(first, "i64")
-
-        def tap(here: Expr) -> None:
-            v, old = b.load(self.input, source(here)), best.value
-            better = (v > old) | (v != v)
-            position.value = where(better, here, position.value)
-            best.value = where(better, v, old)
-
-        each(tap)
+        each(lambda here: _take_greater(best, position, b.load(self.input, source(here)), here))
         self._store(at, best.value, position.value)
 
     def of_box(self, at: Expr, bounds, source: Callable) -> None:
@@ -154,19 +154,11 @@ class _Greatest:
         position = b.variable((z0 * b.int(1) + y0) * b.int(2) + x0, "i64")
         with b.loop(z0, z1, simd=False) as z, b.loop(y0, y1, simd=False) as y:
             row = (z * b.int(1) + y) * b.int(2)
-            row_best, row_position = (
-                b.variable(b.load(self.input, source(row + x0)), dtype),
-                b.variable(row + x0, "i64"),
-            )
-
-            def meet(v: Expr, here: Expr, value, place) -> None:
-                old = value.value
-                better = (v > old) | (v != v)
-                place.value, value.value = where(better, here, place.value), where(better, v, old)
-
+            row_best = b.variable(b.load(self.input, source(row + x0)), dtype)
+            row_position = b.variable(row + x0, "i64")
             with b.loop(x0 + 1, x1, simd=False) as x:
-                meet(b.load(self.input, source(row + x)), row + x, row_best, row_position)
-            meet(row_best.value, row_position.value, best, position)
+                _take_greater(row_best, row_position, b.load(self.input, source(row + x)), row + x)
+            _take_greater(best, position, row_best.value, row_position.value)
         self._store(at, best.value, position.value)
 
     def of_all(self, at: Expr, taps: list[Expr], source: Callable) -> None:
