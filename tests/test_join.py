@@ -131,6 +131,14 @@ def test_triangles_far_from_the_diagonal():
     assert flambeau.tril_indices(2**40, 0).shape == (2, 0)
 
 
+def test_triangles_on_a_device():
+    assert flambeau.tril_indices(3, 3).device.type == "cpu"
+    assert flambeau.tril_indices(3, 3, device="meta").device.type == "meta"
+    with flambeau.device("meta"):
+        assert flambeau.triu_indices(3, 4).device.type == flambeau.tril_indices(3, 3).device.type == "meta"
+    assert flambeau.tril_indices(3, 3).tolist() == [[0, 1, 1, 2, 2, 2], [0, 0, 1, 0, 1, 2]]
+
+
 ERRORS = [
     (lambda t, x: t.cat([x, t.zeros(2)]), RuntimeError, "Tensors must have same number of dimensions: got 2 and 1"),
     (

@@ -191,18 +191,18 @@ def _triangle_program(b, lower: bool):
             b.store(0, total + at, column)
 
 
-def _triangle_plan(o, row, col, offset, lower):
+def _triangle_plan(o, row, col, offset, lower, device):
     shift = min(max(offset if lower else offset - 1, -row), col)  # beyond, nothing changes
     left = _left_of_edge(row, shift, col)
     total = left if lower else row * col - left
-    out = o.empty((2, total), dtype=o.int64)
+    out = o.empty((2, total), dtype=o.int64, device=device)
     return Launch((out,), (out,), [col, shift, total], row if total else 0, col, _triangle_program, (lower,))
 
 
 op(
-    "triangle_indices(int row, int col, int offset, bool lower) -> Tensor",
+    "triangle_indices(int row, int col, int offset, bool lower, Device? device) -> Tensor",
     names=(),
-    body=Loop(_triangle_plan, pure=True),
+    body=Loop(_triangle_plan),
     differentiable=False,
     doc="Rows and columns of a lower or upper triangle, row by row.",
 )
@@ -213,7 +213,7 @@ def _triangle_indices(name: str):
         for what, size in (("row", row), ("col", col)):
             if size < 0:
                 raise RuntimeError(f"{what} must be non-negative, got{size}")
-        return o.triangle_indices(row, col, offset, name == "tril").to(dtype or o.int64)
+        return o.triangle_indices(row, col, offset, name == "tril", device).to(dtype or o.int64)
 
     return run
 
