@@ -18,10 +18,11 @@ void* (*row_kernel)(RowPlan&, int, const std::string&) = nullptr;
 
 namespace {
 
-constexpr int64_t kGrain = 16384;      // elements of one task
-constexpr int64_t kColumnBlock = 64;   // columns that one task takes at least
-constexpr int64_t kShortColumn = 128;  // a column shorter than this is not cut
-constexpr int64_t kLongColumn = 2048;  // a block of columns up to this length stays in the cache
+constexpr int64_t kGrain = 16384;       // elements of one task
+constexpr int64_t kColumnBlock = 64;    // columns that one task takes at least
+constexpr int64_t kShortColumn = 128;   // a column shorter than this is not cut
+constexpr int64_t kLongColumn = 2048;   // a block of columns up to this length stays in the cache
+constexpr int64_t kChunksTogether = 8;  // of a step that runs along with the one before: enough for all threads
 
 struct Axis {  // one dimension of the iteration, with the stride in bytes of each operand
   int64_t size;
@@ -117,12 +118,33 @@ class StepRun {
         layout_(std::move(layout)),
         params_(params) {}
 
+  // Kernels walk two dimensions of a row.
+  bool fits() const { return layout_.row.size() <= 2; }
+
   void run() {
     if (layout_.n_batch == 0) return;
     if (!use_split()) return fused();
     cut_row();
     for (size_t level = 0; level < step_.levels.size(); ++level) run_level(level);
     finish();
+  }
+
+  // Both steps, the one that follows being a reduction over the rows of this one: what each of its chunks needs is
+  // read by both while it is in the cache. False, and nothing is done, where they do not go together.
+  bool run_with(StepRun& next) {
+    if (!leads(next)) return false;
+    next.cut_row();
+    if (static_cast<int64_t>(next.chunks_.size()) < kChunksTogether) return next.chunks_.clear(), false;
+    prepare_fused();
+    next.prepare_level(0);
+    run_tasks(static_cast<int64_t>(next.chunks_.size()), [&](int64_t t) {
+      const Chunk& c = next.chunks_[static_cast<size_t>(t)];
+      fused_rows(0, c.inner0, c.inner0 + c.inners);
+      next.level_chunk(static_cast<size_t>(t), 0);
+    });
+    next.close_level(0);
+    next.finish();
+    return true;
   }
 
  private:
@@ -136,6 +158,27 @@ class StepRun {
       return layout_.n_row > (many ? kLongColumn : kShortColumn);
     }
     return layout_.n_batch < 16 && layout_.n_row >= 2 * kGrain;
+  }
+
+  // Whether every row of this step is one position in the rows of the next, which are read in chunks, once.
+  bool leads(const StepRun& next) const {
+    if (step_.over_batch == next.step_.over_batch || layout_.columns || use_split()) return false;
+    if (!next.use_split() || next.step_.levels.size() != 1) return false;
+    if (next.step_.out_roles.find_first_of("FR") != std::string::npos) return false;
+    const Layout& rows = next.layout_;
+    bool flat = layout_.batch.size() == 1 && rows.row.size() == 1 && rows.batch.size() == 1;
+    return flat && layout_.n_batch == rows.n_row && same_order(next);
+  }
+
+  // One dimension each: they count the same way if an operand that both have lies the same way.
+  bool same_order(const StepRun& next) const {
+    for (size_t i = n_outputs(); i < operands_.size(); ++i)
+      for (size_t k = next.n_outputs(); k < next.operands_.size(); ++k) {
+        int64_t stride = layout_.batch_stride(i);
+        if (stride && operands_[i].data == next.operands_[k].data && stride == next.layout_.row_stride(1, k))
+          return true;
+      }
+    return false;
   }
 
   char class_of(const Operand& o, int64_t stride) const {
@@ -170,35 +213,42 @@ class StepRun {
   }
 
   void fused() {
-    std::vector<char> classes;
-    std::vector<int64_t> strides;
-    for (size_t k = 0; k < operands_.size(); ++k) {
-      classes.push_back(!layout_.columns && streams(k) ? 'n' : operand_class(k));
-      strides.insert(strides.end(), {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
-    }
-    int64_t parking = 0;  // bytes of a row, where values cannot wait in the output
-    if (classes[0] == 'n' && !step_.levels.empty()) {
-      auto item = static_cast<int64_t>(dtype_size(operands_[0].dtype));
-      classes.push_back('c');
-      strides.insert(strides.end(), {0, layout_.row_size(1) * item, item});
-      parking = layout_.n_row * item;
-    }
-    auto fn = reinterpret_cast<RowKernel>(kernel("fused", classes));
+    prepare_fused();
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
     int64_t per_task = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout_.n_row));
     if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
     int64_t pieces = (inner + per_task - 1) / per_task;
-    auto task = [&](int64_t t) {
-      int64_t o = t / pieces, b0 = t % pieces * per_task, b1 = std::min(inner, b0 + per_task);
-      std::vector<char*> ptr(operands_.size());
-      for (size_t k = 0; k < operands_.size(); ++k)
-        ptr[k] = operands_[k].data + layout_.outer_offset(o, k) + b0 * layout_.batch_stride(k);
-      Scratch row(static_cast<size_t>(parking));
-      if (parking) ptr.push_back(row.as<char>());
-      int64_t shape[5] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row};
-      fn(ptr.data(), strides.data(), shape, params_);
-    };
-    run_tasks(outer * pieces, task);
+    run_tasks(outer * pieces, [&](int64_t t) {
+      int64_t b0 = t % pieces * per_task;
+      fused_rows(t / pieces, b0, std::min(inner, b0 + per_task));
+    });
+  }
+
+  void prepare_fused() {
+    std::vector<char> classes;
+    for (size_t k = 0; k < operands_.size(); ++k) {
+      classes.push_back(!layout_.columns && streams(k) ? 'n' : operand_class(k));
+      fused_strides_.insert(fused_strides_.end(),
+                            {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
+    }
+    if (classes[0] == 'n' && !step_.levels.empty()) {
+      auto item = static_cast<int64_t>(dtype_size(operands_[0].dtype));
+      classes.push_back('c');
+      fused_strides_.insert(fused_strides_.end(), {0, layout_.row_size(1) * item, item});
+      parking_ = layout_.n_row * item;
+    }
+    fused_ = reinterpret_cast<RowKernel>(kernel("fused", classes));
+  }
+
+  // Rows [b0, b1) of the innermost batch dimension at one outer batch index.
+  void fused_rows(int64_t outer, int64_t b0, int64_t b1) const {
+    std::vector<char*> ptr(operands_.size());
+    for (size_t k = 0; k < operands_.size(); ++k)
+      ptr[k] = operands_[k].data + layout_.outer_offset(outer, k) + b0 * layout_.batch_stride(k);
+    Scratch row(static_cast<size_t>(parking_));
+    if (parking_) ptr.push_back(row.as<char>());
+    int64_t shape[5] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row};
+    fused_(ptr.data(), fused_strides_.data(), shape, params_);
   }
 
   template <class F>
@@ -268,21 +318,29 @@ class StepRun {
   }
 
   void run_level(size_t level) {
-    const std::vector<DType>& dtypes = step_.levels[level];
-    auto n_chunks = static_cast<int64_t>(chunks_.size());
-    for (DType d : dtypes) memory_.emplace_back(static_cast<size_t>(n_chunks * layout_.n_batch) * dtype_size(d));
-    size_t base = memory_.size() - dtypes.size();
-    auto fn = reinterpret_cast<RowKernel>(kernel(
-        "level" + std::to_string(level), classes_for(n_outputs(), operands_.size(), dtypes.size(), stats_.size())));
-    Arrays states;
-    for (size_t s = 0; s < dtypes.size(); ++s) states.emplace_back(memory_[base + s].as<char>(), dtypes[s]);
+    prepare_level(level);
     int64_t outer = layout_.n_batch / layout_.inner_batch();
-    run_tasks(n_chunks * outer, [&](int64_t t) {
-      const Chunk& c = chunks_[static_cast<size_t>(t / outer)];
-      call_chunk(fn, t % outer, c, n_outputs(), operands_.size(), states, t / outer);
-    });
-    combine(level, base);
-    stats_.insert(stats_.end(), states.begin(), states.end());
+    run_tasks(static_cast<int64_t>(chunks_.size()) * outer,
+              [&](int64_t t) { level_chunk(static_cast<size_t>(t / outer), t % outer); });
+    close_level(level);
+  }
+
+  void prepare_level(size_t level) {
+    const std::vector<DType>& dtypes = step_.levels[level];
+    auto all = static_cast<size_t>(layout_.n_batch) * chunks_.size();
+    level_ = reinterpret_cast<RowKernel>(kernel(
+        "level" + std::to_string(level), classes_for(n_outputs(), operands_.size(), dtypes.size(), stats_.size())));
+    states_.clear();
+    for (DType d : dtypes) states_.emplace_back(memory_.emplace_back(all * dtype_size(d)).as<char>(), d);
+  }
+
+  void level_chunk(size_t chunk, int64_t outer) {
+    call_chunk(level_, outer, chunks_[chunk], n_outputs(), operands_.size(), states_, static_cast<int64_t>(chunk));
+  }
+
+  void close_level(size_t level) {
+    combine(level, memory_.size() - states_.size());
+    stats_.insert(stats_.end(), states_.begin(), states_.end());
   }
 
   char* state(size_t memory, DType d, int64_t chunk) {
@@ -337,9 +395,12 @@ class StepRun {
   std::vector<Operand> operands_;
   Layout layout_;
   const Slot* params_;
+  RowKernel fused_ = nullptr, level_ = nullptr;
+  std::vector<int64_t> fused_strides_;
+  int64_t parking_ = 0;  // bytes of a row, where values cannot wait in the output
   std::vector<Chunk> chunks_;
   std::deque<Scratch> memory_;  // states of all chunks, one array a state
-  Arrays stats_;
+  Arrays states_, stats_;       // of the level that runs; of all before it
 };
 
 // One call: operands, shapes and the plan's steps.
@@ -358,7 +419,7 @@ class RowCall {
     plan_ = row_planner(call_, operand_dtypes_, result_dtypes_);
     make_params();
     for (const RowTemp& t : plan_->temps) temps_.push_back(Tensor::empty(role_sizes(t.role, false), t.dtype));
-    for (size_t i = 0; i < plan_->steps.size(); ++i) run_step(static_cast<int>(i));
+    for (int i = 0; i < static_cast<int>(plan_->steps.size());) i += run_steps(i);
   }
 
  private:
@@ -536,25 +597,44 @@ class RowCall {
     return placed;
   }
 
-  void run_step(int index) {
+  StepRun step_run(int index, const std::vector<Part>& parts, bool ordered) const {
     const RowStep& step = plan_->steps[static_cast<size_t>(index)];
-    std::vector<Part> parts = parts_of(step);
+    std::vector<Operand> placed = place_all(parts);
+    Layout layout = lay_out(placed, sizes_, in_row_of(step), ordered);
+    return {*plan_, index, std::move(placed), std::move(layout), params_.data()};
+  }
+
+  std::vector<bool> in_row_of(const RowStep& step) const {
     std::vector<bool> in_row = in_row_;
     if (step.over_batch) in_row.flip();
-    std::vector<Operand> placed = place_all(parts);
-    Layout layout = lay_out(placed, sizes_, in_row, step.ordered);
-    if (layout.row.size() <= 2) {
-      StepRun(*plan_, index, std::move(placed), std::move(layout), params_.data()).run();
-      return;
+    return in_row;
+  }
+
+  StepRun plain_run(int index) const {
+    const RowStep& step = plan_->steps[static_cast<size_t>(index)];
+    return step_run(index, parts_of(step), step.ordered);
+  }
+
+  // Runs a step, and the next one as well where they go together; the number of steps run.
+  int run_steps(int index) {
+    StepRun run = plain_run(index);
+    if (!run.fits()) return run_dense(index), 1;
+    if (static_cast<size_t>(index) + 1 < plan_->steps.size()) {
+      StepRun next = plain_run(index + 1);
+      if (next.fits() && run.run_with(next)) return 2;
     }
-    // Rare: a row of three runs or more. Copies in which the row is one run stand in for the operands.
-    std::vector<Part> dense = parts;
+    return run.run(), 1;
+  }
+
+  // Rare: a row of three runs or more. Copies in which the row is one run stand in for the operands.
+  void run_dense(int index) {
+    const RowStep& step = plan_->steps[static_cast<size_t>(index)];
+    std::vector<Part> parts = parts_of(step), dense = parts;
     for (Part& p : dense)
-      if (p.role == 'F') p.tensor = dense_row(p, in_row);
-    placed = place_all(dense);
-    layout = lay_out(placed, sizes_, in_row, true);
-    FL_CHECK(layout.row.size() <= 2, ErrorKind::Runtime, "%s(): the rows of a weight are not dense", name());
-    StepRun(*plan_, index, std::move(placed), std::move(layout), params_.data()).run();
+      if (p.role == 'F') p.tensor = dense_row(p, in_row_of(step));
+    StepRun run = step_run(index, dense, true);
+    FL_CHECK(run.fits(), ErrorKind::Runtime, "%s(): the rows of a weight are not dense", name());
+    run.run();
     for (size_t i = 0; i < parts.size(); ++i)
       if (parts[i].output && parts[i].role == 'F') copy_into(parts[i].tensor.get(), dense[i].tensor.get());
   }

@@ -171,7 +171,7 @@ def plan(roots: Sequence[Expr], roles: str, out_roles: str) -> Plan:
     pending: list[tuple[int, Step]] = []
     for number in range(max(root_stage) + 1):
         wanted = [(i, r) for i, r in enumerate(roots) if root_stage[i] == number]
-        kept = _kept_for_later(roots, root_stage, stage, number)
+        kept = _kept_for_later(roots, root_stage, stage, space, number)
         for e in kept:
             role_of[TEMP + len(temps)] = ROLE[space[e]]
             temps[e] = node("input", e.dtype, (), (TEMP + len(temps), 0))
@@ -204,8 +204,15 @@ def _root_stage(stage: int, role: str) -> int:
     return stage if wants_odd is None or stage % 2 == wants_odd else stage + 1
 
 
-def _kept_for_later(roots, root_stage, stage, number) -> list[Expr]:
-    """Reductions made in this step that a later step uses."""
+def _kept_for_later(roots, root_stage, stage, space, number) -> list[Expr]:
+    """What a later step uses of the reductions made in this step, as far as it is computed once a reduction: the
+    later step would compute it once an element."""
+    along = ROW if number % 2 == 0 else BATCH
+    reduced: set[Expr] = set()  # nodes that this step's reductions are part of
+    for e in walk(roots):
+        mine = (e.op in MONOIDS or e.op == "batch_sum" or is_count(e)) and stage[e] == number
+        if mine or (stage[e] == number and any(a in reduced for a in e.args)):
+            reduced.add(e)
     kept: dict[Expr, None] = {}
 
     def visit(e: Expr, user_stage: int, seen: set) -> None:
@@ -215,11 +222,10 @@ def _kept_for_later(roots, root_stage, stage, number) -> list[Expr]:
             if (e, user) in seen:
                 continue
             seen.add((e, user))
-            reduction = e.op in MONOIDS or e.op == "batch_sum" or is_count(e)
-            if reduction and stage[e] == number and user > number:
+            if e in reduced and not space[e] & along and user > number:
                 kept[e] = None
                 continue
-            inner = stage[e] if reduction else user
+            inner = stage[e] if e.op in MONOIDS or e.op == "batch_sum" or is_count(e) else user
             stack.extend((a, inner) for a in e.args)
 
     seen: set = set()

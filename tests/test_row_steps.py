@@ -1,0 +1,80 @@
+"""Row programs of two steps: gradients of weights, summed over the rows while these are in the cache."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+
+F = torch.nn.functional
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def layer_norm(x, w, b):
+    return F.layer_norm(x, x.shape[1:], w, b)
+
+
+def rms_norm(x, w, b):
+    return F.rms_norm(x, x.shape[1:], w) + b
+
+
+def normal(x, centre):
+    """The normalised rows and their scale."""
+    x = x.astype("f8")
+    centred = x - x.mean(1, keepdims=True) if centre else x
+    scale = 1 / np.sqrt((centred * centred).mean(1, keepdims=True) + (1e-5 if centre else np.finfo("f4").eps))
+    return centred * scale, scale
+
+
+def reference(x, w, g, centre):
+    """Gradients of x, w and b in float64."""
+    y, scale = normal(x, centre)
+    gw = g.astype("f8") * w
+    to_x = gw - y * (gw * y).mean(1, keepdims=True)
+    to_x = to_x - gw.mean(1, keepdims=True) if centre else to_x
+    return to_x * scale, (g * y).sum(0), g.astype("f8").sum(0)
+
+
+def gradients(call, arrays, g, change=lambda x: x):
+    x, w, b = (torch.tensor(a, requires_grad=True) for a in arrays)
+    return [t.numpy() for t in torch.autograd.grad(call(change(x), w, b), (x, w, b), torch.tensor(g))]
+
+
+@pytest.mark.parametrize("call", [layer_norm, rms_norm])
+@pytest.mark.parametrize("rows, columns", [(3000, 70), (1100, 129), (600, 256), (70, 1000)])
+def test_gradients(call, rows, columns):
+    rng = np.random.default_rng(rows)
+    x, w, b, g = (rng.standard_normal(s).astype("f4") for s in ((rows, columns), columns, columns, (rows, columns)))
+    wanted = reference(x + 3, w, g, call is layer_norm)
+    found = gradients(call, (x + 3, w, b), g)
+    for a, b_, scale in zip(found, wanted, (1, rows**0.5, rows**0.5), strict=True):
+        np.testing.assert_allclose(a, b_, rtol=1e-5, atol=2e-6 * scale)
+
+
+@pytest.mark.parametrize("call", [layer_norm, rms_norm])
+def test_threads_do_not_change_them(call):
+    rng = np.random.default_rng(1)
+    x, w, b, g = (rng.standard_normal(s).astype("f4") for s in ((2000, 100), 100, 100, (2000, 100)))
+    found = []
+    for threads in (1, 2, 3, 7):
+        torch.set_num_threads(threads)
+        found.append([a.tobytes() for a in gradients(call, (x, w, b), g)])
+    assert all(f == found[0] for f in found)
+
+
+def test_rows_in_another_order():
+    """A transposed input has rows that are not dense; a sum's gradient is one number expanded over all elements."""
+    rng = np.random.default_rng(2)
+    x, w, b, g = (rng.standard_normal(s).astype("f4") for s in ((96, 1200), 96, 96, (1200, 96)))
+    for a, want in zip(gradients(layer_norm, (x, w, b), g, lambda x: x.t()), reference(x.T, w, g, True), strict=True):
+        np.testing.assert_allclose(a.T if a.shape == x.shape else a, want, rtol=1e-5, atol=1e-4)
+    ones = np.ones((1200, 96), "f4")
+    x_, w_, b_ = (torch.tensor(a, requires_grad=True) for a in (x.T.copy(), w, b))
+    layer_norm(x_, w_, b_).sum().backward()
+    for t, want in zip((x_, w_, b_), reference(x.T, w, ones, True), strict=True):
+        np.testing.assert_allclose(t.grad.numpy(), want, rtol=1e-5, atol=1e-4)
