@@ -43,6 +43,7 @@ from . import (
     special,
     statistics,
     stft,
+    triangle,
     unary,
     unique,
     views,
@@ -77,5 +78,5 @@ __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
     "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
     "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "scan", "search", "select",
-    "slices", "sort", "sparse", "special", "statistics", "stft", "unary", "unique", "views", "windows",
+    "slices", "sort", "sparse", "special", "statistics", "stft", "triangle", "unary", "unique", "views", "windows",
 ]  # fmt: skip

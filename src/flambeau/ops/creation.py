@@ -1,9 +1,6 @@
 """New tensors: filled, counted, identity."""
 
-from flambeau.ir.fn import const, maximum, minimum
-
-from .launch import Launch
-from .table import ANY, Composite, Loop, Native, op
+from .table import ANY, Composite, Native, op
 
 # What every factory takes last.
 OPTIONS = (
@@ -168,61 +165,3 @@ op(
 )
 
 
-def _left_of_edge(rows, shift, columns, lesser=min, greater=max):
-    """How many elements of the first rows of a matrix lie in columns up to row + shift."""
-
-    def count(k):  # rows of 1, 2, ... k elements, of at most `columns` each
-        inside = lesser(greater(k, 0), columns)
-        return inside * (inside + 1) // 2 + (greater(k, inside) - inside) * columns
-
-    return count(rows + shift) - count(shift)
-
-
-def _triangle_program(b, lower: bool):
-    """Buffers: rows, then columns. ints: columns, shift of the edge, number of indices. One iteration: one row."""
-    with b.parallel() as row:
-        columns, shift, total = b.int(0), b.int(1), b.int(2)
-        left = _left_of_edge(row, shift, columns, minimum, maximum)
-        edge = minimum(maximum(row + shift + 1, 0), columns)
-        first, end, before = (const(0, "i64"), edge, left) if lower else (edge, columns, row * columns - left)
-        with b.loop(first, end) as column:
-            at = before + column - first
-            b.store(0, at, row)
-            b.store(0, total + at, column)
-
-
-def _triangle_plan(o, row, col, offset, lower, device):
-    shift = min(max(offset if lower else offset - 1, -row), col)  # beyond, nothing changes
-    left = _left_of_edge(row, shift, col)
-    total = left if lower else row * col - left
-    out = o.empty((2, total), dtype=o.int64, device=device)
-    return Launch((out,), (out,), [col, shift, total], row if total else 0, col, _triangle_program, (lower,))
-
-
-op(
-    "triangle_indices(int row, int col, int offset, bool lower, Device? device) -> Tensor",
-    names=(),
-    body=Loop(_triangle_plan),
-    differentiable=False,
-    doc="Rows and columns of a lower or upper triangle, row by row.",
-)
-
-
-def _triangle_indices(name: str):
-    def run(o, row, col, offset, dtype, layout, device, pin_memory, requires_grad):
-        for what, size in (("row", row), ("col", col)):
-            if size < 0:
-                raise RuntimeError(f"{what} must be non-negative, got{size}")
-        return o.triangle_indices(row, col, offset, name == "tril", device).to(dtype or o.int64)
-
-    return run
-
-
-for _name in ("tril", "triu"):
-    op(
-        f"{_name}_indices(int row, int col, int offset=0, *, {OPTIONS}) -> Tensor",
-        names=(f"{_name}_indices",),
-        body=Composite(_triangle_indices(_name)),
-        differentiable=False,
-        doc=f"Rows and columns of the {'lower' if _name == 'tril' else 'upper'} triangle of a matrix.",
-    )

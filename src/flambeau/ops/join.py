@@ -206,28 +206,6 @@ op(
 )
 
 
-def _triangle(upper):
-    def body(o, self, diagonal=0):
-        if self.dim() < 2:
-            raise RuntimeError(f"{'triu' if upper else 'tril'}: input tensor must have at least 2 dimensions")
-        rows = o.arange(self.shape[-2], device=self.device).unsqueeze(1)
-        columns = o.arange(self.shape[-1], device=self.device)
-        keep = columns - rows >= diagonal if upper else columns - rows <= diagonal
-        return o.where(keep, self.contiguous(), o.zeros((), dtype=self.dtype, device=self.device))
-
-    return body
-
-
-for _name, _upper in (("triu", True), ("tril", False)):
-    op(
-        f"{_name}(Tensor self, int diagonal=0) -> Tensor",
-        body=Composite(_triangle(_upper)),
-        inplace=True,
-        ref=(lambda f: lambda np, x, diagonal=0: getattr(np, f)(x, diagonal))(_name),
-        doc=f"The {'upper' if _upper else 'lower'} triangle of matrices, the rest zero.",
-    )
-
-
 def _one_hot(o, self, num_classes=-1):
     if self.dtype is not o.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")

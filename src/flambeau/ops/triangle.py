@@ -1,0 +1,114 @@
+"""Triangles of matrices, and the indices of their elements."""
+
+from flambeau.ir.fn import const, maximum, minimum
+
+from .creation import OPTIONS
+from .launch import Launch
+from .table import ANY, Composite, Loop, op
+
+
+def _triangle_program(b, lower: bool, copied: bool):
+    """Buffers: output and, where what stays is copied, input. ints: rows, columns, shift of the edge.
+
+    One iteration: one row.
+    """
+    with b.parallel() as line:
+        rows, columns, shift = b.int(0), b.int(1), b.int(2)
+        base = line * columns
+        edge = minimum(maximum(line % rows + shift + 1, 0), columns)
+        zero = (edge, columns) if lower else (const(0, "i64"), edge)
+        if copied:
+            with b.loop(*((const(0, "i64"), edge) if lower else (edge, columns))) as j:
+                b.store(0, base + j, b.load(1, base + j))
+        with b.loop(*zero) as j:
+            b.store(0, base + j, 0)
+
+
+def _triangle_plan(lower: bool):
+    def plan(o, self, diagonal=0, into=False):
+        if self.dim() < 2:
+            raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
+        rows, columns = self.shape[-2:]
+        shift = min(max(diagonal if lower else diagonal - 1, -rows), columns)  # beyond, nothing changes
+        if into and self.is_contiguous():
+            out, buffers = self, (self,)
+        else:
+            out = o.empty(tuple(self.shape), dtype=self.dtype, device=self.device)
+            buffers = (out, self.contiguous())
+        lines = self.numel() // columns if columns else 0
+        ints = [rows, columns, shift]
+        return Launch((out,), buffers, ints, lines, columns, _triangle_program, (lower, len(buffers) == 2))
+
+    return plan
+
+
+for _name, _lower in (("triu", False), ("tril", True)):
+    op(
+        f"{_name}(Tensor self, int diagonal=0) -> Tensor",
+        dtypes=ANY,
+        body=Loop(_triangle_plan(_lower), in_place=True, pure=True),
+        inplace=True,
+        grad=(lambda name: lambda o, g, self, diagonal: (getattr(o, name)(g, diagonal),))(_name),
+        ref=(lambda f: lambda np, x, diagonal=0: getattr(np, f)(x, diagonal))(_name),
+        doc=f"The {'lower' if _lower else 'upper'} triangle of matrices, the rest zero.",
+    )
+
+
+def _left_of_edge(rows, shift, columns, lesser=min, greater=max):
+    """How many elements of the first rows of a matrix lie in columns up to row + shift."""
+
+    def count(k):  # rows of 1, 2, ... k elements, of at most `columns` each
+        inside = lesser(greater(k, 0), columns)
+        return inside * (inside + 1) // 2 + (greater(k, inside) - inside) * columns
+
+    return count(rows + shift) - count(shift)
+
+
+def _indices_program(b, lower: bool):
+    """Buffers: rows, then columns. ints: columns, shift of the edge, number of indices. One iteration: one row."""
+    with b.parallel() as row:
+        columns, shift, total = b.int(0), b.int(1), b.int(2)
+        left = _left_of_edge(row, shift, columns, minimum, maximum)
+        edge = minimum(maximum(row + shift + 1, 0), columns)
+        first, end, before = (const(0, "i64"), edge, left) if lower else (edge, columns, row * columns - left)
+        with b.loop(first, end) as column:
+            at = before + column - first
+            b.store(0, at, row)
+            b.store(0, total + at, column)
+
+
+def _indices_plan(o, row, col, offset, lower, device):
+    shift = min(max(offset if lower else offset - 1, -row), col)  # beyond, nothing changes
+    left = _left_of_edge(row, shift, col)
+    total = left if lower else row * col - left
+    out = o.empty((2, total), dtype=o.int64, device=device)
+    return Launch((out,), (out,), [col, shift, total], row if total else 0, col, _indices_program, (lower,))
+
+
+op(
+    "triangle_indices(int row, int col, int offset, bool lower, Device? device) -> Tensor",
+    names=(),
+    body=Loop(_indices_plan),
+    differentiable=False,
+    doc="Rows and columns of a lower or upper triangle, row by row.",
+)
+
+
+def _triangle_indices(name: str):
+    def run(o, row, col, offset, dtype, layout, device, pin_memory, requires_grad):
+        for what, size in (("row", row), ("col", col)):
+            if size < 0:
+                raise RuntimeError(f"{what} must be non-negative, got{size}")
+        return o.triangle_indices(row, col, offset, name == "tril", device).to(dtype or o.int64)
+
+    return run
+
+
+for _name in ("tril", "triu"):
+    op(
+        f"{_name}_indices(int row, int col, int offset=0, *, {OPTIONS}) -> Tensor",
+        names=(f"{_name}_indices",),
+        body=Composite(_triangle_indices(_name)),
+        differentiable=False,
+        doc=f"Rows and columns of the {'lower' if _name == 'tril' else 'upper'} triangle of a matrix.",
+    )
