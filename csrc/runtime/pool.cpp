@@ -48,60 +48,89 @@ bool spin_until(F ready) {
   return false;
 }
 
-// One parallel_for; lives on the caller's stack.
+// The chunks that one thread starts with, on a line of its own: others take from it when they are done with theirs.
+struct alignas(64) Share {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
+// One parallel_for; lives on the caller's stack. Chunks that neighbour each other go to one thread, and the same ones
+// to it in the next parallel_for of as many: what it wrote may still lie in its core's cache, and where cores share
+// no cache, fetching it from another's costs more than most kernels.
 class Job {
  public:
-  Job(int64_t chunks, void (*fn)(void*, int64_t), void* context) : chunks_(chunks), fn_(fn), context_(context) {}
-
-  void work() {
-    inside_parallel = true;
-    for (int64_t c; (c = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) {
-      try {
-        fn_(context_, c);
-      } catch (...) { keep(c, std::current_exception()); }
+  Job(int64_t chunks, void (*fn)(void*, int64_t), void* context, Share* shares, int most)
+      : shares_(shares), count_(static_cast<int>(std::min<int64_t>(chunks, most))), fn_(fn), context_(context) {
+    open_.store(count_, std::memory_order_relaxed);
+    int64_t each = chunks / count_, extra = chunks % count_, begin = 0;
+    for (int i = 0; i < count_; ++i) {
+      shares_[i].next.store(begin, std::memory_order_relaxed);
+      shares_[i].end = begin += each + (i < extra);
     }
+  }
+
+  int shares() const { return count_; }
+
+  void work(int thread) {
+    inside_parallel = true;
+    for (int i = 0; i < count_ && open_.load(std::memory_order_relaxed) > 0; ++i) drain(shares_[(thread + i) % count_]);
     inside_parallel = false;
   }
 
   void rethrow() {
-    if (failed_chunk_ < chunks_) std::rethrow_exception(failure_);
+    if (failure_) std::rethrow_exception(failure_);
   }
 
  private:
-  // Chunks are claimed in order, so every chunk below a failed one has been claimed and will report here as well.
+  void drain(Share& share) {
+    if (share.next.load(std::memory_order_relaxed) >= share.end) return;
+    for (int64_t c; (c = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
+      if (c == share.end - 1) open_.fetch_sub(1, std::memory_order_relaxed);
+      if (c > failed_chunk_.load(std::memory_order_relaxed)) continue;  // those below may still fail, and count more
+      try {
+        fn_(context_, c);
+      } catch (...) { keep(c, std::current_exception()); }
+    }
+  }
+
   void keep(int64_t chunk, std::exception_ptr failure) {
-    next_.store(chunks_, std::memory_order_relaxed);
     std::lock_guard lock(mutex_);
-    if (chunk >= failed_chunk_) return;
-    failed_chunk_ = chunk;
+    if (chunk >= failed_chunk_.load(std::memory_order_relaxed)) return;
+    failed_chunk_.store(chunk, std::memory_order_relaxed);
     failure_ = std::move(failure);
   }
 
-  std::atomic<int64_t> next_{0};
-  const int64_t chunks_;
+  Share* const shares_;
+  const int count_;
+  std::atomic<int> open_;  // shares of which chunks are left
   void (*const fn_)(void*, int64_t);
   void* const context_;
   std::mutex mutex_;
-  int64_t failed_chunk_ = INT64_MAX;
+  std::atomic<int64_t> failed_chunk_{INT64_MAX};
   std::exception_ptr failure_;
 };
 
 class Pool {
  public:
-  explicit Pool(int threads) : spins_(threads <= platform::available_cpus()), workers_wanted_(threads - 1) {}
+  explicit Pool(int threads)
+      : spins_(threads <= platform::available_cpus()),
+        workers_wanted_(threads - 1),
+        shares_(static_cast<size_t>(threads)) {}
 
   bool try_acquire() { return !busy_.exchange(true, std::memory_order_acquire); }
   void release() { busy_.store(false, std::memory_order_release); }
 
   // The caller has acquired the pool.
-  void run(Job& job, int64_t chunks) {
+  void run(int64_t chunks, void (*fn)(void*, int64_t), void* context) {
     if (workers_.empty()) start();
+    Job job(chunks, fn, context, shares_.data(), static_cast<int>(shares_.size()));
     job_.store(&job);
     epoch_.fetch_add(1);
-    if (sleepers_.load() > 0) platform::wake(epoch_, static_cast<int>(std::min<int64_t>(chunks - 1, workers_wanted_)));
-    job.work();
+    if (sleepers_.load() > 0) platform::wake(epoch_, std::min(job.shares() - 1, workers_wanted_));
+    job.work(0);
     job_.store(nullptr);
     wait_for_workers();
+    job.rethrow();
   }
 
   // Ends the workers; the caller has acquired the pool and nobody will use it again.
@@ -118,20 +147,20 @@ class Pool {
     platform::SignalsBlocked blocked;
     workers_.reserve(static_cast<size_t>(workers_wanted_));
     try {
-      for (int i = 0; i < workers_wanted_; ++i) workers_.emplace_back([this] { loop(); });
+      for (int i = 1; i <= workers_wanted_; ++i) workers_.emplace_back([this, i] { loop(i); });
     } catch (const std::system_error&) {
       // The system grants no more threads: the ones there are, and the caller, do the work.
       workers_wanted_ = static_cast<int>(workers_.size());
     }
   }
 
-  void loop() {
+  void loop(int thread) {
     for (uint32_t seen = 0; !stop_.load();) {
       seen = wait_for_epoch(seen);
       // Announced before the job is read, withdrawn after it was left: the caller takes the job away first and then
       // waits until nobody is announced, so a worker that comes late finds nothing and holds nobody up.
       inside_.fetch_add(1);
-      if (Job* job = job_.load()) job->work();
+      if (Job* job = job_.load()) job->work(thread);
       if (inside_.fetch_sub(1) == 1 && caller_waits_.load()) platform::wake(inside_, 1);
     }
   }
@@ -159,6 +188,7 @@ class Pool {
   const bool spins_;
   int workers_wanted_;
   std::vector<std::thread> workers_;
+  std::vector<Share> shares_;
 };
 
 int default_thread_count() {
@@ -227,10 +257,11 @@ void run_chunks(int64_t chunks, void (*fn)(void*, int64_t), void* context) {
     for (int64_t c = 0; c < chunks; ++c) fn(context, c);
     return;
   }
-  Job job(chunks, fn, context);
-  p->run(job, chunks);
-  p->release();
-  job.rethrow();
+  struct Release {
+    Pool* pool;
+    ~Release() { pool->release(); }
+  } release{p};
+  p->run(chunks, fn, context);
 }
 
 }  // namespace detail

@@ -1,4 +1,5 @@
-// The thread pool. Work is cut into chunks that depend on shapes only; whoever is free takes the next chunk.
+// The thread pool. Work is cut into chunks that depend on shapes only; each thread starts with neighbouring ones, and
+// whoever is done takes from the others.
 #pragma once
 #include <cstdint>
 #include <type_traits>
