@@ -5,6 +5,7 @@
 #include "bind/python.h"
 #include "runtime/contract/attention_kernels.h"
 #include "runtime/contract/channel_kernels.h"
+#include "runtime/contract/shift_kernels.h"
 
 namespace fl {
 namespace {
@@ -51,12 +52,20 @@ void load_channel_kernels(DType dtype) {
   install_channel_kernels(dtype, addresses.data(), static_cast<int64_t>(addresses.size()));
 }
 
+void load_shift_kernels(DType dtype) {
+  NeedsGil gil;
+  if (!gil.alive()) return;
+  PyRef answer = provide("flambeau.codegen.shifts", dtype);
+  if (answer.get() != Py_None) install_shift_kernels(dtype, numbers<uint64_t>(answer.get()).data());
+}
+
 }  // namespace
 
 void add_contractions() {
   micro_kernel_source = load_micro_kernels;
   attention_kernel_source = load_attention_kernels;
   channel_kernel_source = load_channel_kernels;
+  shift_kernel_source = load_shift_kernels;
 }
 
 }  // namespace fl

@@ -2,6 +2,7 @@
 
 #include <iterator>
 
+#include "runtime/contract/conv_shifts.h"
 #include "runtime/pool.h"
 #include "runtime/stream.h"
 
@@ -525,6 +526,7 @@ bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
 }
 
 void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& phases) {
+  if (phases.size() == 1 && shifts_suit(mk, *phases[0])) return shifts_forward(mk, *phases[0]);
   if (phases.size() == 1 && flat_suits(mk, *phases[0])) return flat_forward(mk, *phases[0]);
   std::vector<ForwardRun> runs;
   for (const TapConv* phase : phases) runs.emplace_back(mk, *phase);

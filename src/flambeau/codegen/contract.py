@@ -132,9 +132,15 @@ class Lanes:
         align = self.bytes if aligned else self.element_bytes
         if mask is None:
             return self.f.value(f"load {self.type}, ptr {pointer}, align {align}")
+        return self._masked_load(pointer, align, mask, "zeroinitializer")
+
+    def load_into(self, vector: str, pointer: str, mask: str) -> str:
+        """A vector whose lanes in the mask are read."""
+        return self._masked_load(pointer, self.element_bytes, mask, vector)
+
+    def _masked_load(self, pointer: str, align: int, mask: str, others: str) -> str:
         address, lanes = f"ptr align {align} {pointer}", f"{self.mask_type} {mask}"
-        name = f"llvm.masked.load.{self.suffix}.p0"
-        return self.f.call(name, self.type, address, lanes, f"{self.type} zeroinitializer")
+        return self.f.call(f"llvm.masked.load.{self.suffix}.p0", self.type, address, lanes, f"{self.type} {others}")
 
     @property
     def source_bytes(self) -> int:
