@@ -82,6 +82,20 @@ def test_mixed_dtypes_give_each_leaf_its_own():
     assert x.grad.tolist() == [2.0] * 3
 
 
+def test_a_seed_of_another_dtype_is_cast_to_that_of_its_output():
+    x = leaf(1.0, 2.0, dtype=torch.float32)
+    seed = leaf(1.0, 3.0)
+    y = x.sin()
+    for made in torch.autograd.grad(y * 2, [x, y, x], seed, retain_graph=True):
+        assert made.dtype == torch.float32
+    (made,) = torch.autograd.grad(y, x, seed, create_graph=True)
+    (slope,) = torch.autograd.grad(made.sum(), seed)
+    assert slope.dtype == torch.float64
+    assert torch.allclose(slope, x.detach().cos().double())
+    y.backward(seed.detach())
+    assert x.grad.dtype == torch.float32
+
+
 def test_a_value_used_many_times():
     x = leaf(2.0)
     y = x * x

@@ -285,6 +285,8 @@ Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain
   Edges captures = capture_edges(inputs);
   if (edges.empty()) return Grads(inputs.size());
   GradGuard mode(create_graph);
+  for (size_t i = 0; i < roots.size(); ++i)
+    seeds[i] = fit_gradient(std::move(seeds[i]), roots[i]->sizes, roots[i]->dtype, *edges[i].node, i);
   Grads grads = Run(edges, retain_graph, captures).execute(std::move(seeds));
   for (size_t i = 0; i < inputs.size(); ++i) {
     FL_CHECK(grads[i] || allow_unused || accumulate, ErrorKind::Runtime,
