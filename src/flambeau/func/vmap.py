@@ -179,10 +179,6 @@ def _unwrapped(level: BatchLevel, y: Any, dim: int | None, name: str) -> Any:
             )  # fmt: skip
         return y
     whole = level.physical(y)
-    if not -whole.ndim <= dim < whole.ndim:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-whole.ndim}, {whole.ndim - 1}], but got {dim})"
-        )
     return whole if dim == 0 else ops.movedim(whole, 0, dim)
 
 

@@ -1,7 +1,7 @@
 """Diagonals, copies with a part replaced, rotations: composites of views and copies."""
 
+from .launch import wrap_dim
 from .table import Composite, op
-from .views import _wrap
 
 
 def _composite(signature: str, body, doc: str, ref=None, samples=None) -> None:
@@ -10,7 +10,7 @@ def _composite(signature: str, body, doc: str, ref=None, samples=None) -> None:
 
 def _diag_embed(o, self, offset, dim1, dim2):
     n = self.dim() + 1
-    first, second = _wrap(dim1, n), _wrap(dim2, n)
+    first, second = wrap_dim(dim1, n), wrap_dim(dim2, n)
     if first == second:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     size = self.shape[-1] + abs(offset)
@@ -164,7 +164,7 @@ def _rot90(o, self, k, dims):
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if self.dim() < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {self.dim()}")
-    a, b = (_wrap(d, self.dim()) for d in dims)
+    a, b = (wrap_dim(d, self.dim()) for d in dims)
     if a == b:
         raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
     turns = k % 4

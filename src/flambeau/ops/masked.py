@@ -5,6 +5,7 @@ minus infinity for a maximum, and nan for a mean. The mask broadcasts to the inp
 """
 
 from .gather import neutral
+from .launch import wrap_dim
 from .table import Composite, op
 
 _DOC = """
@@ -19,13 +20,10 @@ def _dims(dim, ndim: int) -> list[int]:
     if dim is None or (isinstance(dim, list | tuple) and not dim):
         return list(range(ndim))
     dims: list[int] = []
-    span = max(ndim, 1)
     for d in [dim] if isinstance(dim, int) else dim:
         if d in dims:
             raise RuntimeError(f"dim={d} appears multiple times in the list of dims")
-        if not -span <= d < span:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], but got {d})")
-        dims.append(d % span)
+        dims.append(wrap_dim(d, ndim))
     return sorted(dims) if ndim else []
 
 

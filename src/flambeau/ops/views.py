@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from .launch import check_tensors
+from .launch import check_tensors, wrap_dim
 from .table import ANY, Composite, Native, op
 
 
@@ -180,19 +180,12 @@ _view("split_with_sizes(Tensor(a) self, int[] split_sizes, int dim=0) -> Tensor(
       (*_both("split_with_sizes"), *_both("split")))  # fmt: skip
 
 
-def _wrap(dim: int, ndim: int) -> int:
-    n = max(ndim, 1)
-    if not -n <= dim < n:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-    return dim % n
-
-
 def _chunk(o, self, chunks, dim):
     if self.dim() == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    size = self.shape[_wrap(dim, self.dim())]
+    size = self.shape[wrap_dim(dim, self.dim())]
     length = -(-size // chunks)
     if length == 0:  # an empty dimension still gives that many parts
         return o.split_with_sizes(self, [0] * chunks, dim)
@@ -219,7 +212,7 @@ op(
 
 def _cuts(o, self, at, dim):
     """Parts between the positions of a list."""
-    size = self.shape[_wrap(dim, self.dim())]
+    size = self.shape[wrap_dim(dim, self.dim())]
     edges = [0, *(max(0, min(size, i + size if i < 0 else i)) for i in at), size]
     return [o.slice(self, dim, a, max(a, b)) for a, b in pairwise(edges)]
 
@@ -231,7 +224,7 @@ def _tensor_split(o, self, sections, dim):
         raise RuntimeError(f"number of sections must be larger than 0, got {sections}")
     if sections > 2**31:
         raise RuntimeError(f"cannot create std::vector larger than max_size() [in tensor_split: sections={sections}]")
-    size = self.shape[_wrap(dim, self.dim())]
+    size = self.shape[wrap_dim(dim, self.dim())]
     short, long = divmod(size, sections)
     return _cuts(o, self, [i * short + min(i, long) for i in range(1, sections)], dim)
 
@@ -307,7 +300,7 @@ _view("movedim(Tensor(a) self, int[1] source, int[1] destination) -> Tensor(a)",
 
 
 def _unflatten(o, self, dim, sizes):
-    given, dim = dim, _wrap(dim, self.dim())
+    given, dim = dim, wrap_dim(dim, self.dim())
     if not sizes:
         raise RuntimeError("unflatten: sizes must be non-empty")
     if not self.dim():

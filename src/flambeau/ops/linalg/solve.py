@@ -148,13 +148,7 @@ op(
 
 def _tensorsolve(o, self, other, dims=None):
     if dims is not None:
-        n = self.dim()
-        for d in dims:
-            if not -n <= d < n:
-                raise IndexError(
-                    f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d})"
-                )
-        self = o.movedim(self, list(dims), list(range(n - len(dims), n)))
+        self = o.movedim(self, list(dims), list(range(-len(dims), 0)))
     result_shape = tuple(self.shape[other.dim() :])
     n = math.prod(self.shape[: other.dim()])
     if math.prod(result_shape) != n:
