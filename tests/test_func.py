@@ -51,6 +51,14 @@ def test_comparison_notices_wrong_values():
         close(torch.ones(2), torch.ones(1, 2))
 
 
+def test_numbers_of_examples_are_promoted_as_numbers():
+    x, one, many = torch.arange(4.0), torch.tensor(1, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    for f in (lambda v: v + one, lambda v: one * v, lambda v: v * many, lambda v: torch.where(v > 1, one, v)):
+        got, want = vmap(f)(x), looped(f, x)
+        close(got.double(), want.double())
+        assert got.dtype == want.dtype
+
+
 # ---- vmap against a loop: what a network is made of
 
 X, Y, V, W = (3, 5), (3, 5), (5,), (6, 5)
@@ -255,9 +263,10 @@ def test_vjp_and_jvp():
     f = lambda v: v.sin().t()  # noqa: E731
     y, pull = vjp(f, x)
     close(y, f(x))
-    close(pull(u), u.t() * x.cos())
-    close(pull(u), u.t() * x.cos())
-    close(vmap(pull)(torch.stack([u, 2 * u])), torch.stack([pull(u), pull(2 * u)]))
+    for _ in range(2):
+        (got,) = pull(u)
+        close(got, u.t() * x.cos())
+    close(vmap(pull)(torch.stack([u, 2 * u]))[0], torch.stack([pull(u)[0], pull(2 * u)[0]]))
     y, moved = jvp(f, (x,), (t,))
     close(y, f(x))
     close(moved, (t * x.cos()).t())
@@ -272,8 +281,59 @@ def test_vjp_and_jvp():
         jvp(lambda v: torch.ones(2), (x,), (t,), strict=True)
     with pytest.raises(RuntimeError, match="same python structure"):
         jvp(f, (x,), (t, t))
-    with pytest.raises(RuntimeError, match="sizes"):
+    with pytest.raises(RuntimeError, match="a forward gradient that has a different size"):
         jvp(f, (x,), (u,))
+
+
+def test_vjp_gives_an_entry_for_each_primal_and_takes_what_the_outputs_look_like():
+    x, y = randn(3), randn(3)
+    _, pull = vjp(lambda d, b: {"p": d["a"] * b, "s": [b.sin()]}, {"a": x}, y)
+    got = pull({"p": torch.ones_like(x), "s": [torch.ones_like(x)]})
+    assert isinstance(got, tuple) and list(got[0]) == ["a"]
+    close(got[0]["a"], y)
+    close(got[1], x + y.cos())
+    for wrong in (x, (x, x), {"p": x, "s": x}, {"p": x, "s": (x,)}):
+        with pytest.raises(RuntimeError, match="Expected pytree structure of cotangents to be the same"):
+            pull(wrong)
+    (single,) = vjp(torch.sin, x.float())[1](torch.ones_like(x))
+    assert single.dtype == torch.float32  # not that of the cotangent
+
+
+def test_second_tangents_are_those_of_the_function_linearized():
+    x, y = randn(3), randn(3)
+    _, push = linearize(lambda d, b: d["a"] * b, {"a": x}, y)
+    close(push({"a": y}, x), y * y + x * x)
+    with pytest.raises(RuntimeError, match="to have the same argspec as the primals"):
+        push(y, x)
+    with pytest.raises(RuntimeError, match="tangent:1 with shape"):
+        push({"a": y}, x[:2])
+    with pytest.raises(RuntimeError, match="tangent:0 with dtype torch.float32"):
+        push({"a": y.float()}, x)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda x: grad(torch.sum, argnums=())(x), RuntimeError, "argnums must be non-empty"),
+        (lambda x: jacrev(torch.sin, argnums=[0])(x), RuntimeError, r"argnums must be int or Tuple\[int, ...\], got"),
+        (lambda x: jacfwd(torch.sin, argnums=1)(x), RuntimeError, "Got argnum=1, but only 1 positional inputs"),
+        (lambda x: grad(torch.sum)(2.0), ValueError, "Thing passed to transform API must be Tensor"),
+        (lambda x: vjp(torch.add, x, 2.0), ValueError, "Thing passed to transform API must be Tensor"),
+        (lambda x: grad(torch.sum)(x.long()), RuntimeError, "only Tensors of floating point dtype can require"),
+        (lambda x: vjp(lambda v: v.long(), x), RuntimeError, "All outputs of f must be floating-point or complex"),
+        (lambda x: vjp(lambda v: (v, 1.0), x), RuntimeError, "return only tensors, got unsupported type"),
+        (lambda x: vjp(lambda v: (), x), RuntimeError, "Expected f to be a function that has non-empty output"),
+        (lambda x: jvp(lambda: x, (), ()), RuntimeError, "Expected primals to contain at least one Tensor"),
+        (lambda x: jvp(lambda v: 1.0, (x,), (x,)), RuntimeError, "return only tensors, got unsupported type"),
+        (lambda x: jvp(torch.sin, (2.0,), (x,)), RuntimeError, "Expected primals to only contain Tensors"),
+        (lambda x: jvp(torch.sin, (x,), (2.0,)), RuntimeError, "Expected tangents to only contain Tensors"),
+        (lambda x: jvp(torch.sin, (x,), (x.long(),)), ValueError, "Expected tangent to be floating point or complex"),
+        (lambda x: linearize(torch.sin, x.long()), ValueError, "Expected primal to be floating point or complex"),
+    ],
+)
+def test_what_transforms_refuse(call, error, sentence):
+    with pytest.raises(error, match=sentence):
+        call(torch.ones(2))
 
 
 def test_jacobians():
@@ -299,7 +359,9 @@ def test_second_derivatives_all_ways():
     u = randn(4)
     want = torch.autograd.functional.hessian(h, u)
     for second in (hessian(h), jacfwd(jacfwd(h)), jacrev(jacrev(h)), jacrev(jacfwd(h)), jacfwd(grad(h)), jacrev(grad(h))):
-        close(second(u), want)
+        got = second(u)
+        close(got, want)
+        assert not got.requires_grad
     close(vmap(hessian(h))(torch.stack([u, -u])), torch.stack([want, hessian(h)(-u)]))
     close(jvp(grad(h), (u,), (u,))[1], want @ u)
     third = jacfwd(hessian(h))(u)

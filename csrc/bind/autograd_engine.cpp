@@ -44,6 +44,7 @@ PyObject* py_run_backward(PyObject*, PyObject* const* args, Py_ssize_t n) {
 }
 
 // has_other_leaves(tensors, leaves) -> whether the history of one of the tensors ends in a leaf that is not among these
+// and still requires a gradient
 PyObject* has_other_leaves(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
     if (n != 2) raise(PyExc_TypeError, "has_other_leaves() takes 2 arguments");
@@ -60,7 +61,8 @@ PyObject* has_other_leaves(PyObject*, PyObject* const* args, Py_ssize_t n) {
     while (!waiting.empty()) {
       const Node* node = waiting.back();
       waiting.pop_back();
-      if (dynamic_cast<const AccumulateGrad*>(node)) Py_RETURN_TRUE;
+      auto* end = dynamic_cast<const AccumulateGrad*>(node);
+      if (end && end->variable()->requires_grad) Py_RETURN_TRUE;
       for (const Edge& edge : node->next) visit(edge.node.get());
     }
     Py_RETURN_FALSE;

@@ -5,7 +5,7 @@ tangent J t is the gradient of that. Linear and bilinear operators, most of what
 tangents.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flambeau import _core
@@ -100,6 +100,13 @@ def _extent(t: Tensor) -> int:
     return 1 + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) if t.numel() else 0
 
 
+def _forget(leaves: Iterable[Tensor]) -> None:
+    """Nobody differentiates by these leaves again, though histories go on to end in them."""
+    for t in leaves:
+        if t.is_leaf:
+            t.requires_grad_(False)
+
+
 def _is_differentiable(t: Any) -> bool:
     return isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())
 
@@ -191,6 +198,7 @@ class DualLevel(Level):
             result = operation.run(inputs)
             outputs = [y for y in tensors_in((result,)) if y.requires_grad and _is_differentiable(y)]
             tangents = self._tangents(outputs, [leaves[id(t)] for t in moving], [t.tangent for t in moving], recorded)
+        _forget(leaves.values())
         by_output = {id(y): t for y, t in zip(outputs, tangents, strict=True)}
         paired = over_tensors(lambda y: by_output.get(id(y)), result)
         if recorded:
@@ -208,9 +216,9 @@ class DualLevel(Level):
         if not pairs:
             return [None] * len(outputs)
         # The gradient of <J^H u, t> by u is conj(J conj(t))'s conjugate: J t, in PyTorch's convention.
-        return list(
-            grad([g for g, _ in pairs], seeds, [t for _, t in pairs], create_graph=recorded, allow_unused=True)
-        )
+        moved = grad([g for g, _ in pairs], seeds, [t for _, t in pairs], create_graph=recorded, allow_unused=True)
+        _forget(seeds)
+        return list(moved)
 
     def _paired(self, result: Any, tangents: Any) -> Any:
         """Results with their tangents, in the structure of the results."""

@@ -10,6 +10,7 @@ from typing import Any
 from flambeau.autograd.wrapped import Operation, over_tensors, unseen
 from flambeau.func import rules_contract, rules_index
 from flambeau.func.rules_index import getitem, setitem
+from flambeau.ops.launch import wrap_dim
 from flambeau.ops.names import operators as ops
 
 __all__ = ["DRAWING", "RANDOM", "draw", "find", "getitem", "setitem"]
@@ -37,18 +38,10 @@ def find(operation: Operation) -> Rule | None:
     return rule if rule is not None else _BY_KIND.get(operation.entry.body.kind)
 
 
-def wrapped_dim(dim: int, ndim: int) -> int:
-    """A dimension from the front; an IndexError where there is no such one."""
-    most = max(ndim, 1)
-    if not -most <= dim < most:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-most}, {most - 1}], but got {dim})")
-    return dim % most
-
-
 def _shifted(dims: Any, ndim: int) -> Any:
     if isinstance(dims, int):
-        return wrapped_dim(dims, ndim) + 1
-    return tuple(wrapped_dim(d, ndim) + 1 for d in dims)
+        return wrap_dim(dims, ndim) + 1
+    return tuple(wrap_dim(d, ndim) + 1 for d in dims)
 
 
 # ---- scalar programs: operands broadcast
@@ -58,7 +51,9 @@ def _scalar(level: Any, operation: Operation) -> Any:
     tensors = [t for t in operation.values if hasattr(t, "ndim")]
     ndim = max(t.ndim for t in tensors)
     values = [level.aligned(v, ndim) for v in operation.values]
-    if ndim and any(level.holds(t) and t.ndim == 0 for t in tensors) and len({t.dtype for t in tensors}) > 1:
+    if not ndim and len({t.dtype for t in tensors}) > 1:  # numbers all of them: that of every example counts no less
+        values = [level.physical(v) if hasattr(v, "ndim") else v for v in operation.values]
+    elif any(level.holds(t) and t.ndim == 0 for t in tensors) and len({t.dtype for t in tensors}) > 1:
         # One number of each example takes part in promotion as a number, not as a tensor.
         full = [t.dtype for t in tensors if t.ndim]
         values = [
@@ -201,7 +196,7 @@ def _flatten(level: Any, operation: Operation) -> Any:
     x = operation.values[0]
     if x.ndim == 0:
         return level.physical(x).reshape(level.size, 1)
-    first, last = (wrapped_dim(d, x.ndim) + 1 for d in operation.values[1:])
+    first, last = (wrap_dim(d, x.ndim) + 1 for d in operation.values[1:])
     return operation.run([level.physical(x), first, last])
 
 
@@ -221,20 +216,20 @@ def _transpose(level: Any, operation: Operation) -> Any:
         if x.ndim > 2:
             raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {x.ndim}D")
         return ops.transpose(level.physical(x), 1, 2) if x.ndim == 2 else level.physical(x)
-    first, second = (wrapped_dim(d, x.ndim) + 1 for d in operation.values[1:])
+    first, second = (wrap_dim(d, x.ndim) + 1 for d in operation.values[1:])
     return level.physical(x) if x.ndim == 0 else operation.run([level.physical(x), first, second])
 
 
 def _squeeze(level: Any, operation: Operation) -> Any:
     x = operation.values[0]
-    dims = range(x.ndim) if len(operation.values) == 1 else [wrapped_dim(d, x.ndim) for d in operation.values[1]]
+    dims = range(x.ndim) if len(operation.values) == 1 else [wrap_dim(d, x.ndim) for d in operation.values[1]]
     ones = tuple(d + 1 for d in dims if x.ndim and x.shape[d] == 1)
     return ops.squeeze(level.physical(x), ones) if ones else ops.alias(level.physical(x))
 
 
 def _unsqueeze(level: Any, operation: Operation) -> Any:
     x, dim = operation.values
-    return operation.run([level.physical(x), wrapped_dim(dim, x.ndim + 1) + 1])
+    return operation.run([level.physical(x), wrap_dim(dim, x.ndim + 1) + 1])
 
 
 def _sum_to_size(level: Any, operation: Operation) -> Any:
@@ -272,7 +267,7 @@ def _fill(level: Any, operation: Operation) -> Any:
 
 def _cat(level: Any, operation: Operation) -> Any:
     tensors, dim, dtype = operation.values
-    return operation.run([[level.physical(t) for t in tensors], wrapped_dim(dim, tensors[0].ndim) + 1, dtype])
+    return operation.run([[level.physical(t) for t in tensors], wrap_dim(dim, tensors[0].ndim) + 1, dtype])
 
 
 def _last_dim(level: Any, operation: Operation) -> Any:

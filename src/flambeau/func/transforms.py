@@ -14,7 +14,7 @@ from flambeau.autograd.wrapped import Wrapped, cut, leaf
 from flambeau.func.batch import lifted
 from flambeau.func.vmap import active_levels, vmap
 from flambeau.ops.names import operators as ops
-from flambeau.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from flambeau.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
 
@@ -42,26 +42,28 @@ def _own(tree: Any) -> tuple[Any, list[Tensor]]:
     leaves: list[Tensor] = []
 
     def own(t: Any) -> Any:
-        if not isinstance(t, Tensor) or not (t.is_floating_point() or t.is_complex()):
-            return t
+        if not isinstance(t, Tensor):
+            raise ValueError(f"Thing passed to transform API must be Tensor, got {type(t)}")
+        if not (t.is_floating_point() or t.is_complex()):
+            raise RuntimeError(f"only Tensors of floating point dtype can require gradients [got {t.dtype}]")
         leaves.append(leaf(lifted(t, levels)))
         return leaves[-1]
 
     return tree_map(own, tree), leaves
 
 
-def _selected(args: tuple, argnums: int | tuple[int, ...], function: str) -> tuple[int, ...]:
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+def _selected(args: tuple, argnums: int | tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(argnums, int | tuple):
+        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+    numbers = (argnums,) if isinstance(argnums, int) else argnums
+    if not numbers:
+        raise RuntimeError("argnums must be non-empty")
     for n in numbers:
         if not -len(args) <= n < len(args):
             raise RuntimeError(f"Got argnum={n}, but only {len(args)} positional inputs")
     numbers = tuple(n % len(args) for n in numbers)
     if len(set(numbers)) != len(numbers):
         raise RuntimeError(f"argnums elements must be unique, got {argnums}")
-    for n in numbers:
-        for t in tree_flatten(args[n])[0]:
-            if not isinstance(t, Tensor):
-                raise ValueError(f"Expected all inputs to be Tensors in {function}, got {type(t)}")
     return numbers
 
 
@@ -83,6 +85,16 @@ def _with_aux(result: Any, has_aux: bool, function: str) -> tuple[Any, Any]:
     return result
 
 
+def _check_outputs(outputs: list[Any], function: str) -> None:
+    if not outputs:
+        raise RuntimeError(f"{function}: Expected f to be a function that has non-empty output (got output = [])")
+    for y in outputs:
+        if not isinstance(y, Tensor):
+            raise RuntimeError(
+                f"{function}: expected f(*primals) to return only tensors, got unsupported type {type(y)}"
+            )
+
+
 def grad_and_value(
     func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -99,7 +111,7 @@ def grad_and_value(
 
     @functools.wraps(func)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        numbers = _selected(args, argnums, "grad")
+        numbers = _selected(args, argnums)
         with enable_grad():
             own, leaves = _own([args[n] for n in numbers])
             output, aux = _with_aux(func(*_replaced(args, numbers, own), **kwargs), has_aux, "grad_and_value(f)(*args)")
@@ -168,33 +180,41 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
 
     Returns:
         (outputs, vjp_fn), or (outputs, vjp_fn, aux). `vjp_fn(cotangents)` takes what the outputs look like and gives
-        a tuple with an entry a primal (the entry itself where there is one primal).
+        a tuple with an entry a primal.
     """
     with enable_grad():
         own, leaves = _own(list(primals))
         result, aux = _with_aux(func(*own), has_aux, "vjp(f, *primals)")
         outputs, out_spec = tree_flatten(result)
+    _check_outputs(outputs, "vjp(f, *primals)")
     for y in outputs:
-        if not isinstance(y, Tensor):
+        if not (y.is_floating_point() or y.is_complex()):
             raise RuntimeError(
-                f"vjp(f, *primals): Expected f(*primals) to return only tensors, got unsupported type {type(y)}"
+                "vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype "
+                f"{y.dtype}"
             )
 
-    def vjp_fn(*cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        given = cotangents[0] if len(cotangents) == 1 else cotangents
-        seeds, spec = tree_flatten(given)
-        if len(seeds) != len(outputs):
+    def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> tuple[Any, ...]:
+        seeds, spec = tree_flatten(cotangents)
+        if spec != out_spec:
             raise RuntimeError(
                 f"Expected pytree structure of cotangents to be the same as pytree structure of outputs to the "
                 f"function. cotangents: {spec}, primal output: {out_spec}"
             )
         with enable_grad():
             found = _gradients(outputs, leaves, seeds)
-        grads = _free(_in_place_of(leaves, found, own), leaves)
-        return grads[0] if len(primals) == 1 else tuple(grads)
+        return tuple(_free(_in_place_of(leaves, found, own), leaves))
 
     shown = _free(result, leaves)
     return (shown, vjp_fn, _free(aux, leaves)) if has_aux else (shown, vjp_fn)
+
+
+def _check_moving(leaves: list[Any], what: str) -> None:
+    for t in leaves:
+        if not isinstance(t, Tensor):
+            raise RuntimeError(f"jvp(f, primals, tangents): Expected {what}s to only contain Tensors, got {type(t)}")
+        if not (t.is_floating_point() or t.is_complex()):
+            raise ValueError(f"Expected {what} to be floating point or complex, but got: {t.dtype}")
 
 
 def jvp(
@@ -229,15 +249,22 @@ def jvp(
             "if primals is a tuple of 3 tensors, tangents also must be. "
             f"Got primals with structure {spec} and tangents with structure {moves_spec}"
         )
+    if not flat:
+        raise RuntimeError("jvp(f, primals, tangents): Expected primals to contain at least one Tensor.")
+    _check_moving(flat, "primal")
+    _check_moving(moves, "tangent")
     for x, t in zip(flat, moves, strict=True):
         if x.shape != t.shape:
             raise RuntimeError(
-                f"jvp: a tangent of sizes {tuple(t.shape)} was given for a primal of sizes {tuple(x.shape)}"
+                "Trying to set a forward gradient that has a different size than that of the original Tensor, this is "
+                f"not supported. Tensor is of size {list(x.shape)} while the given forward gradient is of size "
+                f"{list(t.shape)}."
             )
     with closing(DualLevel()) as level:
         duals = [Dual.wrap(level, x, ops.clone(t)) for x, t in zip(flat, moves, strict=True)]
         result, aux = _with_aux(func(*tree_unflatten(duals, spec)), has_aux, "jvp(f, primals, tangents)")
         outputs, out_spec = tree_flatten(result)
+        _check_outputs(outputs, "jvp(f, primals, tangents)")
         moved = []
         for y in outputs:
             t = tangent_of(y, level)
@@ -253,15 +280,29 @@ def jvp(
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """The outputs of `func`, and the function that multiplies its Jacobian, at these primals, with vectors."""
+    flat, spec = tree_flatten(primals)
+    _check_moving(flat, "primal")
     with enable_grad():
         own, leaves = _own(list(primals))
         result = func(*own)
         outputs, out_spec = tree_flatten(result)
+        _check_outputs(outputs, "linearize(f, *primals)")
         seeds = [leaf(ops.zeros_like(cut(y))) for y in outputs]
         pulled = _gradients(outputs, leaves, seeds)
 
     def jvp_fn(*tangents: Any) -> Any:
-        moves = tree_flatten(list(tangents))[0]
+        moves, moves_spec = tree_flatten(tangents)
+        if moves_spec != spec:
+            raise RuntimeError(
+                f"Expected the tangents {moves_spec} to have the same argspec as the primals {spec}"
+            )
+        for i, (x, t) in enumerate(zip(flat, moves, strict=True)):
+            for what, wanted, got in (("shape", x.shape, t.shape), ("dtype", x.dtype, t.dtype)):
+                if got != wanted:
+                    raise RuntimeError(
+                        f"tangent:{i} with {what} {got} in flattened pytree doesn't match the {what} {wanted} of the "
+                        "corresponding primal."
+                    )
         pairs = [(g, t) for g, t in zip(pulled, moves, strict=True) if g.requires_grad]
         found = gradients(
             [g for g, _ in pairs], seeds, [t for _, t in pairs], retain_graph=True, allow_unused=True
@@ -313,14 +354,14 @@ def jacrev(
 
     @functools.wraps(func)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        numbers = _selected(args, argnums, "jacrev")
+        numbers = _selected(args, argnums)
 
         def of_selected(*selected: Any) -> Any:
             return func(*_replaced(args, numbers, list(selected)), **kwargs)
 
         result = vjp(of_selected, *(args[n] for n in numbers), has_aux=has_aux)
         outputs, out_spec = tree_flatten(result[0])
-        rows = [_rows(result[1], outputs, i, len(numbers)) for i in range(len(outputs))]
+        rows = [_rows(result[1], outputs, out_spec, i) for i in range(len(outputs))]
         blocks = [r[0] if isinstance(argnums, int) else tuple(r) for r in rows]
         jacobians = tree_unflatten(blocks, out_spec)
         return (jacobians, result[2]) if has_aux else jacobians
@@ -328,22 +369,21 @@ def jacrev(
     return jacobian
 
 
-def _rows(pull: Callable[..., Any], outputs: list[Tensor], which: int, count: int) -> list[Any]:
+def _rows(pull: Callable[..., Any], outputs: list[Tensor], spec: TreeSpec, which: int) -> list[Any]:
     """Derivatives of one output: an entry for each argument."""
     y = outputs[which]
     units = ops.eye(y.numel(), dtype=y.dtype, device=y.device).reshape((y.numel(), *y.shape))
     zeros = [ops.zeros_like(cut(o)) for o in outputs]
-    rows: list[list[Any]] = []
+    rows = []
     for j in range(max(y.numel(), 1)):
         seed = units[j] if y.numel() else zeros[which]
-        got = pull(*(seed if i == which else z for i, z in enumerate(zeros)))
-        rows.append([got] if count == 1 else list(got))
+        rows.append(pull(tree_unflatten([seed if i == which else z for i, z in enumerate(zeros)], spec)))
 
     def joined(*parts: Tensor) -> Tensor:
         stacked = ops.stack(parts)
         return (stacked if y.numel() else stacked[:0]).reshape((*y.shape, *parts[0].shape))
 
-    return [tree_map(joined, *(row[k] for row in rows)) for k in range(count)]
+    return [tree_map(joined, *column) for column in zip(*rows, strict=True)]
 
 
 def jacfwd(
@@ -361,7 +401,7 @@ def jacfwd(
 
     @functools.wraps(func)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        numbers = _selected(args, argnums, "jacfwd")
+        numbers = _selected(args, argnums)
         selected = [args[n] for n in numbers]
         flat, spec = tree_flatten(selected)
         vectors, sizes = _basis(flat)
