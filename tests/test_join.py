@@ -131,6 +131,33 @@ def test_triangles_far_from_the_diagonal():
     assert flambeau.tril_indices(2**40, 0).shape == (2, 0)
 
 
+def test_corners_of_huge_triangles():
+    n = 2**62
+    assert flambeau.tril_indices(n, 2, 2 - n).tolist() == [[n - 2, n - 1, n - 1], [0, 0, 1]]
+    assert flambeau.triu_indices(2, n, n - 2).tolist() == [[0, 0, 1], [n - 2, n - 1, n - 1]]
+    assert flambeau.triu_indices(2**63 - 1, 2).tolist() == flambeau.triu_indices(2, 2).tolist()
+    assert flambeau.tril_indices(2, 2**63 - 1).tolist() == flambeau.tril_indices(2, 2).tolist()
+    with pytest.raises(RuntimeError, match="Storage size calculation overflowed"):
+        flambeau.triu_indices(n, n)
+
+
+@pytest.mark.parametrize("name, lower", [("tril", True), ("triu", False)])
+def test_triangles_of_matrices(name, lower):
+    reference = getattr(np, name)
+    whole = flambeau.arange(70, dtype=flambeau.float32).reshape(2, 5, 7) + 1
+    for x in (whole, whole.mT, whole[:, :, ::2], whole.to(flambeau.complex64), whole > 20, whole.half()):
+        for diagonal in (-(2**63), -3, 0, 1, 6, 2**63 - 1):
+            want = reference(x.numpy(), min(max(diagonal, -99), 99))
+            result = getattr(flambeau, name)(x, diagonal)
+            assert result.is_contiguous() and np.array_equal(result.numpy(), want)
+            changed = x.clone(memory_format=flambeau.preserve_format)
+            assert getattr(changed, name + "_")(diagonal) is changed
+            assert changed.stride() == x.clone().stride() and np.array_equal(changed.numpy(), want)
+    assert getattr(flambeau, name)(flambeau.zeros(0, 3)).shape == (0, 3)
+    with pytest.raises(RuntimeError, match=f"{name}: input tensor must have at least 2 dimensions"):
+        getattr(flambeau, name)(flambeau.zeros(3))
+
+
 def test_triangles_on_a_device():
     assert flambeau.tril_indices(3, 3).device.type == "cpu"
     assert flambeau.tril_indices(3, 3, device="meta").device.type == "meta"

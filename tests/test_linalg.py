@@ -288,6 +288,9 @@ def test_low_rank_and_iteration():
     b = positive(20, 20) + 3 * torch.eye(20, dtype=torch.float64)
     w, v = torch.lobpcg(p, k=2, B=b, largest=False, tol=1e-10, niter=500)
     np.testing.assert_allclose((p @ v).numpy(), (b @ v * w).numpy(), atol=1e-6)
+    for name, place in (("B", 3), ("X", 4), ("iK", 6)):
+        with pytest.raises(TypeError, match=rf"argument '{name}' \(position {place}\) must be Tensor, not str"):
+            torch.lobpcg(p, 1, **{name: "basic"})
 
 
 def test_named_results_and_out():

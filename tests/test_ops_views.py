@@ -13,6 +13,7 @@ VIEWS = [
     (lambda t: t.diagonal(0, 1, 2), lambda a: a.diagonal(0, 1, 2)), (lambda t: t.unsqueeze(1), lambda a: a[:, None]),
     (lambda t: t.flatten(1), lambda a: a.reshape(2, 12)), (lambda t: t.movedim(0, -1), lambda a: np.moveaxis(a, 0, -1)),
     (lambda t: t.unfold(2, 2, 1)[..., 1], lambda a: a[..., 1:]),
+    (lambda t: t.unfold(2, 4, 2**63 - 1)[..., 1], lambda a: a[..., 1:2]),
     (lambda t: t.expand(5, 2, 3, 4), lambda a: np.broadcast_to(a, (5, 2, 3, 4))),
     (lambda t: t.split(2, 1)[1], lambda a: a[:, 2:]), (lambda t: t.chunk(2, 2)[0], lambda a: a[..., :2]),
     (lambda t: t.unbind(1)[2], lambda a: a[:, 2]),

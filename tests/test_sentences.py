@@ -128,3 +128,13 @@ def test_losses_of_single_elements() -> None:
     a, b = torch.tensor([[1.0, 2, 3], [4, 5, 6]]), torch.tensor([[1.0, 0, 3]])
     assert NN.cosine_similarity(a, b, dim=0).tolist() == pytest.approx([0.857493, 0, 0.948683], rel=1e-5)
     assert NN.batch_norm(torch.ones(0), torch.ones(0), torch.ones(0)).shape == (0,)
+
+
+def test_running_statistics_come_both_or_not_at_all() -> None:
+    x, numbers = torch.arange(6.0).reshape(2, 3), torch.ones(3)
+    for given, missing in (((numbers, None), "running_var"), ((None, numbers), "running_mean")):
+        with pytest.raises(ValueError, match="must either both be None or neither be None"):
+            NN.batch_norm(x, *given, training=True)
+        with pytest.raises(RuntimeError, match=f"^{missing} must be defined in evaluation mode"):
+            NN.batch_norm(x, *given)
+    assert numbers.tolist() == [1, 1, 1]

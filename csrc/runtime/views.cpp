@@ -372,7 +372,8 @@ void unfold(const Call& c, Outputs& outputs) {
   strides.push_back(t.dim() ? t.strides[d] : 1);
   if (t.dim()) {
     sizes[d] = (have - size) / step + 1;
-    strides[d] *= step;
+    // Where there is one part only, nobody takes the step, however far it goes.
+    strides[d] = static_cast<int64_t>(static_cast<uint64_t>(strides[d]) * static_cast<uint64_t>(step));
   }
   give(outputs, view_of(t, std::move(sizes), std::move(strides)));
 }

@@ -165,7 +165,10 @@ def batch_norm_checks(input, tensors, training):
         if t is not None and t.numel() != channels:
             raise RuntimeError(f"{what} should contain {channels} elements not {t.numel()}")
     if not training and (tensors[0][1] is None or tensors[1][1] is None):
-        raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
+        missing = tensors[0][0] if tensors[0][1] is None else tensors[1][0]
+        raise RuntimeError(f"{missing} must be defined in evaluation mode")
+    if (tensors[0][1] is None) != (tensors[1][1] is None):
+        raise ValueError("running_mean and running_var must either both be None or neither be None")
     if training and input.numel() // max(channels, 1) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
 

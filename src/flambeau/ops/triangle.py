@@ -54,23 +54,25 @@ for _name, _lower in (("triu", False), ("tril", True)):
     )
 
 
-def _left_of_edge(rows, shift, columns, lesser=min, greater=max):
-    """How many elements of the first rows of a matrix lie in columns up to row + shift."""
-
-    def count(k):  # rows of 1, 2, ... k elements, of at most `columns` each
-        inside = lesser(greater(k, 0), columns)
-        return inside * (inside + 1) // 2 + (greater(k, inside) - inside) * columns
-
-    return count(rows + shift) - count(shift)
+def _elements_before(k, columns, shift, lower, lesser=min, greater=max):
+    """Elements of a triangle in the first k rows that hold any. No product exceeds twice the triangle."""
+    if lower:
+        shortest = lesser(greater(shift, 0) + 1, columns)
+        growing = lesser(k, columns - shortest)
+        return growing * shortest + growing * (growing - 1) // 2 + (k - growing) * columns
+    whole = lesser(k, greater(-shift - 1, 0))
+    shrinking, longest = k - whole, columns - greater(shift + 1, 0)
+    return whole * columns + shrinking * longest - shrinking * (shrinking - 1) // 2
 
 
 def _indices_program(b, lower: bool):
     """Buffers: rows, then columns. ints: columns, shift of the edge, number of indices. One iteration: one row."""
-    with b.parallel() as row:
+    with b.parallel() as k:
         columns, shift, total = b.int(0), b.int(1), b.int(2)
-        left = _left_of_edge(row, shift, columns, minimum, maximum)
+        before = _elements_before(k, columns, shift, lower, minimum, maximum)
+        row = k + maximum(-shift, 0) if lower else k
         edge = minimum(maximum(row + shift + 1, 0), columns)
-        first, end, before = (const(0, "i64"), edge, left) if lower else (edge, columns, row * columns - left)
+        first, end = (const(0, "i64"), edge) if lower else (edge, columns)
         with b.loop(first, end) as column:
             at = before + column - first
             b.store(0, at, row)
@@ -79,10 +81,13 @@ def _indices_program(b, lower: bool):
 
 def _indices_plan(o, row, col, offset, lower, device):
     shift = min(max(offset if lower else offset - 1, -row), col)  # beyond, nothing changes
-    left = _left_of_edge(row, shift, col)
-    total = left if lower else row * col - left
+    rows = row - min(max(-shift, 0), row) if lower else min(row, max(col - shift - 1, 0))  # that hold any
+    total = _elements_before(rows, col, shift, lower)
+    if total >= 2**62:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes=[2, {total}]")
     out = o.empty((2, total), dtype=o.int64, device=device)
-    return Launch((out,), (out,), [col, shift, total], row if total else 0, col, _indices_program, (lower,))
+    work = total // rows if total else 0
+    return Launch((out,), (out,), [col, shift, total], rows if total else 0, work, _indices_program, (lower,))
 
 
 op(

@@ -125,6 +125,9 @@ def _iterated(o, A, B, X, n, iK, niter, tol, largest, tracker):
 def _lobpcg(o, A, k=None, B=None, X=None, n=None, iK=None, niter=None, tol=None, largest=None, method=None,
             tracker=None, ortho_iparams=None, ortho_fparams=None, ortho_bparams=None):  # fmt: skip
     check_tensor("lobpcg", "A", A)
+    for name, given, place in (("B", B, 3), ("X", X, 4), ("iK", iK, 6)):
+        if given is not None:
+            check_tensor("lobpcg", name, given, place)
     n = _check_lobpcg(A, B, X, k) if n is None else n
     if method not in (None, "basic", "ortho"):
         raise ValueError(f"method must be 'basic' or 'ortho', got {method!r}")
