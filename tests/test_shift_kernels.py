@@ -49,32 +49,64 @@ def reference(x: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize(("size", "parts", "rows"), CASES)
-def test_planes(family, machine, size: int, parts: int, rows: int) -> None:
-    """Images as wide as their part of a vector, and narrower; blocks of rows that overlap, and parts of unequal height."""
-    target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
-    rng, planes = np.random.default_rng(size + parts), 3
-    for number, (narrower, more) in enumerate(itertools.product((0, 1), (0, 1, rows + 1))):
-        width, height = lanes // parts - narrower, rows * parts + more
-        flags = (0, BIAS, BIAS | RELU)[number % 3]
+class Case:
+    """Some planes of images, and what the kernels are told of them."""
+
+    def __init__(self, machine, family, shape: tuple[int, int], size: int, stride: int, flags: int) -> None:
+        self.dtype, self.machine, self.flags = family[2], machine, flags
+        kind, rng, planes = NUMPY[self.dtype], np.random.default_rng(shape[0]), 3
         x, weights, bias = (
-            rng.standard_normal(shape).astype(kind)
-            for shape in ((planes, height, width), (planes, size * size), (planes,))
+            rng.standard_normal(n).astype(kind) for n in ((planes, *shape), (planes, size * size), (planes,))
         )
-        masks, edges = lane_masks(width, height, size, parts, lanes)
-        at_y = machine.place(np.zeros_like(x))
-        fields = {
-            "weights": machine.place(weights), "weights_plane": weights.strides[0], "x": machine.place(x), "y": at_y,
-            "x_plane": x.strides[0], "y_plane": x.strides[0], "row": x.strides[1], "planes": planes,
-            "rows": -(-height // parts), "masks": machine.place(masks), "edges": machine.place(edges),
-            "bias": machine.place(bias), "flags": flags,
+        wanted = reference(x, weights, size)[:, ::stride, ::stride] + (bias[:, None, None] if flags & BIAS else 0)
+        self.wanted = np.maximum(wanted, 0) if flags & RELU else wanted
+        self.y = np.zeros(wanted.shape, kind)
+        self.at_y = machine.place(self.y)
+        self.fields = {
+            "weights": machine.place(weights), "weights_plane": weights.strides[0], "x": machine.place(x),
+            "x_plane": x.strides[0], "x_row": x.strides[1], "y": self.at_y, "y_plane": self.y.strides[0],
+            "y_row": self.y.strides[1], "planes": planes, "bias": machine.place(bias), "flags": flags,
         }  # fmt: skip
-        values = np.array([fields[name] for name in shifts.FIELDS], np.int64)
-        machine.call(shifts.kernel_name(size, parts, rows), machine.place(values))
-        wanted = reference(x, weights, size) + (bias[:, None, None] if flags & BIAS else 0)
-        wanted = np.maximum(wanted, 0) if flags & RELU else wanted
-        np.testing.assert_allclose(machine.fetch(at_y, x), wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+    def check(self, name: str, **fields: int) -> None:
+        values = [{**self.fields, **fields}.get(field, 0) for field in shifts.FIELDS]
+        self.machine.call(name, self.machine.place(np.array(values, np.int64)))
+        got, tolerance = self.machine.fetch(self.at_y, self.y), TOLERANCE[self.dtype]
+        np.testing.assert_allclose(got, self.wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("size", "parts", "rows"), CASES)
+def test_narrow_images(family, machine, size: int, parts: int, rows: int) -> None:
+    """As wide as their part of a vector, and narrower; blocks of rows that overlap, and parts of unequal height."""
+    lanes = family[0].vector_bytes // contract.ELEMENT_BYTES[family[2]]
+    for number, (narrower, more) in enumerate(itertools.product((0, 1), (0, 1, rows + 1))):
+        height, width = rows * parts + more, lanes // parts - narrower
+        case = Case(machine, family, (height, width), size, 1, (0, BIAS, BIAS | RELU)[number % 3])
+        masks, edges = (machine.place(m) for m in lane_masks(width, height, size, parts, lanes))
+        case.check(shifts.kernel_name(size, parts, rows), rows=-(-height // parts), masks=masks, edges=edges)
+
+
+@pytest.mark.parametrize(("size", "vectors"), list(itertools.product(shifts.HALVE_SIZES, shifts.HALVE_VECTORS)))
+def test_strides_of_two(family, machine, size: int, vectors: int) -> None:
+    """Odd and even sizes, all columns at once or beginning in the middle of a row; rows outside are read elsewhere."""
+    target, _, dtype, _ = family
+    lanes = target.vector_bytes // contract.ELEMENT_BYTES[dtype]
+    zeros = machine.place(np.zeros((2 * vectors + 2) * lanes, NUMPY[dtype])) + target.vector_bytes
+    for number, (width, height) in enumerate(itertools.product((1, 2, 2 * lanes - 1, 2 * lanes), (7, 8, 13))):
+        columns = 2 * lanes * (vectors - 1) + width
+        for first in (0, 1):  # vectors of outputs in front of those computed
+            case = Case(
+                machine, family, (height, first * 2 * lanes + columns), size, 2, (0, BIAS, BIAS | RELU)[number % 3]
+            )
+            ends = [min(max(0, columns - i * lanes), lanes) for i in range(2 * vectors + 1)]
+            bits = [(1 << n) - 1 for n in (first * lanes, *ends, (width + 1) // 2)]
+            masks, outputs = machine.place(np.array(bits, np.uint16)), case.wanted.shape[1:]
+            places = {
+                "x": case.fields["x"] + first * 2 * target.vector_bytes,
+                "y": case.at_y + first * target.vector_bytes,
+            }
+            case.wanted[:, :, : first * lanes] = 0
+            case.check(f"halve_{size}_{vectors}", rows=outputs[0], masks=masks, height=height, zeros=zeros, **places)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])

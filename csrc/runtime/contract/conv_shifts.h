@@ -1,5 +1,5 @@
-// Depthwise convolutions that keep the size of narrow images: a row of an image stands in a register, and taps are
-// shuffles of it (codegen/shifts.py).
+// Depthwise convolutions whose taps are shuffles of rows in registers (codegen/shifts.py): those that keep the size of
+// narrow images, and those with a stride of 2.
 #pragma once
 #include "runtime/contract/conv_taps.h"
 

@@ -13,10 +13,14 @@ const ShiftKernels* shift_kernels(DType dtype) {
 
 void install_shift_kernels(DType dtype, const uint64_t* addresses) {
   auto kernels = std::make_unique<ShiftKernels>();
-  for (auto& size : kernels->planes) {
+  auto take = [&](ShiftKernels::Kernel& kernel) { kernel = reinterpret_cast<ShiftKernels::Kernel>(*addresses++); };
+  for (auto& size : kernels->shift) {
     for (auto& parts : size) {
-      for (auto& kernel : parts) kernel = reinterpret_cast<ShiftKernels::Kernel>(*addresses++);
+      for (auto& kernel : parts) take(kernel);
     }
+  }
+  for (auto& size : kernels->halve) {
+    for (int v = 1; v <= kHalveVectors; v++) take(size[v]);
   }
   entry_of<ShiftKernels>(dtype)->set(std::move(kernels));
 }
