@@ -15,7 +15,7 @@ import numpy as np
 import flambeau as torch
 from flambeau.ops import names
 from flambeau.ops.signature import parse
-from flambeau.ops.table import TABLE, Entry
+from flambeau.ops.table import FLOATS8, TABLE, Entry
 
 REAL_FLOATS = ("float64", "float32", "float16", "bfloat16")
 COMPLEX = ("complex128", "complex64")
@@ -194,7 +194,7 @@ def function_of(entry: Entry) -> Callable:
 
 
 def dtype_names(entry: Entry) -> list[str]:
-    return [str(d).rpartition(".")[2] for d in entry.dtypes]
+    return [str(d).rpartition(".")[2] for d in entry.dtypes if d not in FLOATS8]  # NumPy has none of 8 bits
 
 
 def kind_of(dtype: str) -> str:

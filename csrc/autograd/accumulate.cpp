@@ -8,6 +8,7 @@
 #include "autograd/text.h"
 #include "core/error.h"
 #include "runtime/pool.h"
+#include "runtime/promotion.h"
 
 namespace fl {
 
@@ -116,12 +117,7 @@ TensorRef zeros(IntSpan sizes, DType dtype, Device device) {
 TensorRef one_like(const Tensor& t) {
   TensorRef one = Tensor::empty(t.sizes, t.dtype, t.device());
   if (one->is_meta()) return one;
-  switch (t.dtype) {
-    case DType::F16: *one->data<uint16_t>() = 0x3c00; break;
-    case DType::BF16: *one->data<uint16_t>() = 0x3f80; break;
-    case DType::F32: *one->data<float>() = 1; break;
-    default: *one->data<double>() = 1; break;
-  }
+  write_number(Value(1.0), t.dtype, one->data());
   return one;
 }
 

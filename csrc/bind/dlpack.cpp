@@ -46,10 +46,12 @@ struct DLManagedTensorVersioned {
 constexpr int32_t kCpu = 1, kCudaHost = 3, kRocmHost = 11;
 constexpr uint64_t kReadOnly = 1, kCopied = 2;
 enum Code : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5, kBool = 6 };
+constexpr uint8_t kFloat8[] = {10, 12, 11, 13};  // of the types of 8 bits, in their order
 
 DLDataType dtype_to(DType d) {
   auto bits = static_cast<uint8_t>(8 * dtype_size(d));
-  Code code = is_bool(d)         ? kBool
+  Code code = is_float8(d)       ? static_cast<Code>(kFloat8[static_cast<int>(d) - static_cast<int>(DType::F8E4M3FN)])
+              : is_bool(d)       ? kBool
               : d == DType::BF16 ? kBfloat
               : is_complex(d)    ? kComplex
               : is_float(d)      ? kFloat

@@ -25,7 +25,8 @@ const Numpy* load_numpy(PyRef module) {
   PyRef make = checked(PyObject_GetAttrString(module.get(), "dtype"));
   for (int i = 0; i < kDTypes; ++i) {
     auto d = static_cast<DType>(i);
-    if (d != DType::BF16) np->dtypes[i] = checked(PyObject_CallFunction(make.get(), "s", dtype_name(d))).release();
+    if (d != DType::BF16 && !is_float8(d))
+      np->dtypes[i] = checked(PyObject_CallFunction(make.get(), "s", dtype_name(d))).release();
   }
   np->module = module.release();
   return np;
@@ -85,8 +86,8 @@ std::optional<DType> dtype_of_format(const char* format, Py_ssize_t itemsize) {
 }
 
 const char* format_of(DType d) {
-  constexpr const char* formats[kDTypes] = {"?", "B", "b",     "h", "i", "l",  "H", "I",
-                                            "L", "e", nullptr, "f", "d", "Zf", "Zd"};
+  constexpr const char* formats[kDTypes] = {"?",     "B",     "b",     "h", "i",     "l", "H", "I",  "L", nullptr,
+                                            nullptr, nullptr, nullptr, "e", nullptr, "f", "d", "Zf", "Zd"};
   return formats[static_cast<int>(d)];
 }
 
@@ -296,7 +297,8 @@ PyObject* numpy_from_tensor(Tensor* t) {
       t->device().type == DeviceType::CPU, ErrorKind::Type,
       "can't convert cuda:%d device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.",
       t->device().index < 0 ? 0 : t->device().index);
-  FL_CHECK(t->dtype != DType::BF16, ErrorKind::Type, "Got unsupported ScalarType BFloat16\tUse tensor.float().numpy()");
+  FL_CHECK(t->dtype != DType::BF16 && !is_float8(t->dtype), ErrorKind::Type,
+           "Got unsupported ScalarType %s\tUse tensor.float().numpy()", dtype_title(t->dtype));
   const Numpy& np = numpy();
   PyRef shape = checked(PyTuple_New(t->dim())), strides = checked(PyTuple_New(t->dim()));
   for (int i = 0; i < t->dim(); ++i) {
@@ -351,7 +353,8 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
           raise(PyExc_BufferError, "Can't share the memory of a Tensor that requires grad. Use tensor.detach()");
         if (t->device().type != DeviceType::CPU)
           raise(PyExc_BufferError, "the memory of this tensor is not on the CPU");
-        if (!format_of(t->dtype)) raise(PyExc_BufferError, "bfloat16 has no buffer format. Use tensor.float()");
+        if (!format_of(t->dtype))
+          raise(PyExc_BufferError, "%s has no buffer format. Use tensor.float()", dtype_name(t->dtype));
         bool strided = (flags & PyBUF_STRIDES) == PyBUF_STRIDES;
         if ((!strided || flags & (PyBUF_C_CONTIGUOUS & ~PyBUF_STRIDES)) && !t->is_contiguous())
           raise(PyExc_BufferError, "the tensor is not contiguous. Use tensor.contiguous()");

@@ -74,7 +74,7 @@ PyMethodDef dtype_methods[] = {{"__reduce__", named_reduce, METH_NOARGS, nullptr
 PyGetSetDef dtype_properties[] = {
     {"__module__", named_module, nullptr, nullptr, nullptr},
     {"itemsize", dtype_itemsize, nullptr, "Bytes of an element.", nullptr},
-    {"is_floating_point", dtype_is_float, nullptr, "Whether it is float16, bfloat16, float32 or float64.", nullptr},
+    {"is_floating_point", dtype_is_float, nullptr, "Whether it is real and floating-point.", nullptr},
     {"is_complex", dtype_is_complex, nullptr, "Whether it is complex64 or complex128.", nullptr},
     {"is_signed", dtype_is_signed, nullptr, "Whether it has negative values.", nullptr},
     {"code", dtype_code_text, nullptr, "The short name in keys of kernels: f32, i64, ...", nullptr},

@@ -20,6 +20,10 @@ constexpr Names kNames[kDTypes] = {
     {"uint16", "u16", "UInt16"},
     {"uint32", "u32", "UInt32"},
     {"uint64", "u64", "UInt64"},
+    {"float8_e4m3fn", "e4m3", "Float8_e4m3fn"},
+    {"float8_e5m2", "e5m2", "Float8_e5m2"},
+    {"float8_e4m3fnuz", "e4m3z", "Float8_e4m3fnuz"},
+    {"float8_e5m2fnuz", "e5m2z", "Float8_e5m2fnuz"},
     {"float16", "f16", "Half"},
     {"bfloat16", "bf16", "BFloat16"},
     {"float32", "f32", "Float"},
@@ -73,6 +77,9 @@ DType promote(DType a, DType b) {
   FL_CHECK(!unsigned_mixture, ErrorKind::Runtime,
            "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote %s and %s",
            dtype_title(a), dtype_title(b));
+  FL_CHECK(!is_float8(a) && !is_float8(b), ErrorKind::Runtime,
+           "Promotion for Float8 Types is not supported, attempted to promote %s and %s", dtype_title(a),
+           dtype_title(b));
   if (is_complex(a) || is_complex(b)) return promote_complex(a, b);
   if (is_float(a) || is_float(b)) return promote_floating(a, b);
   return promote_integers(a, b);

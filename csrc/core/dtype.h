@@ -5,12 +5,34 @@
 
 namespace fl {
 
-enum class DType : uint8_t { Bool, U8, I8, I16, I32, I64, U16, U32, U64, F16, BF16, F32, F64, C64, C128 };
-constexpr int kDTypes = 15;
+// The types of 8 bits are stored and cast only; FN has no infinity, FNUZ neither infinity nor -0.
+enum class DType : uint8_t {
+  Bool,
+  U8,
+  I8,
+  I16,
+  I32,
+  I64,
+  U16,
+  U32,
+  U64,
+  F8E4M3FN,
+  F8E5M2,
+  F8E4M3FNUZ,
+  F8E5M2FNUZ,
+  F16,
+  BF16,
+  F32,
+  F64,
+  C64,
+  C128
+};
+constexpr int kDTypes = 19;
 
 constexpr bool is_complex(DType d) { return d >= DType::C64; }
-constexpr bool is_float(DType d) { return d >= DType::F16 && d <= DType::F64; }
-constexpr bool is_differentiable(DType d) { return d >= DType::F16; }
+constexpr bool is_float(DType d) { return d >= DType::F8E4M3FN && d <= DType::F64; }
+constexpr bool is_float8(DType d) { return d >= DType::F8E4M3FN && d <= DType::F8E5M2FNUZ; }
+constexpr bool is_differentiable(DType d) { return d >= DType::F8E4M3FN; }
 constexpr bool is_bool(DType d) { return d == DType::Bool; }
 constexpr bool is_integer(DType d) { return d >= DType::U8 && d <= DType::U64; }  // without bool
 constexpr bool is_signed(DType d) {
@@ -18,7 +40,7 @@ constexpr bool is_signed(DType d) {
 }
 
 constexpr size_t dtype_size(DType d) {
-  constexpr uint8_t sizes[kDTypes] = {1, 1, 1, 2, 4, 8, 2, 4, 8, 2, 2, 4, 8, 8, 16};
+  constexpr uint8_t sizes[kDTypes] = {1, 1, 1, 2, 4, 8, 2, 4, 8, 1, 1, 1, 1, 2, 2, 4, 8, 8, 16};
   return sizes[static_cast<int>(d)];
 }
 

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/dtype.h"
+#include "core/error.h"
 
 namespace fl {
 
@@ -37,6 +38,57 @@ inline uint16_t float_to_bfloat16_bits(float value) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// A type of 8 bits: those of the significand, the exponent's bias, the bits of +nan, and of what numbers
+// beyond the largest become: infinity, the largest, or nan. One whose only nan is 0x80 has no -0.
+struct Float8Format {
+  int significand, bias;
+  uint8_t nan, above;
+  bool unsigned_zero() const { return nan == 0x80; }
+};
+
+inline Float8Format float8_format(DType d) {
+  switch (d) {
+    case DType::F8E4M3FN: return {3, 7, 0x7f, 0x7e};
+    case DType::F8E5M2: return {2, 15, 0x7f, 0x7c};
+    case DType::F8E4M3FNUZ: return {3, 8, 0x80, 0x80};
+    default: return {2, 16, 0x80, 0x80};
+  }
+}
+
+// Round to nearest, ties to even; the codes of numbers follow each other, so what is rounded past the last is `above`.
+inline uint8_t float_to_float8_bits(float value, DType d) {
+  const Float8Format f = float8_format(d);
+  uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7fffffff, code = f.nan;
+  if (magnitude <= 0x7f800000) {
+    const int shift = 23 - f.significand;
+    const uint32_t quantum = static_cast<uint32_t>(127 + 1 - f.bias - f.significand + 23) << 23;
+    if (magnitude < static_cast<uint32_t>(128 - f.bias) << 23) {  // subnormal: the addition rounds it into place
+      float shifted = std::bit_cast<float>(magnitude) + std::bit_cast<float>(quantum);
+      code = std::bit_cast<uint32_t>(shifted) - quantum;
+    } else {
+      uint32_t rounded = magnitude + (1u << (shift - 1)) - 1 + (magnitude >> shift & 1);
+      code = (rounded - (static_cast<uint32_t>(127 - f.bias) << 23)) >> shift;
+    }
+    if (code > 0x7f || (f.above < 0x80 && code > f.above)) code = f.above;
+  }
+  bool has_sign = !f.unsigned_zero() || (code > 0 && code < 0x80);
+  return static_cast<uint8_t>(code | (has_sign ? bits >> 24 & 0x80 : 0));
+}
+
+inline float float8_bits_to_float(uint8_t bits, DType d) {
+  const Float8Format f = float8_format(d);
+  uint32_t sign = static_cast<uint32_t>(bits & 0x80) << 24, magnitude = bits & 0x7f;
+  if (f.unsigned_zero() ? bits == f.nan : magnitude > f.above) return std::bit_cast<float>(sign | 0x7fc00000);
+  if (d == DType::F8E5M2 && magnitude == f.above) return std::bit_cast<float>(sign | 0x7f800000);
+  const int shift = 23 - f.significand;
+  uint32_t out = (magnitude << shift) + (static_cast<uint32_t>(127 - f.bias) << 23);
+  if (magnitude >> f.significand == 0) {
+    float unit = std::bit_cast<float>(static_cast<uint32_t>(128 - f.bias - f.significand) << 23);
+    out = std::bit_cast<uint32_t>(static_cast<float>(magnitude) * unit);
+  }
+  return std::bit_cast<float>(sign | out);
+}
+
 struct Half {
   uint16_t bits = 0;
   Half() = default;
@@ -64,7 +116,7 @@ T element_sum(T a, T b) {
   }
 }
 
-// Calls fn with a std::type_identity of the element type.
+// Calls fn with a std::type_identity of the element type. Types of 8 bits have no arithmetic.
 template <class F>
 decltype(auto) with_element_type(DType d, F&& fn) {
   switch (d) {
@@ -82,8 +134,11 @@ decltype(auto) with_element_type(DType d, F&& fn) {
     case DType::F32: return fn(std::type_identity<float>{});
     case DType::F64: return fn(std::type_identity<double>{});
     case DType::C64: return fn(std::type_identity<std::complex<float>>{});
-    default: return fn(std::type_identity<std::complex<double>>{});
+    case DType::C128: return fn(std::type_identity<std::complex<double>>{});
+    default: break;
   }
+  fail(ErrorKind::NotImplemented, "%s numbers are stored and cast only. Convert them with .to(torch.float32) first.",
+       dtype_title(d));
 }
 
 }  // namespace fl

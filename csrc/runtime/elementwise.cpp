@@ -118,7 +118,7 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
 namespace {
 
 // What a Python number is stored as beside operands of dtype d: halves compute in float32, and so do numbers.
-DType number_storage(DType d) { return d == DType::F16 || d == DType::BF16 ? DType::F32 : d; }
+DType number_storage(DType d) { return is_float(d) && d < DType::F32 ? DType::F32 : d; }
 
 bool gives_floats(const Op& op) { return op.result == ResultRule::Float || op.result == ResultRule::RealFloat; }
 

@@ -215,6 +215,8 @@ void arange(const Call& c, Outputs& outputs) {
   TensorOptions options(c, 3, integers ? DType::I64 : default_dtype());
   FL_CHECK(!is_integer(options.dtype) || c[2].as_double() == 0 || std::abs(c[2].as_double()) >= 1, ErrorKind::Value,
            "step must be nonzero [it is cast to %s]", dtype_title(options.dtype));
+  FL_CHECK(!is_float8(options.dtype), ErrorKind::NotImplemented, "\"arange_cpu\" not implemented for '%s'",
+           dtype_title(options.dtype));
   int64_t length = arange_length(c[0], c[1], c[2], integers && is_integer(options.dtype));
   TensorRef t = options.empty(IntSpan(&length, 1));
   if (!t->is_meta()) {
@@ -267,6 +269,8 @@ void line(const Call& c, Outputs& outputs, int options_at, F&& map) {
   FL_CHECK(steps >= 0, ErrorKind::Runtime, "number of steps must be non-negative");
   bool complex = c[0].tag() == Value::Tag::Complex || c[1].tag() == Value::Tag::Complex;
   TensorOptions options(c, options_at, complex ? to_complex(default_dtype()) : default_dtype());
+  FL_CHECK(!is_float8(options.dtype), ErrorKind::NotImplemented, "\"linspace_cpu\" not implemented for '%s'",
+           dtype_title(options.dtype));
   TensorRef t = options.empty(IntSpan(&steps, 1));
   if (!t->is_meta())
     with_element_type(options.dtype, [&]<class T>(std::type_identity<T>) { write_line<T>(t, c[0], c[1], map); });

@@ -26,12 +26,12 @@ constexpr int kMaxFolds = 16;
 
 struct KernelKey {
   uint64_t op = 0;            // operator, attributes, fold mask
-  uint64_t operands[3] = {};  // seven bits an operand: dtype and stride class, outputs first
+  uint64_t operands[3] = {};  // eight bits an operand: dtype and stride class, outputs first
   bool operator==(const KernelKey&) const = default;
 
   void set_operand(int position, DType dtype, StrideClass c) {
-    uint64_t code = 1 + (static_cast<uint64_t>(dtype) | static_cast<uint64_t>(c) << 4);
-    operands[position / 9] |= code << (7 * (position % 9));
+    uint64_t code = 1 + (static_cast<uint64_t>(dtype) | static_cast<uint64_t>(c) << 5);
+    operands[position / 8] |= code << (8 * (position % 8));
   }
 };
 

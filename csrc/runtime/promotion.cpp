@@ -19,6 +19,10 @@ const char* dtype_c_name(DType d) {
                                                  "short unsigned int",
                                                  "unsigned int",
                                                  "unsigned long",
+                                                 "c10::Float8_e4m3fn",
+                                                 "c10::Float8_e5m2",
+                                                 "c10::Float8_e4m3fnuz",
+                                                 "c10::Float8_e5m2fnuz",
                                                  "c10::Half",
                                                  "c10::BFloat16",
                                                  "float",
@@ -88,6 +92,7 @@ const char* fixed_width_name(DType d) {
 DType default_dtype() { return the_default_dtype.load(std::memory_order_relaxed); }
 
 void set_default_dtype(DType d) {
+  FL_CHECK(!is_float8(d), ErrorKind::Type, "couldn't find storage object %sStorage", dtype_title(d));
   FL_CHECK(is_float(d), ErrorKind::Type, "only floating-point types are supported as the default type");
   the_default_dtype = d;
 }
@@ -144,7 +149,8 @@ void check_can_cast(DType from, DType to) {
 void check_dtype(const Op& op, DType d) {
   if (op.dtypes >> static_cast<int>(d) & 1) [[likely]]
     return;
-  if (op.dtype_error.empty())
+  // Most sentences are about bools or complex numbers.
+  if (op.dtype_error.empty() || (is_float8(d) && op.dtype_error[0] != '"'))
     fail(ErrorKind::NotImplemented, "\"%s_cpu\" not implemented for '%s'", op.name.c_str(), dtype_title(d));
   std::string text = op.dtype_error;
   ErrorKind kind = ErrorKind::NotImplemented;
@@ -184,6 +190,10 @@ void write_number(const Value& number, DType d, void* to) {
       std::complex<double> c = number.as_complex();
       return put<uint8_t>(to, c.real() != 0 || c.imag() != 0);
     }
+    case DType::F8E4M3FN:
+    case DType::F8E5M2:
+    case DType::F8E4M3FNUZ:
+    case DType::F8E5M2FNUZ: return put(to, float_to_float8_bits(static_cast<float>(number.as_double()), d));
     case DType::F16: return put(to, Half(number.as_double()));
     case DType::BF16: return put(to, BFloat16(number.as_double()));
     case DType::F32: return put(to, static_cast<float>(number.as_double()));
@@ -207,6 +217,10 @@ Value read_number(const void* from, DType d) {
     case DType::U32: return Value(int64_t{take<uint32_t>(from)});
     case DType::I64:
     case DType::U64: return Value(take<int64_t>(from));
+    case DType::F8E4M3FN:
+    case DType::F8E5M2:
+    case DType::F8E4M3FNUZ:
+    case DType::F8E5M2FNUZ: return Value(double{float8_bits_to_float(take<uint8_t>(from), d)});
     case DType::F16: return Value(double{take<Half>(from)});
     case DType::BF16: return Value(double{take<BFloat16>(from)});
     case DType::F32: return Value(double{take<float>(from)});

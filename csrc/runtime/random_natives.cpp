@@ -28,8 +28,8 @@ void draw_into(Tensor* t, F&& fill) {
 }
 
 void check_floating(const Tensor& t, const char* what) {
-  FL_CHECK(is_differentiable(t.dtype), ErrorKind::NotImplemented, "\"%s\" not implemented for '%s'", what,
-           dtype_title(t.dtype));
+  FL_CHECK(is_differentiable(t.dtype) && !is_float8(t.dtype), ErrorKind::NotImplemented,
+           "\"%s\" not implemented for '%s'", what, dtype_title(t.dtype));
 }
 
 // Complex numbers are drawn as pairs.
@@ -70,8 +70,8 @@ void exponential(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double lambda = c[1].as_double();
   FL_CHECK(lambda > 0, ErrorKind::Runtime, "exponential_ expects lambda > 0.0, but found lambda=%g", lambda);
-  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"exponential_cpu\" not implemented for '%s'",
-           dtype_title(t->dtype));
+  FL_CHECK(is_float(t->dtype) && !is_float8(t->dtype), ErrorKind::NotImplemented,
+           "\"exponential_cpu\" not implemented for '%s'", dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_exponential(generator(c[2]), p, t->numel(), t->dtype, lambda); });
   give(outputs, TensorRef(t));
 }
@@ -101,8 +101,8 @@ void log_normal(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double std = c[2].as_double();
   FL_CHECK(std > 0, ErrorKind::Runtime, "log_normal_ expects std > 0.0, but found std=%g", std);
-  FL_CHECK(is_float(t->dtype), ErrorKind::NotImplemented, "\"log_normal_cpu\" not implemented for '%s'",
-           dtype_title(t->dtype));
+  FL_CHECK(is_float(t->dtype) && !is_float8(t->dtype), ErrorKind::NotImplemented,
+           "\"log_normal_cpu\" not implemented for '%s'", dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_log_normal(generator(c[3]), p, t->numel(), t->dtype, c[1].as_double(), std); });
   give(outputs, TensorRef(t));
 }

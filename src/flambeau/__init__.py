@@ -78,7 +78,7 @@ _ELSEWHERE = {
     "codegen.resolve": ("stats",),
     "compiler": ("compile",),
     "cuda": ("Event", "OutOfMemoryError", "Stream"),
-    "func.vmap": ("vmap",),
+    "batching.vmap": ("vmap",),
     "nn._grid": ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"),
     "ops": ("op",),
     "overrides": ("DisableTorchFunction", "DisableTorchFunctionSubclass"),

@@ -112,12 +112,7 @@ def _reduce_storage(self: UntypedStorage, protocol: int) -> tuple:
 
 
 def _type_name(kind: dtype, place: device) -> str:
-    short = {
-        "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "uint8": "Byte",
-        "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool", "complex64": "ComplexFloat",
-        "complex128": "ComplexDouble", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
-    }  # fmt: skip
-    return f"torch{'.cuda' * (place.type == 'cuda')}.{short[str(kind).rpartition('.')[2]]}Tensor"
+    return f"torch{'.cuda' * (place.type == 'cuda')}.{kind.title}Tensor"
 
 
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:

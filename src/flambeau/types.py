@@ -17,6 +17,10 @@ _int, _float, _bool, _dtype, _device, _size = int, float, bool, dtype, device, S
 
 # eps, largest, smallest normal, decimal resolution, bits
 _FLOATS = {
+    "float8_e4m3fn": (2.0**-3, 448.0, 2.0**-6, 1.0, 8),
+    "float8_e5m2": (2.0**-2, 57344.0, 2.0**-14, 1.0, 8),
+    "float8_e4m3fnuz": (2.0**-3, 240.0, 2.0**-7, 1.0, 8),
+    "float8_e5m2fnuz": (2.0**-3, 57344.0, 2.0**-15, 1.0, 8),
     "float16": (2.0**-10, 65504.0, 2.0**-14, 1e-3, 16),
     "bfloat16": (2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126, 1e-2, 16),
     "float32": (2.0**-23, (2 - 2.0**-23) * 2.0**127, 2.0**-126, 1e-6, 32),

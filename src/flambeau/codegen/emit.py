@@ -7,6 +7,7 @@ that the caller declares invariant are computed as scalars in another place (bef
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from flambeau.ir import float8
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, walk
 from flambeau.ir.repeat import carry, results
@@ -391,7 +392,13 @@ class Elements:
             return self._convert("fpext", a, "f16", "f32")
         if storage == "b1":
             return self._compare("ne", "u8", a, self.constant(0, "u8"))
+        if storage in t.FLOATS8:
+            return self._formula(float8.widened(storage), a)
         return a
+
+    def _formula(self, e: Expr, operand: str) -> str:
+        """The value of an expression of one operand."""
+        return Elements(self.function, self.lanes, lambda leaf: operand).emit(e)[0]
 
     def narrow(self, a: str, storage: str) -> str:
         """What lies in memory for a compute value: rounded to nearest even, nan stays nan."""
@@ -399,6 +406,8 @@ class Elements:
             return self._convert("fptrunc", a, "f32", "f16")
         if storage == "b1":
             return self._convert("zext", a, "b1", "u8")
+        if storage in t.FLOATS8:
+            return self._formula(float8.narrowed(storage), a)
         if storage != "bf16":
             return a
         f, ints = self.function, self.type("i32")

@@ -8,9 +8,12 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from flambeau.ir import types as t
+
 from .target import Target
 
 _TYPES = {"f32": "float", "f64": "double", "f16": "half", "bf16": "i16", "b1": "i1"}
+_TYPES.update(dict.fromkeys(t.FLOATS8, "i8"))
 _TYPES.update({f"{sign}{width}": f"i{width}" for sign in "iu" for width in (8, 16, 32, 64)})
 
 NO_UNROLL = ", !llvm.loop !90"
@@ -23,14 +26,14 @@ _METADATA = """
 
 
 def llvm_type(dtype: str, lanes: int = 1) -> str:
-    """LLVM's name of a value of `lanes` elements (bf16: of its bits)."""
+    """LLVM's name of a value of `lanes` elements (bf16 and what has 8 bits: of its bits)."""
     scalar = _TYPES[dtype]
     return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
 
 
 def suffix(dtype: str, lanes: int = 1) -> str:
     """What overloaded intrinsics append for a type: `f32`, `v16f32`, `v8i64`."""
-    scalar = {"bf16": "i16", "b1": "i1"}.get(dtype) or dtype.replace("u", "i")
+    scalar = {"bf16": "i16", "b1": "i1", **dict.fromkeys(t.FLOATS8, "i8")}.get(dtype) or dtype.replace("u", "i")
     return scalar if lanes == 1 else f"v{lanes}{scalar}"
 
 

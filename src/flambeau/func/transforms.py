@@ -11,8 +11,8 @@ from flambeau.autograd.differentiate import grad as gradients
 from flambeau.autograd.dual import Dual, DualLevel, tangent_of
 from flambeau.autograd.grad_mode import enable_grad
 from flambeau.autograd.wrapped import Wrapped, cut, leaf
-from flambeau.func.batch import lifted
-from flambeau.func.vmap import active_levels, vmap
+from flambeau.batching.batch import lifted
+from flambeau.batching.vmap import active_levels, vmap
 from flambeau.ops.names import operators as ops
 from flambeau.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 

@@ -7,7 +7,7 @@ Total where machines are not:
 - float to i8, i16, i32 goes through i32, to u8, u16, u32, i64 through i64: truncated, and the smallest integer for nan
   and for what does not fit; then the low bits. u64 takes 2**63 off values that reach it, and puts it back;
 - `max` and `min` give nan where either is nan; `lookup` clamps the position;
-- bf16 and f16 are rounded to nearest even from f32, nan stays nan;
+- bf16, f16 and what has 8 bits are rounded to nearest even from f32, nan stays nan;
 - a `repeat` takes a step where `go` held in every step before, and `limit` steps at most;
 - `ldexp(x, n)` is x * 2**(n >> 1) * 2**(n - (n >> 1)), for |n| below twice the exponent's range and nan where x is.
 """
@@ -17,6 +17,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
+from . import float8
 from . import types as t
 from .expr import Expr, walk
 from .program import ScalarProgram
@@ -24,6 +25,7 @@ from .repeat import Steps
 
 _NUMPY_NAMES = {"f16": "float16", "bf16": "uint16", "f32": "float32", "f64": "float64", "b1": "bool"}
 _NUMPY_NAMES.update({"c64": "complex64", "c128": "complex128"})
+_NUMPY_NAMES.update(dict.fromkeys(t.FLOATS8, "uint8"))
 _NUMPY_NAMES.update({d: f"{'int' if d[0] == 'i' else 'uint'}{d[1:]}" for d in t.INTS})
 
 
@@ -35,7 +37,7 @@ def _numpy() -> Any:
 
 
 def numpy_dtype(dtype: str) -> Any:
-    """NumPy's dtype of elements in memory; bf16 is held as the uint16 of its bits."""
+    """NumPy's dtype of elements in memory; bf16 and what has 8 bits are held as the unsigned integer of their bits."""
     np = _numpy()
     return np.dtype(_NUMPY_NAMES[dtype])
 
@@ -134,6 +136,8 @@ def widen(a: Any, storage: str) -> Any:
     np = _numpy()
     if storage == "bf16":
         return (a.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if storage in t.FLOATS8:
+        return evaluate([float8.widened(storage)], lambda e: a)[0]
     return a.astype(np.float32) if storage == "f16" else a
 
 
@@ -143,6 +147,8 @@ def narrow(a: Any, storage: str) -> Any:
     if storage == "f16":
         with np.errstate(all="ignore"):
             return a.astype(np.float16)
+    if storage in t.FLOATS8:
+        return evaluate([float8.narrowed(storage)], lambda e: np.asarray(a, np.float32))[0]
     if storage != "bf16":
         return a
     bits = np.ascontiguousarray(a, np.float32).view(np.uint32).reshape(np.shape(a))

@@ -53,8 +53,8 @@ def together(*values: Operand) -> tuple[Expr, ...]:
 
 
 def cast(x: Expr, dtype: str) -> Expr:
-    """x in another dtype. Casting to bf16 or f16 rounds, and the value stays f32."""
-    if dtype in ("bf16", "f16"):
+    """x in another dtype. Casting to a narrow one (bf16, f16, ...) rounds, and the value stays f32."""
+    if dtype in t.NARROW:
         return make("round_to", "f32", (cast(x, "f32"),), dtype)
     if x.dtype == dtype:
         return x

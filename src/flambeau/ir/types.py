@@ -1,10 +1,12 @@
 """Element types of the IR: names, sizes, kinds, and how operands of a formula meet.
 
-A *storage* dtype is what lies in memory; a *compute* dtype is what arithmetic is done in. They differ only for
-`bf16` and `f16`, whose elements are computed in `f32` and rounded once when stored.
+A *storage* dtype is what lies in memory; a *compute* dtype is what arithmetic is done in. They differ only for those of
+16 and 8 bits (`NARROW`), whose elements are computed in `f32` and rounded once when stored.
 """
 
-FLOATS = ("f16", "bf16", "f32", "f64")
+FLOATS8 = ("e4m3", "e5m2", "e4m3z", "e5m2z")
+NARROW = ("bf16", "f16", *FLOATS8)
+FLOATS = ("f16", "bf16", "f32", "f64", *FLOATS8)
 COMPLEX = ("c64", "c128")
 SIGNED = ("i8", "i16", "i32", "i64")
 UNSIGNED = ("u8", "u16", "u32", "u64")
@@ -13,8 +15,9 @@ DTYPES = FLOATS + COMPLEX + INTS + ("b1",)
 
 SIZE = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "c64": 8, "c128": 16, "b1": 1}
 SIZE.update({d: int(d[1:]) // 8 for d in INTS})
+SIZE.update(dict.fromkeys(FLOATS8, 1))
 
-_COMPUTE = {"bf16": "f32", "f16": "f32"}
+_COMPUTE = dict.fromkeys(NARROW, "f32")
 _REAL_OF = {"c64": "f32", "c128": "f64"}
 _COMPLEX_OF = {"f32": "c64", "f64": "c128"}
 

@@ -33,7 +33,7 @@ def _fault(e: Expr, inputs: Sequence[str], params: Sequence[str]) -> str | None:
         return _repeat_fault(e)
     if len(e.args) != ARITY[e.op]:
         return f"{len(e.args)} arguments instead of {ARITY[e.op]}"
-    if e.dtype not in t.DTYPES or e.dtype in ("bf16", "f16"):
+    if e.dtype not in t.DTYPES or e.dtype in t.NARROW:
         return "not a compute dtype"
     if e.op in ("input", "param"):
         return _leaf_fault(e, inputs if e.op == "input" else params)
@@ -87,7 +87,7 @@ def _dtype_fault(e: Expr) -> str | None:
     if e.op == "bitcast":
         return None if t.SIZE[dtypes[0]] == t.SIZE[e.dtype] else "widths"
     if e.op == "round_to":
-        return None if dtypes == ["f32"] and e.dtype == "f32" and e.attr in ("bf16", "f16") else "dtypes"
+        return None if dtypes == ["f32"] and e.dtype == "f32" and e.attr in t.NARROW else "dtypes"
     if any(d != e.dtype for d in dtypes):
         return "dtypes"
     return _kind_fault(e)

@@ -6,7 +6,19 @@ from flambeau.ir import fn
 from flambeau.ir import types as t
 
 from .formula import times
-from .table import ANY, COMPLEX, FLOATING, INTEGERS, INTEGRAL, ORDERED, REAL, REAL_FLOATS, Composite, Scalar, op
+from .table import (
+    COMPLEX,
+    FLOATING,
+    INTEGERS,
+    INTEGRAL,
+    ORDERED,
+    REAL,
+    REAL_FLOATS,
+    STORED,
+    Composite,
+    Scalar,
+    op,
+)  # fmt: skip
 
 _BOTH = ("self", "other")
 
@@ -17,6 +29,7 @@ def _names(*names: str) -> tuple[str, ...]:
 
 op(
     "add(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
+    dtype_error="\"add_stub\" not implemented for '{got}'",
     numbers=_BOTH,
     roles={"alpha": "a"},
     fold=("alpha",),
@@ -273,7 +286,7 @@ for _name, _body, _numpy, _aliases in (
     op(
         f"{_name}(Tensor self, Tensor other) -> Tensor",
         names=_names(_name, *_aliases),
-        dtypes=ANY if _name in ("eq", "ne") else ORDERED,
+        dtypes=STORED if _name in ("eq", "ne") else ORDERED,
         result="bool",
         numbers=("other",),
         body=Scalar(_body),

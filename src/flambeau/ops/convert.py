@@ -1,12 +1,12 @@
 """Copies, casts and fills."""
 
-from .table import ANY, Composite, Native, Scalar, op
+from .table import ANY, STORED, Composite, Native, Scalar, op
 
 _FORMAT = "MemoryFormat? memory_format=None"
 op(
     "cast(Tensor input) -> Tensor",
     names=(),
-    dtypes=ANY,
+    dtypes=STORED,
     body=Scalar(lambda x: x),
     doc="The kernel of every copy between dtypes.",
 )

@@ -33,6 +33,7 @@ _GROUPS = (
     ("complex", {"complex64", "complex128"}),
     ("floating point", {"float16", "bfloat16", "float32", "float64"}),
     ("integers", {"uint8", "int8", "int16", "int32", "int64"}),
+    ("8-bit floating point", {"float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"}),
     ("uint16, uint32, uint64", {"uint16", "uint32", "uint64"}),
 )
 

@@ -3,7 +3,7 @@
 from flambeau import _core
 
 from .launch import product, wrap_dim
-from .table import COMPLEX, FLOATING, REAL, Composite, op
+from .table import COMPLEX, FLOATING, FLOATS8, REAL, Composite, op
 
 _NUMBERS = REAL + COMPLEX
 
@@ -187,4 +187,34 @@ op(
     body=Composite(_renorm),
     inplace=True,
     doc="Slices along a dimension, those of a p-norm above maxnorm scaled down to it.",
+)
+
+
+def _scaled_mm(o, self, mat2, scale_a, scale_b, bias, scale_result, out_dtype, use_fast_accum):
+    for number, operand in enumerate((self, mat2), 1):
+        if operand.dim() != 2:
+            raise RuntimeError(f"mat{number} must be a matrix")
+    (m, k), (k2, n) = self.shape, mat2.shape
+    if k != k2:
+        raise RuntimeError(f"mat_a and mat_b shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
+    whole = scale_a.numel() == scale_b.numel() == 1
+    by_rows = scale_a.shape == (m, 1) and scale_b.shape == (1, n)
+    narrow = self.dtype in FLOATS8 and mat2.dtype in FLOATS8
+    if not (narrow and scale_a.dtype is scale_b.dtype is o.float32 and (whole or by_rows)):
+        raise ValueError(
+            f"Invalid scaling configuration. [in _scaled_mm: {self.dtype} and {mat2.dtype} with scales {scale_a.shape} "
+            f"and {scale_b.shape}]. Operands have 8 bits, scales float32 and one element or one a row and a column."
+        )
+    out = o.mm(self.float(), mat2.float()) * (scale_a * scale_b)
+    return (out if bias is None else out + bias.float()).to(self.dtype if out_dtype is None else out_dtype)
+
+
+op(
+    "_scaled_mm(Tensor self, Tensor mat2, Tensor scale_a, Tensor scale_b, Tensor? bias=None, Tensor? scale_result=None, "
+    "ScalarType? out_dtype=None, bool use_fast_accum=False) -> Tensor",
+    names=("_scaled_mm",),
+    body=Composite(_scaled_mm),
+    differentiable=False,
+    doc="scale_a * scale_b * (self @ mat2) + bias of matrices of 8 bits, summed in float32; scale_result and "
+    "use_fast_accum change nothing on a CPU.",
 )

@@ -3,7 +3,7 @@
 from ..ir import row as r
 from ..ir import types as t
 from ..ir.fn import abs, cast, const, exp, imag, isnan, log, pow, real, sqrt, where
-from .table import FLOATING, NUMERIC, ORDERED, REAL_FLOATS, Composite, Row, op
+from .table import FLOATING, FLOATS8, NUMERIC, ORDERED, REAL_FLOATS, Composite, Row, op
 
 _DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
 _EMPTY = "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
@@ -121,6 +121,7 @@ for _name, _reduce, _position, _what in (
 for _name, _reduce in (("all", r.row_all), ("any", r.row_any)):
     op(
         f"{_name}({_DIMS}) -> Tensor",
+        dtypes=NUMERIC + FLOATS8,
         body=Row(_reduce, out="B", out_dtypes="b"),
         differentiable=False,
         ref=(lambda f: lambda np, x, dim=None, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(_name),

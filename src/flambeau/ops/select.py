@@ -7,12 +7,13 @@ from flambeau.ir import fn
 from flambeau.ir import types as t
 
 from .formula import times
-from .table import FLOATING, ORDERED, Composite, Scalar, op
+from .table import FLOATING, FLOATS8, NUMERIC, ORDERED, Composite, Scalar, op
 
 op(
     "where(Tensor condition, Tensor self, Tensor other) -> Tensor",
     names=("where",),
     numbers=("self", "other"),
+    dtypes=NUMERIC + FLOATS8,
     roles={"condition": "m"},
     mask_error="where expected condition to be a boolean tensor, but got a tensor with dtype {got}",
     body=Scalar(fn.where),

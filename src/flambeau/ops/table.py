@@ -21,6 +21,8 @@ def _dtypes(names: str) -> tuple[Any, ...]:
 BOOL = _dtypes("bool")
 INTEGERS = _dtypes("uint8 int8 int16 int32 int64")
 WIDE_UNSIGNED = _dtypes("uint16 uint32 uint64")
+#: Stored and cast only.
+FLOATS8 = _dtypes("float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz")
 REAL_FLOATS = _dtypes("float16 bfloat16 float32 float64")
 COMPLEX = _dtypes("complex64 complex128")
 #: Floating point, complex included.
@@ -32,6 +34,7 @@ INTEGRAL = INTEGERS + BOOL
 #: All that arithmetic takes: wide unsigned integers have storage and casts only.
 NUMERIC = ORDERED + COMPLEX
 ANY = NUMERIC + WIDE_UNSIGNED
+STORED = ANY + FLOATS8
 
 
 @dataclass(frozen=True, slots=True)

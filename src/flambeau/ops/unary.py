@@ -5,7 +5,21 @@ import math
 from flambeau.ir import fn
 from flambeau.ir import types as t
 
-from .table import ANY, BOOL, COMPLEX, INTEGRAL, NUMERIC, ORDERED, REAL, REAL_FLOATS, Composite, Scalar, op
+from .table import (
+    ANY,
+    BOOL,
+    COMPLEX,
+    FLOATS8,
+    INTEGRAL,
+    NUMERIC,
+    ORDERED,
+    REAL,
+    REAL_FLOATS,
+    STORED,
+    Composite,
+    Scalar,
+    op,
+)  # fmt: skip
 
 _INVERSES = {
     "acos": "arccos",
@@ -143,7 +157,7 @@ op("positive(Tensor self) -> Tensor", body=Composite(_positive), doc="self as it
 op(
     "abs(Tensor self) -> Tensor",
     names=_names("abs", "absolute"),
-    dtypes=REAL + COMPLEX,
+    dtypes=REAL + COMPLEX + FLOATS8,
     result="real",
     body=Scalar(fn.abs),
     inplace=True,
@@ -260,8 +274,9 @@ op(
     doc="Every bit of each element inverted; of bools: not.",
 )
 
+_SIGNBIT_ERROR = "RuntimeError: signbit is not implemented for complex tensors."
 for _name, _body, _numpy, _dtypes, _doc in (
-    ("isnan", fn.isnan, "isnan", ANY, "Whether each element is not a number."),
+    ("isnan", fn.isnan, "isnan", STORED, "Whether each element is not a number."),
     ("isinf", fn.isinf, "isinf", ANY, "Whether each element (or a part of it) is infinite."),
     ("isfinite", fn.isfinite, "isfinite", ANY, "Whether each element is neither infinite nor nan."),
     ("signbit", fn.signbit, "signbit", _NOT_COMPLEX, "Whether each element is negative, -0.0 included."),
@@ -269,7 +284,7 @@ for _name, _body, _numpy, _dtypes, _doc in (
     op(
         f"{_name}(Tensor self) -> Tensor",
         dtypes=_dtypes,
-        dtype_error="RuntimeError: signbit is not implemented for complex tensors." if _name == "signbit" else "",
+        dtype_error=_SIGNBIT_ERROR if _name == "signbit" else f"\"{_name}\" not implemented for '{{got}}'",
         result="bool",
         body=Scalar(_body),
         differentiable=False,

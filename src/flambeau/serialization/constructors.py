@@ -28,7 +28,8 @@ STORAGE_DTYPES: dict[str, str] = {
     "BoolStorage": "bool",
     "UntypedStorage": "uint8",
 }
-DTYPE_NAMES = (*STORAGE_DTYPES.values(), "uint16", "uint32", "uint64")
+FLOATS8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+DTYPE_NAMES = (*STORAGE_DTYPES.values(), "uint16", "uint32", "uint64", *FLOATS8)
 RENAMED = {
     "__builtin__": "builtins",
     "numpy.core.multiarray": "numpy._core.multiarray",

@@ -14,7 +14,8 @@ from flambeau.serialization.atomic import replacing
 
 # In the library's order: narrow elements first.
 DTYPES = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "U16": "uint16", "F16": "float16", "BF16": "bfloat16",
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn",
+    "I16": "int16", "U16": "uint16", "F16": "float16", "BF16": "bfloat16",
     "I32": "int32", "U32": "uint32", "F32": "float32", "C64": "complex64", "F64": "float64", "I64": "int64",
     "U64": "uint64",
 }  # fmt: skip
@@ -213,9 +214,7 @@ def read_tensor(file: BinaryIO, header: Header, entry: Entry, device: Any) -> An
     return tensor if str(device) == "cpu" else tensor.to(device)
 
 
-def save_file(
-    tensors: dict[str, Any], filename: str | os.PathLike, metadata: dict[str, str] | None = None
-) -> None:
+def save_file(tensors: dict[str, Any], filename: str | os.PathLike, metadata: dict[str, str] | None = None) -> None:
     """Writes tensors under their names, atomically.
 
     Args:

@@ -1,6 +1,6 @@
 """Helpers around modules and their parameters."""
 
-from flambeau.nn.utils import parametrizations, parametrize, rnn, stateless
+from flambeau.nn.utils import parametrizations, parametrize, prune, rnn, stateless
 from flambeau.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,

@@ -19,7 +19,7 @@ from flambeau.autograd.wrapped import (
     tensors_in,
     unseen,
 )
-from flambeau.func import rules
+from flambeau.batching import rules
 from flambeau.ops.names import operators as ops
 
 __all__ = ["BatchLevel", "Batched", "lifted"]
@@ -200,8 +200,7 @@ class BatchLevel(Level):
             row = grad(ys, xs, [self.physical(g)[i] for g in given], retain_graph=keep or i + 1 < self.size, **options)
             rows.append([g[i] if g is not None and self.holds(x) else g for g, x in zip(row, wanted, strict=True)])
         return tuple(
-            None if column[0] is None else Batched.wrap(self, ops.stack(column))
-            for column in zip(*rows, strict=True)
+            None if column[0] is None else Batched.wrap(self, ops.stack(column)) for column in zip(*rows, strict=True)
         )
 
     # ---- random numbers

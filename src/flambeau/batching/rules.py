@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.autograd.wrapped import Operation, over_tensors, unseen
-from flambeau.func import rules_contract, rules_index
-from flambeau.func.rules_index import getitem, setitem
+from flambeau.batching import rules_contract, rules_index
+from flambeau.batching.rules_index import getitem, setitem
 from flambeau.ops.launch import wrap_dim
 from flambeau.ops.names import operators as ops
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau import _core
 from flambeau._core import Tensor
-from flambeau.func.batch import Batched, BatchLevel
+from flambeau.batching.batch import Batched, BatchLevel
 from flambeau.ops.names import operators as ops
 from flambeau.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
@@ -188,9 +188,7 @@ def _chunked(
     pieces = []
     for start in range(0, size, chunk):
         length = min(chunk, size - start)
-        part = [
-            v if d is None else ops.narrow(v, d % v.ndim, start, length) for v, d in zip(leaves, dims, strict=True)
-        ]
+        part = [v if d is None else ops.narrow(v, d % v.ndim, start, length) for v, d in zip(leaves, dims, strict=True)]
         pieces.append(tree_flatten(call(part, length)))
     spec = pieces[0][1]
     columns = zip(*(items for items, _ in pieces), strict=True)

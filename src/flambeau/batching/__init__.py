@@ -1,0 +1,1 @@
+"""`vmap`: tensors of one dimension more, and each operator's rule for them."""
