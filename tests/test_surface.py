@@ -15,9 +15,6 @@ import flambeau as torch
 HERE = Path(__file__).parent
 NAMES = json.loads((HERE / "data" / "surface.json").read_text())
 MISSING = {
-    "torch.float8_e4m3fn": "numbers of 8 bits have no kernels",
-    "torch.float8_e5m2": "numbers of 8 bits have no kernels",
-    "torch._scaled_mm": "a product of numbers of 8 bits",
     "torch.Future": "belongs to remote procedure calls",
     "torch.Tensor.dequantize": "there are no quantised tensors",
     "torch.Tensor.storage": "memory without a dtype is reached by untyped_storage",

@@ -16,6 +16,7 @@ NO_CASES = {
     "broadcast_shapes": "takes sizes and gives sizes",
     **{f"result_type.{k}": "gives a dtype" for k in ("Tensor", "Scalar", "Scalar_Tensor", "Scalar_Scalar")},
     "can_cast": "takes dtypes and gives a bool",
+    "_scaled_mm": "takes numbers of 8 bits only; tests/test_float8.py has its values",
     "resize_": "gives memory that was not written; no gradient goes through it",
     "resize_as_": "gives memory that was not written; no gradient goes through it",
     "allclose": "gives one bool, which cannot differ from example to example",
