@@ -19,7 +19,7 @@ REGISTERS = {"x86-64-v3": "%ymm", "x86-64-v4": "%zmm"}
 ELEMENTWISE = {
     "add": lambda x, y: x + y, "exp": lambda x, y: fn.exp(x) * y, "log": lambda x, y: fn.log(x) * y,
     "tanh": lambda x, y: fn.tanh(x) * y, "sigmoid": lambda x, y: fn.sigmoid(x) * y, "erf": lambda x, y: fn.erf(x) * y,
-    "gelu": lambda x, y: x * fn.erf(x) + y, "where": lambda x, y: fn.where(x > y, x, y * 2.0),
+    "gelu": lambda x, y: fn.gelu(x) + y, "where": lambda x, y: fn.where(x > y, x, y * 2.0),
 }  # fmt: skip
 
 

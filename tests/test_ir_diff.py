@@ -23,10 +23,10 @@ SMOOTH = {
     "sqrt": (fn.sqrt, (0.2, 3)), "rsqrt": (fn.rsqrt, (0.2, 3)), "sigmoid": (fn.sigmoid, (-3, 3)),
     "softplus": (fn.softplus, (-3, 3)), "log_sigmoid": (fn.log_sigmoid, (-3, 3)),
     "reciprocal": (fn.reciprocal, (0.2, 3)), "square": (fn.square, (-2, 2)), "abs": (lambda x: abs(x), (-2, 2)),
-    "relu": (fn.relu, (0.2, 2)),
+    "relu": (fn.relu, (0.2, 2)), "gauss": (fn.gauss, (-2, 2)), "ndtr": (fn.ndtr, (-2, 2)),
     "clamp": (lambda x: fn.clamp(x * x, 0.1, 3), (0.5, 1.5)), "pow3": (lambda x: x**3, (-2, 2)),
     "pow2.5": (lambda x: x**2.5, (0.2, 2)), "2pow": (lambda x: 2.0**x, (-2, 2)),
-    "silu": (lambda x: x * fn.sigmoid(x), (-3, 3)), "gelu": (lambda x: x * (fn.erf(x * 0.7) + 1) * 0.5, (-3, 3)),
+    "silu": (lambda x: x * fn.sigmoid(x), (-3, 3)), "gelu": (fn.gelu, (-3, 3)),
     "mish": (lambda x: x * fn.tanh(fn.softplus(x)), (-3, 3)), "where": (lambda x: fn.where(x > 0, x * x, -x), (0.2, 2)),
     "round trip": (lambda x: fn.cast(fn.cast(x, "c128") * 2, "f64"), (-2, 2)), "unlikely": (
         lambda x: fn.unlikely(x > 1, fn.exp(x), x), (0.1, 0.9)),

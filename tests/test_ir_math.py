@@ -129,7 +129,7 @@ def test_power_at_specials():
     assert kernels.same_bits(got[~finite], want[~finite])
 
 
-@pytest.mark.parametrize("name, exact, bound32, bound64", [("erf", special.erf, 2, 4), ("erfc", special.erfc, 2, 6)])
+@pytest.mark.parametrize("name, exact, bound32, bound64", [("erf", special.erf, 2, 1), ("erfc", special.erfc, 0.501, 1)])
 def test_error_function(name, exact, bound32, bound64):
     x = every(99991)
     x = x[np.isfinite(x)]
@@ -149,7 +149,7 @@ def _long(value) -> np.longdouble:
 
 # function, exact value, arguments, bound in ulp beyond an error of 1e-16 (their zeros are not at representable numbers)
 SPECIAL = [
-    (fn.erfinv, mpmath.erfinv, (-1, 1), 6),
+    (fn.erfinv, mpmath.erfinv, (-1, 1), 1),
     (fn.lgamma, mpmath.loggamma, (1e-3, 60), 12),
     (fn.digamma, mpmath.digamma, (1e-3, 60), 10),
     (lambda x: fn.polygamma(1, x), lambda x: mpmath.psi(1, x), (1e-3, 60), 8),
@@ -184,6 +184,46 @@ def test_erfinv_of_float32():
     edge = evaluate("erfinv", np.array([0.0, -0.0, 1, -1, 2, np.inf, np.nan], np.float32))
     assert np.array_equal(edge, [0, 0, np.inf, -np.inf, np.nan, np.nan, np.nan], equal_nan=True)
     assert np.array_equal(np.signbit(edge[:2]), [False, True])
+
+
+def test_erfinv_of_float64():
+    """Within a unit in the last place: in the middle, in both tails, and where the two forms meet."""
+    tails = 1 - 10.0 ** RANDOM.uniform(-15.9, -0.3, 300)
+    x = np.concatenate([RANDOM.uniform(-1, 1, 300), tails, -tails, np.linspace(0.49, 0.51, 99), [1e-300, 1e-9]])
+    with mpmath.workdps(40):
+        want = np.array([_long(mpmath.erfinv(mpmath.mpf(float(v)))) for v in x])
+    assert errors(evaluate("erfinv", x), want).max() <= 1
+    edge = evaluate("erfinv", np.array([0.0, -0.0, 1, -1, 2, np.inf, np.nan]))
+    assert np.array_equal(edge, [0, 0, np.inf, -np.inf, np.nan, np.nan, np.nan], equal_nan=True)
+    assert np.array_equal(np.signbit(edge[:2]), [False, True])
+
+
+# function, exact value; bounds in ulp: float64; float32 above 1, around 0, down to -12
+NORMAL = {
+    "gelu": (lambda x: x * mpmath.ncdf(x), lambda x: x * special.ndtr(x), 3, (1.1, 3.7, 6.1)),
+    "ndtr": (mpmath.ncdf, special.ndtr, 3, (1.1, 2.6, 6.1)),
+    "gauss": (lambda x: mpmath.exp(-x * x / 2), lambda x: np.exp(-x * x / 2), 1, (1.3, 1, 1.3)),
+}
+
+
+@pytest.mark.parametrize("name", NORMAL)
+def test_normal_distribution(name):
+    exact, near, bound, (above, around, below) = NORMAL[name]
+    x = np.concatenate([RANDOM.uniform(-37, 6, 300), RANDOM.normal(0, 1, 300)])
+    with mpmath.workdps(40):
+        want = np.array([_long(exact(mpmath.mpf(float(v)))) for v in x])
+    assert errors(evaluate(name, x), want).max() <= bound
+    x = np.concatenate([RANDOM.uniform(-12, 12, 60000), RANDOM.normal(0, 1, 60000)]).astype(np.float32)
+    worst = errors(evaluate(name, x), near(x.astype(np.float64)))
+    for chosen, limit in ((x >= 1, above), (np.abs(x) <= 0.5, around), (x < 1, below)):
+        assert worst[chosen].max() <= limit, x[chosen][worst[chosen].argmax()]
+
+
+def test_gelu_at_the_edges():
+    for dtype in ("f4", "f8"):
+        got = evaluate("gelu", np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30, -50], dtype))
+        assert np.array_equal(got, np.array([0, 0, np.inf, 0, np.nan, 1e30, 0, 0], dtype), equal_nan=True)
+        assert np.array_equal(np.signbit(got[:2]), [False, True])
 
 
 def test_lgamma_near_its_zeros():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Minimax polynomials by Remez exchange: where the coefficients in `ir/math_f32.py` and `ir/math_f64.py` come from.
+"""Minimax polynomials by Remez exchange, and quotients: where the coefficients in `ir/math_*.py` come from.
 
     tools/minimax.py                 every fit, one line a polynomial
     tools/minimax.py exp_f32 ...     only these
@@ -86,6 +86,31 @@ def polish(error: Callable, grid: list, k: int):
     return min(max(vertex, a), c)
 
 
+def quotient(function: Callable, high, above: int, below: int) -> tuple[list, list, mpf]:
+    """p and q, its last coefficient 1, that minimise max |p/q / function - 1| on [0, high], by Lawson's method.
+
+    Least squares with q p's share of the error divided by the last q, weights growing where the error is large.
+    """
+    grid = [3 * u / (1 - u) for u in (high / (high + 3) * (1 - mp.cos(mp.pi * k / 160)) / 2 for k in range(161))]
+    values = [function(x) for x in grid]
+    rows = [[x**j for j in range(above + 1)] + [-function(x) * x**j for j in range(below)] for x in grid]
+    weights, divisors = [mpf(1)] * len(grid), [mpf(1)] * len(grid)
+    best = ([], [], mpf(1))
+    for _ in range(50):
+        scales = [mp.sqrt(w) / (abs(d) * v) for w, d, v in zip(weights, divisors, values, strict=True)]
+        matrix = mp.matrix([[s * a for a in row] for s, row in zip(scales, rows, strict=True)])
+        right = mp.matrix([s * v * x**below for s, v, x in zip(scales, values, grid, strict=True)])
+        solution = list(mp.lu_solve(matrix.T * matrix, matrix.T * right))
+        p, q = solution[: above + 1], [*solution[above + 1 :], mpf(1)]
+        divisors = [mp.polyval(q[::-1], x) for x in grid]
+        errors = [abs(mp.polyval(p[::-1], x) / (d * v) - 1) for x, d, v in zip(grid, divisors, values, strict=True)]
+        if max(errors) < best[2]:
+            best = p, q, max(errors)
+        weights = [w * (e / max(errors) + mpf("1e-3")) for w, e in zip(weights, errors, strict=True)]
+        weights = [w / max(weights) for w in weights]
+    return best
+
+
 def series_safe(function: Callable, z, at_zero):
     """function(z), and its limit at z = 0."""
     return mpf(at_zero) if z == 0 else function(z)
@@ -154,6 +179,24 @@ def erfcx_of(t, k):
         tail = mp.nsum(lambda n: (-1) ** int(n) * mp.fac2(2 * int(n) - 1) / (2 * x * x) ** int(n), [0, 12])
         return (1 + 2 * x) * tail / (x * mp.sqrt(mp.pi))
     return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+
+
+def moebius(function: Callable, k, low, high) -> dict:
+    """g and interval of a fit of function(x), low <= x <= high, in t = (x - k) / (x + k)."""
+    k = mpf(k)
+    low, high = ((mpf(x) - k) / (mpf(x) + k) for x in (low, high))
+    return {"g": lambda t: function(k * (1 + t) / (1 - t)), "low": low, "high": high}
+
+
+def relative_moebius(function: Callable, k, low, high, degree: int, value: Callable | None = None, parts=0) -> "Fit":
+    """The same, with the error relative to value(x) (of the function itself if there is none)."""
+    size = moebius(value or function, k, low, high)["g"]
+    return Fit(**moebius(function, k, low, high), degree=degree, weight=lambda t: 1 / size(t), parts=parts)
+
+
+def scaled_erfc(x):
+    """exp(x*x) * erfc(x)."""
+    return mp.exp(x * x) * mp.erfc(x)
 
 
 def bessel_in_inverse(bessel: Callable, sign: int, cut, limit) -> Callable:
@@ -258,6 +301,9 @@ def log_interval():
 
 FITS = {
     "exp_f32": Fit(exp_tail, -HALF_LN2, HALF_LN2, 4, lambda z: z * z),
+    "exp_half_f32": Fit(
+        lambda z: series_safe(lambda z: mp.expm1(-z / 2) / z, z, mpf(-0.5)), -2 * HALF_LN2, 2 * HALF_LN2, 5, lambda z: z
+    ),
     "exp2_f32": Fit(lambda z: series_safe(lambda z: (2**z - 1) / z, z, mp.log(2)), -0.5, 0.5, 6, lambda z: z),
     "expm1_f32": Fit(exp_tail, -HALF_LN2, HALF_LN2, 5, lambda z: z),
     "log_f32": Fit(log_tail, **log_interval(), degree=8, weight=lambda z: z * z),
@@ -286,7 +332,12 @@ FITS = {
     "cos_f64": Fit(cos_tail, 0, QUARTER_PI**2, 6, lambda z: z * z),
     "atan_f64": Fit(odd_tail(mp.atan, -mpf(1) / 3), 0, TAN_PI_8**2, 11, lambda z: z),
     "asin_f64": Fit(odd_tail(mp.asin, mpf(1) / 6), 0, mpf("0.2501"), 13, lambda z: z),
-    "erf_f64": Fit(erf_over_x, 0, 1, 13, lambda z: 1 / erf_over_x(z)),
+    "erf_f64": Fit(lambda z: erf_over_x(z) - 1, 0, 1, 11, lambda z: 1 / erf_over_x(z)),
+    "erf_tail_f64": relative_moebius(scaled_erfc, 3, 1, "5.95", 13, lambda x: mp.erf(x) * mp.exp(x * x)),
+    "erfc_f64": relative_moebius(lambda x: scaled_erfc(x) * (x + mpf("0.625")), 4, "0.5", "27.5", 21, parts=1),
+    "normal_tail_f64": relative_moebius(lambda x: scaled_erfc(x / SQRT2) / 2 * (x + 1), "5.5", 0, 39, 22),
+    "erfinv_f64": Fit(lambda z: erfinv_over_x(z) - 1, 0, "0.25", 13, lambda z: 1 / erfinv_over_x(z)),
+    "erfinv_tail_f64": relative_moebius(lambda w: erfinv_of(w) - w, "2.25", "0.83", "6.08", 24, erfinv_of),
     "lgamma_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 22, lambda u: 1 / lgamma_quotient(u + 1.5)),
     "lgamma_parts_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 27, parts=4),
     "erfcx_f64": Fit(lambda t: erfcx_of(t, mpf(4)), mpf(-1), mpf(1), 25, lambda t: 1 / erfcx_of(t, mpf(4))),
@@ -309,8 +360,16 @@ FITS = {
 }
 
 
+QUOTIENTS = {"normal_tail_f32": (lambda x: scaled_erfc(x / SQRT2) / 2, mpf("14.5"), 4, 5)}
+
+
 def main(names: list[str]) -> None:
-    for name in names or FITS:
+    for name in names or (*FITS, *QUOTIENTS):
+        if name in QUOTIENTS:
+            p, q, worst = quotient(*QUOTIENTS[name])
+            print(f"{name}: 2^-{float(-mp.log(worst, 2)):.1f}")
+            print("    " + ", ".join(repr(float(c)) for c in p) + "\n    over " + ", ".join(repr(float(c)) for c in q))
+            continue
         coefficients, worst = remez(FITS[name])
         bits = -mp.log(worst, 2)
         print(f"{name}: 2^-{float(bits):.1f}")

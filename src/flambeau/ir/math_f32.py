@@ -18,6 +18,7 @@ from .math_common import (
     odd,
     power_of_two_and_rest,
 )
+from .math_normal import EXPANSIONS_F32 as NORMAL
 from .math_pow import pow_f32
 
 # exp_f32: (exp(r) - 1 - r) / r^2
@@ -344,5 +345,6 @@ EXPANSIONS: dict[str, Callable] = {
     "sigmoid": sigmoid, "softplus": softplus, "log_sigmoid": log_sigmoid, "tanh": tanh, "erf": erf,
     "erfinv": erfinv,
     "sin": sin, "cos": cos, "tan": tan, "atan": atan, "atan2": atan2, "rsqrt": rsqrt, "pow": pow_f32,
+    **NORMAL,
 }  # fmt: skip
 EXPANSIONS.update({name: by_f64(function) for name, function in math_f64.EXPANSIONS.items() if name not in EXPANSIONS})

@@ -8,17 +8,13 @@ from collections.abc import Callable
 
 from . import fn
 from .expr import Expr, const
-from .math_common import F64, LOG2E, between, exponent_and_mantissa, log_specials, odd, power_of_two_and_rest
+from .math_common import F64, LOG2E, between, log_specials, odd, power_of_two_and_rest
+from .math_erf import erf, erfc, erfcx, erfinv
+from .math_parts import EXP, log_parts
 from .math_pow import pow_f64
 from .math_trig import cos, sin, tan
 
-# exp_f64: (exp(r) - 1 - r) / r^2
-_EXP = (
-    0.5, 0.16666666666666685, 0.04166666666666672, 0.008333333333316735, 0.0013888888888859132, 0.00019841269897067197,
-    2.4801587372599085e-05, 2.7557234228209365e-06, 2.7557234219155687e-07, 2.5112242919097036e-08,
-    2.0926703404844063e-09,
-)  # fmt: skip
-# expm1_f64: the same, relative to expm1
+# expm1_f64: (exp(r) - 1 - r) / r^2, relative to expm1
 _EXPM1 = (
     0.5, 0.16666666666666666, 0.04166666666666669, 0.008333333333333338, 0.001388888888887193, 0.00019841269841245498,
     2.480158735005076e-05, 2.7557319277679294e-06, 2.755725194325508e-07, 2.5052047518349445e-08,
@@ -29,11 +25,6 @@ _EXP2 = (
     0.6931471805599453, 0.24022650695910072, 0.0555041086648217, 0.009618129107628496, 0.0013333558146390483,
     0.0001540353039334114, 1.5252733856191133e-05, 1.3215486833039627e-06, 1.0178051229392017e-07,
     7.0548882532081175e-09, 4.456670501612729e-10, 2.5741809058791782e-11,
-)  # fmt: skip
-# atanh_f64: (2 atanh(s) - 2s) / s^3 in s^2
-_LOG = (
-    0.6666666666666713, 0.39999999999520797, 0.285714287230138, 0.2222220027819545, 0.18183486221582634,
-    0.15315844862590183, 0.14779613705557845,
 )  # fmt: skip
 # atan_f64: (atan(x) - x) / x^3 in x^2, |x| <= tan(pi/8)
 _ATAN = (
@@ -47,27 +38,11 @@ _ASIN = (
     0.017352912978570317, 0.013962298348536389, 0.011582050501825383, 0.009507700483621272, 0.009900528485942695,
     0.001028615754075851, 0.024104897799263406, -0.02526158810962024, 0.03315445798653916,
 )  # fmt: skip
-# erf_f64: erf(x) / x in x^2, |x| <= 1
-_ERF = (
-    1.1283791670955126, -0.37612638903183754, 0.11283791670955119, -0.026866170645129733, 0.005223977625422086,
-    -0.0008548327021853203, 0.00012055332899358077, -1.4925647465121177e-05, 1.6462043407846406e-06,
-    -1.6364614422033926e-07, 1.4792145756834408e-08, -1.216304193939735e-09, 8.703789920980778e-11,
-    -4.222896321748377e-12,
-)  # fmt: skip
-# erfcx_f64: (1 + 2x) exp(x^2) erfc(x) in t = (x - 4) / (x + 4), x >= 0
-_ERFCX = (
-    1.2329951186255526, -0.1396211168405625, 0.015379652102619629, 0.06809705425468948, -0.10103906603630168,
-    0.09373283499846592, -0.06633036581216704, 0.037167515535536724, -0.016197734059982257, 0.005031969995786265,
-    -0.0007577732603800266, -0.00019925679106178891, 0.00015062148658908788, -2.439889548014451e-05,
-    -1.1221279229109095e-05, 5.709100273927849e-06, 2.919615114780715e-07, -8.247653681160587e-07,
-    7.748181665405483e-08, 1.0994663075066432e-07, -2.0568241579694308e-08, -1.4615413949670495e-08,
-    3.1723775972893356e-09, 1.7563147581867302e-09, -2.6640897797666945e-10, -1.320550640109091e-10,
-)  # fmt: skip
 
 
 def exp(x: Expr) -> Expr:
     n, r = power_of_two_and_rest(between(x, -746.0, 710.0), F64)
-    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, _EXP), r) + 1.0, n)
+    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, EXP), r) + 1.0, n)
 
 
 def exp2(x: Expr) -> Expr:
@@ -90,37 +65,26 @@ def _half_expm1(x: Expr) -> Expr:
     return fn.where(fn.abs(x) < 1e-300, x * 0.5, value)
 
 
-def _log_parts(x: Expr, correction: Expr | None = None) -> tuple[Expr, Expr, Expr]:
-    """e, f and t with log(x) = e*ln2 + f + t, by log(1 + f) = 2 atanh(s), s = f / (2 + f)."""
-    e, m = exponent_and_mantissa(x, F64)
-    f = m - 1.0
-    s = f / (f + 2.0)
-    half_square = f * f * 0.5
-    z = s * s
-    tail = fn.fma(s, fn.fma(z, fn.polynomial(z, _LOG), half_square), -half_square)
-    return e, f, tail if correction is None else tail + correction
-
-
 def _log_sum(e: Expr, f: Expr, tail: Expr) -> Expr:
     high, low = F64.ln2
     return fn.fma(e, high, f + fn.fma(e, low, tail))
 
 
 def log(x: Expr) -> Expr:
-    return log_specials(x, _log_sum(*_log_parts(x)))
+    return log_specials(x, _log_sum(*log_parts(x)))
 
 
 def log1p(x: Expr) -> Expr:
     """log(u) with u = 1 + x rounded, and what the rounding lost put back divided by u."""
     u = x + 1.0
     lost = fn.where(x > 1.0, 1.0 - (u - x), x - (u - 1.0)) / u
-    value = _log_sum(*_log_parts(u, lost))
+    value = _log_sum(*log_parts(u, lost))
     return fn.where(fn.abs(x) < 1e-10, fn.fma(x * -0.5, x, x), log_specials(x, value, at=-1.0))
 
 
 def _log_base(x: Expr, inverse: tuple[float, float], power: tuple[float, float]) -> Expr:
     """e*power + log(m)*inverse, constants given as a high part and a rest (`power` high: few bits)."""
-    e, f, tail = _log_parts(x)
+    e, f, tail = log_parts(x)
     head = f * inverse[0]
     rest = fn.fma(f, inverse[0], -head) + fn.fma(f, inverse[1], tail * inverse[0])
     scaled = e * power[0]
@@ -172,7 +136,7 @@ def cosh(x: Expr) -> Expr:
 def _half_exp(x: Expr) -> Expr:
     """exp(x) / 2 for x >= 0, infinite only where the half is."""
     n, r = power_of_two_and_rest(between(x, 0.0, 712.0), F64)
-    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, _EXP), r) + 1.0, n - 1.0)
+    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, EXP), r) + 1.0, n - 1.0)
 
 
 def asinh(x: Expr) -> Expr:
@@ -252,45 +216,6 @@ def acos(x: Expr) -> Expr:
     return fn.where(near, inside, fn.where(x < 0.0, (math.pi - angle) + 1.2246467991473532e-16, angle))
 
 
-def _erfcx_tail(x: Expr) -> Expr:
-    """exp(x*x) * erfc(x) for x >= 0."""
-    near = between(x, 0.0, 1e17)
-    return fn.polynomial((near - 4.0) / (near + 4.0), _ERFCX) / fn.fma(x, 2.0, 1.0)
-
-
-def _erfc_tail(x: Expr) -> Expr:
-    """erfc(x) for x >= 0, by exp(-x*x) with the square in two parts."""
-    x = between(x, 0.0, 28.0)
-    square = x * x
-    lost = fn.fma(x, x, -square)
-    e = exp(-square)
-    return fn.fma(e, -lost, e) * _erfcx_tail(x)
-
-
-def erfcx(x: Expr) -> Expr:
-    """Below 0: 2 exp(x*x) - erfcx(-x), the square in two parts."""
-    tail = _erfcx_tail(fn.abs(x))
-    near = between(x, -26.64, 0.0)  # below, the value leaves the range
-    square = near * near
-    e = exp(square)
-    return fn.where(x < 0.0, fn.fma(e, fn.fma(near, near, -square), e) * 2.0 - tail, tail)
-
-
-def erfc(x: Expr) -> Expr:
-    size = fn.abs(x)
-    z = x * x
-    tail = _erfc_tail(size)
-    near = 1.0 - x * fn.polynomial(z, _ERF)
-    return fn.where(size < 0.5, near, fn.where(x < 0.0, 2.0 - tail, tail))
-
-
-def erf(x: Expr) -> Expr:
-    size = fn.abs(x)
-    z = x * x
-    small = x * fn.polynomial(z, _ERF)
-    return fn.where(size < 1.0, small, odd(x, 1.0 - _erfc_tail(size)))
-
-
 def rsqrt(x: Expr) -> Expr:
     return 1.0 / fn.sqrt(x)
 
@@ -311,5 +236,5 @@ EXPANSIONS: dict[str, Callable] = {
     "sigmoid": sigmoid, "softplus": softplus, "log_sigmoid": log_sigmoid,
     "sinh": sinh, "cosh": cosh, "tanh": tanh, "asinh": asinh, "acosh": acosh, "atanh": atanh,
     "sin": sin, "cos": cos, "tan": tan, "asin": asin, "acos": acos, "atan": atan, "atan2": atan2,
-    "erf": erf, "erfc": erfc, "erfcx": erfcx, "rsqrt": rsqrt, "hypot": hypot, "pow": pow_f64,
+    "erf": erf, "erfc": erfc, "erfcx": erfcx, "erfinv": erfinv, "rsqrt": rsqrt, "hypot": hypot, "pow": pow_f64,
 }  # fmt: skip

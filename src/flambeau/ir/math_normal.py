@@ -1,31 +1,85 @@
-"""The normal distribution of float64: its cumulative function, the logarithm and the inverse of that.
+"""The normal distribution: its cumulative function, the logarithm and the inverse of that, and gelu.
 
-All are made of erfcx, so that tails keep their relative accuracy. Bounds are measured in `tests/test_ir_special.py`.
+The tail keeps its relative accuracy: exp(-x*x/2) with the square in two parts, times a function that changes slowly. In
+float32 that is a quotient of polynomials, by Lawson's method in `tools/minimax.py` (the fit's name stands beside it).
+Bounds are measured in `tests/test_ir_special.py`.
 """
 
 import math
 
 from . import fn
 from .expr import Expr, const
-from .math_common import between
+from .math_common import F32, LOG2E
+from .math_parts import exp_parts, two_product
 
 _ROOT_HALF = math.sqrt(0.5)
 _HAZARD = math.sqrt(2 / math.pi)  # density / tail = _HAZARD / erfcx(x / sqrt(2))
 
+# exp_half_f32: (exp(-y/2) - 1) / y
+_EXP_HALF = (
+    -0.500000018538803, 0.12500000340028605, -0.020833021371212013, 0.00260413267389174, -0.00026171991468312464,
+    2.1804020147276493e-05,
+)  # fmt: skip
+# normal_tail_f64: (x + 1) exp(x^2/2) times the probability beyond x in t = (x - 5.5) / (x + 5.5), 0 <= x <= 39
+_TAIL_F64 = (
+    0.45722751116333127, -0.08833898904448793, 0.036186526029245124, 0.002215025124790156, -0.021413634567699215,
+    0.024305078466299358, -0.01822996631949051, 0.010221481362628081, -0.0042524009268014775, 0.0011587134581883855,
+    -8.147081987017553e-05, -9.055957519407324e-05, 3.885871757403782e-05, -4.848570773129002e-07,
+    -4.693806875015123e-06, 1.059576351058201e-06, 4.48575755176073e-07, -2.1475494525041982e-07,
+    -4.281661435370079e-08, 3.4366989787211344e-08, 6.048100493940919e-09, -3.936546280454546e-09,
+    -1.089659375543038e-09,
+)  # fmt: skip
+# normal_tail_f32: exp(x^2/2) times the probability beyond x, 0 <= x <= 14.5; the divisor's last coefficient is 1
+_TAIL_F32 = (48.455025665175236, 42.47629158730079, 17.758117474837377, 3.9380256935378672, 0.3989469057329287)
+_TAIL_DIVISOR = (96.91005133035047, 162.2756575154628, 116.53798766710086, 45.49850092461806, 9.871790899538079)
+_TWO_LN2 = (2 * F32.ln2[0], 2 * F32.ln2[1])
+
+
+def _gauss_parts(x: Expr) -> tuple[Expr, Expr, Expr]:
+    """n, a and b with exp(-x*x/2) = 2^n * (a + b), a near 1; x is bounded, so that n is."""
+    if x.dtype == "f64":
+        high, low = two_product(x, x)
+        return exp_parts(high * -0.5, low * -0.5)
+    square = x * x
+    n = fn.round(square * (-LOG2E / 2))
+    rest = fn.fma(n, _TWO_LN2[1], fn.fma(x, x, -square))
+    y = fn.fma(n, _TWO_LN2[0], square) + rest
+    return n, const(1.0, "f32"), y * fn.polynomial(y, _EXP_HALF)
+
+
+def _magnitude(x: Expr) -> Expr:
+    """|x|, bounded where the tail is 0."""
+    size, bound = fn.abs(x), 39.0 if x.dtype == "f64" else 14.5
+    return fn.where(size > bound, bound, size)
+
+
+def gauss(x: Expr) -> Expr:
+    n, one, rest = _gauss_parts(_magnitude(x))
+    return fn.ldexp(one + rest, n)
+
 
 def _tail(x: Expr) -> Expr:
-    """The probability beyond x >= 0: exp(-x*x/2) erfcx(x / sqrt(2)) / 2, the square in two parts."""
-    near = between(x, 0.0, 40.0)
-    square = near * near
-    lost = fn.fma(near, near, -square)
-    density = fn.exp(square * -0.5)
-    return fn.fma(density, lost * -0.5, density) * fn.erfcx(near * _ROOT_HALF) * 0.5
+    """The probability beyond |x|."""
+    x = _magnitude(x)
+    n, one, rest = _gauss_parts(x)
+    if x.dtype == "f64":
+        slow = fn.polynomial((x - 5.5) / (x + 5.5), _TAIL_F64) / (x + 1.0)
+        return fn.ldexp(fn.fma(one, slow, rest * slow), n)
+    divisor = x + _TAIL_DIVISOR[-1]
+    for c in _TAIL_DIVISOR[-2::-1]:
+        divisor = fn.fma(divisor, x, c)
+    slow = fn.polynomial(x, _TAIL_F32) / divisor
+    return fn.ldexp(fn.fma(rest, slow, slow), n)
 
 
 def ndtr(x: Expr) -> Expr:
-    tail = _tail(fn.abs(x))
-    near = fn.fma(fn.erf(x * _ROOT_HALF), 0.5, 0.5)
-    return fn.where(fn.abs(x) < 1.0, near, fn.where(x < 0.0, tail, 1.0 - tail))
+    tail = _tail(x)
+    return fn.where(x < 0.0, tail, 1.0 - tail)
+
+
+def gelu(x: Expr) -> Expr:
+    """max(x, 0) - |x| * tail: rounded once above 0."""
+    return fn.fma(-_magnitude(x), _tail(x), fn.where(x < 0.0, 0.0, x))
 
 
 def log_ndtr(x: Expr) -> Expr:
@@ -51,4 +105,5 @@ def ndtri(p: Expr) -> Expr:
     return fn.where((p >= 0.0) & (p <= 1.0), value, math.nan)
 
 
-EXPANSIONS = {"ndtr": ndtr, "log_ndtr": log_ndtr, "ndtri": ndtri}
+EXPANSIONS = {"gauss": gauss, "ndtr": ndtr, "gelu": gelu, "log_ndtr": log_ndtr, "ndtri": ndtri}
+EXPANSIONS_F32 = {"gauss": gauss, "ndtr": ndtr, "gelu": gelu}

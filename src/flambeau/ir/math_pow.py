@@ -9,14 +9,8 @@ from . import fn
 from . import types as t
 from .expr import Expr, const
 from .math_common import F64, LOG2E, between, exponent_and_mantissa, power_of_two_and_rest
-from .math_parts import log_pair, two_product
+from .math_parts import EXP, log_pair, two_product
 
-# exp_f64: (exp(r) - 1 - r) / r^2
-_EXP = (
-    0.5, 0.16666666666666685, 0.04166666666666672, 0.008333333333316735, 0.0013888888888859132, 0.00019841269897067197,
-    2.4801587372599085e-05, 2.7557234228209365e-06, 2.7557234219155687e-07, 2.5112242919097036e-08,
-    2.0926703404844063e-09,
-)  # fmt: skip
 # atanh_pow_f32: (2 atanh(s) - 2s) / s^3 in s^2; exp2_pow_f32: 2^r
 _LOG_F32 = (0.6666666563931221, 0.40000336725704017, 0.2853720339162535, 0.2358427580883156)
 _EXP2_F32 = (
@@ -30,7 +24,7 @@ def _exp_pair(high: Expr, low: Expr) -> Expr:
     n, _ = power_of_two_and_rest(between(high, -746.0, 710.0), F64)
     r = fn.fma(-n, F64.ln2[0], between(high, -746.0, 710.0))
     r = r + fn.fma(-n, F64.ln2[1], low)
-    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, _EXP), r) + 1.0, n)
+    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, EXP), r) + 1.0, n)
 
 
 def _power_specials(x: Expr, y: Expr, magnitude: Expr) -> Expr:

@@ -1,4 +1,4 @@
-"""Special functions of float64 in primitives: inverse error function, log-gamma and its derivatives.
+"""Special functions of float64 in primitives: log-gamma and its derivatives.
 
 Measured bounds stand with the tests. Polynomials are minimax fits made by `tools/minimax.py`.
 """
@@ -7,7 +7,6 @@ import math
 
 from . import fn
 from .expr import Expr, const
-from .math_common import odd
 from .math_parts import Pair, log_pair, pair_product, two_product, two_sum
 from .math_zeta import derivative_of_digamma
 
@@ -36,27 +35,6 @@ _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 /
 # B(2k): asymptotic series of digamma and its derivatives
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 _HALF_LOG_2PI = 0.9189385332046728
-_SQRT_PI_2 = 0.886226925452758  # sqrt(pi) / 2
-
-
-def erfinv(y: Expr) -> Expr:
-    """A closed form good to 2e-3 (Winitzki), then three steps of Halley's method on erf, in the tail on erfc."""
-    size = fn.abs(y)
-    inside = fn.where(size < 1.0, size, 0.0)
-    small = size <= 0.5
-    log_part = fn.log1p(-(inside * inside)) * 0.5
-    a = 0.147
-    middle = log_part + 2 / (math.pi * a)
-    far = fn.sqrt(fn.sqrt(middle * middle - log_part * (2 / a)) - middle)
-    near = inside * _SQRT_PI_2 * fn.fma(inside * inside, math.pi / 12, 1.0)
-    x = fn.where(inside < 0.01, near, far)
-    rest = 1.0 - inside
-    for _ in range(3):
-        error = fn.where(small, fn.erf(x) - inside, rest - fn.erfc(x))
-        step = error * fn.exp(x * x) * _SQRT_PI_2
-        x = x - step / fn.fma(x, step, 1.0)
-    value = fn.where(size < 1.0, x, fn.where(size == 1.0, const(math.inf, y.dtype), math.nan))
-    return fn.where(y == 0.0, y, odd(y, value))
 
 
 def _sine_of_pi(x: Expr) -> Expr:
@@ -165,4 +143,4 @@ def _digamma_positive(x: Expr) -> Expr:
     return fn.where(x == math.inf, x, value)
 
 
-EXPANSIONS = {"erfinv": erfinv, "lgamma": lgamma, "polygamma": polygamma}
+EXPANSIONS = {"lgamma": lgamma, "polygamma": polygamma}

