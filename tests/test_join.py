@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import flambeau
-from flambeau.autograd import gradcheck
+from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.nn import functional as F
+from flambeau.ops.names import operators
 
 RANDOM = np.random.default_rng(0)
 
@@ -94,6 +95,40 @@ def test_scans_at_the_edges():
     x = flambeau.tensor([[2.0, 0.0, 3.0]], requires_grad=True)
     flambeau.cumprod(x, 1).sum().backward()
     assert x.grad.tolist() == [[1.0, 8.0, 0.0]]
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((6,), 0), ((2, 5), -1), ((5, 2), 0), ((4, 20), 0), ((0, 3), 0), ((3, 0), 0)])
+@pytest.mark.parametrize("dtype", [flambeau.float64, flambeau.complex128])
+def test_gradients_of_running_products_with_zeros(shape, dim, dtype):
+    flambeau.manual_seed(0)
+    x = flambeau.randn(*shape, dtype=dtype)
+    x[..., :1] = 0
+    x.requires_grad_()
+    f = lambda v: flambeau.cumprod(v, dim)  # noqa: E731
+    assert gradcheck(f, x)
+    assert gradgradcheck(f, x)
+    g = flambeau.randn(*shape, dtype=dtype)
+    (got,) = flambeau.autograd.grad(f(x), x, g)
+    a, want = x.detach().numpy(), np.zeros(shape, x.detach().numpy().dtype)
+    lines, into, seeds = (np.moveaxis(v, dim, -1) for v in (a, want, g.numpy()))
+    for i in range(lines.shape[-1]):
+        others = np.concatenate([lines[..., :i], np.ones_like(lines[..., i : i + 1]), lines[..., i + 1 :]], -1)
+        into[..., i] = np.sum((seeds * np.cumprod(others, -1).conj())[..., i:], -1)
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float64, flambeau.complex128])
+def test_linear_recurrences_of_some_lines_and_of_many(dtype):
+    flambeau.manual_seed(0)
+    run = lambda t, f: operators.linear_recurrence(t, f, 0)  # noqa: E731
+    for width in (3, 20):
+        t, f = (flambeau.randn(5, width, dtype=dtype, requires_grad=True) for _ in range(2))
+        want = [t[0]]
+        for i in range(1, 5):
+            want.append(t[i] + f[i] * want[-1])
+        assert flambeau.allclose(run(t, f), flambeau.stack(want), rtol=1e-13)
+        assert gradcheck(run, (t, f))
+        assert gradgradcheck(run, (t, f))
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i1", "i8", "u1", "?"])

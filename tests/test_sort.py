@@ -285,7 +285,7 @@ def test_topk_keeps_the_order_of_ties_however_many_are_wanted(k, largest):
         np.testing.assert_array_equal(got.numpy(), np.take_along_axis(x.numpy(), want, dim))
 
 
-@pytest.mark.parametrize("operator", ["cumsum", "cumprod"])
+@pytest.mark.parametrize("operator", ["cumsum", "cumprod", "logcumsumexp"])
 def test_running_totals_of_many_lines_are_those_of_one(operator):
     x = flambeau.from_numpy(np.random.default_rng(0).uniform(-2, 2, (3, 19, 300)))
     together = getattr(flambeau, operator)(x, 1)

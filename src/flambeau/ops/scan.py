@@ -1,10 +1,12 @@
 """Running sums, products and extremes along a dimension."""
 
+import operator
+
 from flambeau.ir.fn import atan2, bitcast, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, sin, where
 from flambeau.ir.types import SIZE, int_of, is_float
 
 from .launch import Launch, dims_of, wrap_dim
-from .table import ORDERED, REAL_FLOATS, Composite, Loop, Native, op
+from .table import FLOATING, ORDERED, Composite, Loop, Native, op
 
 # ints: length of the scanned dimension, elements behind it. One iteration: one line, or some neighbouring lines.
 
@@ -17,12 +19,31 @@ def _line(b, line):
     return n, width, line // width * n * width + line % width
 
 
-def _lines(b, chunk):
-    """Elements of an iteration's lines, their distance, the place of column 0 in the first row, the columns from and to."""
-    n, width = b.int(0), b.int(1)
-    chunks = (width + (_COLUMNS - 1)) // _COLUMNS
-    first = chunk % chunks * _COLUMNS
-    return n, width, chunk // chunks * n * width, first, minimum(first + _COLUMNS, width)
+def _along(b, start, step):
+    """Each element of buffer 0 becomes step(the one before, its place), `start` standing before the first."""
+    with b.parallel() as line:
+        n, width, base = _line(b, line)
+        total = b.variable(start, start.dtype)
+        with b.loop(0, n, simd=False) as i:
+            at = base + i * width
+            total.value = step(total.value, at)
+            b.store(0, at, total.value)
+
+
+def _by_columns(b, first, step):
+    """Neighbouring lines in lanes: first(place) for each element of the first row, step(i, place, place of the one
+    before) for those of row i."""
+    with b.parallel() as chunk:
+        n, width = b.int(0), b.int(1)
+        chunks = (width + (_COLUMNS - 1)) // _COLUMNS
+        base, left = chunk // chunks * n * width, chunk % chunks * _COLUMNS
+        right = minimum(left + _COLUMNS, width)
+        with b.loop(left, right) as j:
+            first(base + j)
+        with b.loop(1, n, simd=False) as i:
+            row = base + i * width
+            with b.loop(left, right) as j:
+                step(i, row + j, row - width + j)
 
 
 def _launch(results, buffers, dim, program, attrs=(), columns=None):
@@ -35,37 +56,23 @@ def _launch(results, buffers, dim, program, attrs=(), columns=None):
     return Launch(results, buffers, [n, width], chunks, n * _COLUMNS, columns, attrs)
 
 
+_KINDS = {"add": (operator.add, 0), "mul": (operator.mul, 1)}
+
+
 def _scan_program(b, kind: str):
     """Buffers: output, input."""
-    dtype = b.compute_dtype(0)
-    start = const(1 if kind == "mul" else 0, dtype)
-    with b.parallel() as line:
-        n, width, base = _line(b, line)
-        total = b.variable(start, dtype)
-        with b.loop(0, n, simd=False) as i:
-            at = base + i * width
-            value = total.value
-            x = b.load(1, at)
-            value = value + x if kind == "add" else value * x
-            total.value = value
-            b.store(0, at, value)
+    combine, start = _KINDS[kind]
+    _along(b, const(start, b.compute_dtype(0)), lambda total, at: combine(total, b.load(1, at)))
 
 
-def _columns_program(b, kind: str):
-    """Buffers: output, input. The same sums in the same order as `_scan_program`, with neighbouring lines in lanes."""
-    start = const(1 if kind == "mul" else 0, b.compute_dtype(0))
-
-    def step(total, x):
-        return total + x if kind == "add" else total * x
-
-    with b.parallel() as chunk:
-        n, width, base, first, end = _lines(b, chunk)
-        with b.loop(first, end) as j:
-            b.store(0, base + j, step(start, b.load(1, base + j)))
-        with b.loop(1, n, simd=False) as i:
-            row = base + i * width
-            with b.loop(first, end) as j:
-                b.store(0, row + j, step(b.load(0, row - width + j), b.load(1, row + j)))
+def _scan_columns(b, kind: str):
+    """Buffers: output, input. The same sums in the same order as `_scan_program`."""
+    combine, start = _KINDS[kind]
+    _by_columns(
+        b,
+        lambda at: b.store(0, at, combine(const(start, b.compute_dtype(0)), b.load(1, at))),
+        lambda i, at, before: b.store(0, at, combine(b.load(0, before), b.load(1, at))),
+    )
 
 
 def _key(x, dtype: str, greatest: bool):
@@ -101,19 +108,24 @@ def _extreme_program(b, greatest: bool):
 
 
 def _extreme_columns(b, greatest: bool):
-    """Buffers as those of `_extreme_program`. Neighbouring lines in lanes: each row is compared with the one before."""
-    with b.parallel() as chunk:
-        n, width, base, first, end = _lines(b, chunk)
-        with b.loop(first, end) as j:
-            b.store(0, base + j, b.load(2, base + j))
-            b.store(1, base + j, 0)
-        with b.loop(1, n, simd=False) as i:
-            row = base + i * width
-            with b.loop(first, end) as j:
-                x, old = b.load(2, row + j), b.load(0, row - width + j)
-                better = (x >= old if greatest else x <= old) | (x != x)
-                b.store(0, row + j, where(better, x, old))
-                b.store(1, row + j, where(better, i, b.load(1, row - width + j)))
+    """Buffers as those of `_extreme_program`. Each row is compared with the one before."""
+
+    def first(at):
+        b.store(0, at, b.load(2, at))
+        b.store(1, at, 0)
+
+    def step(i, at, before):
+        x, old = b.load(2, at), b.load(0, before)
+        better = (x >= old if greatest else x <= old) | (x != x)
+        b.store(0, at, where(better, x, old))
+        b.store(1, at, where(better, i, b.load(1, before)))
+
+    _by_columns(b, first, step)
+
+
+def _columns_of(x, columns):
+    """The program of neighbouring lines for totals of x's dtype; those of 16 bits are kept in float32 along a line."""
+    return columns if x.dtype.itemsize >= 4 else None
 
 
 def _scan_plan(kind):
@@ -123,8 +135,7 @@ def _scan_plan(kind):
             dtype = o.int64
         x = (self if dtype is None else self.to(dtype)).contiguous()
         out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-        columns = _columns_program if x.dtype.itemsize >= 4 else None  # 16-bit totals are kept in float32
-        return _launch((out,), (out, x), dim, _scan_program, (kind,), columns)
+        return _launch((out,), (out, x), dim, _scan_program, (kind,), _columns_of(x, _scan_columns))
 
     return plan
 
@@ -152,17 +163,12 @@ op(
 
 
 def _cumprod_backward(o, g, self, dim):
-    """sum over k >= i of g[k] * prod of all x[j], j <= k, j != i; exact where elements are zero."""
-    if self.dim() == 0:
+    """sum over k >= i of g[k] * prod of all x[j], j <= k, j != i: what stands before i, times a recurrence from the end.
+    Exact where elements are zero."""
+    if not self.dim() or not self.numel():
         return g
-    n = self.shape[dim]
-    parts = []
-    for i in range(n):
-        ones = o.ones_like(self.narrow(dim, 0, 1))
-        before = o.cumprod(self.narrow(dim, 0, i), dim).narrow(dim, i - 1, 1) if i else ones
-        after = o.cumprod(o.cat([ones, self.narrow(dim, i + 1, n - i - 1)], dim), dim)
-        parts.append(o.sum(g.narrow(dim, i, n - i) * o.conj(before * after), dim, True))
-    return o.cat(parts, dim) if parts else o.zeros_like(self)
+    x = o.conj(self)
+    return o.cumprod(_shifted(o, x, dim, 1), dim) * _from_the_end(o, g, x, dim)
 
 
 op(
@@ -234,19 +240,26 @@ for _name, _least, _dim in (("fliplr", 2, 1), ("flipud", 1, 0)):
 # ---- logarithms of running sums of exponentials
 
 
+def _log_sum(old, x):
+    """Two logarithms are added without leaving their scale."""
+    high, low = maximum(x, old), minimum(x, old)
+    infinite = (high == low) & isinf(high)
+    return where(infinite, high, high + log1p(exp(low - high)))
+
+
 def _log_program(b):
-    """Buffers: output, input. Two logarithms are added without leaving their scale."""
-    dtype = b.compute_dtype(0)
-    with b.parallel() as line:
-        n, width, base = _line(b, line)
-        total = b.variable(const(float("-inf"), dtype), dtype)
-        with b.loop(0, n, simd=False) as i:
-            at = base + i * width
-            x, old = b.load(1, at), total.value
-            high, low = maximum(x, old), minimum(x, old)
-            infinite = (high == low) & isinf(high)
-            total.value = where(infinite, high, high + log1p(exp(low - high)))
-            b.store(0, at, total.value)
+    """Buffers: output, input."""
+    _along(b, const(float("-inf"), b.compute_dtype(0)), lambda old, at: _log_sum(old, b.load(1, at)))
+
+
+def _log_columns(b):
+    """Buffers: output, input. The same sums in the same order as `_log_program`."""
+    start = const(float("-inf"), b.compute_dtype(0))
+    _by_columns(
+        b,
+        lambda at: b.store(0, at, _log_sum(start, b.load(1, at))),
+        lambda i, at, before: b.store(0, at, _log_sum(b.load(0, before), b.load(1, at))),
+    )
 
 
 def _complex_log_program(b):
@@ -279,38 +292,46 @@ def _log_plan(o, self, dim):
     out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
     if x.dtype.is_complex:
         return _launch((out,), (o.view_as_real(out), o.view_as_real(x)), dim, _complex_log_program)
-    return _launch((out,), (out, x), dim, _log_program)
+    return _launch((out,), (out, x), dim, _log_program, columns=_columns_of(x, _log_columns))
 
 
 def _recurrence_program(b):
     """Buffers: output, terms, factors."""
-    dtype = b.compute_dtype(0)
-    with b.parallel() as line:
-        n, width, base = _line(b, line)
-        total = b.variable(const(0, dtype), dtype)
-        with b.loop(0, n, simd=False) as i:
-            at = base + i * width
-            total.value = b.load(1, at) + b.load(2, at) * total.value
-            b.store(0, at, total.value)
+    _along(b, const(0, b.compute_dtype(0)), lambda before, at: b.load(1, at) + b.load(2, at) * before)
+
+
+def _recurrence_columns(b):
+    """Buffers as those of `_recurrence_program`."""
+    start = const(0, b.compute_dtype(0))
+    _by_columns(
+        b,
+        lambda at: b.store(0, at, b.load(1, at) + b.load(2, at) * start),
+        lambda i, at, before: b.store(0, at, b.load(1, at) + b.load(2, at) * b.load(0, before)),
+    )
 
 
 def _recurrence_plan(o, terms, factors, dim):
     dim = wrap_dim(dim, terms.dim())
     terms, factors = terms.contiguous(), factors.contiguous()
     out = o.empty(tuple(terms.shape), dtype=terms.dtype, device=terms.device)
-    return _launch((out,), (out, terms, factors), dim, _recurrence_program)
+    columns = _columns_of(terms, _recurrence_columns)
+    return _launch((out,), (out, terms, factors), dim, _recurrence_program, columns=columns)
 
 
-def _shifted(o, x, dim):
-    """x one place further on, 0 at first."""
-    return o.constant_pad_nd(x, [0, 0] * (x.ndim - 1 - dim % x.ndim) + [1, -1])
+def _shifted(o, x, dim, first=0):
+    """x one place further on, with a number in the first place."""
+    return o.constant_pad_nd(x, [0, 0] * (x.ndim - 1 - dim % x.ndim) + [1, -1], first)
+
+
+def _from_the_end(o, terms, factors, dim):
+    """y[i] = terms[i] + factors[i + 1] y[i + 1] along a dimension, y being 0 behind the end."""
+    factors = _shifted(o, o.flip(factors, (dim,)), dim)
+    return o.flip(o.linear_recurrence(o.flip(terms, (dim,)), factors, dim), (dim,))
 
 
 def _recurrence_grad(o, g, terms, factors, dim):
-    """The same recurrence from the end."""
-    back = o.flip(_shifted(o, o.flip(factors, (dim,)), dim), (dim,))  # the factor of the place behind
-    back = o.flip(o.linear_recurrence(o.flip(g, (dim,)), o.flip(back, (dim,)), dim), (dim,))
-    return back, back * _shifted(o, o.saved.output(0), dim)
+    back = _from_the_end(o, g, o.conj(factors), dim)
+    return back, back * o.conj(_shifted(o, o.saved.output(0), dim))
 
 
 def _recurrence_reference(np, terms, factors, dim):
@@ -323,8 +344,8 @@ def _recurrence_reference(np, terms, factors, dim):
 op(
     "linear_recurrence(Tensor terms, Tensor factors, int dim) -> Tensor",
     names=(),
-    dtypes=REAL_FLOATS,
-    body=Loop(_recurrence_plan),
+    dtypes=FLOATING,
+    body=Loop(_recurrence_plan, pure=True),
     grad=_recurrence_grad,
     saves=("o0",),
     ref=_recurrence_reference,
