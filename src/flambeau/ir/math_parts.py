@@ -35,6 +35,13 @@ def two_sum(a: Expr, b: Expr) -> Pair:
     return total, b - (total - a)
 
 
+def two_sum_of_any(a: Expr, b: Expr) -> Pair:
+    """a + b exactly."""
+    total = a + b
+    moved = total - a
+    return total, (a - (total - moved)) + (b - moved)
+
+
 def two_product(a: Expr, b: Expr) -> Pair:
     product = a * b
     return product, fn.fma(a, b, -product)

@@ -7,8 +7,10 @@ import math
 
 from . import fn
 from .expr import Expr, const
-from .math_parts import Pair, log_pair, pair_product, two_product, two_sum
+from .math_common import between
+from .math_parts import Pair, log_pair, pair_product, two_product, two_sum, two_sum_of_any
 from .math_zeta import derivative_of_digamma
+from .repeat import repeat
 
 # lgamma_f64: lgamma(x) / ((x - 1)(x - 2)) in x - 3/2, 1 <= x <= 2
 _LGAMMA = (
@@ -42,63 +44,63 @@ def _sine_of_pi(x: Expr) -> Expr:
     return fn.sin((x - fn.round(x)) * math.pi)
 
 
-def _lgamma_positive(x: Expr) -> Expr:
-    """Around 1 and 2 by a polynomial that vanishes there; up to 8 by recurrence; beyond by Stirling's series."""
-    below = x < 1.0
-    y, product = x, const(1.0, x.dtype)
-    for _ in range(6):
-        above = y > 2.0
-        y = fn.where(above, y - 1.0, y)
-        product = fn.where(above, product * y, product)
-    from_one, from_two = fn.where(below, x, y - 1.0), fn.where(below, x - 1.0, y - 2.0)
-    middle = from_one * from_two * fn.polynomial(from_one - 0.5, _LGAMMA)
-    log_factor = fn.log(fn.where(below, x, product))
-    near = fn.where(below, middle - log_factor, middle + log_factor)
-    log = fn.log(x)
-    far = (x - 0.5) * (log - 1.0) + (stirling(x) + (_HALF_LOG_2PI - 0.5))
-    return fn.where(x < 8.0, near, fn.where(x == math.inf, x, far))
-
-
-def _lgamma_pair(y: Expr) -> Pair:
-    """lgamma(y) in two parts, 1 <= y <= 2."""
-    z = y - 1.5
+def _lgamma_pair(x: Expr) -> Pair:
+    """lgamma(1 + x) in two parts, 0 <= x <= 1."""
+    z = x - 0.5
     few = len(_LGAMMA_LOST)
-    quotient = (fn.polynomial(z, _LGAMMA_LONG[few:]), const(0.0, y.dtype))
+    quotient, rest = fn.polynomial(z, _LGAMMA_LONG[few:]), const(0.0, x.dtype)
     for coefficient, lost in zip(_LGAMMA_LONG[few - 1 :: -1], _LGAMMA_LOST[::-1], strict=True):
-        high, low = pair_product(quotient, (z, const(0.0, y.dtype)))
-        head, rest = two_sum(const(coefficient, y.dtype), high)
-        quotient = (head, rest + (low + lost))
-    return pair_product(two_product(y - 1.0, y - 2.0), quotient)
+        high, low = two_product(quotient, z)
+        low = fn.fma(rest, z, low)
+        quotient, rest = two_sum(const(coefficient, x.dtype), high)
+        rest = rest + (low + lost)
+    return pair_product(two_product(x, x - 1.0), (quotient, rest))
 
 
 _REFLECTED = -20.0  # below, lgamma is too large for its terms to cancel
+_STIRLING_FROM = 8.0
 
 
-def _lgamma_between_poles(x: Expr) -> Expr:
-    """lgamma(y) - log |x (x + 1) ... (y - 1)| with 1 <= y < 2, in two parts: the terms cancel at zeros of lgamma."""
-    y, product = x, (const(1.0, x.dtype), const(0.0, x.dtype))
-    for _ in range(1 - int(_REFLECTED)):
-        below = y < 1.0
-        longer = pair_product(product, (y, const(0.0, x.dtype)))
-        product = (fn.where(below, longer[0], product[0]), fn.where(below, longer[1], product[1]))
-        y = fn.where(below, y + 1.0, y)
-    size = fn.abs(product[0])
-    log, log_low = log_pair(size)
-    log_low = log_low + fn.copysign(const(1.0, x.dtype), product[0]) * product[1] / size
-    head, head_low = _lgamma_pair(y)
-    return (head - log) + (head_low - log_low)
+def _to_one(x: Expr) -> tuple[Expr, Pair, Expr]:
+    """y, p and s with lgamma(x) = lgamma(1 + y) + s * log(p), 0 <= y <= 1, p a product in two parts, s 1 or -1.
+
+    p is (x - 1) (x - 2) ... (1 + y) above 1, and |x (x + 1) ... y| below.
+    """
+    floor = fn.floor(x)
+    y, below = x - floor, x < 1.0
+    first = fn.where(below, fn.abs(x), 1.0)
+    shift, count = fn.where(below, -y, y), fn.where(below, -floor, floor)
+    start = fn.where(below, const(0.0, x.dtype), 1.0)
+
+    def step(high: Expr, low: Expr, k: Expr):
+        factor = fn.abs(k + shift)
+        product, lost = two_product(high, factor)
+        return k < count, product, fn.fma(low, factor, lost), k + 1.0
+
+    high, low, _ = repeat(step, first, const(0.0, x.dtype), start, limit=1 - int(_REFLECTED))
+    return y, (high, low), fn.where(below, -1.0, const(1.0, x.dtype))
 
 
 def lgamma(x: Expr) -> Expr:
-    """Negative arguments by reflection, log(pi / |x sin(pi x)|) - lgamma(|x|), or by recurrence among the zeros."""
+    """By lgamma between 1 and 2 and the logarithm of a product; by Stirling's series from 8; below -20 by reflection.
+
+    Terms are kept in two parts: they cancel at the zeros of lgamma.
+    """
     size = fn.abs(x)
-    positive = _lgamma_positive(size)
-    tiny = -fn.log(size)
-    positive = fn.where(size < 1e-17, tiny, positive)
-    reflected = fn.log(math.pi / fn.abs(x * _sine_of_pi(x))) - positive
-    reflected = fn.unlikely((x < -2.0) & (x > _REFLECTED), _lgamma_between_poles(x), reflected)
-    reflected = fn.where(fn.trunc(x) == x, math.inf, fn.where(size < 1e-17, tiny, reflected))
-    return fn.where(x > 0.0, positive, fn.where(x == -math.inf, math.inf, fn.where(fn.isnan(x), x, reflected)))
+    y, (product, product_low), sign = _to_one(between(x, _REFLECTED, _STIRLING_FROM))
+    log, log_low = log_pair(fn.where((x < _STIRLING_FROM) & (x > _REFLECTED), product, size))
+    head, head_low = _lgamma_pair(y)
+    total, lost = two_sum_of_any(head, sign * log)
+    near = total + (lost + fn.fma(sign, log_low + product_low / product, head_low))
+    factor, rest = two_sum(log, const(-1.0, x.dtype))
+    main, main_low = two_product(size - 0.5, factor)
+    main_low = fn.fma(size, rest + log_low, main_low) + (stirling(size) + (_HALF_LOG_2PI - 0.5))
+    above = fn.where(main == math.inf, main, main + main_low)
+    log, log_low = log_pair(math.pi / fn.abs(x * _sine_of_pi(x)))
+    total, lost = two_sum_of_any(log, -main)
+    reflected = total + (lost + (log_low - main_low))
+    value = fn.where(x >= _STIRLING_FROM, above, fn.unlikely(x <= _REFLECTED, reflected, near))
+    return fn.where((fn.trunc(x) == x) & ((x <= 0.0) | (size == math.inf)), math.inf, value)
 
 
 def lgamma_1p(x: Expr) -> Expr:
