@@ -168,6 +168,22 @@ def test_abs_of_complex_zero_has_no_gradient():
     assert gradients(program, [np.zeros(1, complex)], np.ones(1))[0][0] == 0
 
 
+@pytest.mark.parametrize("choose", [fn.where, fn.unlikely])
+def test_slopes_of_what_is_not_chosen_do_not_count(choose):
+    infinite = lambda x: choose(x > 0, x, fn.exp(x * 1000))  # noqa: E731
+    assert at(infinite, 5) == [1] and at(infinite, -1) == [0]
+    assert at(lambda x: choose(x > 0, fn.sqrt(x), 0.0), 0) == [0]
+    assert np.isnan(at(lambda x, y: choose(x > y, fn.log(x) * y, y / x), 0, 0)[0])  # chosen, and not defined
+    inner = lambda x: choose(x < 1, 0.0, choose(x < 2, fn.log(x - 1) * 2, 3 * x))  # noqa: E731
+    assert [at(inner, p)[0] for p in (0, 0.5, 1.5, 3)] == [0, 0, 4, 3]
+    shared = lambda x: (lambda s: choose(x > 0, s, 2 * s) + s)(1 / x)  # noqa: E731
+    assert at(shared, 2) == [-0.5] and at(shared, -2) == [-0.75]
+    both = lambda x, y: choose(x > 0, fn.sqrt(x) * y, fn.sqrt(-x) + y)  # noqa: E731
+    assert at(both, 4, 3) == [0.75, 2] and at(both, -4, 3) == [-0.25, 1]
+    bare = lambda x: choose(x > 0, choose(x > 1, x * x, x), x * 3) + x  # noqa: E731
+    assert [at(bare, p)[0] for p in (2, 0.5, -1)] == [5, 2, 4]
+
+
 def plan(body, *dtypes, needs=None, params=()):
     found = backward(trace(body, [*map(In, dtypes), *map(Par, params)]), needs or [True] * len(dtypes))
     return found.saved, found.outputs

@@ -6,11 +6,15 @@ min, and what `where` selects.
 
 A rule gets the node and the gradient of its value, and gives those of its arguments (None: zero). Rules name the node
 itself where the derivative is a function of the value (exp, tanh, sqrt): `backward` then saves the output.
+
+The gradient of what `where` chooses counts where it is chosen. In scalar programs that is said last, of the gradients
+of the wanted nodes: a slope that is infinite where it does not count would make nan of a gradient that is 0 there.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import fn
 from . import types as t
@@ -77,11 +81,6 @@ def _extreme(loses: str, wins: str) -> Rule:
         )
 
     return rule
-
-
-def _select(e: Expr, g: Expr):
-    condition, zero = e.args[0], const(0, g.dtype)
-    return None, make(e.op, g.dtype, (condition, g, zero)), make(e.op, g.dtype, (condition, zero, g))
 
 
 def _cast(e: Expr, g: Expr):
@@ -164,8 +163,6 @@ _RULES: dict[str, Rule] = {
     "copysign": _copysign,
     "max": _extreme("lt", "gt"),
     "min": _extreme("gt", "lt"),
-    "select": _select,
-    "unlikely": _select,
     "cast": _cast,
     "round_to": lambda e, g: (g,),
     "ldexp": lambda e, g: (fn.ldexp(g, e.args[1]), None),
@@ -237,11 +234,65 @@ def _differentiable(dtype: str) -> bool:
     return t.is_float(dtype) or t.is_complex(dtype)
 
 
+class _Guard(NamedTuple):
+    """A choice, and whether its condition holds."""
+
+    op: str  # select or unlikely
+    condition: Expr
+    holds: bool
+
+    def is_of(self, other: "_Guard") -> bool:
+        return self.op == other.op and self.condition is other.condition
+
+
+class _Part(NamedTuple):
+    """A part of a gradient that counts where all guards say so, and is 0 elsewhere."""
+
+    value: Expr
+    guards: tuple[_Guard, ...] = ()
+
+    def inside(self) -> "_Part":
+        return _Part(self.value, self.guards[1:])
+
+
+def _joined(parts: list[_Part]) -> _Part:
+    """Parts as one, under the guards that all of them have."""
+    shared: list[_Guard] = []
+    while all(p.guards for p in parts):
+        guard = parts[0].guards[0]
+        if not all(p.guards[0].is_of(guard) and p.guards[0].holds == guard.holds for p in parts):
+            break
+        shared.append(guard)
+        parts = [p.inside() for p in parts]
+    return _Part(_total(parts), tuple(shared))
+
+
+def _total(parts: list[_Part]) -> Expr:
+    """The sum of parts. Those under one choice are chosen together."""
+    total, left = None, list(parts)
+    while left:
+        guards = left[0].guards
+        group = [p for p in left if p.guards and p.guards[0].is_of(guards[0])] if guards else left[:1]
+        left = [p for p in left if all(p is not q for q in group)]
+        term = _chosen(group) if guards else group[0].value
+        total = term if total is None else total + term
+    return total
+
+
+def _chosen(group: list[_Part]) -> Expr:
+    op, condition, _ = group[0].guards[0]
+    dtype, sides = group[0].value.dtype, []
+    for holds in (True, False):
+        inside = [p.inside() for p in group if p.guards[0].holds == holds]
+        sides.append(_total(inside) if inside else const(0, dtype))
+    return make(op, dtype, (condition, *sides))
+
+
 def vjp(
     roots: Sequence[Expr],
     gradients: Sequence[Expr | None],
     wanted: Sequence[Expr],
-    fit: Callable[[Expr, Expr], Expr] = lambda e, g: g,
+    fit: Callable[[Expr, Expr], Expr] | None = None,
 ) -> list[Gradient]:
     """Gradients of the wanted nodes, given those of the roots.
 
@@ -256,26 +307,33 @@ def vjp(
     """
     order = walk(roots)
     reaches = _reaching(order, wanted)
-    sums: dict[int, Expr] = {}
+    given: dict[int, list[_Part]] = {}
 
-    def give(e: Expr, g: Gradient) -> None:
+    def give(e: Expr, g: Gradient, *guards: _Guard) -> None:
         if g is None or id(e) not in reaches:
             return
-        # One by one: what varies over fewer dimensions than another part of the sum must not be summed over them.
-        g = fit(e, _as_gradient_of(e, g))
-        sums[id(e)] = sums[id(e)] + g if id(e) in sums else g
+        part = _Part(_as_gradient_of(e, g), guards)
+        if fit is not None:
+            # One by one: what varies over fewer dimensions than another part of the sum must not be summed over them.
+            part = _Part(fit(e, _total([part])))
+        given.setdefault(id(e), []).append(part)
 
     for r, g in zip(roots, gradients, strict=True):
         give(r, g)
     for e in reversed(order):
-        g = sums.get(id(e))
-        if g is None:
+        if id(e) not in given:
+            continue
+        g, guards = _joined(given[id(e)])
+        if e.op in ("select", "unlikely"):
+            condition, a, b = e.args
+            give(a, g, *guards, _Guard(e.op, condition, True))
+            give(b, g, *guards, _Guard(e.op, condition, False))
             continue
         if e.op not in _RULES:
             raise NotImplementedError(f"the derivative of {e.op} is not known")
         for a, ga in zip(e.args, _RULES[e.op](e, g), strict=True):
-            give(a, ga)
-    return [sums.get(id(w)) for w in wanted]
+            give(a, ga, *guards)
+    return [_total(given[id(w)]) if id(w) in given else None for w in wanted]
 
 
 def _reaching(order: Sequence[Expr], wanted: Sequence[Expr]) -> set[int]:
