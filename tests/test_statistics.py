@@ -97,6 +97,20 @@ def test_complex_norms_and_logsumexp() -> None:
 # ---- means, extremes, covariance
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_the_gradient_of_a_deviation_of_zero_is_zero(dtype) -> None:
+    x = torch.tensor([[2.0, 2, 2], [1, 2, 4]], dtype=dtype, requires_grad=True)
+    for options in ({"dim": 1}, {"dim": 1, "keepdim": True}, {"dim": (1,), "correction": 0}):
+        (g,) = torch.autograd.grad(x.std(**options).sum(), x)
+        assert g[0].tolist() == [0, 0, 0] and bool((g[1] != 0).all())
+    (g,) = torch.autograd.grad(torch.std_mean(x[:1])[0], x)
+    assert not g.any()
+    y = torch.randn(3, 4, dtype=dtype, requires_grad=True)
+    for options in ({}, {"dim": 0}, {"dim": (0, 1), "correction": 0}, {"dim": -1, "keepdim": True}, {"dim": None, "correction": 2}):
+        assert torch.autograd.gradcheck(lambda v: v.std(**options), y)  # noqa: B023
+        assert torch.autograd.gradgradcheck(lambda v: v.std(**options), y)  # noqa: B023
+
+
 def test_nanmean_skips_nan() -> None:
     x = torch.tensor([[1.0, float("nan"), 3.0], [float("nan")] * 3])
     assert torch.nanmean(x, 1)[0].item() == 2.0

@@ -188,9 +188,31 @@ op(
     dtypes=FLOATING,
     dtype_error=_FLOATS_ONLY.format("std and var"),
     body=Row(lambda x, correction: sqrt(_variance(x, correction)[0]), out="B", out_dtypes="r"),
+    grad=lambda o, g, self, dim, correction, keepdim: (
+        o.std_backward(g, self, o.saved.output(0), dim, correction=correction, keepdim=keepdim),
+    ),
+    saves=("o0",),
     ref=lambda np, x, dim=None, correction=1, keepdim=False: np.std(x, axis=dim, ddof=correction, keepdims=keepdim),
     samples="reduce",
-    doc="Standard deviation over dimensions.",
+    doc="Standard deviation over dimensions; the gradient is 0 where it is 0.",
+)
+
+
+def _deviation_slope(g, x, std, correction):
+    """0 where the deviation is 0: one of the subgradients."""
+    g, std = real(g), real(std)
+    none = std == 0
+    below = r.row_count(std.dtype) - real(correction)
+    slope = g / (where(none, const(1, std.dtype), std) * below)
+    return where(none, const(0, slope.dtype), slope) * (x - r.row_mean(x))
+
+
+op(
+    f"std_backward(Tensor grad, Tensor self, Tensor std, {_VAR.removeprefix('Tensor self, ')}) -> Tensor",
+    names=(),
+    dtypes=FLOATING,
+    body=Row(_deviation_slope, roles="BFB", out="F", out_dtypes="c"),
+    doc="Gradient of std, from its output.",
 )
 op(
     f"var_mean.correction({_VAR}) -> (Tensor, Tensor)",
