@@ -158,3 +158,17 @@ def test_forked_generator() -> None:
 def test_names_of_types() -> None:
     assert isinstance(1.5, torch.types.Number) and torch.types.Storage is torch.UntypedStorage
     assert isinstance("cpu", torch.types.Device)
+
+
+def test_binary_cross_entropy_of_certain_probabilities() -> None:
+    x = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.25], dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+    loss = nn.functional.binary_cross_entropy(x, y, reduction="none")
+    assert loss.tolist() == [100, 100, 0, 0, -math.log(0.25)]
+    loss.sum().backward()
+    assert x.grad.tolist() == pytest.approx([-1e12, 1e12, 0, 0, -4])
+    p, q = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in ([0.3, 0.6, 0.9], [0.2, 0.7, 0.5]))
+    weighted = lambda p, q: nn.functional.binary_cross_entropy(p, q, weight=y[:3] + 2)  # noqa: E731
+    for f in (weighted, nn.functional.binary_cross_entropy):
+        assert torch.autograd.gradcheck(f, (p, q))
+        assert torch.autograd.gradgradcheck(f, (p, q))

@@ -415,14 +415,8 @@ def binary_cross_entropy(
         )
     if not o.is_all_true((input >= 0) & (input <= 1)):
         raise RuntimeError("all elements of input should be between 0 and 1")
-    loss = -(target * _log(input) + (1 - target) * _log(1 - input))
+    loss = o.binary_cross_entropy_elements(input, target)
     return _reduced(loss if weight is None else loss * weight, reduction)
-
-
-def _log(x: Tensor) -> Tensor:
-    """log(x), at least -100, with a finite gradient at 0."""
-    positive = x > 0
-    return o.where(positive, o.log(o.where(positive, x, 1)), -100).clamp(min=-100)
 
 
 def binary_cross_entropy_with_logits(

@@ -275,6 +275,34 @@ for _name, _body in (("smooth_l1", _smooth_l1), ("huber", _huber)):
     )
 
 
+def _cross_entropy_of_two(x, y):
+    return (y - 1) * fn.maximum(fn.log1p(-x), -100.0) - y * fn.maximum(log(x), -100.0)
+
+
+def _cross_entropy_of_two_slope(g, x, y):
+    return g * (x - y) / fn.maximum(x * (1 - x), 1e-12)
+
+
+op(
+    "binary_cross_entropy_backward(Tensor grad, Tensor input, Tensor target) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Scalar(_cross_entropy_of_two_slope),
+    doc="Gradient of binary_cross_entropy_elements by the input; finite at 0 and 1.",
+)
+op(
+    "binary_cross_entropy_elements(Tensor input, Tensor target) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Scalar(_cross_entropy_of_two, work=4),
+    grad=lambda o, g, input, target: (
+        o.binary_cross_entropy_backward(g, input, target) if o.needs[0] else None,
+        o.mul(g, o.sub(o.log1p(o.neg(input)), o.log(input))) if o.needs[1] else None,
+    ),
+    doc="-(y log x + (1 - y) log(1 - x)) with logarithms kept above -100; checked by binary_cross_entropy.",
+)
+
+
 def _nll_row(x, target, ignore_index):
     picked = -r.row_pick(x, target)
     return where(target == cast(ignore_index, "i64"), const(0, x.dtype), picked)
