@@ -34,6 +34,39 @@ def test_a_number_beside_bfloat16_is_not_rounded_first():
     assert (x * 0.1).item() == want.item()
 
 
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("elu", [1, 1, 1, 0]), ("celu", [1, 1, 1, 0]), ("selu", [1.0507009873554805] * 3 + [0]),
+        ("hardswish", [1, 1, 1, 0]), ("silu", [1, 1, None, None]), ("softplus", [1, 1, 1, 0]),
+    ],
+)  # fmt: skip
+def test_activations_of_large_numbers_have_gradients(name, want):
+    x = torch.tensor([100.0, 1e4, np.inf, -np.inf], requires_grad=True)
+    getattr(torch.nn.functional, name)(x).sum().backward()
+    for got, wanted in zip(x.grad.tolist(), want, strict=True):
+        assert wanted is None or got == pytest.approx(wanted)
+
+
+def test_gradients_of_logit_at_its_ends():
+    x = torch.tensor([-0.5, 0.0, 0.2, 1.0, 1.5], dtype=torch.float64, requires_grad=True)
+    (bare,) = torch.autograd.grad(torch.logit(x).sum(), x)
+    np.testing.assert_allclose(bare.numpy(), [np.nan, np.inf, 6.25, np.inf, np.nan], rtol=1e-15)
+    (kept,) = torch.autograd.grad(torch.logit(x, 0.1).sum(), x)
+    np.testing.assert_allclose(kept.numpy(), [0, 0, 6.25, 0, 0], rtol=1e-15)
+    inside = torch.tensor([0.3, 0.6], dtype=torch.float64, requires_grad=True)
+    for eps in (None, 0.05):
+        assert torch.autograd.gradcheck(lambda v: torch.logit(v, eps), inside)  # noqa: B023
+        assert torch.autograd.gradgradcheck(lambda v: torch.logit(v, eps), inside)  # noqa: B023
+
+
+def test_sgn_of_complex_zero_has_no_gradient():
+    x = torch.tensor([0j, 3 + 4j], dtype=torch.complex128, requires_grad=True)
+    (g,) = torch.autograd.grad(x.abs().sum(), x, create_graph=True)
+    (again,) = torch.autograd.grad(g.real.sum(), x)
+    assert again[0] == 0 and again[1].item() == pytest.approx((16 - 12j) / 125)
+
+
 def test_results_keep_the_operands_permutation():
     x = torch.ones(2, 3, 4, 5).permute(0, 2, 3, 1)
     assert (x + x).stride() == x.stride() and torch.exp(x).stride() == x.stride()

@@ -373,12 +373,28 @@ def _logit(x, eps):
     return fn.log(x / (1 - x))
 
 
+def _logit_slope(g, x, eps):
+    slope, none = g / (x * (1 - x)), fn.const(math.nan, x.dtype)
+    if eps is None:
+        return fn.where((x < 0) | (x > 1), none, slope)
+    low = fn.cast(eps, x.dtype)
+    return fn.where((x < low) | (x > 1 - low), fn.const(0, x.dtype), slope)
+
+
+op(
+    "logit_backward(Tensor grad, Tensor self, float? eps) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Scalar(_logit_slope),
+    doc="Gradient of logit: infinite at 0 and 1, 0 outside of the bounds that eps sets.",
+)
 op(
     "logit(Tensor self, float? eps=None) -> Tensor",
     names=(*_names("logit"), "special.logit"),
     dtypes=ORDERED,
     result="float",
     body=Scalar(_logit),
+    grad=lambda o, g, self, eps: (o.logit_backward(g, self, eps),),
     inplace=("logit_",),
     ref=lambda np, x, eps=None: np.special.logit(x if eps is None else np.clip(x, eps, 1 - eps)),
     samples=("unary", 0.1, 0.9),
