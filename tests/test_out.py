@@ -98,6 +98,51 @@ def test_out_does_not_take_part_in_gradients() -> None:
 # ---- numbers that must fit
 
 
+def test_out_that_fits_is_written_straight() -> None:
+    a, b = torch.randn(300, 300), torch.randn(300, 300)
+    out = torch.zeros(3, 300, 300)
+    for call in (lambda **k: torch.add(a, b, **k), lambda **k: torch.mm(a, b, **k), lambda **k: torch.exp(a, **k)):
+        want, version = call(), out._version
+        torch._core.reset_peak_memory()
+        before = torch.cpu.memory_stats()["live_bytes"]
+        middle = out[1]
+        assert call(out=middle) is middle and torch.equal(out[1], want) and out._version > version
+        assert torch.cpu.memory_stats()["peak_bytes"] - before < out.nbytes / 3
+        assert not out[0].any() and not out[2].any()
+
+
+def test_out_that_is_read_as_well() -> None:
+    a = torch.arange(16.0).view(4, 4)
+    for call in (lambda x, **k: torch.add(x, 1, **k), lambda x, **k: torch.mm(x, a, **k), lambda x, **k: x.mul(x, **k)):
+        x = a.clone()
+        assert call(x, out=x) is x and torch.equal(x, call(a))
+    x = a.clone()
+    torch.mm(x, x.t(), out=x)
+    assert torch.equal(x, a @ a.t())
+    shared = torch.arange(20.0)
+    with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer to a single"):
+        torch.add(shared[:16], 1, out=shared[4:])
+    assert torch.equal(shared, torch.arange(20.0))
+    torch.mm(shared[:16].view(4, 4), a, out=shared[4:].view(4, 4))
+    assert torch.equal(shared[4:].view(4, 4), a @ a)
+
+
+def test_out_of_inference_mode_and_of_what_was_saved() -> None:
+    x = torch.ones(3)
+    with torch.inference_mode():
+        torch.exp(x, out=x)
+    assert not x.is_inference() and x.requires_grad_().requires_grad
+    w = torch.ones(3, requires_grad=True)
+    saved = w * 2
+    loss = saved.exp().sum()
+    squares = (saved * saved).sum()
+    with torch.no_grad():
+        torch.mul(saved, 3, out=saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        squares.backward()
+    loss.backward()
+
+
 def test_numbers_that_are_filled_in() -> None:
     mask = N > 2
     assert N.masked_fill(mask, 1.5).tolist() == [[0, 1, 2], [1, 1, 1]]

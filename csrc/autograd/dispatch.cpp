@@ -84,6 +84,10 @@ void changed(const Call& call, Tensor* t) {
   note_change(t->storage.get(), t->version(), *call.overload);
 }
 
+bool is_result(const Outputs& outputs, const Tensor* out) {
+  return outputs.size() == 1 && outputs[0].is_tensor() && outputs[0].tensor() == out;
+}
+
 void run_out_form(const Call& call, bool records, Tensor* out, Outputs& outputs) {
   FL_CHECK(!(records || (GradMode::enabled && requires_grad(out))), ErrorKind::Runtime,
            "%s(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
@@ -132,7 +136,10 @@ void dispatch(const Call& call, Outputs& outputs) {
   const OverloadTape& info = overload_tape(tape_of(op), o);
   const bool records = GradMode::enabled && any_requires_grad(call, info);
   if (o.mutated >= 0) return run_in_place(call, info, records, outputs);
+  if (call.out && (records || GradMode::inference || requires_grad(call.out)))
+    return dispatch(Call{call.overload, call.args}, outputs);
   run_forward(call, outputs);
+  if (call.out && is_result(outputs, call.out)) return changed(call, call.out);
   if (o.is_view && op.has_gradient) mark_views(call, info, outputs);
   if (records && op.has_gradient && any_differentiable(call, info, outputs)) {
     Ref<RecordedNode> node = record(call, outputs);

@@ -57,15 +57,4 @@ class RecordedNode : public Node {
 // The node for a call that needs a gradient; saves inputs now. In-place calls make it before they run.
 Ref<RecordedNode> record(const Call& call, const Outputs& outputs);
 
-template <class F>
-void for_each_tensor(const Value& v, F&& f) {
-  if (v.is_tensor()) {
-    f(v.tensor());
-  } else if (v.tag() == Value::Tag::Tensors) {
-    for (const TensorRef& t : v.tensors()) f(t.get());
-  } else {
-    f(static_cast<Tensor*>(nullptr));
-  }
-}
-
 }  // namespace fl

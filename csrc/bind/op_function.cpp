@@ -176,7 +176,7 @@ PyRef run_form(const Form& form, Arguments& args) {
   const Overload& overload = *form.overload;
   if (overload.op->kind == BodyKind::Composite) return run_composite(overload, args.data());
   OutputsLease lease;
-  dispatch({&overload, args.data()}, lease.outputs);
+  dispatch({&overload, args.data(), out_of_call(overload, args)}, lease.outputs);
   return results_to_python(overload, lease.outputs);
 }
 

@@ -46,9 +46,11 @@ void composite_forward(const Call& call, Outputs& outputs);
 // error_context.cpp: raises Python's error for one that an operator raised, with what it was called with.
 [[noreturn]] void raise_in_call(const OpGroup& group, const Error& error, PyObject* const* args, Py_ssize_t n,
                                 PyObject* kwnames);
-// out.cpp: writes what a call returned to the tensors given as out=, and returns these.
-// Where no dtype is given, results are made in that of `out=`.
+// out.cpp. Where no dtype is given, results are made in that of `out=`.
 void take_dtype_of_out(const Form& form, Arguments& args);
+// The tensor of `out=`, or null; raises where an elementwise operator would read what it has written.
+Tensor* out_of_call(const Overload& overload, Arguments& args);
+// Writes what a call returned to the tensors given as `out=`, as far as it is not there yet, and returns these.
 PyRef write_out(const Overload& overload, PyRef result, PyObject* out);
 
 void add_op_functions(PyObject* module);

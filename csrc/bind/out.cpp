@@ -1,4 +1,5 @@
-// `out=` for every function that returns tensors: the result is computed, then written to the tensors given.
+// `out=` for every function that returns tensors: the result is written straight to the tensor given where it fits
+// (`takes_result`), else computed and then written.
 #include "autograd/meta.h"
 #include "autograd/text.h"
 #include "bind/op_function.h"
@@ -64,6 +65,15 @@ void take_dtype_of_out(const Form& form, Arguments& args) {
   for (size_t i = 0; i < params.size(); ++i)
     if (params[i].type == ParamType::DType && params[i].keyword_only && args[i].is_none())
       args[i] = Value(tensor_of(args.out)->dtype);
+}
+
+Tensor* out_of_call(const Overload& overload, Arguments& args) {
+  if (!args.out || !is_tensor(args.out)) return nullptr;
+  Tensor* out = tensor_of(args.out);
+  if (overload.op->kind == BodyKind::Scalar)
+    for (size_t i = 0; i < args.size(); ++i)
+      if (args[i].is_tensor()) check_no_partial_overlap(*out, *args[i].tensor());
+  return out;
 }
 
 PyRef write_out(const Overload& overload, PyRef result, PyObject* out) {

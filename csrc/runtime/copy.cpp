@@ -274,4 +274,20 @@ void check_no_partial_overlap(const Tensor& written, const Tensor& read) {
       "location. Please clone() the tensor before performing the operation.");
 }
 
+bool takes_result(const Call& call, IntSpan sizes, DType dtype, Device device, bool elementwise) {
+  Tensor* out = call.out;
+  if (!out || out->dtype != dtype || !(out->device() == device) || !std::ranges::equal(out->sizes, sizes) ||
+      !out->is_contiguous() || !out->storage->writable())
+    return false;
+  auto apart = [&](const Tensor* t) {
+    return !t || t->storage != out->storage || (elementwise && same_elements(*t, *out));
+  };
+  for (size_t i = 0; i < call.overload->params.size(); ++i) {
+    bool all = true;
+    for_each_tensor(call.args[i], [&](Tensor* t) { all &= apart(t); });
+    if (!all) return false;
+  }
+  return true;
+}
+
 }  // namespace fl

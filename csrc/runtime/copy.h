@@ -29,4 +29,8 @@ void check_no_internal_overlap(const Tensor& written);
 // Raises where `read` shares a part of the memory of `written`, but not all of it in the same places.
 void check_no_partial_overlap(const Tensor& written, const Tensor& read);
 
+// Whether a result of these sizes may be written straight to the tensor of `out=`: it is laid out as a new one would be
+// and shares no memory with what is read, or, where each element is read before it is written, all of it.
+bool takes_result(const Call& call, IntSpan sizes, DType dtype, Device device, bool elementwise);
+
 }  // namespace fl

@@ -272,6 +272,10 @@ class ScalarCall {
       DType d = result_dtype(i);
       Tensor* given = written_tensor(i);
       if (given && use_given(given, d, i)) continue;
+      if (n_results_ == 1 && takes_result(call_, sizes_, d, device_, true)) {
+        results_[i] = TensorRef(call_.out);
+        continue;
+      }
       if (strides.empty()) strides = result_strides(sizes_, {tensors_, static_cast<size_t>(n_tensors_)});
       results_[i] = Tensor::empty_strided(sizes_, strides, d, device_);
     }

@@ -102,6 +102,7 @@ enum class ResultRule : uint8_t {
 struct Call {
   const Overload* overload;
   Value* args;
+  Tensor* out = nullptr;  // of `out=`: operators that can write their result there may; see `takes_result`
   Op& op() const { return *overload->op; }
   const Value& operator[](int i) const { return args[i]; }
 };

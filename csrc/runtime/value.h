@@ -123,4 +123,16 @@ class Value {
   } u_;
 };
 
+// Calls f with the tensor, or with each of a list (null where it has none); once with null for what is neither.
+template <class F>
+void for_each_tensor(const Value& v, F&& f) {
+  if (v.is_tensor()) {
+    f(v.tensor());
+  } else if (v.tag() == Value::Tag::Tensors) {
+    for (const TensorRef& t : v.tensors()) f(t.get());
+  } else {
+    f(static_cast<Tensor*>(nullptr));
+  }
+}
+
 }  // namespace fl

@@ -136,7 +136,7 @@ void begin_with(Tensor* added, Tensor* out, Gemm& g) {
 }
 
 // a b, or added + a b.
-TensorRef multiply(const char* op, Tensor* a, Tensor* b, Tensor* added = nullptr) {
+TensorRef multiply(const char* op, const Call& call, Tensor* a, Tensor* b, Tensor* added = nullptr) {
   check_pair(op, a, b);
   if (added) check_pair(op, added, a);
   FL_CHECK(a->dim() && b->dim(), ErrorKind::Runtime,
@@ -167,12 +167,14 @@ TensorRef multiply(const char* op, Tensor* a, Tensor* b, Tensor* added = nullptr
   Dims sizes = batch;
   if (a->dim() > 1) sizes.push_back(ma.rows);
   if (b->dim() > 1) sizes.push_back(mb.cols);
-  TensorRef out = Tensor::empty(sizes, a->dtype, a->device());
+  TensorRef out = takes_result(call, sizes, a->dtype, a->device(), false)
+                      ? TensorRef(call.out)
+                      : Tensor::empty(sizes, a->dtype, a->device());
   if (out->is_meta() || out->numel() == 0) return out;
   Dims full = batch;
   full.push_back(ma.rows);
   full.push_back(mb.cols);
-  TensorRef c = Tensor::make(out->storage, 0, full, contiguous_strides(full), out->dtype);
+  TensorRef c = Tensor::make(out->storage, out->offset, full, contiguous_strides(full), out->dtype);
   int64_t row = fold ? folded_row_stride(am.get()) : -1;
   if (row >= 0) {
     ma.rows *= lead;
@@ -189,19 +191,19 @@ TensorRef multiply(const char* op, Tensor* a, Tensor* b, Tensor* added = nullptr
 }
 
 void matmul(const Call& call, Outputs& outputs) {
-  outputs.emplace_back(multiply("matmul", call[0].tensor(), call[1].tensor()));
+  outputs.emplace_back(multiply("matmul", call, call[0].tensor(), call[1].tensor()));
 }
 
 // matmul_add(self, a, b): self + a b.
 void matmul_add(const Call& call, Outputs& outputs) {
-  outputs.emplace_back(multiply("matmul_add", call[1].tensor(), call[2].tensor(), call[0].tensor()));
+  outputs.emplace_back(multiply("matmul_add", call, call[1].tensor(), call[2].tensor(), call[0].tensor()));
 }
 
 void mm(const Call& call, Outputs& outputs) {
   Tensor *a = call[0].tensor(), *b = call[1].tensor();
   FL_CHECK(a->dim() == 2, ErrorKind::Runtime, "self must be a matrix [in mm: %s]", describe("self", a).c_str());
   FL_CHECK(b->dim() == 2, ErrorKind::Runtime, "mat2 must be a matrix [in mm: %s]", describe("mat2", b).c_str());
-  outputs.emplace_back(multiply("mm", a, b));
+  outputs.emplace_back(multiply("mm", call, a, b));
 }
 
 void bmm(const Call& call, Outputs& outputs) {
@@ -212,14 +214,14 @@ void bmm(const Call& call, Outputs& outputs) {
            "Expected size for first two dimensions of batch2 tensor to be: %s but got: %s. [in bmm: %s, %s]",
            list_text(Dims{a->sizes[0], a->sizes[2]}).c_str(), list_text(Dims{b->sizes[0], b->sizes[1]}).c_str(),
            describe("self", a).c_str(), describe("mat2", b).c_str());
-  outputs.emplace_back(multiply("bmm", a, b));
+  outputs.emplace_back(multiply("bmm", call, a, b));
 }
 
 void mv(const Call& call, Outputs& outputs) {
   Tensor *a = call[0].tensor(), *b = call[1].tensor();
   FL_CHECK(a->dim() == 2 && b->dim() == 1, ErrorKind::Runtime,
            "vector + matrix @ vector expected, got %d, %d, %d [in mv]", 1, a->dim(), b->dim());
-  outputs.emplace_back(multiply("mv", a, b));
+  outputs.emplace_back(multiply("mv", call, a, b));
 }
 
 void dot(const Call& call, Outputs& outputs) {
@@ -229,7 +231,7 @@ void dot(const Call& call, Outputs& outputs) {
   FL_CHECK(a->dtype == b->dtype, ErrorKind::Runtime,
            "dot : expected both vectors to have same dtype, but found %s and %s", dtype_title(a->dtype),
            dtype_title(b->dtype));
-  outputs.emplace_back(multiply("dot", a, b));
+  outputs.emplace_back(multiply("dot", call, a, b));
 }
 
 TensorRef contiguous(Tensor* t) {
