@@ -49,6 +49,9 @@ def test_zeta():
     assert torch.special.zeta(torch.tensor([3.0]), 1).item() == np.float32(1.2020569031595942)
     assert torch.autograd.gradcheck(torch.special.zeta, (s, q))
     assert torch.autograd.gradgradcheck(torch.special.zeta, (s, q))
+    for number in (2.5, 4, 3.7):  # each its own gradient
+        assert torch.autograd.gradcheck(lambda q, number=number: torch.special.zeta(number, q), (q,))
+        assert torch.autograd.gradgradcheck(lambda q, number=number: torch.special.zeta(number, q), (q,))
     s.requires_grad_()
     result = torch.special.zeta(s, q).sum()
     with pytest.raises(NotImplementedError, match="the derivative for 'zeta' is not implemented"):

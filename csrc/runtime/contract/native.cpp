@@ -167,9 +167,8 @@ TensorRef multiply(const char* op, const Call& call, Tensor* a, Tensor* b, Tenso
   Dims sizes = batch;
   if (a->dim() > 1) sizes.push_back(ma.rows);
   if (b->dim() > 1) sizes.push_back(mb.cols);
-  TensorRef out = takes_result(call, sizes, a->dtype, a->device(), false)
-                      ? TensorRef(call.out)
-                      : Tensor::empty(sizes, a->dtype, a->device());
+  TensorRef out = takes_result(call, sizes, a->dtype, a->device(), false) ? TensorRef(call.out)
+                                                                          : Tensor::empty(sizes, a->dtype, a->device());
   if (out->is_meta() || out->numel() == 0) return out;
   Dims full = batch;
   full.push_back(ma.rows);

@@ -526,8 +526,8 @@ def _same(value: Any) -> Any:
 
 def _stand_in(trace: _Trace, i: int, name: str, kind: str, static: bool, value: Any) -> Any:
     """What the gradient gets for the i-th argument. Tensors are described as (dtype, ndim, sizes)."""
-    if kind == "Tensor":
-        return Slot(trace, ("slot", i), value) if isinstance(value, tuple) else value
+    if kind == "Tensor" and isinstance(value, tuple):
+        return Slot(trace, ("slot", i), value)
     if kind == "Tensor[]":
         return [None if v is None else Slot(trace, ("item", i, k), v) for k, v in enumerate(value)]
     if static or value is None or "dim" in name:
@@ -535,13 +535,13 @@ def _stand_in(trace: _Trace, i: int, name: str, kind: str, static: bool, value: 
             trace.by_value.add(i)
         return value
     params = frozenset((i,))
-    if kind in ("int", "float", "Scalar") and isinstance(value, int | float) and not isinstance(value, bool):
+    if kind in ("int", "float", "Scalar", "Tensor") and isinstance(value, int | float) and not isinstance(value, bool):
         return Number(trace, ("slot", i), partial(_same, value), params, False)
     if kind == "int[]":
         return Numbers(
             ("slot", i), [Number(trace, ("item", i, k), lambda v=v: v, params, False) for k, v in enumerate(value)]
         )
-    if kind in ("float[]", "Scalar"):
+    if kind in ("float[]", "Scalar", "Tensor"):
         trace.by_value.add(i)
     return value
 

@@ -131,7 +131,7 @@ op(
 
 def _zeta_gradient(o, g, self, other):
     """d/dq zeta(s, q) = -s zeta(s + 1, q)."""
-    slope = o.mul(o.neg(self), o.special_zeta(o.add(self, 1), other)) if o.needs[1] else None
+    slope = o.mul(o.special_zeta(self + 1, other), -self) if o.needs[1] else None
     return (
         o.missing_derivative(g, "zeta") if o.needs[0] else None,
         o.sum_to_size(o.mul(g, slope), other.shape) if o.needs[1] else None,
