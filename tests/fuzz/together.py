@@ -388,12 +388,25 @@ def sparse(d: Draw) -> tuple:
     if d.name == "sparse_coo_tensor":
         count = d.rng.randint(0, 6) if n and m else 0
         return torch.stack([d.index(n, count), d.index(m, count)]), d.x(count), [n, m]
-    rest = {"sparse_mm": (d.x(m, k),), "sparse_mask": (one,), "sparse_sum": d.rng.choice(((), (0,), (1,), ([0, 1],)))}
+    product = (d.x(m, k),)
+    rest = {"sparse_mm": product, "spmm": product, "dsmm": product, "hsmm": product, "sparse_mask": (one,), "sparse_sum": d.rng.choice(((), (0,), (1,), ([0, 1],)))}  # fmt: skip
     if d.name == "sparse_addmm":
         return d.x(n, k), one, d.x(m, k)
     if d.name in ("indices", "values"):
         one = one.coalesce()
     return (dense if d.name == "sparse_mask" else one), *rest.get(d.name, ())
+
+
+def compressed(d: Draw) -> tuple:
+    """What belongs to matrices whose rows or columns are compressed."""
+    n, m = d.sizes(2, 0, 6)
+    dense = d.x(n, m, of=(torch.float32, torch.float64, torch.complex64)).detach().mul(d.x(n, m, dtype=torch.bool))
+    by_rows = d.name in ("crow_indices", "col_indices", "sparse_csr_tensor")
+    one = dense.to_sparse_csr() if by_rows else dense.to_sparse_csc()
+    if not d.name.startswith("sparse_"):
+        return (one,)
+    at = (one.crow_indices(), one.col_indices()) if by_rows else (one.ccol_indices(), one.row_indices())
+    return *at, one.values(), *d.rng.choice(((), ([n, m],)))
 
 
 TOGETHER: dict[str, Callable[[Draw], tuple]] = {
@@ -412,7 +425,8 @@ TOGETHER: dict[str, Callable[[Draw], tuple]] = {
     r"(lin|log)space\..*": endpoints, r"(nan)?quantile.*": quantile, r"bernoulli|bernoulli_\.Tensor|multinomial": chances,
     r"normal\.(Tensor|float)_Tensor": normal, r"histogram(\.bins_tensor|dd.*)": histogram, r"gradient\.(scalar|tensor)array.*": gradient,
     r"polygamma\.method|polygamma_": polygamma, r"i?stft": transform,
-    r"sparse_.*|to_sparse.*|to_dense|coalesce|is_coalesced|indices|values|(sparse|dense)_dim": sparse,
+    r"sparse_cs[rc]_tensor|c?(row|col)_indices": compressed,
+    r"sparse_.*|[dhs][ps]?mm|to_sparse.*|to_dense|coalesce|is_coalesced|indices|values|(sparse|dense)_dim": sparse,
     **matrices.TOGETHER,
 }  # fmt: skip
 _PATTERNS = [(re.compile(pattern), draw) for pattern, draw in TOGETHER.items()]

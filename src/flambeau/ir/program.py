@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from . import types as t
 from .expand import expand
@@ -45,10 +44,13 @@ class ScalarProgram:
     roots: tuple[Expr, ...]
     name: str = field(default="program", compare=False)
 
-    @cached_property
+    @property
     def lowered(self) -> tuple[Expr, ...]:
         """Primitives over real values only; a complex output gives two roots."""
-        return lower(self.roots)
+        kept = vars(self)  # no cached_property: a child forked while another thread is in its lock would wait
+        if "_lowered" not in kept:
+            kept["_lowered"] = lower(self.roots)
+        return kept["_lowered"]
 
     def text(self) -> str:
         """The program for people."""
