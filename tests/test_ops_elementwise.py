@@ -67,6 +67,17 @@ def test_sgn_of_complex_zero_has_no_gradient():
     assert again[0] == 0 and again[1].item() == pytest.approx((16 - 12j) / 125)
 
 
+@pytest.mark.parametrize("source", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("target", [torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint64, torch.bool])
+def test_one_element_is_cast_as_many_are(source, target):
+    numbers = [np.nan, np.inf, -np.inf, 3e9, -3e9, 2.0**31, -(2.0**31), 1.5e19, 2.0**64, 300.7, -1.5, 65000.0, 0.0]
+    x = torch.tensor(numbers, dtype=torch.float64).to(source)
+    many = x.to(target)
+    for one, want in zip(x, many, strict=True):
+        assert one.to(target).tolist() == want.tolist()
+        assert torch.zeros(2, dtype=target).copy_(one).tolist() == [want.tolist()] * 2
+
+
 def test_results_keep_the_operands_permutation():
     x = torch.ones(2, 3, 4, 5).permute(0, 2, 3, 1)
     assert (x + x).stride() == x.stride() and torch.exp(x).stride() == x.stride()

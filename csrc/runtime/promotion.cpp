@@ -49,11 +49,19 @@ T take(const void* from) {
   return value;
 }
 
-// Out of range and nan give the least integer, as generated casts do.
-int64_t to_integer(const Value& v) {
+int64_t truncated(double d) {
+  return d >= -0x1p63 && d < 0x1p63 ? static_cast<int64_t>(d) : std::numeric_limits<int64_t>::min();
+}
+
+// Out of range and nan give the least integer of 64 bits, or of 32 for signed ones that are no wider, as in generated
+// casts.
+int64_t to_integer(const Value& v, DType dtype = DType::I64) {
   if (v.tag() == Value::Tag::Bool || v.tag() == Value::Tag::Int) return v.as_int();
   double d = v.as_double();
-  return d >= -0x1p63 && d < 0x1p63 ? static_cast<int64_t>(d) : std::numeric_limits<int64_t>::min();
+  if (dtype == DType::U64 && d >= 0x1p63) return truncated(d - 0x1p63) ^ std::numeric_limits<int64_t>::min();
+  if (dtype == DType::I8 || dtype == DType::I16 || dtype == DType::I32)
+    return d > -0x1p31 - 1 && d < 0x1p31 ? static_cast<int64_t>(d) : std::numeric_limits<int32_t>::min();
+  return truncated(d);
 }
 
 struct Range {
@@ -202,7 +210,7 @@ void write_number(const Value& number, DType d, void* to) {
     case DType::C128: return put(to, number.as_complex());
     default: break;
   }
-  int64_t v = to_integer(number);
+  int64_t v = to_integer(number, d);
   std::memcpy(to, &v, dtype_size(d));  // the low bytes of a little-endian integer
 }
 
