@@ -293,3 +293,33 @@ def test_combinations_of_huge_numbers():
     assert flambeau.combinations(x, 2**62).shape == (0, 2**62)
     with pytest.raises(RuntimeError, match="too many choices"):
         flambeau.combinations(x, 2**62, True)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: flambeau.roll(flambeau.tensor(3), 1, 0), IndexError, "Dimension specified as 0 but tensor has no"),
+        (lambda: flambeau.repeat_interleave(flambeau.arange(2), 3, output_size=5), RuntimeError, "expected 6 but got 5"),
+        (
+            lambda: flambeau.repeat_interleave(flambeau.arange(2), flambeau.tensor([1, 2]), output_size=4),
+            RuntimeError, "expected 3 but got 4",
+        ),
+        (lambda: flambeau.repeat_interleave(flambeau.ones(1, 2).long()), RuntimeError, "only accept 1D vector as repeat"),
+        (lambda: flambeau.trapezoid(flambeau.tensor(3.0)), IndexError, "Dimension specified as -1 but tensor has no"),
+        (lambda: flambeau.cumulative_trapezoid(flambeau.tensor(3.0)), IndexError, "cannot be applied to a 0-dim tensor"),
+    ],
+)  # fmt: skip
+def test_what_joins_and_scans_refuse(call, error, sentence):
+    with pytest.raises(error, match=sentence):
+        call()
+
+
+def test_counts_and_medians_of_nothing():
+    none = flambeau.zeros(0, dtype=flambeau.int64)
+    for counts in (flambeau.bincount(none, flambeau.zeros(0), 2), flambeau.bincount(none, minlength=2)):
+        assert counts.dtype == flambeau.int64 and counts.tolist() == [0, 0]
+    assert flambeau.median(flambeau.zeros(0)).isnan()
+    assert flambeau.median(none).item() == -(2**63)
+    assert flambeau.range(0, 3, device="meta").is_meta
+    values, positions = flambeau.topk(flambeau.tensor(3.0), 0)
+    assert values.item() == 3 and positions.item() == 0

@@ -106,7 +106,7 @@ def _range(o, start, end, step, dtype, layout, device, pin_memory, requires_grad
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     count = int((end - start) / step) + 1
-    line = o.arange(0, count, 1, dtype=o.float64)
+    line = o.arange(0, count, 1, dtype=o.float64, device=device)
     return o.add(o.mul(line, step), start).to(dtype).requires_grad_(requires_grad)
 
 

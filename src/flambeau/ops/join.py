@@ -45,7 +45,7 @@ op(
 )
 
 
-def _stack_along(name, least, dim, lift):
+def _stack_along(name, dim, lift):
     def body(o, tensors):
         tensors = [lift(o, t) for t in tensors]
         if not tensors:
@@ -63,7 +63,7 @@ for _name, _dim, _lift in (
     op(
         f"{_name}(Tensor[] tensors) -> Tensor",
         names=(_name, "row_stack") if _name == "vstack" else (_name,),
-        body=Composite(_stack_along(_name, 1, _dim, _lift)),
+        body=Composite(_stack_along(_name, _dim, _lift)),
         doc=f"Tensors joined along dimension {_dim}, as numpy.{_name} does.",
     )
 
@@ -147,6 +147,19 @@ def _counted(o, repeats, n: int, dim: int):
     return o.searchsorted(ends, at, right=True)
 
 
+def _check_output_size(index, output_size: int | None) -> None:
+    if output_size is not None and output_size != index.numel():
+        raise RuntimeError(f"repeat_interleave: Invalid output_size, expected {index.numel()} but got {output_size}")
+
+
+def _positions_repeated(o, repeats, *, output_size=None):
+    if repeats.dim() != 1:
+        raise RuntimeError(f"repeat_interleave only accept 1D vector as repeat [got {repeats.dim()}D]")
+    index = _counted(o, repeats, repeats.numel(), 0)
+    _check_output_size(index, output_size)
+    return index
+
+
 def _repeat_interleave(o, self, repeats, dim=None, *, output_size=None):
     if dim is None:
         self, dim = self.reshape(-1), 0
@@ -158,6 +171,7 @@ def _repeat_interleave(o, self, repeats, dim=None, *, output_size=None):
         index = o.arange(n, device=self.device).unsqueeze(1).expand(n, repeats).reshape(-1)
     else:
         index = _counted(o, repeats, n, dim)
+    _check_output_size(index, output_size)
     return o.index_select(self if self.dim() else self.reshape(1), dim, index)
 
 
@@ -172,7 +186,7 @@ op(
 op(
     "repeat_interleave.Tensor(Tensor repeats, *, int? output_size=None) -> Tensor",
     names=("repeat_interleave",),
-    body=Composite(lambda o, repeats, *, output_size=None: _counted(o, repeats, repeats.numel(), 0)),
+    body=Composite(_positions_repeated),
     differentiable=False,
     doc="Positions 0, 1, ..., each as often as repeats says.",
 )
@@ -188,6 +202,8 @@ def _roll(o, self, shifts, dims=()):
         return _roll(o, self.reshape(-1), shifts, [0]).view(self.shape)
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not self.dim():
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     rolled = self
     for shift, d in zip(shifts, dims, strict=True):
         d = wrap_dim(d, self.dim())

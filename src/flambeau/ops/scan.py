@@ -420,7 +420,7 @@ op(
 def _slabs(o, name, y, x, dx, dim):
     """Areas between neighbouring samples, twice over."""
     dim = wrap_dim(dim, y.dim())
-    size = y.shape[dim] if y.dim() else 1
+    size = y.shape[dim]
     if y.dtype is o.bool:
         raise RuntimeError(f"{name}: received a bool input for `y`, but bool is not supported")
     if x is not None:
@@ -436,7 +436,9 @@ def _slabs(o, name, y, x, dx, dim):
 
 
 def _trapezoid(o, y, x=None, *, dx=1, dim=-1):
-    if not y.dim() or not y.shape[wrap_dim(dim, y.dim())]:
+    if not y.dim():
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    if not y.shape[wrap_dim(dim, y.dim())]:
         dim = wrap_dim(dim, y.dim())
         sizes = [s for d, s in enumerate(y.shape) if d != dim]
         return o.zeros(sizes, dtype=y.dtype if y.dtype.is_floating_point or y.dtype.is_complex else None)
@@ -444,6 +446,8 @@ def _trapezoid(o, y, x=None, *, dx=1, dim=-1):
 
 
 def _cumulative_trapezoid(o, y, x=None, *, dx=1, dim=-1):
+    if not y.dim():
+        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
     return o.cumsum(_slabs(o, "cumulative_trapezoid", y, x, dx, dim), dim) / 2
 
 

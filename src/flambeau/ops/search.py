@@ -210,6 +210,8 @@ def _bincount(o, self, weights=None, minlength=0):
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     check_implemented(self, "bincount_cpu", ("b1", "f16", "bf16", "f32", "f64", "c64", "c128"))
+    if self.dim() == 1 and not self.numel():
+        return o.zeros((minlength,), dtype=o.int64, device=self.device)
     if weights is None and (counts := _counts(o, self, minlength)) is not None:
         return counts
     low, high = (int(v) for v in o.aminmax(self)) if self.numel() else (0, -1)

@@ -156,7 +156,9 @@ def _topk(o, self, k, dim=-1, largest=True, sorted=True):
         values, indices = o.topk_few(self, k, largest)
         if values_suffice(self):
             return values, indices
-    elif 0 < k <= _FEW and self.numel() and self.dim():
+    elif not self.dim():
+        indices = o.zeros((), dtype=o.int64, device=self.device)
+    elif 0 < k <= _FEW and self.numel():
         indices = o.topk_few(self.transpose(dim, -1), k, largest)[1].transpose(dim, -1).contiguous()
     else:
         indices = ordering(o, self, dim, largest, k)
@@ -215,8 +217,7 @@ def _median_all(name: str, by_dim):
     def body(o, self):
         check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
         if not self.numel():
-            lowest = float("nan") if self.dtype.is_floating_point else -(1 << (8 * self.itemsize - 1))
-            return o.full((), lowest, dtype=self.dtype, device=self.device)
+            return o.full((), float("nan"), device=self.device).to(self.dtype)
         flat = self.reshape(-1)
         value = by_dim(o, flat.detach(), 0)[0]
         if not needs_grad(o, self):
