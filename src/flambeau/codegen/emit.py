@@ -20,7 +20,7 @@ _FLOAT_UNARY = {
     "abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "roundeven",
 }  # fmt: skip
 _FLOAT_COMPARE = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
-_ORDER = {"lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
+_ORDER = ("lt", "le", "gt", "ge")
 _MANTISSA = {"f32": 23, "f64": 52}
 _BIAS = {"f32": 127, "f64": 1023}
 

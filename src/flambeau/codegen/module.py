@@ -97,13 +97,13 @@ class Function:
         module: where it goes when `finish` is called.
         name: its symbol.
         arguments: (LLVM type, name) of each argument; the name is used with %.
-        linkage: `internal` for helpers.
+        linkage: what stands before the type, as kernels of GPUs are marked.
     """
 
-    def __init__(self, module: Module, name: str, arguments: list[tuple[str, str]], linkage: str = "", result="void"):
+    def __init__(self, module: Module, name: str, arguments: list[tuple[str, str]], linkage: str = ""):
         self.module = module
         self.target = module.target
-        self._head = f"define {linkage} {result} @{name}({', '.join(f'{t} %{n}' for t, n in arguments)}) #0 {{"
+        self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{n}' for t, n in arguments)}) #0 {{"
         self._count = 0
         self._allocas: list = []
         self._body: list = []
@@ -244,9 +244,9 @@ class Function:
         else:
             self.do("fence release")
 
-    def finish(self, result: str = "ret void") -> None:
+    def finish(self) -> None:
         """Ends the function and gives it to the module."""
-        self.do(result)
+        self.do("ret void")
         lines = [self._head, "entry:", *self._allocas, *_flat(self._body), "}"]
         self.module.add("\n".join(lines))
 

@@ -24,6 +24,7 @@ from .contract import (
 )
 from .emit import Elements
 from .link import Code
+from .memory import Memory
 from .module import Function, Module, llvm_type
 from .resolve import resolve_family
 from .target import Target
@@ -39,6 +40,7 @@ class WideningLanes(Lanes):
         super().__init__(f, "f32")
         self.storage = dtype
         self.elements = Elements(f, self.count, lambda leaf: "")
+        self.memory = Memory(f, self.elements)
         self.stored_type = self.elements.type("i16")
 
     @property
@@ -52,11 +54,7 @@ class WideningLanes(Lanes):
         return self.elements.widen(bits, self.storage)
 
     def load_bits(self, pointer: str, mask: str | None = None) -> str:
-        if mask is None:
-            return self.f.value(f"load {self.stored_type}, ptr {pointer}, align 2")
-        address, lanes = f"ptr align 2 {pointer}", f"{self.mask_type} {mask}"
-        name = f"llvm.masked.load.v{self.count}i16.p0"
-        return self.f.call(name, self.stored_type, address, lanes, f"{self.stored_type} zeroinitializer")
+        return self.memory.raw("i16", pointer, mask)
 
     def narrowed(self, x: str) -> str:
         """The bits of 16-bit elements."""
@@ -66,13 +64,7 @@ class WideningLanes(Lanes):
         return x
 
     def store_narrow(self, x: str, pointer: str, mask: str | None = None) -> None:
-        bits = self.narrowed(x)
-        if mask is None:
-            self.f.do(f"store {self.stored_type} {bits}, ptr {pointer}, align 2")
-            return
-        name = f"llvm.masked.store.v{self.count}i16.p0"
-        name = self.f.module.declare(name, "void", self.stored_type, "ptr", self.mask_type)
-        self.f.do(f"call void {name}({self.stored_type} {bits}, ptr align 2 {pointer}, {self.mask_type} {mask})")
+        self.memory.store("i16", (self.narrowed(x),), pointer, mask)
 
 
 class PairLanes(WideningLanes):

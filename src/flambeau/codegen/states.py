@@ -19,17 +19,6 @@ def component_dtypes(e: Expr) -> list[str]:
     return [e.args[0].dtype, "i64"] if e.op in ("row_argmax", "row_argmin") else [e.dtype]
 
 
-def _limit(dtype: str, lowest: bool):
-    if dtype == "b1":
-        return not lowest
-    if t.is_float(dtype):
-        return float("-inf") if lowest else float("inf")
-    bits = t.bits(dtype)
-    if not t.is_signed(dtype):
-        return 0 if lowest else (1 << bits) - 1
-    return -(1 << (bits - 1)) if lowest else (1 << (bits - 1)) - 1
-
-
 def _result_last(e: Expr, re: Expr, im: Expr) -> list[Expr]:
     """The state of a complex product's part from both parts."""
     return [im, re] if e.op == "row_prod_re" else [re, im]
@@ -42,8 +31,8 @@ def identity(e: Expr) -> list[Expr]:
         return [const(0 if e.op == "row_sum" else 1, e.dtype)]
     if e.op in ir.COMPLEX_PRODUCTS:
         return _result_last(e, const(1, dtype), const(0, dtype))
-    start = const(_limit(dtype, e.op in ("row_max", "row_argmax")), dtype)
-    return [start] if e.op in ("row_max", "row_min") else [start, const(_limit("i64", False), "i64")]
+    start = const(t.limit(dtype, e.op in ("row_max", "row_argmax")), dtype)
+    return [start] if e.op in ("row_max", "row_min") else [start, const(t.limit("i64", False), "i64")]
 
 
 def initial(function: Function, lanes: int, e: Expr) -> list[tuple[str, str]]:
@@ -115,7 +104,7 @@ def settle(function: Function, lanes: int, e: Expr, state: list[str], first: str
         return state
     elements = Elements(function, lanes, lambda leaf: state[1])
     position = input_(0, "i64")
-    (none,) = elements.emit(make("eq", "b1", (position, const(_limit("i64", False), "i64"))))
+    (none,) = elements.emit(make("eq", "b1", (position, const(t.limit("i64", False), "i64"))))
     kinds = elements.type("b1"), elements.type("i64")
     chosen = f"{kinds[1]} {elements.spread(first, 'i64')}, {kinds[1]} {state[1]}"
     return [state[0], function.value(f"select {kinds[0]} {none}, {chosen}")]

@@ -43,6 +43,16 @@ def is_signed(dtype: str) -> bool:
     return dtype in SIGNED
 
 
+def limit(dtype: str, lowest: bool) -> float | int | bool:
+    """What no element is below (else: above)."""
+    if dtype == "b1":
+        return not lowest
+    if is_float(dtype):
+        return float("-inf") if lowest else float("inf")
+    least = -(1 << (bits(dtype) - 1)) if is_signed(dtype) else 0
+    return least if lowest else least + (1 << bits(dtype)) - 1
+
+
 def compute_dtype(dtype: str) -> str:
     """The dtype in which elements stored as `dtype` are computed."""
     return _COMPUTE.get(dtype, dtype)

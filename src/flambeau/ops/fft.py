@@ -11,6 +11,7 @@ from threading import Thread
 
 from flambeau._core import get_num_threads
 
+from .creation import OPTIONS
 from .launch import needs_grad, wrap_dim
 from .linalg.library import GIVEN
 from .table import Composite, op
@@ -460,10 +461,6 @@ for _name, _back, _text in (
         doc=_text,
     )
 
-_OPTIONS = (
-    "ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool requires_grad=False"
-)
-
 
 def _frequencies(name: str):
     def body(o, n, d, dtype, layout, device, pin_memory, requires_grad):
@@ -489,7 +486,7 @@ for _name, _text in (
     ("rfftfreq", "The frequencies of rfft of n samples that lie d apart."),
 ):
     op(
-        f"fft_{_name}(int n, float d=1.0, *, {_OPTIONS}) -> Tensor",
+        f"fft_{_name}(int n, float d=1.0, *, {OPTIONS}) -> Tensor",
         names=(f"fft.{_name}",),
         body=Composite(_frequencies(_name)),
         differentiable=False,

@@ -1,6 +1,7 @@
 """Reading and writing by an index of the same number of dimensions: gather, scatter and their reductions."""
 
 from flambeau.ir.fn import cast, const, maximum, minimum
+from flambeau.ir.types import limit
 
 from .launch import Launch, number_as, row_strides, wrap_dim, written
 from .table import Composite, Loop, Native, op
@@ -277,23 +278,17 @@ op(
 _KINDS = {"sum": "add", "prod": "multiply", "mean": "add", "amax": "amax", "amin": "amin"}
 
 
-def neutral(o, dtype, reduce: str):
+def neutral(dtype, reduce: str):
     """What a reduction starts from where self takes no part."""
     if reduce in ("sum", "mean", "prod"):
         return int(reduce == "prod")
-    if dtype.is_floating_point:
-        return float("-inf" if reduce == "amax" else "inf")
-    if dtype is o.bool:
-        return reduce == "amin"
-    bits = 8 * dtype.itemsize
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dtype.is_signed else (0, (1 << bits) - 1)
-    return low if reduce == "amax" else high
+    return limit(dtype.code, reduce == "amax")
 
 
 def _scatter_reduce(o, self, dim, index, src, reduce, *, include_self=True):
     if reduce not in _KINDS:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
-    base = self if include_self else o.scatter(self, dim, index, neutral(o, self.dtype, reduce))
+    base = self if include_self else o.scatter(self, dim, index, neutral(self.dtype, reduce))
     result = o.scatter_reduction(base, dim, index, src, _KINDS[reduce])
     if reduce != "mean":
         return result

@@ -58,6 +58,10 @@ class _Indexed:
         """Whether x's dimensions need not be permuted."""
         return self.order == sorted(self.order)
 
+    def restored(self, target):
+        """What has its dimensions in this order, with those of x again."""
+        return target.permute(sorted(range(len(self.order)), key=self.order.__getitem__))
+
     @property
     def result(self) -> list[int]:
         return [*self.front, *self.flat.shape, *self.back]
@@ -97,13 +101,7 @@ def _put_plan(o, self, indices, values, accumulate=False, into=False):
             f"shape {at.result}"
         ) from error
     target, values = written(o, self if at.straight else self.permute(at.order), into and at.straight, values)
-    result = target
-    if not at.straight:
-        back = [0] * self.dim()
-        for place, d in enumerate(at.order):
-            back[d] = place
-        result = target.permute(back)
-    return _put_launch(o, at, target, values, accumulate, result)
+    return _put_launch(o, at, target, values, accumulate, target if at.straight else at.restored(target))
 
 
 op(
@@ -124,11 +122,8 @@ def _sum_plan(o, grad, size, indices):
     at = _Indexed(o, out, indices)
     if at.straight:
         return _put_launch(o, at, out, grad, True, out, fresh=True)
-    back = [0] * len(size)
-    for place, d in enumerate(at.order):
-        back[d] = place
     target = o.empty([size[d] for d in at.order], dtype=grad.dtype, device=grad.device)
-    return _put_launch(o, at, target, grad, True, target.permute(back), fresh=True)
+    return _put_launch(o, at, target, grad, True, at.restored(target), fresh=True)
 
 
 op(

@@ -55,7 +55,7 @@ def _least(o, name: str, input, greatest: bool):
     """What never wins a maximum (a minimum, with `greatest`)."""
     if input.dtype is o.bool or input.dtype.is_complex:
         raise NotImplementedError(f"identity of {name} on {input.dtype} input")
-    return neutral(o, input.dtype, "amin" if greatest else "amax")
+    return neutral(input.dtype, "amin" if greatest else "amax")
 
 
 _SMALL = ("b1", "u8", "i8", "i16", "i32")
@@ -152,13 +152,13 @@ def _norm(o, input, ord=2.0, dim=None, *, keepdim=False, dtype=None, mask=None):
 def _logsumexp(o, input, dim=None, *, keepdim=False, dtype=None, mask=None):
     x = _as(input, dtype)
     floating = x.dtype.is_floating_point or x.dtype.is_complex
-    start = float("-inf") if floating else neutral(o, x.dtype, "amax")
+    start = float("-inf") if floating else neutral(x.dtype, "amax")
     return o.logsumexp(_filled(o, x, mask, start), _dims(dim, input.dim()), keepdim).to(x.dtype)
 
 
 def _logaddexp(o, input, other, *, dtype=None, input_mask=None, other_mask=None):
     kind = input.dtype if dtype is None else dtype
-    start = float("-inf") if kind.is_floating_point or kind.is_complex else neutral(o, kind, "amax")
+    start = float("-inf") if kind.is_floating_point or kind.is_complex else neutral(kind, "amax")
     x, y = (_filled(o, _as(v, dtype), m, start) for v, m in ((input, input_mask), (other, other_mask)))
     return o.logaddexp(x, y).to(kind)
 

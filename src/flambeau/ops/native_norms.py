@@ -21,17 +21,12 @@ op(
 )
 
 
-def _statistics_of(o, x, dims, eps):
-    """mean and 1 / sqrt(var + eps)."""
-    return o.norm_statistics(x, dims, eps)
-
-
 def _native_layer_norm(o, input, normalized_shape, weight, bias, eps):
     check_normalized_shape("native_layer_norm", input, normalized_shape, weight, bias)
     dims = list(range(input.dim() - len(normalized_shape), input.dim()))
     out = o.layer_norm_rows(input, normalized_shape, weight, bias, eps)
     sizes = [1 if d in dims else n for d, n in enumerate(input.shape)]
-    mean, scale = _statistics_of(o, input.detach(), dims, eps)  # gradients go through the result
+    mean, scale = o.norm_statistics(input.detach(), dims, eps)  # gradients go through the result
     return out, mean.reshape(sizes), scale.reshape(sizes)
 
 
@@ -56,7 +51,7 @@ def _native_group_norm(o, input, weight, bias, N, C, HxW, group, eps):
             f"elements, {N} * {C} * {HxW} wanted]"
         )
     out = o.group_norm(input, group, weight, bias, eps)
-    mean, scale = _statistics_of(o, input.reshape(N, group, (C // group) * HxW), [2], eps)
+    mean, scale = o.norm_statistics(input.reshape(N, group, (C // group) * HxW), [2], eps)
     return out, mean.reshape(N, group), scale.reshape(N, group)
 
 
@@ -78,7 +73,7 @@ def _native_batch_norm(o, input, weight, bias, running_mean, running_var, traini
         return out, none, none.clone()
     channels = input.shape[1]
     dims = [d for d in range(input.dim()) if d != 1]
-    mean, scale = _statistics_of(o, input.detach(), dims, eps)
+    mean, scale = o.norm_statistics(input.detach(), dims, eps)
     return out, mean.reshape(channels), scale.reshape(channels)
 
 

@@ -142,9 +142,8 @@ op(
 def _rms_norm_public(o, input, normalized_shape, weight=None, eps=None):
     check_normalized_shape("rms_norm", input, normalized_shape, weight, None)
     if eps is None:  # the distance of 1 to the next number, in the dtype that is computed in
-        eps = 2.0**-52 if input.dtype is o.float64 else 2.0**-23
+        eps = 2.0**-52 if input.dtype in (o.float64, o.complex128) else 2.0**-23
     if input.dtype.is_complex:
-        eps = eps if eps != 2.0**-23 or input.dtype is not o.complex128 else 2.0**-52
         dims = tuple(range(-len(normalized_shape), 0))
         out = input * o.rsqrt(o.mean(input * input, dims, True) + eps)
         return out if weight is None else out * weight

@@ -9,17 +9,10 @@ from collections.abc import Callable
 from ..ir.expr import Expr
 from ..ir.fn import cast, const, idiv, maximum, minimum, where
 from ..ir.loop import Builder, Variable
-from ..ir.types import is_int
+from ..ir.types import is_int, limit
 
 DIVISOR, LANES = 18, 19  # integers of a window launch
 ADAPTIVE_LANES = 6
-
-
-def lowest(dtype: str) -> float | int:
-    """What every element is at least."""
-    if dtype.startswith("i"):
-        return -(1 << (int(dtype[1:]) - 1))
-    return 0 if dtype.startswith("u") else float("-inf")
 
 
 def _sizes(b: Builder) -> tuple[Expr, Expr]:
@@ -142,7 +135,7 @@ class _Greatest:
     def of_each(self, at: Expr, first: Expr, each: Callable, source: Callable) -> None:
         """Of the positions with which `each` calls back."""
         b, dtype = self.b, self.b.compute_dtype(self.input)
-        best, position = b.variable(const(lowest(dtype), dtype), dtype), b.variable(first, "i64")
+        best, position = b.variable(const(limit(dtype, True), dtype), dtype), b.variable(first, "i64")
         each(lambda here: _take_greater(best, position, b.load(self.input, source(here)), here))
         self._store(at, best.value, position.value)
 
@@ -150,7 +143,7 @@ class _Greatest:
         """Of a box of positions: of each row first, so that rows need not wait for each other."""
         b, dtype = self.b, self.b.compute_dtype(self.input)
         (z0, z1), (y0, y1), (x0, x1) = bounds
-        best = b.variable(const(lowest(dtype), dtype), dtype)
+        best = b.variable(const(limit(dtype, True), dtype), dtype)
         position = b.variable((z0 * b.int(1) + y0) * b.int(2) + x0, "i64")
         with b.loop(z0, z1, simd=False) as z, b.loop(y0, y1, simd=False) as y:
             row = (z * b.int(1) + y) * b.int(2)
