@@ -24,6 +24,7 @@ SMOOTH = {
     "softplus": (fn.softplus, (-3, 3)), "log_sigmoid": (fn.log_sigmoid, (-3, 3)),
     "reciprocal": (fn.reciprocal, (0.2, 3)), "square": (fn.square, (-2, 2)), "abs": (lambda x: abs(x), (-2, 2)),
     "relu": (fn.relu, (0.2, 2)), "gauss": (fn.gauss, (-2, 2)), "ndtr": (fn.ndtr, (-2, 2)),
+    "gelu slope": (fn.gelu_slope, (-3, 3)),
     "clamp": (lambda x: fn.clamp(x * x, 0.1, 3), (0.5, 1.5)), "pow3": (lambda x: x**3, (-2, 2)),
     "pow2.5": (lambda x: x**2.5, (0.2, 2)), "2pow": (lambda x: 2.0**x, (-2, 2)),
     "silu": (lambda x: x * fn.sigmoid(x), (-3, 3)), "gelu": (fn.gelu, (-3, 3)),

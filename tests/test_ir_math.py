@@ -129,7 +129,7 @@ def test_power_at_specials():
     assert kernels.same_bits(got[~finite], want[~finite])
 
 
-@pytest.mark.parametrize("name, exact, bound32, bound64", [("erf", special.erf, 2, 1), ("erfc", special.erfc, 0.501, 1)])
+@pytest.mark.parametrize("name, exact, bound32, bound64", [("erf", special.erf, 2, 1), ("erfc", special.erfc, 0.503, 1)])
 def test_error_function(name, exact, bound32, bound64):
     x = every(99991)
     x = x[np.isfinite(x)]
@@ -199,7 +199,7 @@ def test_erfinv_of_float64():
 # function, exact value; bounds in ulp: float64; float32 above 1, around 0, down to -12
 NORMAL = {
     "gelu": (lambda x: x * mpmath.ncdf(x), lambda x: x * special.ndtr(x), 3, (1.1, 3.7, 6.1)),
-    "ndtr": (mpmath.ncdf, special.ndtr, 3, (1.1, 2.6, 6.1)),
+    "ndtr": (mpmath.ncdf, special.ndtr, 3, (0.503, 0.503, 0.503)),
     "gauss": (lambda x: mpmath.exp(-x * x / 2), lambda x: np.exp(-x * x / 2), 1, (1.3, 1, 1.3)),
 }
 
@@ -273,7 +273,7 @@ def test_specials():
 
 
 @pytest.mark.parametrize("name, reference", [("atan2", np.arctan2), ("hypot", np.hypot)])
-@pytest.mark.parametrize("dtype, bound", [("f4", 2), ("f8", 4)])
+@pytest.mark.parametrize("dtype, bound", [("f4", 2), ("f8", 1)])
 def test_functions_of_two(name, reference, dtype, bound):
     edge = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-38, 1e-40])
     x, y = (a.ravel().astype(dtype) for a in np.meshgrid(edge, edge))

@@ -40,7 +40,7 @@ FUNCTIONS = {
     "rsqrt": 1, "sigmoid": 1, "softplus": 1, "log_sigmoid": 1, "pow": 2, "hypot": 2, "fmod": 2, "remainder": 2,
     "floordiv": 2,
     "relu": 1, "polygamma": 1, "detach": 1,
-    "erfcx": 1, "gauss": 1, "gelu": 1, "ndtr": 1, "log_ndtr": 1, "ndtri": 1,
+    "erfcx": 1, "gauss": 1, "gelu": 1, "gelu_slope": 1, "ndtr": 1, "log_ndtr": 1, "ndtri": 1,
     "zeta": 2, "igamma": 2, "igammac": 2, "orthogonal": 2,
     "i0": 1, "i0e": 1, "i1": 1, "i1e": 1, "k0": 1, "k0e": 1, "k1": 1, "k1e": 1,
     "j0": 1, "j1": 1, "y0": 1, "y1": 1, "spherical_j0": 1, "airy_ai": 1,

@@ -7,7 +7,7 @@ the bottleneck are computed by their float64 forms and rounded once.
 import math
 from collections.abc import Callable
 
-from . import fn, math_f64
+from . import fn, math_f64, math_narrow
 from .expr import Expr, const
 from .math_common import (
     F32,
@@ -347,4 +347,5 @@ EXPANSIONS: dict[str, Callable] = {
     "sin": sin, "cos": cos, "tan": tan, "atan": atan, "atan2": atan2, "rsqrt": rsqrt, "pow": pow_f32,
     **NORMAL,
 }  # fmt: skip
-EXPANSIONS.update({name: by_f64(function) for name, function in math_f64.EXPANSIONS.items() if name not in EXPANSIONS})
+_WIDE = {**math_f64.EXPANSIONS, **math_narrow.EXPANSIONS}
+EXPANSIONS.update({name: by_f64(function) for name, function in _WIDE.items() if name not in EXPANSIONS})

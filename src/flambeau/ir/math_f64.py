@@ -10,7 +10,7 @@ from . import fn
 from .expr import Expr, const
 from .math_common import F64, LOG2E, between, log_specials, odd, power_of_two_and_rest
 from .math_erf import erf, erfc, erfcx, erfinv
-from .math_parts import EXP, log_parts
+from .math_parts import EXP, log_parts, two_product, two_sum
 from .math_pow import pow_f64
 from .math_trig import cos, sin, tan
 
@@ -38,6 +38,9 @@ _ASIN = (
     0.017352912978570317, 0.013962298348536389, 0.011582050501825383, 0.009507700483621272, 0.009900528485942695,
     0.001028615754075851, 0.024104897799263406, -0.02526158810962024, 0.03315445798653916,
 )  # fmt: skip
+
+_TAN_PI_8 = 0.41421356237309503
+_PI_4_LOW = 3.061616997868383e-17  # pi/4 without its float64
 
 
 def exp(x: Expr) -> Expr:
@@ -160,33 +163,49 @@ def atanh(x: Expr) -> Expr:
 
 
 def atan(x: Expr) -> Expr:
+    """atan(y) + pi/2, pi/4 or 0."""
     size = fn.abs(x)
-    large, middle = size > 2.414213562373095, size > 0.41421356237309503
+    large, middle = size > 2.414213562373095, size > _TAN_PI_8
     numerator = fn.where(large, -1.0, fn.where(middle, size - 1.0, size))
     denominator = fn.where(large, size, fn.where(middle, size + 1.0, 1.0))
-    return odd(x, _atan_sum(numerator / denominator, large, middle))
-
-
-def _atan_sum(y: Expr, large: Expr, middle: Expr) -> Expr:
-    """atan(y) + pi/2, pi/4 or 0."""
+    y = numerator / denominator
     base = fn.where(large, math.pi / 2, fn.where(middle, const(math.pi / 4, "f64"), 0.0))
-    rest = fn.where(large, 6.123233995736766e-17, fn.where(middle, const(3.061616997868383e-17, "f64"), 0.0))
+    rest = fn.where(large, 2 * _PI_4_LOW, fn.where(middle, const(_PI_4_LOW, "f64"), 0.0))
     z = y * y
-    return base + fn.fma(y * z, fn.polynomial(z, _ATAN), y + rest)
+    return odd(x, base + fn.fma(y * z, fn.polynomial(z, _ATAN), y + rest))
 
 
 def atan2(y: Expr, x: Expr) -> Expr:
-    """atan of the smaller magnitude over the larger, unfolded by octant."""
+    """atan of the smaller magnitude over the larger, unfolded by octant; what the quotient lost is kept: 0.6 ulp."""
     height, width = fn.abs(y), fn.abs(x)
-    steep = height > width
-    both_infinite = (height == math.inf) & (width == math.inf)
-    small, large = fn.where(steep, width, height), fn.where(steep, height, width)
-    scale = fn.where(large > 1e300, const(2.0**-100, "f64"), fn.where(large < 1e-200, const(2.0**200, "f64"), 1.0))
-    ratio = fn.where(large == 0.0, 0.0, fn.where(both_infinite, 1.0, (small * scale) / (large * scale)))
-    angle = atan(ratio)
-    angle = fn.where(steep, (math.pi / 2 - angle) + 6.123233995736766e-17, angle)
-    angle = fn.where(fn.signbit(x), (math.pi - angle) + 1.2246467991473532e-16, angle)
+    steep, behind = height > width, fn.signbit(x)
+    small, large = _quotient(fn.where(steep, width, height), fn.where(steep, height, width))
+    middle = small > large * _TAN_PI_8
+    total, total_low = two_sum(large, small)
+    less, less_low = two_sum(large, -small)
+    above, above_low = fn.where(middle, -less, small), fn.where(middle, -less_low, 0.0)
+    below, below_low = fn.where(middle, total, large), fn.where(middle, total_low, 0.0)
+    t = above / below
+    lost = (fn.fma(-t, below, above) + fn.fma(-t, below_low, above_low)) / below
+    z = t * t
+    tail = fn.fma(t * z, fn.polynomial(z, _ATAN), lost)
+    eighths = fn.where(middle, const(1.0, "f64"), 0.0)
+    eighths = fn.where(steep, 2.0 - eighths, eighths)
+    eighths = fn.where(behind, 4.0 - eighths, eighths)
+    back = steep ^ behind
+    base, base_low = two_product(eighths, const(math.pi / 4, "f64"))
+    base_low = fn.fma(eighths, _PI_4_LOW, base_low)
+    angle, rest = two_sum(base, fn.where(back, -t, t))
+    angle = angle + (rest + (base_low + fn.where(back, -tail, tail)))
     return fn.where(fn.isnan(x) | fn.isnan(y), x + y, odd(y, angle))
+
+
+def _quotient(small: Expr, large: Expr) -> tuple[Expr, Expr]:
+    """Two numbers of the same quotient whose residues stay within the range; 1 of infinities, 0 of zeros."""
+    scale = fn.where(large > 1e300, const(2.0**-100, "f64"), fn.where(large < 1e-200, const(2.0**200, "f64"), 1.0))
+    edge = (large == 0.0) | (large == math.inf)
+    at_edge = fn.where(small == math.inf, const(1.0, "f64"), 0.0)
+    return fn.where(edge, at_edge, small * scale), fn.where(edge, 1.0, large * scale)
 
 
 def _asin_small(x: Expr, z: Expr) -> Expr:

@@ -13,6 +13,7 @@ from .math_common import F32, LOG2E
 from .math_parts import exp_parts, two_product
 
 _ROOT_HALF = math.sqrt(0.5)
+_DENSITY = 1 / math.sqrt(2 * math.pi)
 _HAZARD = math.sqrt(2 / math.pi)  # density / tail = _HAZARD / erfcx(x / sqrt(2))
 
 # exp_half_f32: (exp(-y/2) - 1) / y
@@ -82,6 +83,10 @@ def gelu(x: Expr) -> Expr:
     return fn.fma(-_magnitude(x), _tail(x), fn.where(x < 0.0, 0.0, x))
 
 
+def gelu_slope(x: Expr) -> Expr:
+    return fn.fma(x, gauss(x) * _DENSITY, ndtr(x))
+
+
 def log_ndtr(x: Expr) -> Expr:
     left = fn.log(fn.erfcx(x * -_ROOT_HALF) * 0.5) - x * x * 0.5
     return fn.where(x < -1.0, left, fn.log1p(-ndtr(-x)))
@@ -105,5 +110,5 @@ def ndtri(p: Expr) -> Expr:
     return fn.where((p >= 0.0) & (p <= 1.0), value, math.nan)
 
 
-EXPANSIONS = {"gauss": gauss, "ndtr": ndtr, "gelu": gelu, "log_ndtr": log_ndtr, "ndtri": ndtri}
-EXPANSIONS_F32 = {"gauss": gauss, "ndtr": ndtr, "gelu": gelu}
+EXPANSIONS_F32 = {"gauss": gauss, "gelu": gelu, "gelu_slope": gelu_slope}
+EXPANSIONS = {**EXPANSIONS_F32, "ndtr": ndtr, "log_ndtr": log_ndtr, "ndtri": ndtri}

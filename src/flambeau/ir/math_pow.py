@@ -13,7 +13,7 @@ from .math_parts import EXP, log_pair, two_product
 
 # atanh_pow_f32: (2 atanh(s) - 2s) / s^3 in s^2; exp2_pow_f32: 2^r
 _LOG_F32 = (0.6666666563931221, 0.40000336725704017, 0.2853720339162535, 0.2358427580883156)
-_EXP2_F32 = (
+EXP2_F32 = (
     0.9999999999595348, 0.6931471805350286, 0.24022651213692373, 0.05550410976105039, 0.00961802559259364,
     0.0013333422647083518, 0.000154697347408328, 1.5316461574910607e-05,
 )  # fmt: skip
@@ -76,7 +76,7 @@ def pow_f32(x: Expr, y: Expr) -> Expr:
     log2 = fn.fma(fn.fma(z * s, fn.polynomial(z, _LOG_F32), s * 2.0), LOG2E, e)
     product = between(fn.cast(y, "f64") * log2, -160.0, 160.0)
     n = fn.round(product)
-    power = fn.ldexp(fn.polynomial(product - n, _EXP2_F32), n)
+    power = fn.ldexp(fn.polynomial(product - n, EXP2_F32), n)
     return _power_specials(x, y, fn.cast(power, "f32"))
 
 

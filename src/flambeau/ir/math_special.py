@@ -13,7 +13,7 @@ from .math_zeta import derivative_of_digamma
 from .repeat import repeat
 
 # lgamma_f64: lgamma(x) / ((x - 1)(x - 2)) in x - 3/2, 1 <= x <= 2
-_LGAMMA = (
+LGAMMA = (
     0.4831289505409809, -0.14595989591430608, 0.06291140107456496, -0.03130848750100946, 0.016797098631183286,
     -0.009425622448628972, 0.005446457844815174, -0.0032120740696148474, 0.0019229161302261645,
     -0.0011644146742688165, 0.0007115224837273775, -0.000437991899933522, 0.0002712739009560487,
@@ -36,10 +36,10 @@ _LGAMMA_LOST = (1.6718807140877013e-17, -7.811427661660052e-19, -4.5242452469544
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
 # B(2k): asymptotic series of digamma and its derivatives
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
-_HALF_LOG_2PI = 0.9189385332046728
+HALF_LOG_2PI = 0.9189385332046728
 
 
-def _sine_of_pi(x: Expr) -> Expr:
+def sine_of_pi(x: Expr) -> Expr:
     """sin(pi * x), exactly 0 at integers."""
     return fn.sin((x - fn.round(x)) * math.pi)
 
@@ -58,19 +58,27 @@ def _lgamma_pair(x: Expr) -> Pair:
 
 
 _REFLECTED = -20.0  # below, lgamma is too large for its terms to cancel
-_STIRLING_FROM = 8.0
+STIRLING_FROM = 8.0
 
 
-def _to_one(x: Expr) -> tuple[Expr, Pair, Expr]:
-    """y, p and s with lgamma(x) = lgamma(1 + y) + s * log(p), 0 <= y <= 1, p a product in two parts, s 1 or -1.
+def steps_to_one(x: Expr) -> tuple[Expr, Expr, Expr, tuple[Expr, Expr, Expr]]:
+    """The product p with lgamma(x) = lgamma(1 + y) + log |p|, or - log |p| below 1, for 0 <= y <= 1.
 
-    p is (x - 1) (x - 2) ... (1 + y) above 1, and |x (x + 1) ... y| below.
+    It is (x - 1) (x - 2) ... (1 + y), or x (x + 1) ... y below.
+
+    Returns:
+        y; is x below 1; the product's first factor; and a, b, c: its further factors are k + b for k = a, ... before c.
     """
     floor = fn.floor(x)
     y, below = x - floor, x < 1.0
-    first = fn.where(below, fn.abs(x), 1.0)
-    shift, count = fn.where(below, -y, y), fn.where(below, -floor, floor)
     start = fn.where(below, const(0.0, x.dtype), 1.0)
+    further = (start, fn.where(below, -y, y), fn.where(below, -floor, floor))
+    return y, below, fn.where(below, fn.abs(x), 1.0), further
+
+
+def _product_to_one(x: Expr) -> tuple[Expr, Expr, Pair]:
+    """y, the sign of the logarithm, and the product in two parts."""
+    y, below, first, (start, shift, count) = steps_to_one(x)
 
     def step(high: Expr, low: Expr, k: Expr):
         factor = fn.abs(k + shift)
@@ -78,7 +86,7 @@ def _to_one(x: Expr) -> tuple[Expr, Pair, Expr]:
         return k < count, product, fn.fma(low, factor, lost), k + 1.0
 
     high, low, _ = repeat(step, first, const(0.0, x.dtype), start, limit=1 - int(_REFLECTED))
-    return y, (high, low), fn.where(below, -1.0, const(1.0, x.dtype))
+    return y, fn.where(below, -1.0, const(1.0, x.dtype)), (high, low)
 
 
 def lgamma(x: Expr) -> Expr:
@@ -87,25 +95,25 @@ def lgamma(x: Expr) -> Expr:
     Terms are kept in two parts: they cancel at the zeros of lgamma.
     """
     size = fn.abs(x)
-    y, (product, product_low), sign = _to_one(between(x, _REFLECTED, _STIRLING_FROM))
-    log, log_low = log_pair(fn.where((x < _STIRLING_FROM) & (x > _REFLECTED), product, size))
+    y, sign, (product, product_low) = _product_to_one(between(x, _REFLECTED, STIRLING_FROM))
+    log, log_low = log_pair(fn.where((x < STIRLING_FROM) & (x > _REFLECTED), product, size))
     head, head_low = _lgamma_pair(y)
     total, lost = two_sum_of_any(head, sign * log)
     near = total + (lost + fn.fma(sign, log_low + product_low / product, head_low))
     factor, rest = two_sum(log, const(-1.0, x.dtype))
     main, main_low = two_product(size - 0.5, factor)
-    main_low = fn.fma(size, rest + log_low, main_low) + (stirling(size) + (_HALF_LOG_2PI - 0.5))
+    main_low = fn.fma(size, rest + log_low, main_low) + (stirling(size) + (HALF_LOG_2PI - 0.5))
     above = fn.where(main == math.inf, main, main + main_low)
-    log, log_low = log_pair(math.pi / fn.abs(x * _sine_of_pi(x)))
+    log, log_low = log_pair(math.pi / fn.abs(x * sine_of_pi(x)))
     total, lost = two_sum_of_any(log, -main)
     reflected = total + (lost + (log_low - main_low))
-    value = fn.where(x >= _STIRLING_FROM, above, fn.unlikely(x <= _REFLECTED, reflected, near))
+    value = fn.where(x >= STIRLING_FROM, above, fn.unlikely(x <= _REFLECTED, reflected, near))
     return fn.where((fn.trunc(x) == x) & ((x <= 0.0) | (size == math.inf)), math.inf, value)
 
 
 def lgamma_1p(x: Expr) -> Expr:
     """lgamma(1 + x) for 0 <= x <= 1, relatively exact near 0."""
-    return x * (x - 1.0) * fn.polynomial(x - 0.5, _LGAMMA)
+    return x * (x - 1.0) * fn.polynomial(x - 0.5, LGAMMA)
 
 
 def stirling(x: Expr) -> Expr:
