@@ -6,7 +6,6 @@ import pytest
 import flambeau
 from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.nn import functional as F
-from flambeau.ops.names import operators
 
 
 def drawn(seed, *shape):
@@ -23,18 +22,18 @@ def plain(x, groups, weight=None, bias=None, eps=1e-5):
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
-@pytest.mark.parametrize("shape", [(2, 6, 3, 2), (3, 6), (1, 6, 5)])
-def test_parts_of_group_norm(groups, shape):
+@pytest.mark.parametrize("shape", [(2, 6, 3, 2), (3, 6), (1, 6, 5), (2, 6, 4, 5), (1, 6, 17)])
+def test_group_norm(groups, shape):
     x, weight, bias = drawn(0, *shape), drawn(1, 6), drawn(2, 6)
     if x.numel() // (shape[0] * groups) == 1:
         groups = 3  # groups of one element have no gradient to speak of
 
     def ours(x, weight, bias):
-        return operators.group_norm_affine(x, groups, weight, bias, 1e-5)
+        return F.group_norm(x, groups, weight, bias)
 
     assert flambeau.allclose(ours(x, weight, bias), plain(x, groups, weight, bias), rtol=1e-12, atol=1e-12)
     assert gradcheck(ours, (x, weight, bias)) and gradgradcheck(ours, (x, weight, bias))
-    assert gradcheck(lambda x, bias: operators.group_norm_affine(x, groups, None, bias, 1e-5), (x, bias))
+    assert gradcheck(lambda x, bias: F.group_norm(x, groups, None, bias), (x, bias))
 
 
 def test_large_groups_take_the_same_way_in_any_layout():
@@ -53,6 +52,23 @@ def test_a_large_mean_costs_no_digits():
     x = (drawn(7, 1, 4, 100, 100).detach() + 1000).float()
     exact = plain(x.double(), 2)
     assert (F.group_norm(x, 2).double() - exact).abs().max() < 1e-3
+
+
+def test_gradients_of_a_large_mean():
+    x, weight, bias = (drawn(8, 3, 4, 30, 30).detach() + 1000).float().requires_grad_(), drawn(9, 4), drawn(10, 4)
+    g = drawn(11, 3, 4, 30, 30).detach()
+    exact = [t.double() for t in (x, weight.float(), bias.float())]
+    wanted = flambeau.autograd.grad(plain(exact[0], 2, exact[1], exact[2]), (x, weight, bias), g)
+    leaves = [t.detach().float().requires_grad_() for t in (x, weight, bias)]
+    got = flambeau.autograd.grad(F.group_norm(leaves[0], 2, leaves[1], leaves[2]), leaves, g.float())
+    for a, b in zip(got, wanted, strict=True):
+        assert flambeau.allclose(a.double(), b.double(), rtol=2e-3, atol=2e-3)
+
+
+def test_halves_are_rounded_once():
+    x, weight, bias = (drawn(k, *s).detach().bfloat16() for k, s in ((12, (2, 4, 5, 5)), (13, (4,)), (14, (4,))))
+    exact = plain(x.double(), 2, weight.double(), bias.double())
+    assert flambeau.equal(F.group_norm(x, 2, weight, bias), exact.bfloat16())
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.ir import centred, row
+from flambeau.ir.expr import const, input_
+from flambeau.ops import rowderive
+from flambeau.ops.names import operators
 
 F = torch.nn.functional
 
@@ -78,3 +82,28 @@ def test_rows_in_another_order():
     layer_norm(x_, w_, b_).sum().backward()
     for t, want in zip((x_, w_, b_), reference(x.T, w, ones, True), strict=True):
         np.testing.assert_allclose(t.grad.numpy(), want, rtol=1e-5, atol=1e-4)
+
+
+def test_sums_without_what_is_known():
+    x, y, b, c = (input_(k, "f64") for k in range(4))
+    roles = dict(enumerate("FFBB"))
+    total = lambda e: centred.row_sum(e, lambda v: bool(row.spaces([v], roles)[v] & row.ROW))  # noqa: E731
+    from_mean = x - row.row_mean(x)
+    assert total(from_mean * b) is const(0.0, "f64")
+    assert total(x * b * y) is b * row.row_sum(x * y)
+    assert total(y * (x / c) * b) is (1.0 / c) * b * row.row_sum(y * x)
+    assert total(y * b - from_mean * c) is b * row.row_sum(y)
+    assert total(-(x * b)) is -b * row.row_sum(x)
+    for kept in (x * b + y, x + b, x * y, x - row.row_mean(y)):
+        assert total(kept) is row.row_sum(kept)
+
+
+def test_statistics_that_the_forward_gives_are_not_made_again():
+    _, saved, _ = rowderive.backward_plan("batch_norm_train", "", False, 7)
+    assert {(True, 1), (True, 2)} <= set(saved)
+    x = torch.randn(3, 2, 50, generator=torch.Generator().manual_seed(0)).bfloat16()
+    _, mean, var = operators.batch_norm_train(x, None, None, 1e-5)
+    assert mean.dtype is torch.float32 and var.dtype is torch.float32
+    exact = x.double()
+    torch.testing.assert_close(mean.double(), exact.mean((0, 2)), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(var.double(), exact.var((0, 2), unbiased=False), rtol=1e-6, atol=1e-7)

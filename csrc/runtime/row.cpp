@@ -216,6 +216,7 @@ class StepRun {
     prepare_fused();
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
     int64_t per_task = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout_.n_row));
+    if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
     if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
     int64_t pieces = (inner + per_task - 1) / per_task;
     run_tasks(outer * pieces, [&](int64_t t) {
@@ -511,6 +512,7 @@ class RowCall {
       case 'i': return DType::I64;
       case 'b': return DType::Bool;
       case 'r': return to_real(compute_);
+      case 'm': return compute_ == DType::BF16 || compute_ == DType::F16 ? DType::F32 : compute_;
       case 's':
         return !is_differentiable(compute_) && info_.dtype >= 0 && call_[info_.dtype].is_none() ? DType::I64 : compute_;
       case 'c': return compute_;
@@ -562,11 +564,16 @@ class RowCall {
     return o;
   }
 
-  // An operand of role B or R must fit its group of dimensions (with or without the others kept as 1).
+  // An operand of role B or R must fit its group of dimensions (with or without the others kept as 1), one of role F
+  // broadcasts.
   void check_sizes(Tensor* t, char role) const {
-    FL_CHECK(role == 'S' || t->sizes == role_sizes(role, false) || t->sizes == role_sizes(role, true),
-             ErrorKind::Runtime, "%s(): an operand of %d dimensions does not fit the input of %d", name(), t->dim(),
-             sizes_.size());
+    bool fits = role == 'S' || t->sizes == role_sizes(role, false) || t->sizes == role_sizes(role, true);
+    if (!fits && role == 'F' && t->dim() == sizes_.size()) {
+      fits = true;
+      for (int d = 0; d < sizes_.size(); ++d) fits = fits && (t->sizes[d] == 1 || t->sizes[d] == sizes_[d]);
+    }
+    FL_CHECK(fits, ErrorKind::Runtime, "%s(): an operand of %d dimensions does not fit the input of %d", name(),
+             t->dim(), sizes_.size());
   }
 
   struct Part {  // an operand of a step: the tensor, its role in the call and its role as the step sees it

@@ -27,7 +27,7 @@ struct RowInfo {
   std::vector<int> operands;  // parameter index of each Tensor operand
   std::string in_roles, out_roles;
   std::string out_dtypes;   // one letter an output: c compute, s sum (integers to int64), 0 as operand 0, i int64, b
-                            // bool, r real
+                            // bool, r real, m what is computed in (float32 for halves)
   std::string empty_error;  // not empty: a row without elements raises IndexError with this sentence
 };
 

@@ -381,10 +381,27 @@ class Rows(_Kernel):
             for e, numbers in self.state_of.items():
                 o = self.states[numbers[-1]]
                 self.scope.define(e, self._scalar_memory().load(o.dtype, o.row)[0])
+            self._find_next(b)
             for level in self.levels:
                 self._reduce(level)
             if self.level is None:
                 self._finish()
+
+    def _find_next(self, b: str) -> None:
+        """How far the next row is, where the last pass over a row asks for it; 0 in the last row."""
+        f, self.next_rows = self.function, {}
+        full = any(o.role in "FR" for o in self.outputs)
+        if self.mode != "fused" or self.target.is_gpu or len(self.levels) + full < 2:
+            return
+        inner = f.value(f"icmp slt i64 {f.add(b, 1)}, {self.shape[0]}")
+        for o in self.inputs:
+            if o.role == "F" and o.kind == elementwise.CONTIGUOUS:
+                self.next_rows[o.number] = f.value(f"select i1 {inner}, i64 {o.strides[0]}, i64 0")
+
+    def fetch_next(self, stream: "_Stream") -> None:
+        """Asks for what stands in the next row where a vector stands in this one."""
+        for number, distance in self.next_rows.items():
+            self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
 
     def batch(self) -> AbstractContextManager[str]:
         """The loop over rows."""
@@ -514,8 +531,10 @@ class Rows(_Kernel):
             roots = [e for _, r in over_row for e in r]
 
             def step(streams: list[_Stream]) -> None:
-                for s in streams if self.parked is not None else ():
-                    self.unpark(s)
+                for s in streams:
+                    if self.parked is not None:
+                        self.unpark(s)
+                    self.fetch_next(s)
                 results = [s.emit(roots) for s in streams]
                 for s, values in zip(streams, results, strict=True):
                     values = iter(values)

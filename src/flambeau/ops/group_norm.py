@@ -1,84 +1,67 @@
-"""Group norm: statistics of each group, then one pass that scales and shifts by channel, and the same backwards."""
+"""Group norm as a row program over the planes of a group, whose weight and bias vary from plane to plane."""
 
 from ..ir import row as r
-from .launch import Launch, product
-from .table import REAL_FLOATS, Loop, Row, Scalar, op
+from ..ir.fn import rsqrt
+from .table import REAL_FLOATS, Row, op
 
 
-# ints: elements of a plane, channels of a group, channels
-def _scale_program(b, weighted: bool, biased: bool):
-    """Buffers: output, input, mean and scale of each group, weight and bias of each channel. One iteration: a plane."""
-    with b.parallel() as i:
-        group, channel = i // b.int(1), i % b.int(2)
-        mean, factor = b.load(2, group), b.load(3, group)
-        factor = factor * b.load(4, channel) if weighted else factor
-        bias = b.load(4 + weighted, channel) if biased else None
-        start = i * b.int(0)
-        with b.loop(start, start + b.int(0)) as j:
-            value = (b.load(1, j) - mean) * factor
-            b.store(0, j, value + bias if biased else value)
+def _normal(x, eps):
+    """The normalised row, its mean and its scale."""
+    mean = r.row_mean(x)
+    centred = x - mean
+    scale = rsqrt(r.row_mean(centred * centred) + eps)
+    return centred * scale, mean, scale
 
 
-def _plan(o, input, groups, weight, bias, eps):
-    n, c = input.shape[:2]
-    x = input.contiguous()
-    mean, scale = o.norm_statistics(x.view(n, groups, product(x.shape[1:]) // groups), [2], eps)
-    out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-    plane = product(x.shape[2:])
-    buffers = (out, x, mean.contiguous(), scale.contiguous(), *(t.contiguous() for t in (weight, bias) if t is not None))
-    attrs = (weight is not None, bias is not None)
-    return Launch((out,), buffers, [plane, c // groups, c], n * c if plane else 0, plane, _scale_program, attrs)
+def _rows(x, weight, bias, eps):
+    y, _, _ = _normal(x, eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
 
 
-def _grad(o, g, input, groups, weight, bias, eps):
-    n, c = input.shape[0], input.shape[1]
-    planes = (n, groups, c // groups, -1)
-    g, x = o.reshape(g, planes), o.reshape(input, planes)
-    mean, scale = o.norm_statistics(o.reshape(x, (n, groups, -1)), [2], eps)
-    mean, scale = o.reshape(mean, (n, groups, 1)), o.reshape(scale, (n, groups, 1))
-    dot, total, mean_dot, mean_total = o.group_norm_sums(g, x, [3])  # of each plane
+def _gradient(g, x, weight, eps):
+    y, mean, scale = _normal(x, eps)
+    g = g if weight is None else g * weight
+    sums = r.row_mean(g), r.row_mean(g * (x - mean)) * scale
+    return (g - sums[0] - y * sums[1]) * scale, mean, scale
+
+
+def _sums(g, x, mean):
+    return r.row_sum(g * (x - mean)), r.row_sum(g)
+
+
+def _grad(o, g, input, weight, bias, dim, eps):
+    sizes, groups = input.shape, (*input.shape[:-2], 1, 1)
+    to_input, mean, scale = o.group_norm_gradient(g, input, None if weight is None else o.expand(weight, sizes), dim, eps)
     to_weight = to_bias = None
-    if weight is not None and o.needs[1]:
-        to_weight = o.reshape(o.sum((dot - mean * total) * scale, [0]), (c,))
-    if bias is not None and o.needs[2]:
-        to_bias = o.reshape(o.sum(total, [0]), (c,))
-    if not o.needs[0]:
-        return None, to_weight, to_bias
-    factor = scale
-    if weight is not None:
-        weight = o.reshape(weight, (1, groups, c // groups))
-        factor, mean_dot, mean_total = scale * weight, mean_dot * weight, mean_total * weight
-    mean_dot, mean_total = o.mean(mean_dot, [2], True), o.mean(mean_total, [2], True)
-    of_x = (mean_total * mean - mean_dot) * scale * scale * scale
-    rest = -(of_x * mean) - mean_total * scale
-    to_input = o.group_norm_input(g, x, *(o.unsqueeze(t, 3) for t in (factor, of_x, rest)))
-    return o.reshape(to_input, input.shape), to_weight, to_bias
+    if o.needs[1] or o.needs[2]:
+        product, total = o.group_norm_sums(g, input, o.expand(o.reshape(mean, groups), sizes), [-1])
+        if o.needs[1]:
+            to_weight = o.sum_to_size(o.unsqueeze(product, -1) * o.reshape(scale, groups), weight.shape)
+        if o.needs[2]:
+            to_bias = o.sum_to_size(o.unsqueeze(total, -1), bias.shape)
+    return to_input, to_weight, to_bias
 
 
 op(
-    "group_norm_affine(Tensor input, int groups, Tensor? weight, Tensor? bias, float eps) -> Tensor",
+    "group_norm_rows(Tensor input, Tensor? weight, Tensor? bias, int[] dim, float eps) -> Tensor",
     names=(),
     dtypes=REAL_FLOATS,
-    body=Loop(_plan),
+    body=Row(_rows, roles="FFF", out="F", out_dtypes="c"),
     grad=_grad,
-    doc="Normalises groups of channels; checked by group_norm.",
+    doc="(x - mean) / sqrt(var + eps) * weight + bias; of size (batch, groups, channels, plane), the last two a row.",
 )
 op(
-    "group_norm_sums(Tensor grad, Tensor input, int[] dim) -> (Tensor, Tensor, Tensor, Tensor)",
+    "group_norm_gradient(Tensor grad, Tensor input, Tensor? weight, int[] dim, float eps) -> (Tensor, Tensor, Tensor)",
     names=(),
     dtypes=REAL_FLOATS,
-    body=Row(
-        lambda g, x: (r.row_sum(g * x), r.row_sum(g), r.row_mean(g * x), r.row_mean(g)),
-        roles="FF",
-        out="BBBB",
-        out_dtypes="cccc",
-    ),
-    doc="Sums and means of grad * input and of grad over dimensions.",
+    body=Row(_gradient, roles="FFF", out="FBB", out_dtypes="cmm"),
+    doc="Gradient of the input of group_norm_rows, and mean and scale of each row.",
 )
 op(
-    "group_norm_input(Tensor grad, Tensor input, Tensor factor, Tensor of_input, Tensor rest) -> Tensor",
+    "group_norm_sums(Tensor grad, Tensor input, Tensor mean, int[] dim) -> (Tensor, Tensor)",
     names=(),
     dtypes=REAL_FLOATS,
-    body=Scalar(lambda g, x, factor, of_input, rest: g * factor + x * of_input + rest),
-    doc="grad * factor + input * of_input + rest: the gradient of a normalisation, from its parts.",
+    body=Row(_sums, roles="FFF", out="BB", out_dtypes="cc"),
+    doc="Sums of grad * (input - mean) and of grad over dimensions.",
 )

@@ -101,7 +101,7 @@ op(
     "batch_norm_train(Tensor input, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
     names=(),
     dtypes=REAL_FLOATS,
-    body=Row(_batch_norm_train, roles="FBB", out="FBB", out_dtypes="ccc", dims="except 1"),
+    body=Row(_batch_norm_train, roles="FBB", out="FBB", out_dtypes="cmm", dims="except 1"),
     doc="Normalises each channel over all other dimensions; also gives mean and (biased) variance.",
 )
 
@@ -206,6 +206,9 @@ op(
 )
 
 
+_LEAST_PLANE = 16  # elements that share a weight: a vector
+
+
 def _group_norm(o, input, num_groups, weight=None, bias=None, eps=1e-5):
     n, c = input.shape[0], input.shape[1] if input.dim() > 1 else 0
     if input.dim() < 2:
@@ -221,9 +224,11 @@ def _group_norm(o, input, num_groups, weight=None, bias=None, eps=1e-5):
                 f"Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of "
                 f"shape {list(t.shape)} and input of shape {list(input.shape)}"
             )
-    plain = input.dtype in (o.float32, o.float64) and all(t is None or t.dtype is input.dtype for t in (weight, bias))
-    if plain and input.numel() >= 32768:  # below that, fewer calls count for more than fewer passes
-        return o.group_norm_affine(input, num_groups, weight, bias, eps)
+    plane = product(input.shape[2:])
+    if plane >= _LEAST_PLANE and n and all(t is None or t.dtype is input.dtype for t in (weight, bias)):
+        planes = (n, num_groups, c // num_groups, plane)
+        spread = (t if t is None else t.view(1, num_groups, c // num_groups, 1) for t in (weight, bias))
+        return o.group_norm_rows(input.reshape(planes), *spread, [2, 3], eps).view(input.shape)
     rows = input.reshape(n, num_groups, product(input.shape[1:]) // num_groups)
     y = o.layer_norm_rows(rows, (rows.shape[-1],), None, None, eps).view(input.shape)
     shape = (1, c) + (1,) * (input.dim() - 2)

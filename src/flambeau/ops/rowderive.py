@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flambeau.ir import diff
+from flambeau.ir import centred, diff
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, node, walk
@@ -82,7 +82,14 @@ class _Derivation:
         def space(e: Expr) -> int:
             return ir.spaces([e], roles)[e]
 
-        return lambda e, g: ir.reduce_to(g, space(g), space(e))
+        def fit(e: Expr, g: Expr) -> Expr:
+            have, want = space(g), space(e)
+            if have & ~want & ir.ROW and _differentiable(g):
+                g = centred.row_sum(g, lambda x: bool(space(x) & ir.ROW))
+                have &= ~ir.ROW
+            return ir.reduce_to(g, have, want)
+
+        return fit
 
 
 def _differentiable(e: Expr) -> bool:
@@ -97,10 +104,12 @@ def _number(name: str, dtype: str) -> Expr:
     return node("param", dtype, (), (name, 0))
 
 
-def _by_outputs(results: Sequence[Expr], roots: Sequence[Expr]) -> list[Expr]:
-    """Results in terms of the outputs where they occur."""
-    table = {r: _leaf(f"o{k}", r.dtype) for k, r in enumerate(roots) if r.op not in ("input", "const", "param")}
-    return substitute(results, table)
+def _by_outputs(results: Sequence[Expr], roots: Sequence[Expr], which: Sequence[int]) -> list[Expr]:
+    """Results in terms of some of the outputs where they occur."""
+    named = ((k, roots[k]) for k in which)
+    return substitute(
+        results, {r: _leaf(f"o{k}", r.dtype) for k, r in named if r.op not in ("input", "const", "param")}
+    )
 
 
 def _names(results: Sequence[Expr]) -> list[str]:
@@ -132,15 +141,17 @@ def backward_plan(name: str, attributes: str, is_complex: bool, needs: int) -> t
     outputs = [NO_GRADIENT if g is None else next(places) for g in gradients]
     if not results:
         return None, [], outputs
-    with_outputs = _by_outputs(results, roots)
-    chosen = min((with_outputs, results), key=lambda r: (len(_names(r)), len(walk(r))))
-    saved = _names(chosen)
+    # Statistics that the forward gives in full precision; beside them all outputs, where fewer operands are saved so.
+    statistics = [k for k, code in enumerate(entry.body.out_dtypes) if code == "m"]
+    known = {which: _by_outputs(results, roots, which) for which in (tuple(range(len(roots))), tuple(statistics))}
+    which = min(known, key=lambda w: (len(_names(known[w])), len(walk(known[w]))))
+    saved = _names(known[which])
     graded = [k for k, r in enumerate(roots) if _differentiable(r)]
     if "F" not in _roles_of(d, graded, saved):  # the sizes of the result come from an operand
         saved.insert(0, f"i{next(k for k, r in d.roles().items() if r == 'F')}")
     derived = f"{entry.name}__b{needs:x}{'c' if is_complex else ''}" + (f"[{attributes}]" if attributes else "")
     if derived not in TABLE:
-        _register(d, derived, saved, graded, outputs, chosen is with_outputs)
+        _register(d, derived, saved, graded, outputs, which)
     return derived, [(s[0] == "o", int(s[1:])) for s in saved], outputs
 
 
@@ -151,7 +162,7 @@ def _roles_of(d: _Derivation, graded: list[int], saved: list[str]) -> str:
 
 
 def _register(
-    d: _Derivation, name: str, saved: list[str], graded: list[int], outputs: list[int], by_outputs: bool
+    d: _Derivation, name: str, saved: list[str], graded: list[int], outputs: list[int], which: Sequence[int]
 ) -> None:
     roles, body = d.roles(), d.entry.body
     operands = [f"g{k}" for k in graded] + saved
@@ -175,8 +186,7 @@ def _register(
         values = dict(zip((p.name for p in numbers), arguments[len(operands) :], strict=True))
         placed = {n: _number(n, v.dtype) for n, v in values.items()}
         gradients, roots = d.run(leaf, placed)
-        results = [g for g in gradients if g is not None]
-        results = _by_outputs(results, roots) if by_outputs else results
+        results = _by_outputs([g for g in gradients if g is not None], roots, which)
         table = {}
         for e in walk(results):
             key = e.attr[0] if e.op in ("input", "param") else None

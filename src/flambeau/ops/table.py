@@ -61,7 +61,8 @@ class Row:
     Attributes:
         fn: the expression.
         out: role of each output: F varies over row and batch, B over the batch, R over the row.
-        out_dtypes: one letter an output: c compute, s sum, i int64, b bool, r real, 0 as operand 0.
+        out_dtypes: one letter an output: c compute, s sum, i int64, b bool, r real, 0 as operand 0, m what is computed
+            in (float32 for halves): statistics, which the gradient takes from the outputs.
         roles: role of each operand.
         dims: which dimensions the row has: those of the parameter `dim`, or "all", "last <parameter>", "except <n>",
             "class".
