@@ -37,6 +37,7 @@ PROGRAMS = {
         "x, y = fl.rand(4, requires_grad=True), fl.rand(4, requires_grad=True)",
         "(x * y).sum().backward()",
     ),
+    "softmax": ("a = fl.rand(2, 4)", "fl.softmax(a, 1)"),
     "linear_module": ("m, x = fl.nn.Linear(4, 4), fl.rand(4, 4)", "m(x)"),
     "linear_function": (
         "m, x = fl.nn.Linear(4, 4), fl.rand(4, 4); f, w, b = fl.nn.functional.linear, m.weight, m.bias",

@@ -11,6 +11,7 @@
 #include "bind/kernels.h"
 #include "bind/tensor_object.h"
 #include "bind/values.h"
+#include "runtime/call_key.h"
 #include "runtime/copy.h"
 #include "runtime/loop.h"
 
@@ -64,45 +65,6 @@ constexpr size_t kMostRemembered = 4096;
 std::unordered_map<std::string, RememberedPtr>& remembered() {
   static auto* map = new std::unordered_map<std::string, RememberedPtr>;
   return *map;
-}
-
-template <class T>
-void append(std::string& key, const T& value) {
-  key.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-void append(std::string& key, IntSpan values) {
-  append(key, values.size());
-  key.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
-}
-
-// All that a plan may look at. False where an argument has more to it.
-bool launch_key(const Call& call, std::string& key) {
-  append(key, call.overload);
-  for (size_t i = 0; i < call.overload->params.size(); ++i) {
-    const Value& v = call[static_cast<int>(i)];
-    append(key, v.tag());
-    switch (v.tag()) {
-      case Value::Tag::None: break;
-      case Value::Tag::Tensor: {
-        const Tensor& t = *v.tensor();
-        if (t.device() != Device{} || t.numel() == 0) return false;
-        append(key, t.dtype);
-        append(key, IntSpan(t.sizes));
-        append(key, IntSpan(t.strides));
-        break;
-      }
-      case Value::Tag::Bool:
-      case Value::Tag::Int:
-      case Value::Tag::DType:
-      case Value::Tag::MemoryFormat: append(key, v.as_int()); break;
-      case Value::Tag::Float: append(key, v.as_double()); break;
-      case Value::Tag::Ints: append(key, IntSpan(v.ints())); break;
-      case Value::Tag::Str: key += v.str() + '\0'; break;
-      default: return false;
-    }
-  }
-  return true;
 }
 
 // The launch with its tensors left open; nothing where one is neither an argument, as it is, nor a result, as the copy
@@ -180,7 +142,7 @@ void plan_and_run(const Call& call, Outputs& outputs) {
 void loop_forward(const Call& call, Outputs& outputs) {
   std::string key;
   Observed seen;
-  const bool pure = call.op().pure && call.overload->mutated < 0 && launch_key(call, key);
+  const bool pure = call.op().pure && call.overload->mutated < 0 && append_call(call, key, true);
   if (pure) {
     auto known = remembered().find(key);
     RememberedPtr launch = known == remembered().end() ? nullptr : known->second;  // others may forget it meanwhile

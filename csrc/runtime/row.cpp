@@ -1,13 +1,16 @@
 #include "runtime/row.h"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 
 #include "core/allocator.h"
 #include "core/error.h"
+#include "runtime/call_key.h"
 #include "runtime/copy.h"
 #include "runtime/pool.h"
 #include "runtime/promotion.h"
+#include "runtime/row_again.h"
 #include "runtime/stream.h"
 
 namespace fl {
@@ -22,6 +25,7 @@ constexpr int64_t kGrain = 16384;       // elements of one task
 constexpr int64_t kColumnBlock = 64;    // columns that one task takes at least
 constexpr int64_t kShortColumn = 128;   // a column shorter than this is not cut
 constexpr int64_t kLongColumn = 2048;   // a block of columns up to this length stays in the cache
+constexpr int64_t kMostOffsets = 256;   // of a step that is remembered
 constexpr int64_t kChunksTogether = 8;  // of a step that runs along with the one before: enough for all threads
 
 struct Axis {  // one dimension of the iteration, with the stride in bytes of each operand
@@ -127,6 +131,20 @@ class StepRun {
     cut_row();
     for (size_t level = 0; level < step_.levels.size(); ++level) run_level(level);
     finish();
+  }
+
+  // After run(): what it launched, if that was one fused kernel in one thread.
+  bool remember(RowAgain::Step& step) const {
+    if (!fused_ || parking_ || layout_.n_batch * layout_.n_row >= 2 * kGrain) return false;
+    int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
+    if (outer * static_cast<int64_t>(operands_.size()) > kMostOffsets) return false;
+    step.kernel = fused_;
+    step.strides = fused_strides_;
+    std::ranges::copy(std::to_array<int64_t>({inner, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row}),
+                      step.shape);
+    for (int64_t o = 0; o < outer; ++o)
+      for (size_t k = 0; k < operands_.size(); ++k) step.offsets.push_back(layout_.outer_offset(o, k));
+    return true;
   }
 
   // Both steps, the one that follows being a reduction over the rows of this one: what each of its chunks needs is
@@ -410,6 +428,19 @@ class RowCall {
   explicit RowCall(const Call& call) : call_(call), info_(*row_info(*call.overload)) {}
 
   void run(Outputs& outputs) {
+    const std::string* key = row_key(call_, info_);
+    if (RowAgainPtr again = key ? find_again(*key) : nullptr) {
+      make_params();
+      return again->run(call_, outputs, params_.data());
+    }
+    again_ = key ? std::make_shared<RowAgain>() : nullptr;
+    const std::string known = key ? *key : "";  // kernels may be made by calls of other operators
+    lay_out_and_run(outputs);
+    if (again_) keep_again(known, finished_again());
+  }
+
+ private:
+  void lay_out_and_run(Outputs& outputs) {
     collect();
     find_row();
     for (size_t i = 0; i < operands_.size(); ++i)
@@ -423,7 +454,6 @@ class RowCall {
     for (int i = 0; i < static_cast<int>(plan_->steps.size());) i += run_steps(i);
   }
 
- private:
   const char* name() const { return call_.op().name.c_str(); }
 
   void collect() {
@@ -537,8 +567,7 @@ class RowCall {
   void make_params() {
     for (size_t i = 0; i < call_.overload->params.size(); ++i) {
       const Param& p = call_.overload->params[i];
-      bool number = p.type == ParamType::Scalar || p.type == ParamType::Float || p.type == ParamType::Int;
-      if (!number || p.is_static || static_cast<int>(i) == info_.param) continue;
+      if (!is_run_time_number(p) || static_cast<int>(i) == info_.param) continue;
       Slot s{};
       const Value& v = call_[static_cast<int>(i)];
       if (p.type == ParamType::Int)
@@ -625,12 +654,30 @@ class RowCall {
   // Runs a step, and the next one as well where they go together; the number of steps run.
   int run_steps(int index) {
     StepRun run = plain_run(index);
-    if (!run.fits()) return run_dense(index), 1;
+    if (!run.fits()) return run_dense(index), again_.reset(), 1;
     if (static_cast<size_t>(index) + 1 < plan_->steps.size()) {
       StepRun next = plain_run(index + 1);
-      if (next.fits() && run.run_with(next)) return 2;
+      if (next.fits() && run.run_with(next)) return again_.reset(), 2;
     }
-    return run.run(), 1;
+    run.run();
+    if (again_) remember(run, plan_->steps[static_cast<size_t>(index)]);
+    return 1;
+  }
+
+  void remember(const StepRun& run, const RowStep& step) {
+    RowAgain::Step& s = again_->steps.emplace_back();
+    bool fits = results_.size() + temps_.size() + operands_.size() <= kMaxRowTensors && run.remember(s);
+    if (!fits) return again_.reset();
+    auto results = static_cast<int>(results_.size()), made = results + static_cast<int>(temps_.size());
+    for (int k : step.outputs) s.tensors.push_back(k >= 0 ? k : results + ~k);
+    for (int k : step.inputs) s.tensors.push_back(k >= 0 ? made + k : results + ~k);
+  }
+
+  RowAgainPtr finished_again() {
+    for (const TensorRef& t : results_) again_->results.push_back({t->sizes, t->strides, t->dtype});
+    for (const TensorRef& t : temps_) again_->temps.push_back({t->sizes, t->strides, t->dtype});
+    again_->arguments = info_.operands;
+    return std::move(again_);
   }
 
   // Rare: a row of three runs or more. Copies in which the row is one run stand in for the operands.
@@ -671,6 +718,7 @@ class RowCall {
   std::vector<DType> operand_dtypes_, result_dtypes_;
   std::vector<TensorRef> results_, temps_;
   std::vector<Slot> params_;
+  std::shared_ptr<RowAgain> again_;  // what is being run, as long as it can be remembered
 };
 
 }  // namespace
