@@ -210,28 +210,35 @@ _LEAST_PLANE = 16  # elements that share a weight: a vector
 
 
 def _group_norm(o, input, num_groups, weight=None, bias=None, eps=1e-5):
-    n, c = input.shape[0], input.shape[1] if input.dim() > 1 else 0
-    if input.dim() < 2:
+    sizes = input.shape
+    if len(sizes) < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    n, c = sizes[:2]
     if num_groups <= 0 or c % num_groups:
         raise RuntimeError(
             f"Expected number of channels in input to be divisible by num_groups, but got input of shape "
-            f"{list(input.shape)} and num_groups={num_groups}"
+            f"{list(sizes)} and num_groups={num_groups}"
         )
+    plain = True
     for what, t in (("weight", weight), ("bias", bias)):
-        if t is not None and tuple(t.shape) != (c,):
+        if t is None:
+            continue
+        if t.shape != (c,):
             raise RuntimeError(
                 f"Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of "
-                f"shape {list(t.shape)} and input of shape {list(input.shape)}"
+                f"shape {list(t.shape)} and input of shape {list(sizes)}"
             )
-    plane = product(input.shape[2:])
-    if plane >= _LEAST_PLANE and n and all(t is None or t.dtype is input.dtype for t in (weight, bias)):
-        planes = (n, num_groups, c // num_groups, plane)
-        spread = (t if t is None else t.view(1, num_groups, c // num_groups, 1) for t in (weight, bias))
-        return o.group_norm_rows(input.reshape(planes), *spread, [2, 3], eps).view(input.shape)
-    rows = input.reshape(n, num_groups, product(input.shape[1:]) // num_groups)
-    y = o.layer_norm_rows(rows, (rows.shape[-1],), None, None, eps).view(input.shape)
-    shape = (1, c) + (1,) * (input.dim() - 2)
+        plain = plain and t.dtype is input.dtype
+    plane = product(sizes[2:])
+    if plain and n and plane >= _LEAST_PLANE:
+        channels = c // num_groups
+        to_weight = None if weight is None else weight.view(1, num_groups, channels, 1)
+        to_bias = None if bias is None else bias.view(1, num_groups, channels, 1)
+        rows = input.reshape((n, num_groups, channels, plane))
+        return o.group_norm_rows(rows, to_weight, to_bias, (2, 3), eps).view(sizes)
+    rows = input.reshape(n, num_groups, plane * c // num_groups)
+    y = o.layer_norm_rows(rows, (rows.shape[-1],), None, None, eps).view(sizes)
+    shape = (1, c) + (1,) * (len(sizes) - 2)
     y = y if weight is None else y * weight.view(shape)
     return y if bias is None else y + bias.view(shape)
 
