@@ -1,10 +1,13 @@
 """Accuracy of the generated mathematical functions: 2 ulp in float32, 4 in float64, exact at the specials."""
 
+import re
+
 import mpmath
 import numpy as np
 import pytest
 from scipy import special
 
+import flambeau
 import kernels
 from flambeau.ir import fn
 from flambeau.ir.program import In, trace
@@ -86,15 +89,24 @@ def spread(low: float, high: float, count: int) -> np.ndarray:
     return x[(x >= low) & (x <= high)]
 
 
+def stated(name: str) -> tuple[float, float]:
+    """The bounds that an operator's documentation states: float32, float64."""
+    document = getattr(flambeau, name).__doc__
+    found = re.search(r"Error: at most ([\d.]+) ulp in float32, ([\d.]+) ulp in float64", document)
+    return float(found[1]), float(found[2])
+
+
 @pytest.mark.skipif(not HAS_LONG, reason="needs a long double of more than 53 bits")
 @pytest.mark.parametrize("name", REFERENCES)
 def test_float64(name):
+    """Within what the documentation states, and within 4 ulp."""
     reference, (low, high) = REFERENCES[name]
-    x = spread(low, high, 20000)
+    x = np.concatenate([spread(low, high, 20000), RANDOM.uniform(max(low, -3), min(high, 3), 20000)])
+    bound = 4 if name in ("softplus", "log_sigmoid") else stated(name)[1]
     with np.errstate(all="ignore"):
         want = reference(x.astype(LONG))
     worst = errors(evaluate(name, x), want)
-    assert worst.max() <= 4, (x[worst.argmax()], worst.max())
+    assert worst.max() <= bound <= 4, (x[worst.argmax()], worst.max())
 
 
 @pytest.mark.parametrize("name", ["sin", "cos", "tan"])
@@ -109,8 +121,9 @@ def test_trigonometry_of_huge_arguments(name, dtype, bound):
             assert abs(float((mpmath.mpf(float(g)) - w) / unit)) <= bound, v
 
 
-@pytest.mark.parametrize("dtype, bound", [("f4", 2), ("f8", 4)])
-def test_power(dtype, bound):
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_power(dtype):
+    bound = stated("pow")[dtype == "f8"]
     limit = 37 if dtype == "f4" else 300
     x = (10.0 ** RANDOM.uniform(-3, 3, 40000)).astype(dtype)
     y = (RANDOM.uniform(-1, 1, x.size) * limit / np.maximum(np.abs(np.log10(x)), 0.2)).astype(dtype)
@@ -129,8 +142,9 @@ def test_power_at_specials():
     assert kernels.same_bits(got[~finite], want[~finite])
 
 
-@pytest.mark.parametrize("name, exact, bound32, bound64", [("erf", special.erf, 2, 1), ("erfc", special.erfc, 0.503, 1)])
-def test_error_function(name, exact, bound32, bound64):
+@pytest.mark.parametrize("name, exact", [("erf", special.erf), ("erfc", special.erfc)])
+def test_error_function(name, exact):
+    bound32, bound64 = stated(name)
     x = every(99991)
     x = x[np.isfinite(x)]
     worst = errors(evaluate(name, x), exact(x.astype(np.float64)))
@@ -178,7 +192,7 @@ def test_erfinv_of_float32():
     x = np.concatenate([RANDOM.uniform(-1, 1, 20000), tails, -tails, np.linspace(0.74, 0.76, 999), [1e-44, 1e-38]])
     x = x.astype(np.float32)
     x = x[np.abs(x) < 1]
-    assert errors(evaluate("erfinv", x), special.erfinv(x.astype(np.float64))).max() <= 1
+    assert errors(evaluate("erfinv", x), special.erfinv(x.astype(np.float64))).max() <= stated("erfinv")[0]
     edge = evaluate("erfinv", np.array([0.0, -0.0, 1, -1, 2, np.inf, np.nan], np.float32))
     assert np.array_equal(edge, [0, 0, np.inf, -np.inf, np.nan, np.nan, np.nan], equal_nan=True)
     assert np.array_equal(np.signbit(edge[:2]), [False, True])
@@ -190,7 +204,7 @@ def test_erfinv_of_float64():
     x = np.concatenate([RANDOM.uniform(-1, 1, 300), tails, -tails, np.linspace(0.49, 0.51, 99), [1e-300, 1e-9]])
     with mpmath.workdps(40):
         want = np.array([_long(mpmath.erfinv(mpmath.mpf(float(v)))) for v in x])
-    assert errors(evaluate("erfinv", x), want).max() <= 1
+    assert errors(evaluate("erfinv", x), want).max() <= stated("erfinv")[1]
     edge = evaluate("erfinv", np.array([0.0, -0.0, 1, -1, 2, np.inf, np.nan]))
     assert np.array_equal(edge, [0, 0, np.inf, -np.inf, np.nan, np.nan, np.nan], equal_nan=True)
     assert np.array_equal(np.signbit(edge[:2]), [False, True])
@@ -229,7 +243,7 @@ def test_lgamma():
     sizes = 10.0 ** RANDOM.uniform(-12, -1, 80)
     around = [c + s * sizes for c in (1.0, 2.0, 8.0, -20.0, -3.0) for s in (1, -1)]
     x = np.concatenate([RANDOM.uniform(-25, 12, 600), 10.0 ** RANDOM.uniform(-300, 300, 200), *around, -sizes])
-    for dtype, bound in (("f8", 1), ("f4", 0.501)):
+    for dtype, bound in (("f8", stated("lgamma")[1]), ("f4", stated("lgamma")[0])):
         x = x[np.abs(x) < np.finfo(dtype).max].astype(dtype)
         x = x[(x > 0) | (np.trunc(x) != x)]
         with mpmath.workdps(60):
@@ -273,8 +287,9 @@ def test_specials():
 
 
 @pytest.mark.parametrize("name, reference", [("atan2", np.arctan2), ("hypot", np.hypot)])
-@pytest.mark.parametrize("dtype, bound", [("f4", 2), ("f8", 1)])
-def test_functions_of_two(name, reference, dtype, bound):
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_functions_of_two(name, reference, dtype):
+    bound = stated(name)[dtype == "f8"]
     edge = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-38, 1e-40])
     x, y = (a.ravel().astype(dtype) for a in np.meshgrid(edge, edge))
     x = np.concatenate([x, RANDOM.normal(size=20000) * 10.0 ** RANDOM.uniform(-30, 30, 20000)]).astype(dtype)

@@ -120,7 +120,7 @@ ONE = {
     "erfcx": (fn.erfcx, lambda x: mpmath.exp(x * x) * mpmath.erfc(x), [uniform(-5, 9), powers(-9, 9)], 5, 0),
     "ndtr": (fn.ndtr, mpmath.ncdf, [uniform(-30, 8), powers(-9, 0)], 3, 0),
     "log_ndtr": (fn.log_ndtr, lambda x: mpmath.log(mpmath.ncdf(x)), [uniform(-30, 5)], 5, 0),
-    "ndtri": (fn.ndtri, _ndtri, [uniform(0.001, 0.999), powers(-12, -1)], 5, 0),
+    "ndtri": (fn.ndtri, _ndtri, [uniform(0.001, 0.999), powers(-12, -1)], 3, 0),
     "i0": (fn.i0, lambda x: mpmath.besseli(0, x), [uniform(-20, 20)], 5, 0),
     "i0e": (fn.i0e, lambda x: mpmath.besseli(0, x) * mpmath.exp(-abs(x)), [uniform(-20, 20), powers(0, 3)], 5, 0),
     "i1": (fn.i1, lambda x: mpmath.besseli(1, x), [uniform(-20, 20), powers(-9, 0)], 5, 0),

@@ -158,7 +158,9 @@ def erfinv_over_x(z):
 
 def erfinv_of(w):
     """erfinv(1 - exp(-w**2))."""
-    return mp.erfinv(1 - mp.exp(-w * w))
+    if w < 5:
+        return mp.erfinv(1 - mp.exp(-w * w))
+    return mp.findroot(lambda x: mp.log(mp.erfc(x)) + w * w, (w - mpf("0.2"), w - mpf("0.3")))
 
 
 def lgamma_quotient(z):
@@ -336,8 +338,9 @@ FITS = {
     "erf_tail_f64": relative_moebius(scaled_erfc, 3, 1, "5.95", 13, lambda x: mp.erf(x) * mp.exp(x * x)),
     "erfc_f64": relative_moebius(lambda x: scaled_erfc(x) * (x + mpf("0.625")), 4, "0.5", "27.5", 21, parts=1),
     "normal_tail_f64": relative_moebius(lambda x: scaled_erfc(x / SQRT2) / 2 * (x + 1), "5.5", 0, 39, 22),
-    "erfinv_f64": Fit(lambda z: erfinv_over_x(z) - 1, 0, "0.25", 13, lambda z: 1 / erfinv_over_x(z)),
+    "erfinv_f64": Fit(lambda z: erfinv_over_x(z) - 1, 0, "0.2725", 14, lambda z: 1 / erfinv_over_x(z)),
     "erfinv_tail_f64": relative_moebius(lambda w: erfinv_of(w) - w, "2.25", "0.83", "6.08", 24, erfinv_of),
+    "erfinv_whole_tail_f64": relative_moebius(lambda w: erfinv_of(w) - w, "4.5", "0.83", "27.4", 34, erfinv_of),
     "lgamma_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 22, lambda u: 1 / lgamma_quotient(u + 1.5)),
     "lgamma_parts_f64": Fit(lambda u: lgamma_quotient(u + 1.5), -0.5, 0.5, 27, parts=4),
     "erfcx_f64": Fit(lambda t: erfcx_of(t, mpf(4)), mpf(-1), mpf(1), 25, lambda t: 1 / erfcx_of(t, mpf(4))),

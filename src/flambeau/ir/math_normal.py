@@ -9,12 +9,12 @@ import math
 
 from . import fn
 from .expr import Expr, const
-from .math_common import F32, LOG2E
+from .math_common import F32, LOG2E, between
+from .math_erf import erfinv_near, erfinv_of_rest
 from .math_parts import exp_parts, two_product
 
 _ROOT_HALF = math.sqrt(0.5)
 _DENSITY = 1 / math.sqrt(2 * math.pi)
-_HAZARD = math.sqrt(2 / math.pi)  # density / tail = _HAZARD / erfcx(x / sqrt(2))
 
 # exp_half_f32: (exp(-y/2) - 1) / y
 _EXP_HALF = (
@@ -93,20 +93,12 @@ def log_ndtr(x: Expr) -> Expr:
 
 
 def ndtri(p: Expr) -> Expr:
-    """Within the middle half by erfinv; in the tails by Newton's steps on the logarithm of the tail."""
+    """sqrt(2) erfinv(2p - 1), in the tails from p or 1 - p alone."""
     upper = p > 0.5
     q = fn.where(upper, 1.0 - p, p)
-    inside = fn.where((q > 0.0) & (q < 0.25), q, 0.125)
-    goal = fn.log(inside)
-    t = fn.sqrt(goal * -2.0)
-    x = t - fn.fma(t, 0.27061, 2.30753) / fn.fma(t, fn.fma(t, 0.04481, 0.99229), 1.0)
-    for _ in range(3):
-        scaled = fn.erfcx(x * _ROOT_HALF)
-        excess = fn.log(scaled * 0.5) - x * x * 0.5 - goal
-        x = x + excess * scaled * (1 / _HAZARD)
-    tail = fn.where(q == 0.0, const(math.inf, "f64"), x)
-    middle = fn.erfinv(p * 2.0 - 1.0) * math.sqrt(2.0)
-    value = fn.where(q < 0.25, fn.where(upper, tail, -tail), middle)
+    tail = erfinv_of_rest(between(q * 2.0, 5e-324, 0.5))
+    tail = fn.where(q == 0.0, const(math.inf, "f64"), tail)
+    value = fn.where(q < 0.25, fn.where(upper, tail, -tail), erfinv_near(p * 2.0 - 1.0)) * math.sqrt(2.0)
     return fn.where((p >= 0.0) & (p <= 1.0), value, math.nan)
 
 
