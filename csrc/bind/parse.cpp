@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "bind/parse_errors.h"
 #include "bind/tensor_object.h"
@@ -165,8 +166,8 @@ const Form* parse(const OpGroup& group, PyObject* const* args, Py_ssize_t n, PyO
   const Form* found = first();
   if (found || !has_followed(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0))) return found;
   struct Look {
-    Look() { tensors_as_numbers = true; }
-    ~Look() { tensors_as_numbers = false; }
+    bool before = std::exchange(tensors_as_numbers, true);
+    ~Look() { tensors_as_numbers = before; }
   } look;
   return first();
 }

@@ -1,6 +1,7 @@
 """What operators of linear algebra check before LAPACK sees anything, and what they say of its answers."""
 
 from ..sort import check_implemented
+from ..views import broadcast_shape
 
 INTEGRAL = ("b1", "u8", "i8", "i16", "i32", "i64", "u16", "u32", "u64")
 #: dtypes that LAPACK has no routines for.
@@ -39,6 +40,11 @@ def floating(x, name: str, low: bool = True) -> None:
         raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {x.dtype.title}")
 
 
+def epsilon(dtype) -> float:
+    """The distance of 1 to the next number, in the dtype that LAPACK computes in."""
+    return 2.0**-52 if dtype.code in ("f64", "c128") else 2.0**-23
+
+
 def shape_of(x) -> str:
     """What gradients must know of sizes when they are traced."""
     m, n = x.shape[-2:]
@@ -68,23 +74,9 @@ def system(A, B, left: bool, name: str) -> None:
         )
 
 
-def broadcast(a, b) -> tuple:
-    """Sizes that two lists of batch sizes are expanded to."""
-    n = max(len(a), len(b))
-    sizes = []
-    for d in range(n):
-        x, y = (s[d - n + len(s)] if d - n + len(s) >= 0 else 1 for s in (a, b))
-        if x != y and 1 not in (x, y):
-            raise RuntimeError(
-                f"The size of tensor a ({x}) must match the size of tensor b ({y}) at non-singleton dimension {d}"
-            )
-        sizes.append(y if x == 1 else x)
-    return tuple(sizes)
-
-
 def expanded(a, b) -> tuple:
     """Two batches of matrices with common batch dimensions."""
-    sizes = broadcast(a.shape[:-2], b.shape[:-2])
+    sizes = broadcast_shape([a.shape[:-2], b.shape[:-2]])
     return a.expand((*sizes, *a.shape[-2:])), b.expand((*sizes, *b.shape[-2:]))
 
 

@@ -5,8 +5,6 @@ from ..table import Composite, op
 from . import check
 from .library import GIVEN
 
-_EPSILON = {"f32": 2.0**-23, "c64": 2.0**-23}
-
 
 def _factored(o, A, name, low=True):
     check.square(A, name)
@@ -24,8 +22,7 @@ def _scaled_inverse(o, A, LU, pivots, scale):
 def _det_grad(o, g, A, LU, pivots, results):
     """det A^-H; a zero on U's diagonal is moved away so that the system has a solution."""
     diagonal = o.diagonal(LU, 0, -2, -1)
-    epsilon = _EPSILON.get(A.dtype.code, 2.0**-52)
-    moved = LU + o.diag_embed((diagonal == 0).to(A.dtype) * epsilon)
+    moved = LU + o.diag_embed((diagonal == 0).to(A.dtype) * check.epsilon(A.dtype))
     return _scaled_inverse(o, A, moved, pivots, g * o.conj(o.saved.output(0))), None, None, [None]
 
 

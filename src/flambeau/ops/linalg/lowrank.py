@@ -36,7 +36,7 @@ def _low_rank(o, A, q, niter, M):
 def _svd_lowrank(o, A, q=6, niter=2, M=None):
     check_tensor("svd_lowrank", "A", A)
     m, n = A.shape[-2:]
-    return _low_rank(o, A, min(6 if q is None else q, m, n) if q is None else q, niter, M)
+    return _low_rank(o, A, min(6, m, n) if q is None else q, niter, M)
 
 
 op(

@@ -2,9 +2,10 @@
 
 from ..launch import needs_grad
 from ..table import Composite, op
+from ..views import broadcast_shape
 from . import check
 from .library import GIVEN
-from .svd import epsilon, pinv_grad
+from .svd import pinv_grad
 
 _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
@@ -65,12 +66,12 @@ def _lstsq(o, A, B, rcond=None, *, driver=None):
     right = B.unsqueeze(-1) if vector else B
     m, n = A.shape[-2:]
     k = right.shape[-1]
-    batch = check.broadcast(A.shape[:-2], right.shape[:-2])
+    batch = broadcast_shape([A.shape[:-2], right.shape[:-2]])
     a, b = A.expand((*batch, m, n)), right.expand((*batch, m, k))
     padded = b.detach()
     if n > m:
         padded = o.cat([padded, o.zeros((*batch, n - m, k), dtype=B.dtype, device=B.device)], -2)
-    tolerance = epsilon(A.dtype) * max(m, n) if rcond is None else rcond
+    tolerance = check.epsilon(A.dtype) * max(m, n) if rcond is None else rcond
     if min(m, n) and k and padded.numel():
         X, rank, values, info = o.lapack_gels(a.detach(), padded, tolerance, _DRIVERS.index(driver))
         check.raise_failure(info, name, _FAILED)

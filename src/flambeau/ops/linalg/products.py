@@ -5,6 +5,7 @@ import warnings
 
 from ..launch import check_tensors, wrap_dim
 from ..table import Composite, op
+from ..views import broadcast_shape
 from . import check
 
 
@@ -111,7 +112,7 @@ def _linalg_cross(o, a, b, *, dim=-1):
     if not a.dim() or a.shape[at] != 3 or b.shape[at] != 3:
         sizes = [x.shape[at] if x.dim() else 1 for x in (a, b)]
         raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {sizes[0]} and {sizes[1]}")
-    sizes = check.broadcast(a.shape, b.shape)
+    sizes = broadcast_shape([a.shape, b.shape])
     return _cross_along(o, a.expand(sizes), b.expand(sizes), at).contiguous()
 
 
@@ -125,7 +126,7 @@ op(
 
 def _cross(o, a, b, dim=None):
     if dim is None:
-        sizes = check.broadcast(a.shape, b.shape) if a.dim() == b.dim() else a.shape
+        sizes = broadcast_shape([a.shape, b.shape]) if a.dim() == b.dim() else a.shape
         dim = next((d for d, s in enumerate(sizes) if s == 3), None)
         if dim is None:
             raise RuntimeError("no dimension of size 3 in input")

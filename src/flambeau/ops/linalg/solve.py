@@ -4,6 +4,7 @@ import math
 
 from ..launch import needs_grad
 from ..table import Composite, op
+from ..views import broadcast_shape
 from . import check
 from .library import GIVEN
 
@@ -34,7 +35,7 @@ def _solved(o, A, B, left):
         B = B.unsqueeze(-1)
     check.system(A, B, left, name)
     check.routine(A, "lu_cpu")
-    batch = check.broadcast(B.shape[:-2], A.shape[:-2])
+    batch = broadcast_shape([B.shape[:-2], A.shape[:-2]])
     LU, pivots, info = o.lapack_getrf(A.detach())
     A, LU, B = (x.expand((*batch, *x.shape[-2:])) for x in (A, LU, B))
     pivots = pivots.expand((*batch, pivots.shape[-1]))

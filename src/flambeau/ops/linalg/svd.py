@@ -164,17 +164,13 @@ op(
 )
 
 
-def epsilon(dtype) -> float:
-    return 2.0**-52 if dtype.code in ("f64", "c128") else 2.0**-23
-
-
 def _tolerances(o, A, atol, rtol, name):
     """Both as tensors of A's real dtype; rtol is max(m, n) eps where there is no other tolerance."""
     real = A.dtype.to_real()
     for what, x in (("atol", atol), ("rtol", rtol)):
         if isinstance(x, o.Tensor) and x.dtype.is_complex:
             raise RuntimeError(f"{name}: {what} tensor of complex type is not supported. Got {x.dtype.title}")
-    default = epsilon(A.dtype) * max(A.shape[-2:])
+    default = check.epsilon(A.dtype) * max(A.shape[-2:])
 
     def tensor(x):
         return x.detach().to(real) if isinstance(x, o.Tensor) else o.full((), float(x), dtype=real, device=A.device)

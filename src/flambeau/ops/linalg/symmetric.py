@@ -2,6 +2,7 @@
 
 from ..launch import needs_grad
 from ..table import Composite, op
+from ..views import broadcast_shape
 from . import check
 from .library import GIVEN, without_gradient
 
@@ -210,7 +211,7 @@ def _ldl_solve(o, LD, pivots, B, *, hermitian=False):
         raise RuntimeError(
             "Pivots given to ldl_solve must all satisfy |pivot| >= 1. Did you properly pass the result of ldl_factor?"
         )
-    sizes = check.broadcast(B.shape[:-2], LD.shape[:-2])
+    sizes = broadcast_shape([B.shape[:-2], LD.shape[:-2]])
     solved = o.lapack_sytrs(
         LD.detach().expand((*sizes, *LD.shape[-2:])), pivots.to(o.int32).expand((*sizes, LD.shape[-1])),
         B.detach().expand((*sizes, *B.shape[-2:])), hermitian,

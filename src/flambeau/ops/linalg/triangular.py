@@ -2,6 +2,7 @@
 
 from ..launch import check_tensor, needs_grad
 from ..table import Composite, op
+from ..views import broadcast_shape
 from . import check
 from .library import GIVEN
 from .symmetric import legacy_system
@@ -255,7 +256,7 @@ def _lu_solve(o, LU, pivots, B, *, left=True, adjoint=False):
         raise RuntimeError(f"{name}: Number of pivots per batch should be same as the dimension of the matrix")
     if pivots.shape[:-1] != LU.shape[:-2]:
         try:
-            check.broadcast(LU.shape[:-2], pivots.shape[:-1])
+            broadcast_shape([LU.shape[:-2], pivots.shape[:-1]])
         except RuntimeError:
             raise RuntimeError(f"{name}: Expected LU.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots.shape)} instead") from None
     check.same_dtype(LU, B, name, "LU", "B")
@@ -268,7 +269,7 @@ def _lu_solve(o, LU, pivots, B, *, left=True, adjoint=False):
                 raise RuntimeError(
                     f"Pivots given to lu_solve must all be {what}. Did you properly pass the result of lu_factor?"
                 )
-    sizes = check.broadcast(B.shape[:-2], check.broadcast(LU.shape[:-2], pivots.shape[:-1]))
+    sizes = broadcast_shape([B.shape[:-2], LU.shape[:-2], pivots.shape[:-1]])
     LU, B = LU.expand((*sizes, *LU.shape[-2:])), B.expand((*sizes, *B.shape[-2:]))
     pivots = pivots.expand((*sizes, pivots.shape[-1]))
     if left:
