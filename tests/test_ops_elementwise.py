@@ -60,6 +60,19 @@ def test_gradients_of_logit_at_its_ends():
         assert torch.autograd.gradgradcheck(lambda v: torch.logit(v, eps), inside)  # noqa: B023
 
 
+def test_gradients_where_a_factor_is_zero():
+    zero, y = torch.zeros(4, requires_grad=True), torch.tensor([2.0, 0.5, 0.0, -1.0], requires_grad=True)
+    to_zero, to_y = torch.autograd.grad(torch.xlogy(zero, y).sum(), [zero, y])
+    np.testing.assert_allclose(to_zero.numpy(), [np.log(2), np.log(0.5), 0, 0], rtol=1e-6)
+    assert to_y.tolist() == [0, 0, 0, 0]
+    (to_zero,) = torch.autograd.grad(torch.special.xlog1py(zero, y - 1).sum(), zero)
+    np.testing.assert_allclose(to_zero.numpy(), [np.log(2), np.log(0.5), 0, 0], rtol=1e-6)
+    assert not torch.xlogy(zero, y).signbit().any() and torch.xlogy(zero, np.nan).isnan().all()
+    x = torch.tensor([0.0, -0.0, 2.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(x.pow(-2).sum(), x)
+    assert slope.tolist() == [-np.inf, np.inf, -0.25]
+
+
 def test_sgn_of_complex_zero_has_no_gradient():
     x = torch.tensor([0j, 3 + 4j], dtype=torch.complex128, requires_grad=True)
     (g,) = torch.autograd.grad(x.abs().sum(), x, create_graph=True)

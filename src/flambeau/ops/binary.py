@@ -199,18 +199,30 @@ op(
     inplace=True,
     doc="self to the power of a number; checked by pow.",
 )
-for _name, _body, _doc in (
-    ("cube", lambda x: x * x * x, "x * x * x."),
-    ("inverse_square", lambda x: 1 / (x * x), "1 / (x * x)."),
-):
-    op(
-        f"{_name}(Tensor self) -> Tensor",
-        names=(),
-        dtypes=REAL_FLOATS + COMPLEX,
-        body=Scalar(_body),
-        inplace=True,
-        doc=_doc,
-    )
+op(
+    "cube(Tensor self) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Scalar(lambda x: x * x * x),
+    inplace=True,
+    doc="x * x * x.",
+)
+op(
+    "inverse_square_backward(Tensor grad, Tensor self) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Scalar(lambda g, x: g * (-2 / (x * x) / x)),
+    doc="Gradient of inverse_square: infinite at 0.",
+)
+op(
+    "inverse_square(Tensor self) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Scalar(lambda x: 1 / (x * x)),
+    inplace=True,
+    grad=lambda o, g, self: (o.inverse_square_backward(g, self),),
+    doc="1 / (x * x).",
+)
 _SHORT_POWERS = {
     2: "square", 3: "cube", -2: "inverse_square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal",
 }  # fmt: skip
@@ -458,16 +470,18 @@ op(
 )
 
 
-def _x_log(log):
+def _x_log(log, start: float):
+    """x log(y), and 0 where x is 0 and the logarithm of y no finite number; `start` is where logarithms begin."""
+
     def body(x, y):
-        safe = fn.where(fn.eq(x, 0), fn.const(1, y.dtype), y)
-        product = fn.where(fn.eq(x, 0), fn.const(0, x.dtype), x * log(safe))
-        return fn.where(fn.isnan(y), y, product)
+        none = fn.eq(x, 0) & ((y <= start) | fn.eq(y, math.inf))
+        product = x * log(fn.where(none, fn.const(start + 1, y.dtype), y))
+        return product + 0.0  # 0, not -0
 
     return body
 
 
-for _name, _log, _more in (("xlogy", fn.log, _names("xlogy")), ("xlog1py", fn.log1p, ())):
+for _name, _log, _start, _more in (("xlogy", fn.log, 0.0, _names("xlogy")), ("xlog1py", fn.log1p, -1.0, ())):
     op(
         f"{'special_' if _name == 'xlog1py' else ''}{_name}(Tensor self, Tensor other) -> Tensor",
         names=(*_more, f"special.{_name}"),
@@ -475,7 +489,7 @@ for _name, _log, _more in (("xlogy", fn.log, _names("xlogy")), ("xlog1py", fn.lo
         dtype_error=f"\"{_name}_cpu\" not implemented for '{{got}}'",
         result="float",
         numbers=_BOTH,
-        body=Scalar(_x_log(_log)),
+        body=Scalar(_x_log(_log, _start)),
         inplace=_name == "xlogy",
         ref=(lambda f: lambda np, x, y: getattr(np.special, f)(x, y))(_name),
         samples=("binary", 0.5, 3),

@@ -398,7 +398,7 @@ def _logit_slope(g, x, eps):
     if eps is None:
         return fn.where((x < 0) | (x > 1), none, slope)
     low = fn.cast(eps, x.dtype)
-    return fn.where((x < low) | (x > 1 - low), fn.const(0, x.dtype), slope)
+    return fn.where((x >= low) & (x <= 1 - low), slope, fn.const(0, x.dtype))
 
 
 op(
