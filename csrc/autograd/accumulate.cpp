@@ -131,6 +131,10 @@ bool has_nan(const Tensor& t) {
 
 TensorRef (*add_sparse)(const TensorRef& a, const TensorRef& b) = nullptr;
 
+TensorRef kept_gradient(const TensorRef& g) {
+  return is_sparse(g) || g->is_contiguous() ? g : op_clone({g, Value(MemoryFormat::Contiguous)});
+}
+
 TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b) {
   return is_sparse(a) || is_sparse(b) ? add_sparse(a, b) : op_add({a, b});
 }

@@ -38,6 +38,8 @@ TensorRef one_like(const Tensor& t);
 bool has_nan(const Tensor& t);
 // a + b where one of them is sparse; set by what knows Python.
 extern TensorRef (*add_sparse)(const TensorRef& a, const TensorRef& b);
+// A retained gradient: laid out like a tensor of its own, for a sum hands one number to all elements.
+TensorRef kept_gradient(const TensorRef& g);
 TensorRef sum_of_gradients(const TensorRef& a, const TensorRef& b);
 // a + b, in place where the engine is the only owner of `a` and no graph is being made.
 TensorRef add_gradients(TensorRef a, TensorRef b);

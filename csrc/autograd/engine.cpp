@@ -189,7 +189,7 @@ class Run {
     for (const NodeExtras::Retain& r : node.extras->retains) {
       const TensorRef& g = grads[r.input];
       if (!g) continue;
-      r.meta->grad = r.meta->grad ? sum_of_gradients(r.meta->grad, g) : g;
+      r.meta->grad = r.meta->grad ? sum_of_gradients(r.meta->grad, g) : kept_gradient(g);
     }
   }
 
@@ -290,8 +290,9 @@ Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain
   Grads grads = Run(edges, retain_graph, captures).execute(std::move(seeds));
   for (size_t i = 0; i < inputs.size(); ++i) {
     FL_CHECK(grads[i] || allow_unused || accumulate, ErrorKind::Runtime,
-             "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
-             "this is the desired behavior.");
+             "The differentiated Tensor at index %zu appears to not have been used in the graph. Set allow_unused=True "
+             "if this is the desired behavior.",
+             i);
     if (!accumulate || !grads[i]) continue;
     Tensor* t = inputs[i].get();
     accumulate_grad(t, std::move(grads[i]));

@@ -129,7 +129,11 @@ PyObject* requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObj
   return guarded([&] {
     PyObject* slots[1] = {};
     parse("requires_grad_", {"requires_grad"}, slots, args, n, kwnames);
-    set_requires_grad(tensor_of(o), !slots[0] || truth(slots[0]));
+    const bool on = !slots[0] || truth(slots[0]);
+    FL_CHECK(!on || is_differentiable(tensor_of(o)->dtype), ErrorKind::Runtime,
+             "only Tensors of floating point dtype can require gradients [got %s]. Complex ones can as well.",
+             dtype_name(tensor_of(o)->dtype));
+    set_requires_grad(tensor_of(o), on);
     return Py_NewRef(o);
   });
 }

@@ -23,13 +23,14 @@ class ViewBuilder {
   explicit ViewBuilder(Tensor* source)
       : source_(source), offset_(source->offset), sizes_(source->sizes), strides_(source->strides) {}
 
-  void select(int dim, int64_t index) {
+  // `shown`: the dimension that a message names.
+  void select(int dim, int64_t index, int shown) {
     FL_CHECK(sizes_.size() > 0, ErrorKind::Index,
              "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
              "0-dim tensor to a number");
     int64_t size = sizes_[dim];
     FL_CHECK(index >= -size && index < size, ErrorKind::Index,
-             "index %lld is out of bounds for dimension %d with size %lld", static_cast<long long>(index), dim,
+             "index %lld is out of bounds for dimension %d with size %lld", static_cast<long long>(index), shown,
              static_cast<long long>(size));
     steps_.push_back({Step::Select, dim, index, 0, 0});
     offset_ += (index < 0 ? index + size : index) * strides_[dim];
@@ -154,11 +155,12 @@ class Parser {
     int specified = 0;
     for (Py_ssize_t i = 0; i < n; ++i) specified += consumed(item(i));
     bool any_consumes = source_->dim() > 0 || specified == 0;
-    if (!any_consumes) result_.view.select(0, 0);  // raises: a tensor of no dimensions has nothing to index
+    if (!any_consumes) result_.view.select(0, 0, 0);  // raises: a tensor of no dimensions has nothing to index
     FL_CHECK(specified <= source_->dim(), ErrorKind::Index, "too many indices for tensor of dimension %d",
              source_->dim());
     bool seen = false;
     for (Py_ssize_t i = 0; i < n; ++i) {
+      position_ = static_cast<int>(i);
       if (item(i) == Py_Ellipsis) {
         if (!std::exchange(seen, true)) at_ += source_->dim() - specified;
       } else {
@@ -189,7 +191,7 @@ class Parser {
   void integer(PyObject* o) {
     int64_t i = PyNumber_AsSsize_t(o, PyExc_IndexError);
     if (i == -1 && PyErr_Occurred()) throw PythonError{};
-    result_.view.select(at_, i);
+    result_.view.select(at_, i, position_);
   }
 
   void slice(PyObject* o) {
@@ -219,7 +221,7 @@ class Parser {
       if (is_mask(*t))
         truth(v != 0);
       else
-        result_.view.select(at_, v);
+        result_.view.select(at_, v, position_);
       return;
     }
     check_mask(*t);
@@ -247,8 +249,9 @@ class Parser {
   Tensor* source_;
   Indexed result_;
   PyRef items_;
-  int at_ = 0;     // the dimension of the view that the next item is about
-  int extra_ = 0;  // dimensions that masks use up beyond one
+  int position_ = 0;  // of the item among all
+  int at_ = 0;        // the dimension of the view that the next item is about
+  int extra_ = 0;     // dimensions that masks use up beyond one
 };
 
 // Before anything else: subclasses and modes see __getitem__ and __setitem__.

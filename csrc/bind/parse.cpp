@@ -13,6 +13,7 @@ namespace fl {
 
 Form make_form(const Overload& overload) {
   Form form;
+  form.hidden = overload.op && overload.op->name.find(".old") != std::string::npos;
   form.overload = &overload;
   for (const Param& p : overload.params) {
     form.names.push_back(PyUnicode_InternFromString(p.name.c_str()));

@@ -271,16 +271,19 @@ std::string closest_name(const std::string& word, const std::vector<std::string>
 
 void raise_mismatch(const OpGroup& group, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   size_t given = static_cast<size_t>(n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
-  const Form* meant = nullptr;
-  int plausible = 0;
+  const Form *meant = nullptr, *only = nullptr;
+  int plausible = 0, shown = 0;
   for (const Form& form : group.forms) {
+    if (form.hidden) continue;
+    only = &form;
+    ++shown;
     size_t most = form.names.size() + (group.takes_out ? 1 : 0);
-    if (form.hidden || (most < given && form.varargs < 0)) continue;
+    if (most < given && form.varargs < 0) continue;
     meant = &form;
     ++plausible;
   }
-  if (group.forms.size() == 1) meant = &group.forms[0];
-  if ((plausible == 1 || group.forms.size() == 1) && number_operands(group, *meant).empty())
+  if (shown == 1) meant = only;
+  if ((plausible == 1 || shown == 1) && number_operands(group, *meant).empty())
     Complaint(group, *meant, args, n, kwnames).raise_it();
   std::string text = group.name + "() received an invalid combination of arguments - got (" +
                      given_text(group, args, n, kwnames) + "), but expected one of:\n";

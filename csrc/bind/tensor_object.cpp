@@ -182,6 +182,20 @@ PyObject* wrap_as(TensorRef t, PyTypeObject* type) {
   return attach(allocate_subclass(type), std::move(t));
 }
 
+PyObject* swap_tensors(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2) raise(PyExc_TypeError, "swap_tensors() takes 2 tensors");
+    tensor_argument(args[0], "swap_tensors", "t1");
+    tensor_argument(args[1], "swap_tensors", "t2");
+    TensorObject *a = object_of(args[0]), *b = object_of(args[1]);
+    std::swap(a->t, b->t);
+    std::swap(a->dict, b->dict);
+    a->t->py = args[0];
+    b->t->py = args[1];
+    Py_RETURN_NONE;
+  });
+}
+
 Tensor* tensor_argument(PyObject* o, const char* function, const char* argument) {
   if (!is_tensor(o))
     raise(PyExc_TypeError, "%s(): argument '%s' must be Tensor, not %s", function, argument, Py_TYPE(o)->tp_name);

@@ -26,6 +26,9 @@ PyObject* wrap(TensorRef t);
 // A new object of a subclass for a tensor that has none yet.
 PyObject* wrap_as(TensorRef t, PyTypeObject* type);
 
+// swap_tensors(t1, t2): exchanges what two objects hold, attributes included.
+PyObject* swap_tensors(PyObject* module, PyObject* const* args, Py_ssize_t n);
+
 PyTypeObject* make_tensor_type(PyType_Slot* more);
 // Whether values of the type leave the fast path: a subclass whose __torch_function__ is not disabled.
 bool type_intercepts(PyTypeObject* type);

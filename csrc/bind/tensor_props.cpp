@@ -162,6 +162,10 @@ PyObject* set_source(PyObject* o, PyObject* args, PyObject* kwargs) {
       throw PythonError{};
     Tensor* t = tensor_of(o);
     Tensor* other = source && is_tensor(source) ? tensor_of(source) : nullptr;
+    // A storage with a dtype stands before one without.
+    PyRef untyped = source && !other ? PyRef::steal(PyObject_GetAttrString(source, "_untyped_storage")) : PyRef();
+    PyErr_Clear();
+    if (untyped) source = untyped.get();
     Storage* storage = other ? other->storage.get() : source ? storage_of(source) : nullptr;
     if (source && !storage)
       raise(PyExc_TypeError, "set_(): argument 'source' (position 1) must be Tensor or UntypedStorage, not %s",
@@ -228,6 +232,8 @@ PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
       throw PythonError{};
     PyTypeObject* type = subclass_of(cls);
     TensorRef t = alias_of(*tensor_argument(data, "_make_subclass", "data"));
+    FL_CHECK(!grad || is_differentiable(t->dtype), ErrorKind::Runtime,
+             "Only Tensors of floating point and complex dtype can require gradients");
     if (grad) set_requires_grad(t.get(), true);
     return wrap_as(std::move(t), type);
   });
@@ -283,7 +289,11 @@ PyMethodDef methods[] = {
 
 }  // namespace
 
-void add_tensor_properties(PyObject*) {
+void add_tensor_properties(PyObject* module) {
+  static PyMethodDef functions[] = {{"swap_tensors", py_function(swap_tensors), METH_FASTCALL,
+                                     "Exchanges what two tensor objects hold, attributes included."},
+                                    {nullptr, nullptr, 0, nullptr}};
+  check_status(PyModule_AddFunctions(module, functions));
   add_properties(tensor_type, properties);
   add_methods(tensor_type, methods);
   static PyMethodDef extra[] = {tensor_complex_method(), {nullptr, nullptr, 0, nullptr}};

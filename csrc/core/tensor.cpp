@@ -157,7 +157,7 @@ int64_t checked_numel(IntSpan sizes) {
 Dims broadcast_sizes(IntSpan a, IntSpan b) {
   size_t n = std::max(a.size(), b.size());
   Dims sizes(static_cast<int>(n));
-  for (size_t i = 0; i < n; ++i) {
+  for (size_t i = n; i-- > 0;) {  // the last dimension that does not fit is named
     size_t from_end = n - i;
     int64_t x = from_end <= a.size() ? a[a.size() - from_end] : 1;
     int64_t y = from_end <= b.size() ? b[b.size() - from_end] : 1;

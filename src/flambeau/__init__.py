@@ -50,10 +50,16 @@ newaxis = None
 # What is imported when it is first asked for: modules, and names by the module that has them.
 _SUBMODULES = (
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributions", "fft", "func", "linalg", "masked",
-    "mps", "nn", "optim", "overrides", "random",
-    "serialization", "signal", "sparse", "special", "testing", "types", "utils", "xpu",
+    "futures", "mps", "nn", "optim", "overrides", "random",
+    "serialization", "signal", "sparse", "special", "storage", "testing", "types", "utils", "xpu",
 )  # fmt: skip
 _ELSEWHERE = {
+    "_more": (
+        "alias_copy", "as_strided_copy", "asarray", "dequantize", "detach", "detach_", "detach_copy", "diagonal_copy",
+        "expand_copy", "frobenius_norm", "get_device", "index_put_", "narrow_copy", "nuclear_norm", "permute_copy",
+        "select_copy", "slice_copy", "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy", "transpose_copy",
+        "unbind_copy", "unfold_copy", "unsqueeze_copy", "view_as_complex_copy", "view_as_real_copy", "view_copy",
+    ),
     "_kinds": (
         "_assert", "_check", "_shape_as_tensor", "get_device_module",
         "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size",
@@ -79,11 +85,25 @@ _ELSEWHERE = {
     "compiler": ("compile",),
     "cuda": ("Event", "OutOfMemoryError", "Stream"),
     "batching.vmap": ("vmap",),
+    "futures": ("Future",),
+    "nn._native": (
+        "adaptive_max_pool1d", "affine_grid_generator", "alpha_dropout", "alpha_dropout_", "avg_pool1d", "batch_norm",
+        "binary_cross_entropy_with_logits", "channel_shuffle", "conv_tbc", "convolution", "cosine_embedding_loss",
+        "cosine_similarity", "ctc_loss", "embedding_bag", "embedding_renorm_", "feature_alpha_dropout",
+        "feature_dropout", "gru", "gru_cell", "hinge_embedding_loss", "instance_norm", "kl_div", "lstm", "lstm_cell",
+        "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle", "native_dropout",
+        "norm_except_dim", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss",
+        "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell", "triplet_margin_loss",
+    ),
     "nn._grid": ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"),
     "ops": ("op",),
     "overrides": ("DisableTorchFunction", "DisableTorchFunctionSubclass"),
     "random": ("get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"),
     "serialization": ("load", "save"),
+    "storage": (
+        "BFloat16Storage", "BoolStorage", "ByteStorage", "CharStorage", "ComplexDoubleStorage", "ComplexFloatStorage",
+        "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage", "ShortStorage", "TypedStorage",
+    ),
     "types": ("finfo", "iinfo"),
 }  # fmt: skip
 _WHERE = {name: module for module, names in _ELSEWHERE.items() for name in names}

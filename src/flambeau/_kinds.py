@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from flambeau._core import Tensor, UntypedStorage, int64, tensor
+from flambeau.storage import TypedStorage
 
 __all__ = [
     "_assert", "_check", "_shape_as_tensor", "get_device_module",
@@ -19,7 +20,7 @@ def is_tensor(obj: Any, /) -> bool:
 
 def is_storage(obj: Any, /) -> bool:
     """Whether an object is the memory of tensors."""
-    return isinstance(obj, UntypedStorage)
+    return isinstance(obj, UntypedStorage | TypedStorage)
 
 
 def _tensor(function: str, value: Any, name: str = "input", position: int = 1) -> Tensor:

@@ -8,11 +8,12 @@ from copy import deepcopy
 from typing import Any
 
 import flambeau.ops  # noqa: F401  fills the table
-from flambeau import _core
+from flambeau import _core, storage
 from flambeau._core import Size, Tensor, UntypedStorage, device, dtype
 from flambeau._printing import tensor_repr
 from flambeau._subclasses import let_subclasses_see
 from flambeau.ops.names import function, namespace
+from flambeau.storage import TypedStorage, warn_deprecated
 
 __all__ = ["Tensor", "functions"]
 
@@ -305,6 +306,27 @@ def _resized_as(self: Tensor, other: Tensor) -> Tensor:
     return _resized(self, *other.shape)
 
 
+def _storage(self: Tensor) -> TypedStorage:
+    """The memory that a tensor looks at, as numbers of its dtype."""
+    warn_deprecated()
+    return TypedStorage(wrap_storage=self.untyped_storage(), dtype=self.dtype)
+
+
+def _storage_type(self: Tensor) -> type:
+    """The class of its storage."""
+    warn_deprecated()
+    return getattr(storage, TypedStorage(wrap_storage=UntypedStorage(0), dtype=self.dtype).pickle_storage_type())
+
+
+def _dequantized(self: Tensor) -> Tensor:
+    """The elements, which no quantised tensor holds, in float32."""
+    return self.float()
+
+
+def _nothing(self: Tensor) -> None:
+    return None
+
+
 def _record_stream(self: Tensor, stream: Any) -> None:
     """Memory of the processor belongs to no stream."""
     if self.device.type == "cpu":
@@ -317,10 +339,12 @@ _METHODS = {
     "map_": _map, "share_memory_": _same, "is_shared": _false, "is_pinned": _false, "pin_memory": _same,
     "is_nonzero": Tensor.__bool__, "resolve_conj": _same, "resolve_neg": _same, "is_coalesced": _false,
     "new_tensor": _new_tensor, "resize": _resized, "resize_as": _resized_as, "record_stream": _record_stream,
+    "storage": _storage, "storage_type": _storage_type, "dequantize": _dequantized,
 }  # fmt: skip
 _PROPERTIES = {
     "T": (_transposed, None), "mT": (_matrix_transposed, None), "H": (_conjugate_transposed, None),
     "mH": (_matrix_conjugate_transposed, None), "real": (_real, _set_real), "imag": (_imag, _set_imag),
+    "name": (_nothing, None),
 }  # fmt: skip
 
 

@@ -16,6 +16,12 @@ NO_CASES = {
     "broadcast_shapes": "takes sizes and gives sizes",
     **{f"result_type.{k}": "gives a dtype" for k in ("Tensor", "Scalar", "Scalar_Tensor", "Scalar_Scalar")},
     "can_cast": "takes dtypes and gives a bool",
+    **dict.fromkeys(("solve", "lstsq", "eig", "symeig", "matrix_rank"), "raises, always; tests/test_names.py"),
+    **{n + kind: "the same by an old order of arguments; tests/test_names.py"
+       for n in ("add", "sub", "addcmul", "addcdiv") for kind in (".old", "_.old")},
+    **{n + kind: "the same by an old order of arguments; tests/test_names.py"
+       for n in ("addmm", "addmv", "addr", "baddbmm", "addbmm") for kind in (".old", ".old_beta", "_.old", "_.old_beta")},
+    "split.old": "split by another name of its parameter; tests/test_names.py",
     "_scaled_mm": "takes numbers of 8 bits only; tests/test_float8.py has its values",
     "resize_": "gives memory that was not written; no gradient goes through it",
     "resize_as_": "gives memory that was not written; no gradient goes through it",

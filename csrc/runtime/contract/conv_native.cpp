@@ -67,12 +67,12 @@ void check_operands(const char* op, const Tensor* x, const Tensor* w, const Tens
   FL_CHECK(x->dim() == static_cast<int>(n) + 2 || x->dim() == static_cast<int>(n) + 1, ErrorKind::Runtime,
            "Expected %zuD (unbatched) or %zuD (batched) input to %s, but got input of size: %s", n + 1, n + 2, op,
            shape_text(x->sizes).c_str());
+  FL_CHECK(!bias || bias->dtype == x->dtype, ErrorKind::Runtime,
+           "Input type (%s) and bias type (%s) should be the same [in %s]. Convert one with .to(dtype).",
+           dtype_c_name(x->dtype), dtype_c_name(bias->dtype), op);
   FL_CHECK(x->dtype == w->dtype, ErrorKind::Runtime,
            "Input type (%s) and weight type (%s) should be the same [in %s]. Convert one with .to(dtype).",
            dtype_c_name(x->dtype), dtype_c_name(w->dtype), op);
-  FL_CHECK(!bias || bias->dtype == x->dtype, ErrorKind::Runtime,
-           "Input type (%s) and bias type (%s) should be the same [in %s]", dtype_c_name(x->dtype),
-           bias ? dtype_c_name(bias->dtype) : "", op);
   for (size_t i = 0; i < n; ++i)
     FL_CHECK(w->sizes[2 + static_cast<int>(i)] > 0, ErrorKind::Runtime,
              "kernel size should be greater than zero, but got weight of size %s [in %s]", shape_text(w->sizes).c_str(),

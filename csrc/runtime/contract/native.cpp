@@ -55,6 +55,18 @@ void check_pair(const char* op, const Tensor* a, const Tensor* b) {
            "Expected all tensors to be on the same device, but found at least two devices [in %s]", op);
 }
 
+// The same of added + a b, in the words that PyTorch has for it.
+void check_three(const char* op, const Tensor* added, const Tensor* a, const Tensor* b) {
+  const char *first = "self", *title = dtype_title(added->dtype);
+  if (added->dtype == b->dtype) {
+    if (a->dtype == b->dtype) return;
+    first = "mat1";
+    title = dtype_title(a->dtype);
+  }
+  fail(ErrorKind::Runtime, "%s and mat2 must have the same dtype, but got %s and %s [in %s: %s, %s]", first, title,
+       dtype_title(b->dtype), op, describe("a", a).c_str(), describe("b", b).c_str());
+}
+
 // A matrix: rows, columns and their strides.
 struct Matrix {
   const char* data;
@@ -137,8 +149,8 @@ void begin_with(Tensor* added, Tensor* out, Gemm& g) {
 
 // a b, or added + a b.
 TensorRef multiply(const char* op, const Call& call, Tensor* a, Tensor* b, Tensor* added = nullptr) {
+  if (added) check_three(op, added, a, b);
   check_pair(op, a, b);
-  if (added) check_pair(op, added, a);
   FL_CHECK(a->dim() && b->dim(), ErrorKind::Runtime,
            "both arguments to matmul need to be at least 1D, but they are %dD and %dD", a->dim(), b->dim());
   if (a->dim() == 1 && b->dim() == 1)
@@ -253,6 +265,7 @@ Matrix rows_of(TensorRef& x) {
 // linear(input, weight, bias): input[..., k] weight[n, k]^T + bias[n].
 void linear(const Call& call, Outputs& outputs) {
   Tensor *x = call[0].tensor(), *w = call[1].tensor(), *bias = call[2].is_tensor() ? call[2].tensor() : nullptr;
+  if (bias) check_three("linear", bias, x, w);
   check_pair("linear", x, w);
   FL_CHECK(w->dim() == 2 && x->dim() >= 1, ErrorKind::Runtime, "linear(): weight must be a matrix [%s, %s]",
            describe("input", x).c_str(), describe("weight", w).c_str());
@@ -263,7 +276,6 @@ void linear(const Call& call, Outputs& outputs) {
            "input.shape[-1] must equal weight.shape[-1].",
            a.rows, a.cols, w->sizes[1], w->sizes[0], describe("input", x).c_str(), describe("weight", w).c_str());
   if (bias) {
-    check_pair("linear", x, bias);
     FL_CHECK(bias->dim() == 1 && bias->sizes[0] == w->sizes[0], ErrorKind::Runtime,
              "The expanded size of the tensor (%ld) must match the existing size (%ld) at non-singleton dimension 0 "
              "[in linear: %s, %s]. bias.shape must be (weight.shape[0],).",

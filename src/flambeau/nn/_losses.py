@@ -185,6 +185,10 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> None
         raise RuntimeError(f"size mismatch (got input: {list(input.shape)} , target: {list(target.shape)}")
     if (input.dim() == 1 and target.dim() > 1) or (input.dim() == 2 and target.dim() != 1):
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if input.dim() == 1 and target.numel() != 1:
+        raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {target.numel()}")
+    if target.dtype not in (o.int64, o.uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype.title}")
     if weight is not None and (weight.dim() != 1 or weight.numel() != channels):
         raise RuntimeError(
             f"weight tensor should be defined either for all {channels} classes or no classes but got weight tensor "
@@ -413,6 +417,8 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             "deprecated. Please ensure they have the same size."
         )
+    if target.dtype is not input.dtype:
+        raise RuntimeError(f"Found dtype {target.dtype.title} but expected {input.dtype.title}")
     if not o.is_all_true((input >= 0) & (input <= 1)):
         raise RuntimeError("all elements of input should be between 0 and 1")
     loss = o.binary_cross_entropy_elements(input, target)

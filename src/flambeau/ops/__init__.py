@@ -25,6 +25,7 @@ from . import (
     native_norms,
     normalize,
     norms,
+    old,
     pad,
     pool,
     products,

@@ -190,6 +190,12 @@ def _bias_form(name, multiply):
     def body(o, self, a, b, *, beta=1, alpha=1):
         if alpha == beta == 1 and dims and _starts_with(o, self, a, b, dims):
             return o.matmul_add(self, a, b)
+        if name == "addmm" and not self.dtype == a.dtype == b.dtype:
+            first = ("self", self) if self.dtype is not b.dtype else ("mat1", a)
+            raise RuntimeError(
+                f"{first[0]} and mat2 must have the same dtype, but got {first[1].dtype.title} and {b.dtype.title} "
+                f"[in addmm: self={self.dtype}, mat1={a.dtype}, mat2={b.dtype}]. Convert one with .to(dtype)."
+            )
         product = multiply(o, a, b)
         _check_expands(self, product, name)
         return _scaled_sum(o, self, product, beta, alpha)

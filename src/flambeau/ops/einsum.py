@@ -75,7 +75,7 @@ def _sizes(operands) -> dict:
             known = sizes.get(label, 1)
             if 1 not in (known, size) and known != size:
                 raise RuntimeError(
-                    f"einsum(): operands do not broadcast: subscript {label} has size {size} for operand {i} "
+                    f"einsum(): subscript {label} has size {size} for operand {i} "
                     f"which does not broadcast with previously seen size {known}"
                 )
             sizes[label] = size if known == 1 else known
@@ -166,10 +166,10 @@ def _einsum(o, *arguments):
     if len(terms) != len(tensors):
         fewer = "fewer" if len(tensors) < len(terms) else "more"
         raise RuntimeError(f"einsum(): {fewer} operands were provided than specified in the equation")
-    operands = [
-        _diagonals(x, _labels(term, x.dim(), i), i) for i, (term, x) in enumerate(zip(terms, tensors, strict=True))
-    ]
-    sizes, out = _sizes(operands), _output(right if arrow else None, [labels for _, labels in operands])
+    inputs = [_labels(term, x.dim(), i) for i, (term, x) in enumerate(zip(terms, tensors, strict=True))]
+    out = _output(right if arrow else None, inputs)
+    operands = [_diagonals(x, list(labels), i) for i, (x, labels) in enumerate(zip(tensors, inputs, strict=True))]
+    sizes = _sizes(operands)
     operands = [_without_ones(x, labels, sizes) for x, labels in operands]
     while len(operands) > 1:
         i, j = (0, 1) if len(operands) == 2 else _cheapest(operands, out, sizes)

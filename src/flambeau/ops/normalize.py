@@ -41,6 +41,7 @@ for _name, _body, _backward, _formula in (
         f"{_name}.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
         names=(_name, f"Tensor.{_name}", f"special.{_name}"),
         dtypes=REAL_FLOATS,
+        dtype_error=f"\"{_name}_lastdim_kernel_impl\" not implemented for '{{got}}'",
         body=Row(_body, out="F", out_dtypes="c"),
         grad=(
             lambda name: lambda o, g, self, dim, dtype: (getattr(o, name)(g, o.saved.output(0), dim).to(self.dtype),)
@@ -106,6 +107,17 @@ op(
 )
 
 
+def check_same_dtype(input, *others):
+    """Weights have the input's dtype, or float32 beside a narrow one."""
+    narrow = input.dtype.code in ("f16", "bf16")
+    for t in others:
+        if t is not None and t.dtype is not input.dtype and not (narrow and t.dtype.code == "f32"):
+            raise RuntimeError(
+                "mixed dtype (CPU): all inputs must share same datatype. "
+                f"[input={input.dtype}, weight or bias={t.dtype}]. Convert one with .to(dtype)."
+            )
+
+
 def check_normalized_shape(name, input, normalized_shape, weight, bias):
     shape = tuple(normalized_shape)
     if not shape:
@@ -128,6 +140,7 @@ def check_normalized_shape(name, input, normalized_shape, weight, bias):
 
 def _layer_norm_public(o, input, normalized_shape, weight=None, bias=None, eps=1e-5):
     check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
+    check_same_dtype(input, weight, bias)
     return o.layer_norm_rows(input, normalized_shape, weight, bias, eps)
 
 
@@ -178,6 +191,7 @@ def _batch_norm(o, input, running_mean, running_var, weight=None, bias=None, tra
         return out if bias is None else out + bias[0]
     named = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
     batch_norm_checks(input, named, training)
+    check_same_dtype(input, weight, bias)
     if training:
         out, mean, var = o.batch_norm_train(input, weight, bias, eps)
         if running_mean is not None and input.numel():
@@ -229,6 +243,8 @@ def _group_norm(o, input, num_groups, weight=None, bias=None, eps=1e-5):
                 f"shape {list(t.shape)} and input of shape {list(sizes)}"
             )
         plain = plain and t.dtype is input.dtype
+    if not plain:
+        check_same_dtype(input, weight, bias)
     plane = product(sizes[2:])
     if plain and n and plane >= _LEAST_PLANE:
         channels = c // num_groups

@@ -67,12 +67,18 @@ def _clamp_entry(name: str, aliases: tuple[str, ...], signature: str, numbers: t
     )
 
 
+def _clamp(x, low, high):
+    if low is None and high is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    return fn.clamp(x, low, high)
+
+
 _clamp_entry(
     "clamp",
     ("clip",),
     "clamp(Tensor self, Tensor? min=None, Tensor? max=None) -> Tensor",
     ("min", "max"),
-    fn.clamp,
+    _clamp,
     lambda np, x, min=None, max=None: np.clip(x, min, max),
     "Elements kept between min and max; nan stays, and where min is above max the result is max.",
 )

@@ -358,7 +358,7 @@ def _broadcast_tensors(o, *tensors):
         tensors = tensors[0]
     check_tensors(tensors)
     shape = broadcast_shape([t.shape for t in tensors])
-    return [t if tuple(t.shape) == shape else o.expand(t, shape) for t in tensors]
+    return tuple(t if tuple(t.shape) == shape else o.expand(t, shape) for t in tensors)
 
 
 def broadcast_shape(shapes) -> tuple[int, ...]:
@@ -368,7 +368,8 @@ def broadcast_shape(shapes) -> tuple[int, ...]:
         shape = list(shape)
         n = max(len(result), len(shape))
         a, b = [1] * (n - len(result)) + result, [1] * (n - len(shape)) + shape
-        for d, (x, y) in enumerate(zip(a, b, strict=True)):
+        for d in reversed(range(n)):  # the last dimension that does not fit is named
+            x, y = a[d], b[d]
             if x != y and 1 not in (x, y):
                 raise RuntimeError(
                     f"The size of tensor a ({x}) must match the size of tensor b ({y}) at non-singleton dimension {d}"

@@ -186,7 +186,7 @@ class OneCycleLR(LRScheduler):
         self._warn_outside_step()
         step = self.last_epoch
         if step > self.total_steps:
-            raise ValueError(f"Tried to step {step} times. The total number of steps is {self.total_steps}")
+            raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
         i = next((i for i, phase in enumerate(self._schedule_phases) if step <= phase["end_step"]), -1)
         phase = self._schedule_phases[i]
         start = self._schedule_phases[i - 1]["end_step"] if i != 0 else 0.0

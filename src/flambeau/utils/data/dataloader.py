@@ -35,6 +35,13 @@ def get_worker_info() -> WorkerInfo | None:
     return None
 
 
+class _DatasetKind:
+    """What a loader's `_dataset_kind` is."""
+
+    Map = 0
+    Iterable = 1
+
+
 class _Forever(Sampler[None]):
     """Stands for the sampler where the dataset decides when it ends."""
 
@@ -103,6 +110,7 @@ class DataLoader:
         self.generator = generator
         self.persistent_workers = persistent_workers
         self._is_stream = isinstance(dataset, IterableDataset)
+        self._dataset_kind = _DatasetKind.Iterable if self._is_stream else _DatasetKind.Map
         if self._is_stream:
             _check_stream_options(shuffle, sampler, batch_sampler)
         else:
@@ -154,7 +162,7 @@ class DataLoader:
         return self.batch_sampler if self._auto_collation else self.sampler
 
     def __iter__(self) -> Iterator[Any]:
-        return _DataLoaderIter(self)
+        return _SingleProcessDataLoaderIter(self)
 
     def __len__(self) -> int:
         if not self._is_stream:
@@ -202,7 +210,7 @@ def _check_stream_options(shuffle: Any, sampler: Any, batch_sampler: Any) -> Non
         )
 
 
-class _DataLoaderIter:
+class _BaseDataLoaderIter:
     """One pass over the data."""
 
     def __init__(self, loader: DataLoader) -> None:
@@ -216,7 +224,7 @@ class _DataLoaderIter:
         self._pin = loader.pin_memory and o.has_gpu()
         self._given = 0
 
-    def __iter__(self) -> _DataLoaderIter:
+    def __iter__(self) -> _BaseDataLoaderIter:
         return self
 
     def __len__(self) -> int:
@@ -236,6 +244,14 @@ class _DataLoaderIter:
             f"len(dataloader)), but {self._given} samples have been fetched. ",
             stacklevel=3,
         )
+
+
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
+    """A pass whose samples this process fetches."""
+
+
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
+    """A pass whose samples workers fetch; there are none here, so nothing is an instance."""
 
 
 def _item_fetcher(loader: DataLoader) -> Callable[[Any], Any]:
