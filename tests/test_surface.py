@@ -14,13 +14,7 @@ import flambeau as torch
 
 HERE = Path(__file__).parent
 NAMES = json.loads((HERE / "data" / "surface.json").read_text())
-MISSING = {
-    "torch.Future": "belongs to remote procedure calls",
-    "torch.Tensor.dequantize": "there are no quantised tensors",
-    "torch.Tensor.storage": "memory without a dtype is reached by untyped_storage",
-    "torch.Tensor.solve": "PyTorch's own raises; linalg.solve is here",
-    "torch.Tensor.name": "an attribute of no use outside of PyTorch's tracing",
-}
+MISSING: dict[str, str] = {}
 
 
 def environment() -> dict:

@@ -101,8 +101,13 @@ def namespace(prefix: str = "") -> dict[str, Any]:
 
 
 def _set_slots() -> None:
+    """Python's operators call the method where there is one, so that function modes see its name."""
     for slot, name in _SLOTS.items():
         if name in _parts or f"<{name}>" in _parts:
-            _core.set_slot(slot, function(name).method)
+            _core.set_slot(slot, function(_method_name(name)).method)
     for slot in _IN_PLACE_SLOTS:
-        _core.set_slot(f"i{slot}", function(f"{_SLOTS[slot]}_").method)
+        _core.set_slot(f"i{slot}", function(_method_name(f"{_SLOTS[slot]}_")).method)
+
+
+def _method_name(name: str) -> str:
+    return f"Tensor.{name}" if f"Tensor.{name}" in _parts else name
