@@ -81,7 +81,9 @@ def test_sgn_of_complex_zero_has_no_gradient():
 
 
 @pytest.mark.parametrize("source", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("target", [torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint64, torch.bool])
+@pytest.mark.parametrize(
+    "target", [torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint64, torch.bool]
+)
 def test_one_element_is_cast_as_many_are(source, target):
     numbers = [np.nan, np.inf, -np.inf, 3e9, -3e9, 2.0**31, -(2.0**31), 1.5e19, 2.0**64, 300.7, -1.5, 65000.0, 0.0]
     x = torch.tensor(numbers, dtype=torch.float64).to(source)
@@ -191,3 +193,30 @@ def test_short_powers():
     y = torch.tensor([1.5, -2.5], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda v: v**3 + v**-2, y)
     assert (torch.tensor([2, -3]) ** 3).tolist() == [8, -27]
+
+
+def test_large_copies_of_short_rows():
+    x = np.arange(64 * 9 * 16 * 512, dtype="f4").reshape(64, 9, 16, 512)
+    got = torch.from_numpy(x).permute(0, 2, 1, 3).contiguous()
+    assert np.array_equal(got.numpy(), x.transpose(0, 2, 1, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("rows", [20, 300])
+def test_halves_beside_float32(dtype, rows):
+    """Small ones are cast first, large ones are read as they are: the results are the same."""
+    a = torch.from_numpy(np.random.default_rng(0).standard_normal((rows, 150)).astype("f4"))
+    b = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, 150))).to(dtype)
+    calls = [
+        lambda b: a + b, lambda b: b * a, lambda b: torch.where(a < b, a, b), lambda b: a.clone().add_(b, alpha=3),
+        lambda b: torch.addcmul(a, b, b), lambda b: torch.atan2(b, a), lambda b: a == b,
+    ]  # fmt: skip
+    for call in calls:
+        for change in (lambda t: t, lambda t: t.t().contiguous().t(), lambda t: t[:, :1].expand(t.shape)):
+            got, want = call(change(b)), call(change(b).float())
+            assert got.dtype is want.dtype
+            assert torch.equal(got, want)
+    leaf = b.clone().requires_grad_()
+    (leaf * a).sum().backward()
+    assert leaf.grad.dtype is dtype
+    assert torch.equal(leaf.grad, a.to(dtype))

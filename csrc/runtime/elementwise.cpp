@@ -334,6 +334,11 @@ class ScalarCall {
       if (v.is_none()) continue;
       DType wanted = operand_dtype(at, v);
       if (!v.is_tensor()) wanted = number_storage(wanted);
+      if (v.is_tensor() && computes_alike(*v.tensor(), wanted)) {
+        dtypes[it.operands] = v.tensor()->dtype;
+        it.add(*v.tensor());
+        continue;
+      }
       dtypes[it.operands] = wanted;
       add_operand(it, v, wanted);
     }
@@ -346,6 +351,11 @@ class ScalarCall {
                              .fold = fold,
                              .params = params};
     run_elements(kernel, it);
+  }
+
+  // Halves are computed in float32: beside it, many of them are taken as they are, for which there is another kernel.
+  static bool computes_alike(const Tensor& t, DType wanted) {
+    return wanted == DType::F32 && (t.dtype == DType::BF16 || t.dtype == DType::F16) && t.numel() >= kParallelElements;
   }
 
   void add_operand(Iteration& it, const Value& v, DType wanted) {
