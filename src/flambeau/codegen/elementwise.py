@@ -22,13 +22,14 @@ from .emit import Elements, Outside, depends_only_on
 from .memory import Memory, byte_type, load_param, tail_mask
 from .module import Function, Module, llvm_type
 from .target import Target
-from .turn import transpose
+from .turn import PIECE, transpose, turn_pieces
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 _STEPPED = (STRIDED, TURNED, REVERSED)  # with a distance of their own between elements
 _BESIDE = 4  # squares: results are written some cache lines at a time
-_WIDEST_BLOCK = 64  # elements
+_WIDEST_BLOCK = 64
+_MOST_ROWS = 16  # of a square that is turned in registers
 _AHEAD = 256  # bytes by which turned operands are fetched ahead
 
 
@@ -207,16 +208,29 @@ class Kernel:
         f, lanes, memory = self.function, self.lanes, byte_type(o.dtype)
         kind, size = llvm_type(memory, lanes), t.SIZE[o.dtype]
         read = Memory(f, Elements(f, lanes, lambda e: ""))
-        vectors = []
-        for k in range(lanes):
+
+        def vector(k: int) -> str:
             column = str(k) if rest is None else f.smaller(f.value(f"sub i64 {rest}, 1"), k)
             address = f.offset(start, f.mul(column, o.step))
             if rest is None:
                 f.fetch(f.offset(address, _AHEAD))
-            vectors.append(read.raw(memory, address, across))
-        turned = transpose(vectors, size, lambda a, b, order: f.shuffle(kind, a, b, order))
-        for k, vector in enumerate(turned):
-            f.do(f"store {kind} {vector}, ptr {f.offset(to, k * self.block * size)}, align {min(lanes * size, 64)}")
+            return read.raw(memory, address, across)
+
+        def shuffle(a: str, b: str, order: list[int]) -> str:
+            return f.shuffle(kind, a, b, order)
+
+        piece = PIECE // size
+        if lanes <= _MOST_ROWS or piece >= lanes:
+            for k, turned in enumerate(transpose([vector(k) for k in range(lanes)], size, shuffle)):
+                place = f.offset(to, k * self.block * size)
+                f.do(f"store {kind} {turned}, ptr {place}, align {min(lanes * size, 64)}")
+            return
+        for first in range(0, lanes, piece):  # not all at once: there are not so many registers
+            for c, turned in enumerate(turn_pieces([vector(first + k) for k in range(piece)], lanes, shuffle)):
+                for p in range(0, lanes, piece):
+                    part = f.shuffle(kind, turned, "poison", range(p, p + piece))
+                    place = f.offset(to, ((p + c) * self.block + first) * size)
+                    f.do(f"store {llvm_type(memory, piece)} {part}, ptr {place}, align {PIECE}")
 
     def _stride(self, position: int) -> str:
         f = self.function

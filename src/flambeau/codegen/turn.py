@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-_PIECE = 16  # bytes within which elements change places cheaply
+PIECE = 16  # bytes within which elements change places cheaply
 
 Shuffle = Callable[[str, str, list[int]], str]  # elements of two vectors, by number
 
@@ -11,13 +11,13 @@ def transpose(rows: list[str], size: int, shuffle: Shuffle) -> list[str]:
     """The columns of a square whose rows are vectors, of elements of `size` bytes: first inside pieces, then of the
     pieces as a matrix."""
     lanes = len(rows)
-    piece = min(lanes, _PIECE // size)
-    groups = [_turn_pieces(rows[g : g + piece], lanes, shuffle) for g in range(0, lanes, piece)]
+    piece = min(lanes, PIECE // size)
+    groups = [turn_pieces(rows[g : g + piece], lanes, shuffle) for g in range(0, lanes, piece)]
     columns = [_gather_pieces([group[c] for group in groups], lanes, piece, shuffle) for c in range(piece)]
     return [columns[c][p] for p in range(lanes // piece) for c in range(piece)]
 
 
-def _turn_pieces(rows: list[str], lanes: int, shuffle: Shuffle) -> list[str]:
+def turn_pieces(rows: list[str], lanes: int, shuffle: Shuffle) -> list[str]:
     """Each piece of the vectors turned on its own: interleaving low, then high halves, again and again."""
     piece, half = len(rows), len(rows) // 2
 
