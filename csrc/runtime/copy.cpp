@@ -20,6 +20,8 @@ struct Distances {
 
 constexpr int64_t kFewest = 8;      // with fewer rows or columns there is nothing to gain from turning squares
 constexpr int64_t kRowPart = 1024;  // elements of a row that are copied before the next row is begun
+constexpr int64_t kRowsAhead = 8;   // that are fetched before they are read
+constexpr int64_t kLongRow = 2048;  // bytes: within such rows the machine sees by itself what comes next
 
 template <class T>
 void copy_row(char* to, const char* from, int64_t to_inner, int64_t from_inner, int64_t n) {
@@ -83,6 +85,10 @@ void bring_near(Iteration& it, int64_t item) {
   }
 }
 
+void fetch(const char* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+}
+
 void copy_same_dtype(Tensor* to, Tensor* from) {
   Iteration it(to->sizes);
   it.add(*to);
@@ -98,8 +104,12 @@ void copy_same_dtype(Tensor* to, Tensor* from) {
   }
   bool stream = it.elements * item >= kStreamBytes;
   run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
-    for (int64_t j = 0; j < m; ++j)
-      copy_bytes(ptr[0] + j * it.row_stride(0), ptr[1] + j * it.row_stride(1), static_cast<size_t>(n * item), stream);
+    const int64_t bytes = n * item, fetched = stream && bytes < kLongRow ? m - kRowsAhead : 0;
+    for (int64_t j = 0; j < m; ++j) {
+      const char* row = ptr[1] + j * it.row_stride(1);
+      if (j < fetched) fetch(row + kRowsAhead * it.row_stride(1), bytes);
+      copy_bytes(ptr[0] + j * it.row_stride(0), row, static_cast<size_t>(bytes), stream);
+    }
     if (stream) stream_fence();
   });
 }
