@@ -107,3 +107,16 @@ def test_statistics_that_the_forward_gives_are_not_made_again():
     exact = x.double()
     torch.testing.assert_close(mean.double(), exact.mean((0, 2)), rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(var.double(), exact.var((0, 2), unbiased=False), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("n", [65536, 65537, 81919, 300001, 1 << 20])
+def test_long_rows_in_chunks(n):
+    x = np.random.default_rng(n).standard_normal(2 * n).astype("f4")
+    for array, view in ((x[:n], lambda t: t[:n]), (x[::2], lambda t: t[::2]), (x, lambda t: t.reshape(2, n))):
+        t, exact = view(torch.tensor(x)), array.astype("f8")
+        np.testing.assert_allclose(t.sum().item(), exact.sum(), rtol=0, atol=1e-7 * n)
+        np.testing.assert_allclose(t.var().item(), exact.var(ddof=1), rtol=1e-5)
+        np.testing.assert_allclose(t.reshape(-1).logsumexp(0).item(), np.log(np.exp(exact).sum()), rtol=1e-6)
+        assert t.argmax().item() == exact.argmax() and t.max().item() == exact.max()
+    softmax = torch.softmax(torch.tensor(x), 0).numpy()
+    np.testing.assert_allclose(softmax, np.exp(x.astype("f8")) / np.exp(x.astype("f8")).sum(), rtol=1e-5)

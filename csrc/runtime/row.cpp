@@ -158,7 +158,7 @@ class StepRun {
     run_tasks(static_cast<int64_t>(next.chunks_.size()), [&](int64_t t) {
       const Chunk& c = next.chunks_[static_cast<size_t>(t)];
       fused_rows(0, c.inner0, c.inner0 + c.inners);
-      next.level_chunk(static_cast<size_t>(t), 0);
+      next.level_chunks(t, t + 1, 0);
     });
     next.close_level(0);
     next.finish();
@@ -292,10 +292,8 @@ class StepRun {
     if (layout_.columns) length = std::max<int64_t>(64, kGrain / layout_.inner_batch());
     int64_t n1 = layout_.row_size(0), n0 = layout_.row_size(1);
     if (n0 >= length || n1 == 1) {
-      int64_t pieces = (n0 + length - 1) / length;
-      auto cut = [&](int64_t p) { return p == pieces ? n0 : n0 * p / pieces / 64 * 64; };  // whole cache lines
       for (int64_t i = 0; i < n1; ++i)
-        for (int64_t p = 0; p < pieces; ++p) chunks_.push_back({i, 1, cut(p), cut(p + 1) - cut(p)});
+        for (int64_t at = 0; at < n0; at += length) chunks_.push_back({i, 1, at, std::min(length, n0 - at)});
     } else {
       int64_t rows = length / n0, pieces = (n1 + rows - 1) / rows;
       for (int64_t p = 0; p < pieces; ++p)
@@ -305,27 +303,28 @@ class StepRun {
 
   // Calls fn for one chunk of the row at one outer batch index. `states` are arrays of [chunks, n_batch], statistics of
   // [n_batch]. A thread's lists keep their memory from chunk to chunk: chunks are short beside an allocation.
+  // Several chunks that follow each other are the kernel's batch, where there is no other.
   void call_chunk(RowKernel fn, int64_t outer, const Chunk& c, size_t first, size_t last, const Arrays& states = {},
-                  int64_t chunk = 0) {
+                  int64_t chunk = 0, int64_t count = 1) {
     static thread_local std::vector<char*> ptr;
     static thread_local std::vector<int64_t> strides;
     ptr.clear();
     strides.clear();
     int64_t inner = layout_.inner_batch();
-    auto push_array = [&](const std::pair<char*, DType>& a, int64_t at) {
+    auto push_array = [&](const std::pair<char*, DType>& a, int64_t at, bool varies) {
       auto item = static_cast<int64_t>(dtype_size(a.second));
       ptr.push_back(a.first + (at * layout_.n_batch + outer * inner) * item);
-      strides.insert(strides.end(), {item, 0, 0});
+      strides.insert(strides.end(), {varies ? item : 0, 0, 0});
     };
-    for (auto& s : states) push_array(s, chunk);
+    for (auto& s : states) push_array(s, chunk, true);
     for (size_t k = first; k < last; ++k) {
       int64_t r1 = layout_.row_stride(0, k), r0 = layout_.row_stride(1, k);
       ptr.push_back(operands_[k].data + layout_.outer_offset(outer, k) + c.outer0 * r1 + c.inner0 * r0);
-      strides.insert(strides.end(), {layout_.batch_stride(k), r1, r0});
+      strides.insert(strides.end(), {count > 1 ? c.inners * r0 : layout_.batch_stride(k), r1, r0});
     }
-    for (auto& s : stats_) push_array(s, 0);
+    for (auto& s : stats_) push_array(s, 0, count == 1);
     int64_t start = c.outer0 * layout_.row_size(1) + c.inner0;
-    int64_t shape[5] = {inner, c.outers, c.inners, start, layout_.n_row};
+    int64_t shape[5] = {count > 1 ? count : inner, c.outers, c.inners, start, layout_.n_row};
     fn(ptr.data(), strides.data(), shape, params_);
   }
 
@@ -338,9 +337,13 @@ class StepRun {
 
   void run_level(size_t level) {
     prepare_level(level);
-    int64_t outer = layout_.n_batch / layout_.inner_batch();
-    run_tasks(static_cast<int64_t>(chunks_.size()) * outer,
-              [&](int64_t t) { level_chunk(static_cast<size_t>(t / outer), t % outer); });
+    int64_t outer = layout_.n_batch / layout_.inner_batch(), n = static_cast<int64_t>(chunks_.size());
+    bool alone = layout_.n_batch > 1 || step_.ordered;
+    int64_t together = alone ? 1 : std::clamp<int64_t>(n / 16, 1, 4);  // enough tasks for all threads
+    run_tasks((n + together - 1) / together * outer, [&](int64_t t) {
+      int64_t first = t / outer * together;
+      level_chunks(first, std::min(n, first + together), t % outer);
+    });
     close_level(level);
   }
 
@@ -353,8 +356,15 @@ class StepRun {
     for (DType d : dtypes) states_.emplace_back(memory_.emplace_back(all * dtype_size(d)).as<char>(), d);
   }
 
-  void level_chunk(size_t chunk, int64_t outer) {
-    call_chunk(level_, outer, chunks_[chunk], n_outputs(), operands_.size(), states_, static_cast<int64_t>(chunk));
+  void level_chunks(int64_t first, int64_t last, int64_t outer) {
+    for (int64_t i = first, next; i < last; i = next) {
+      const Chunk& c = chunks_[static_cast<size_t>(i)];
+      for (next = i + 1; next < last; ++next) {
+        const Chunk& d = chunks_[static_cast<size_t>(next)];
+        if (c.outers > 1 || d.outer0 != c.outer0 || d.inners != c.inners) break;
+      }
+      call_chunk(level_, outer, c, n_outputs(), operands_.size(), states_, i, next - i);
+    }
   }
 
   void close_level(size_t level) {
