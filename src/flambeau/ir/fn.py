@@ -291,20 +291,5 @@ def polynomial(x: Expr, coefficients) -> Expr:
 
 
 def row_sum(x: Expr) -> Expr:
-    """Sum over the row (row programs only)."""
+    """Sum over the row, in the dtype of x; `ir.row` has the reductions that bodies are written with."""
     return make("row_sum", x.dtype, (x,))
-
-
-def row_prod(x: Expr) -> Expr:
-    """Product over the row (row programs only)."""
-    return make("row_prod", x.dtype, (x,))
-
-
-def row_max(x: Expr) -> Expr:
-    """Maximum over the row, nan if there is one (row programs only)."""
-    return make("row_max", x.dtype, (x,))
-
-
-def row_min(x: Expr) -> Expr:
-    """Minimum over the row, nan if there is one (row programs only)."""
-    return make("row_min", x.dtype, (x,))

@@ -168,7 +168,6 @@ def plan(roots: Sequence[Expr], roles: str, out_roles: str) -> Plan:
     root_stage = [_root_stage(stage[r], role) for r, role in zip(roots, out_roles, strict=True)]
     temps: dict[Expr, Expr] = {}
     steps: list[Step] = []
-    pending: list[tuple[int, Step]] = []
     for number in range(max(root_stage) + 1):
         wanted = [(i, r) for i, r in enumerate(roots) if root_stage[i] == number]
         kept = _kept_for_later(roots, root_stage, stage, space, number)
@@ -181,8 +180,7 @@ def plan(roots: Sequence[Expr], roles: str, out_roles: str) -> Plan:
         targets = [i for i, _ in wanted] + [~(v.attr[0] - TEMP) for v in mine]
         step_roles = [out_roles[i] for i, _ in wanted] + [ROLE[space[e]] for e in kept]
         if exprs:
-            pending.append((number, _make_step(number % 2 == 1, exprs, targets, step_roles, role_of)))
-    steps = [s for _, s in pending]
+            steps.append(_make_step(number % 2 == 1, exprs, targets, step_roles, role_of))
     return Plan(tuple(steps), tuple((role_of[v.attr[0]], v.dtype) for v in temps.values()))
 
 
