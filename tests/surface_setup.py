@@ -42,3 +42,113 @@ def value(thing):
     if callable(thing) or hasattr(thing, "__loader__"):
         raise TypeError("has to be called")
     return thing
+
+
+def filled(module):
+    """A module of float64 whose parameters count from -0.5 to 0.5."""
+    module = module.double()
+    for parameter in module.parameters():
+        count = torch.arange(parameter.numel(), dtype=torch.float64)  # noqa: F821
+        parameter.data = (count / max(parameter.numel() - 1, 1) - 0.5).reshape(parameter.shape)
+    return module
+
+
+def with_buffer(register):
+    """What a module holds after something was registered."""
+    module = torch.nn.Module()  # noqa: F821
+    register(module)
+    return module.state_dict()["b"]
+
+
+def clipped(clip):
+    parameter = torch.nn.Parameter(v.clone())  # noqa: F821
+    parameter.grad = v.clone()
+    return clip(parameter), parameter.grad
+
+
+def trained(kind, closure=False):
+    """A parameter after three steps of an optimiser towards 0."""
+    parameter = torch.nn.Parameter(v.clone())  # noqa: F821
+    optimizer = kind([parameter], lr=0.1)
+
+    def loss():
+        optimizer.zero_grad()
+        value = (parameter * parameter).sum()
+        value.backward()
+        return value
+
+    for _ in range(3):
+        if closure:
+            optimizer.step(loss)
+        else:
+            loss()
+            optimizer.step()
+    return parameter
+
+
+def rates(make, *metrics):
+    """The learning rates of five epochs."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(v.clone())], lr=0.1)  # noqa: F821
+    schedule, seen = make(optimizer), []
+    for _ in range(5):
+        optimizer.step()
+        schedule.step(*metrics)
+        seen.append(optimizer.param_groups[0]["lr"])
+    return seen
+
+
+def averaged(kind):
+    model = filled(torch.nn.Linear(3, 2))  # noqa: F821
+    average = kind(model)
+    average.update_parameters(model)
+    model.weight.data += 1
+    average.update_parameters(model)
+    return average.module.weight
+
+
+def differentiated(run):
+    return run(x.clone().requires_grad_())
+
+
+def custom(base):
+    """The gradient of a function of one's own."""
+
+    class Double(base):
+        @staticmethod
+        def forward(ctx, value):
+            ctx.save_for_backward(value)
+            return value * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2 + ctx.saved_tensors[0]
+
+    return gradient(lambda value: Double.apply(value).sum().backward())
+
+
+def resolved(kind):
+    future = kind()
+    later = future.then(lambda done: done.wait() + 1)
+    future.set_result(1)
+    return later.wait()
+
+
+def swapped(swap):
+    one, other = x.clone(), v.clone()
+    swap(one, other)
+    return one, other
+
+
+def eager(attention, *operands):
+    """PyTorch's own runs without its compiler only where this is set."""
+    import sys
+
+    sys.modules[attention.__module__]._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
+    return attention(*operands)
+
+
+def part(path):
+    """A module by its path below the package."""
+    import importlib
+
+    return importlib.import_module(f"{torch.__name__}.{path}")  # noqa: F821

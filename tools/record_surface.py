@@ -5,12 +5,14 @@ number of projects that use it, as `torch.nn.functional.relu 72`. For every name
 that PyTorch accepts is written down with its result; names that need arguments of their own have them below.
 """
 
+import importlib
 import json
 import sys
 import warnings
 from pathlib import Path
 
 import torch
+from surface_calls import CALLS as OF_MODULES
 
 HERE = Path(__file__).parent.parent
 
@@ -258,8 +260,8 @@ def environment(module):
 
 def candidates(name: str):
     """Calls to try, the best first."""
-    if name in CALLS:
-        yield CALLS[name]
+    if name in CALLS or name in OF_MODULES:
+        yield CALLS.get(name) or OF_MODULES[name]
     elif name.startswith("torch.Tensor."):
         method = name.rpartition(".")[2]
         for pattern in METHOD:
@@ -286,6 +288,8 @@ def record(name: str):
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    for module in ("nn.attention.flex_attention", "nn.utils.prune", "utils.dlpack", "futures", "optim.swa_utils"):
+        importlib.import_module(f"torch.{module}")
     entries, without = {}, []
     for line in Path(sys.argv[1]).read_text().splitlines():
         name, projects = line.split()

@@ -1,5 +1,7 @@
 """Settings of computing on NVIDIA's GPUs. They are kept; there is nothing they change."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ from flambeau import _core
 __all__ = [
     "cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp",
     "enable_mem_efficient_sdp", "flash_sdp_enabled", "is_built", "math_sdp_enabled", "matmul",
+    "sdp_kernel",
     "mem_efficient_sdp_enabled",
 ]  # fmt: skip
 
@@ -18,6 +21,19 @@ matmul = SimpleNamespace(
     allow_fp16_accumulation=False,
 )
 _attention = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
+
+
+@contextmanager
+def sdp_kernel(
+    enable_flash: bool = True, enable_math: bool = True, enable_mem_efficient: bool = True, enable_cudnn: bool = True
+) -> Iterator[None]:
+    """Names the ways in which attention on a GPU may run, for a `with` block; nn.attention.sdpa_kernel replaces it."""
+    before = dict(_attention)
+    _attention.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
+    try:
+        yield
+    finally:
+        _attention.update(before)
 
 
 def is_built() -> bool:

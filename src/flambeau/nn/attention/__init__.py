@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import enum
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+from flambeau._suggest import missing
 
 __all__ = ["SDPBackend", "sdpa_kernel"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "flex_attention":
+        raise missing(__name__, name)
+    value = globals()[name] = importlib.import_module(f"{__name__}.{name}")
+    return value
 
 
 class SDPBackend(enum.Enum):
