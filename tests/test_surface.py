@@ -93,6 +93,9 @@ def found(name: str) -> bool:
 def test_few_names_are_missing() -> None:
     known = {*NAMES, *MISSING}
     assert len(MISSING) <= 0.02 * len(known), f"{len(MISSING)} of {len(known)} names"
+    page = (HERE.parent / "docs" / "names.md").read_text()
+    assert f"{len(NAMES):,} are here" in page and f"These are not, {100 * len(MISSING) / len(known):.1f} %" in page
+    assert [f"| `{name}` | {reason} |" for name, reason in MISSING.items()] == [line for line in page.splitlines() if "`torch." in line and line[0] == "|"]
     assert not [name for name in MISSING if name in NAMES or found(name)], "these are here: they belong to the recorded ones"
 
 
