@@ -1,5 +1,7 @@
 """einsum, norms and distances against NumPy and SciPy; gradients by finite differences."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.spatial import distance
@@ -99,6 +101,30 @@ def test_cdist(p, metric):
     assert flambeau.autograd.gradcheck(lambda x, y: flambeau.cdist(x, y, p), (x, y))
     with pytest.raises(RuntimeError, match="must have the same number of columns"):
         flambeau.cdist(x, y[:, :2])
+
+
+def test_cdist_by_a_product():
+    random = np.random.default_rng(3)
+    a, b = random.uniform(-1, 1, (2, 30, 3)), random.uniform(-1, 1, (27, 3))
+    x, y = (flambeau.from_numpy(v).requires_grad_() for v in (a, b))
+    want = np.stack([distance.cdist(v, b) for v in a])
+    for mode in (None, "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"):
+        np.testing.assert_allclose(flambeau.cdist(x, y, compute_mode=mode).detach().numpy(), want, rtol=1e-9)
+    few = x[0, :4], y[:3]
+    by_product = partial(flambeau.cdist, compute_mode="use_mm_for_euclid_dist")
+    assert flambeau.autograd.gradcheck(by_product, few) and flambeau.autograd.gradgradcheck(by_product, few)
+    same = flambeau.ones(30, 2, requires_grad=True)
+    distances = flambeau.cdist(same, flambeau.ones(3, 2))
+    distances.sum().backward()
+    assert not distances.any() and not same.grad.any()
+    flambeau._core.reset_peak_memory()
+    before = flambeau._core.memory_stats()["live_bytes"]
+    flambeau.cdist(flambeau.ones(500, 64), flambeau.zeros(500, 64))
+    assert flambeau._core.memory_stats()["peak_bytes"] - before < 20 * 500 * 500
+    with pytest.raises(ValueError, match="fast is not a valid value for compute_mode"):
+        flambeau.cdist(x, y, compute_mode="fast")
+    with pytest.raises(RuntimeError, match="cdist only supports floating-point dtypes, X1 got: Long"):
+        flambeau.cdist(flambeau.ones(2, 2, dtype=flambeau.int64), flambeau.ones(2, 2))
 
 
 @pytest.mark.parametrize(

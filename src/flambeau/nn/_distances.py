@@ -37,8 +37,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise RuntimeError("pdist only supports floating-point dtypes")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
-    rows = input.size(0)
-    first = [i for i in range(rows) for _ in range(i + 1, rows)]
-    second = [j for i in range(rows) for j in range(i + 1, rows)]
-    places = [o.tensor(places, dtype=o.int64, device=input.device) for places in (first, second)]
+    places = o.triu_indices(input.size(0), input.size(0), 1, device=input.device)
     return o.linalg.vector_norm(input[places[0]] - input[places[1]], p, 1)
