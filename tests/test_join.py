@@ -42,6 +42,15 @@ def test_padding_of_edges(mode):
     of = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
     check(lambda x: F.pad(x, (2, 1, 0, 3), mode), lambda a: np.pad(a, ((0, 0), (0, 3), (2, 1)), of), (2, 4, 5))
     check(lambda x: F.pad(x, (-1, 2), mode), lambda a: np.pad(a[..., 1:], ((0, 0), (0, 2)), of), (2, 6))
+    around = ((0, 0), (1, 0), (1, 2), (2, 3))
+    check(lambda x: F.pad(x, (2, 3, 1, 2, 1, 0), mode), lambda a: np.pad(a, around, of), (2, 3, 4, 5))
+    turned = (lambda x: F.pad(x.mT, (1, 2), mode), lambda a: np.pad(a.swapaxes(1, 2), ((0, 0), (0, 0), (1, 2)), of))
+    check(*turned, (2, 3, 4))
+    assert F.pad(flambeau.zeros(0, 3, 4), (1, 1), mode).shape == (0, 3, 6)
+    for dtype in (flambeau.bool, flambeau.int16, flambeau.bfloat16, flambeau.complex128):
+        x = flambeau.arange(12).reshape(3, 4).to(dtype)
+        wide = F.pad(x, (3, 2), mode)
+        assert wide.dtype is dtype and flambeau.equal(wide.to(flambeau.complex64), F.pad(x.to(flambeau.complex64), (3, 2), mode))
 
 
 def test_padding_with_a_constant():

@@ -1,7 +1,9 @@
 """Padding: a constant, a reflection, the edge, or the other end around the last dimensions."""
 
-from .launch import number_as
-from .table import ANY, Composite, op
+from flambeau.ir.fn import maximum, minimum, where
+
+from .launch import Launch, number_as, product
+from .table import ANY, Composite, Loop, op
 
 _ARGUMENT = (4, 6, 8)  # how PyTorch counts the paddings of the last, the second and the third dimension from the end
 
@@ -22,9 +24,12 @@ def _pad(o, input, pad, mode="constant", value=None):
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     _check_edges(input, pad, mode)
-    for i in range(len(pad) // 2):
-        input = _pad_edge(o, input, input.dim() - 1 - i, pad[2 * i], pad[2 * i + 1], mode)
-    return input
+    if mode == "circular":  # what is cut off does not come back at the other end
+        for i in range(len(pad) // 2):
+            d, start, end = input.dim() - 1 - i, max(0, -pad[2 * i]), max(0, -pad[2 * i + 1])
+            input = input.narrow(d, start, input.shape[d] - start - end)
+        pad = [max(0, width) for width in pad]
+    return o.pad_edge(input, pad, mode)
 
 
 def _check_edges(x, pad, mode) -> None:
@@ -108,23 +113,107 @@ op(
 )
 
 
-def _pad_edge(o, x, d, before, after, mode):
-    """Elements repeated along one dimension; a negative number of them cuts off."""
-    if mode == "circular":  # what is cut off does not come back at the other end
-        start = max(0, -before)
-        x = x.narrow(d, start, x.shape[d] - start - max(0, -after))
-        before, after = max(0, before), max(0, after)
-    n = x.shape[d]
-    if not n:
-        return x.expand([s if k != d else s + before + after for k, s in enumerate(x.shape)])
-    at = o.arange(-before, n + after, device=x.device)
+# ---- elements of the tensor itself: rows run along the last dimension; ints for the three padded dimensions, outermost
+# first: size inside, size outside, width before. A reflection counts from the end that is nearer.
+
+
+def _inside(b, d: int, q, mode: str):
+    """The position that is seen at q, which may lie outside of dimension d by as much as the mode allows."""
+    n = b.int(3 * d)
     if mode == "replicate":
-        at = o.clamp(at, 0, n - 1)
-    elif mode == "circular":
-        at = o.remainder(at, n)
-    else:
-        at = (n - 1) - o.abs((n - 1) - o.abs(at))
-    return o.index_select(x, d, at)
+        return minimum(maximum(q, 0), n - 1)
+    if mode == "circular":
+        return where(q < 0, q + n, where(q >= n, q - n, q))
+    back = where(q < 0, -q, q)
+    return where(back >= n, (n - 1) * 2 - back, back)
+
+
+def _each_column(b, body, mode: str):
+    """Calls body(column outside, column inside) for a row: the middle, which lies in order, and both ends."""
+    n, width, before = b.int(6), b.int(7), b.int(8)
+    first, end = maximum(before, 0), minimum(width, before + n)
+    with b.loop(0, first, simd=False) as j:
+        body(j, _inside(b, 2, j - before, mode))
+    with b.loop(first, end) as j:
+        body(j, j - before)
+    with b.loop(maximum(end, first), width, simd=False) as j:
+        body(j, _inside(b, 2, j - before, mode))
+
+
+def _pad_program(b, mode: str):
+    """Buffers: output, input. One iteration: one plane of the output."""
+    with b.parallel() as plane:
+        volume, z = plane // b.int(1), plane % b.int(1)
+        first = (volume * b.int(0) + _inside(b, 0, z - b.int(2), mode)) * b.int(3)
+        with b.loop(0, b.int(4), simd=False) as y:
+            to, source = (plane * b.int(4) + y) * b.int(7), (first + _inside(b, 1, y - b.int(5), mode)) * b.int(6)
+
+            def copy(j, i, to=to, source=source):
+                b.store(0, to + j, b.load(1, source + i))
+
+            _each_column(b, copy, mode)
+
+
+def _fold_program(b, mode: str):
+    """Buffers: output, of the sizes inside, and input, of those outside. One iteration: what belongs to one volume."""
+    with b.parallel() as volume:
+        inner = b.int(0) * b.int(3) * b.int(6)
+        with b.loop(0, inner) as k:
+            b.store(0, volume * inner + k, 0)
+        with b.loop(0, b.int(1), simd=False) as z, b.loop(0, b.int(4), simd=False) as y:
+            row = (volume * b.int(0) + _inside(b, 0, z - b.int(2), mode)) * b.int(3) + _inside(b, 1, y - b.int(5), mode)
+            to, source = row * b.int(6), ((volume * b.int(1) + z) * b.int(4) + y) * b.int(7)
+
+            def add(j, i, to=to, source=source):
+                b.store(0, to + i, b.load(0, to + i) + b.load(1, source + j))
+
+            _each_column(b, add, mode)
+
+
+def _edge_ints(inside, widths) -> list[int]:
+    """The integers of a launch; `widths` as `pad` takes them, of up to three dimensions."""
+    ints = []
+    for k in (2, 1, 0):
+        before, after = widths[2 * k : 2 * k + 2] if 2 * k < len(widths) else (0, 0)
+        n = inside[-1 - k] if k < len(inside) and 2 * k < len(widths) else 1
+        ints += [n, n + before + after, before]
+    return ints
+
+
+def _edge_plan(o, self, pad, mode):
+    n = len(pad) // 2
+    sizes = list(self.shape)
+    for k in range(n):
+        sizes[-1 - k] += pad[2 * k] + pad[2 * k + 1]
+    out = o.empty(sizes, dtype=self.dtype, device=self.device)
+    ints = _edge_ints(self.shape, pad)
+    plane = ints[4] * ints[7]
+    planes = out.numel() // plane if out.numel() else 0
+    return Launch((out,), (out, self.contiguous()), ints, planes, plane, _pad_program, (mode,))
+
+
+def _fold_plan(o, self, pad, mode, inside):
+    out = o.empty(inside, dtype=self.dtype, device=self.device)
+    volume = product(inside[len(inside) - len(pad) // 2 :])
+    volumes = out.numel() // volume if volume else 0
+    return Launch((out,), (out, self.contiguous()), _edge_ints(inside, pad), volumes, volume, _fold_program, (mode,))
+
+
+op(
+    "pad_edge(Tensor self, int[] pad, str mode) -> Tensor",
+    names=(),
+    dtypes=ANY,
+    body=Loop(_edge_plan, pure=True),
+    grad=lambda o, g, self, pad, mode: (o.pad_edge_sum(g, pad, mode, self.shape),),
+    doc="Elements of the tensor itself around up to three last dimensions.",
+)
+op(
+    "pad_edge_sum(Tensor self, int[] pad, str mode, int[] inside) -> Tensor",
+    names=(),
+    body=Loop(_fold_plan, pure=True),
+    grad=lambda o, g, self, pad, mode, inside: (o.pad_edge(g, pad, mode),),
+    doc="The gradient of pad_edge: what lies outside is added to the element that it showed.",
+)
 
 
 op(
