@@ -18,6 +18,8 @@ def _llvm() -> Any:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()
+    # A select stays one: as a branch, which LLVM makes of some, it costs a misprediction wherever data decide.
+    llvm.set_option("flambeau", "-x86-cmov-converter=false")
     return llvm
 
 

@@ -4,26 +4,38 @@ from .launch import Launch
 from .sort import check_implemented
 from .table import Composite, Loop, Native, op
 
+_TOGETHER = 8  # values that are looked up side by side: none waits for what another one reads
 
-# ints: length of a sequence, elements looked up in each, steps of the search, distance between sequences
-def _search_program(b, right: bool, by_sorter: bool):
-    """Buffers: positions, values, sequences, and the order that sorts them. One iteration: one value."""
-    from ..ir.fn import cast, const, logical_not, where
 
-    with b.parallel() as i:
-        x = b.load(1, i)
-        start = i // b.int(1) * b.int(3)
-        low, high = b.variable(const(0, "i64"), "i64"), b.variable(b.int(0), "i64")
+# ints: length of a sequence, elements looked up in each, steps of the search, number of values
+def _search_program(b, right: bool, by_sorter: bool, one_sequence: bool):
+    """Buffers: positions, values, sequences, and the order that sorts them. One iteration: some neighbouring values."""
+    from ..ir.fn import cast, const, logical_not, minimum, where
+
+    n, zero = b.int(0), const(0, "i64")
+
+    def step(search) -> None:
+        low, high, start, x = search
+        first, last = low.value, high.value
+        middle = (first + last) >> 1
+        at = start + minimum(middle, n - 1)
+        y = b.load(2, start + b.load(3, at) if by_sorter else at)
+        later = logical_not(y > x if right else y >= x)  # nan stands behind all
+        open_ = first < last
+        low.value = where(open_, where(later, middle + 1, first), first)
+        high.value = where(open_, where(later, last, middle), last)
+
+    with b.parallel() as group:
+        places = [minimum(group * _TOGETHER + k, b.int(3) - 1) for k in range(_TOGETHER)]
+        searches = [
+            (b.variable(zero, "i64"), b.variable(n, "i64"), zero if one_sequence else i // b.int(1) * n, b.load(1, i))
+            for i in places
+        ]
         with b.loop(0, b.int(2), simd=False):
-            first, last = low.value, high.value
-            with b.when(first < last):
-                middle = (first + last) >> 1
-                place = start + (b.load(3, start + middle) if by_sorter else middle)
-                y = b.load(2, place)
-                later = logical_not(y > x if right else y >= x)  # nan stands behind all
-                low.value = where(later, middle + 1, first)
-                high.value = where(later, last, middle)
-        b.store(0, i, cast(low.value, b.compute_dtype(0)))
+            for search in searches:
+                step(search)
+        for i, (low, *_) in zip(places, searches, strict=True):
+            b.store(0, i, cast(low.value, b.compute_dtype(0)))
 
 
 def _search_plan(o, sequence, values, sorter, right, out_int32):
@@ -31,10 +43,11 @@ def _search_plan(o, sequence, values, sorter, right, out_int32):
     n = sequence.shape[-1]
     each = values.shape[-1] if sequence.dim() > 1 else values.numel()
     out = o.empty(tuple(values.shape), dtype=o.int32 if out_int32 else o.int64, device=values.device)
-    ints = [n, max(each, 1), n.bit_length(), n]
+    ints = [n, max(each, 1), n.bit_length(), values.numel()]
     buffers = (out, values, sequence) + (() if sorter is None else (sorter.contiguous(),))
-    attrs = (bool(right), sorter is not None)
-    return Launch((out,), buffers, ints, values.numel(), 2 * n.bit_length(), _search_program, attrs)
+    attrs = (bool(right), sorter is not None, sequence.numel() == n)
+    groups = -(-values.numel() // _TOGETHER)
+    return Launch((out,), buffers, ints, groups, 2 * _TOGETHER * n.bit_length(), _search_program, attrs)
 
 
 op(
