@@ -198,8 +198,8 @@ def _gelu(x, approximate):
     if approximate == "none":
         return fn.gelu(x)
     if approximate == "tanh":
-        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
-        return x * ((fn.tanh(inner) + 1) * 0.5)
+        twice_inner = 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+        return x * fn.sigmoid(twice_inner)  # (1 + tanh(inner)) / 2
     raise RuntimeError("approximate argument must be either none or tanh.")
 
 
