@@ -74,7 +74,7 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
   const int64_t element = mk.element_bytes, a_row = g.a_row * element, a_col = g.a_col * element;
   Tiles tiles(block.rows.size(), p.height);
   int64_t panels = ceil_div(block.columns.size(), p.width);
-  LeftPacking packing(mk, tiles.rows, p.depth, p.height, a_row, a_col, panels);
+  LeftPacking packing(mk, tiles.rows, p.depth, p.height, a_row, a_col, panels, g.m * a_row > mk.l2_bytes);
   // A panel that is read once and straight from B needs the room of one row only.
   bool kept = tiles.count > 1 || g.b_col != 1 || !mk.masked;
   size_t panel_size = panel_bytes(mk, kept ? p.depth : 1, p.vectors);

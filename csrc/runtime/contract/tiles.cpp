@@ -7,6 +7,9 @@ namespace {
 
 // Rows whose distance is a multiple of the bytes of one way of the L1 cache all fall into one set, which holds few.
 constexpr int64_t kWayBytes = 4096, kWays = 9;
+// Rows so short begin again before they are foreseen: copied one after the other they arrive from memory in time, which
+// pays where the product is too narrow to hide the waiting.
+constexpr int64_t kShortRow = 1024, kFewPanels = 3;
 
 bool rows_alias(int64_t height, int64_t row_bytes) {
   return height * std::gcd(row_bytes, kWayBytes) > kWays * kWayBytes;
@@ -51,10 +54,11 @@ bool LeftPacking::worthwhile(int64_t rows, int64_t height, int64_t a_row, int64_
 }
 
 LeftPacking::LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, int64_t height, int64_t a_row,
-                         int64_t a_col, int64_t panels) {
+                         int64_t a_col, int64_t panels, bool far) {
   int64_t element = mk.element_bytes;
   if (rows <= height || panels <= 1) return;
-  if (a_col == element && !worthwhile(rows, height, a_row, panels)) return;
+  bool waits = far && a_row <= kShortRow && panels <= kFewPanels;
+  if (a_col == element && !waits && !worthwhile(rows, height, a_row, panels)) return;
   if (a_row == element && panels <= 2) return;
   row_ = (round_up(depth, mk.lanes) + kRowPadding) * element;
   bytes_ = static_cast<size_t>(round_up(rows, mk.lanes) * row_);

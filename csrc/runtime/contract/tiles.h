@@ -54,9 +54,10 @@ struct Left {
 
 // Tiles of a block of rows: as few as `height` allows, evened out instead of leaving a remainder.
 struct Tiles {
-  int64_t rows, count;
-  Tiles(int64_t rows_, int64_t height) : rows(rows_), count(ceil_div(rows_, height)) {}
-  int64_t begin(int64_t i) const { return rows * i / count; }
+  int64_t rows, count, height, taller;  // the first `taller` are a row higher than `height`
+  Tiles(int64_t rows_, int64_t most)
+      : rows(rows_), count(ceil_div(rows_, most)), height(count ? rows_ / count : 0), taller(rows_ - count * height) {}
+  int64_t begin(int64_t i) const { return i * height + std::min(i, taller); }
 };
 
 // Multiplies every tile of `left` by one panel of `vectors` vectors. With `make` the first tile packs the panel.
@@ -117,9 +118,10 @@ inline int best_vectors(const MicroKernels& mk, int64_t n) {
 // Copies a block of the left operand into rows that suit the cache, where that pays.
 class LeftPacking {
  public:
-  // For blocks of up to `rows` and `depth` that are multiplied by `panels` panels; strides in bytes.
+  // For blocks of up to `rows` and `depth` that are multiplied by `panels` panels; strides in bytes. `far`: the operand
+  // is too large for the cache.
   LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, int64_t height, int64_t a_row, int64_t a_col,
-              int64_t panels);
+              int64_t panels, bool far = false);
   size_t bytes() const { return bytes_; }  // 0: the operand serves as it lies
   // Should rows that are contiguous be copied even so?
   static bool worthwhile(int64_t rows, int64_t height, int64_t a_row, int64_t panels);
