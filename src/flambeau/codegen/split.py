@@ -43,7 +43,8 @@ def write_split(f: Function, lanes: "Lanes") -> None:
         to = [f.offset(out, shift) for out in ("%evens", "%odds")]
         with f.loop(0, end, lanes.bytes) as at:
             move(source, at, to, [None, None], [None, None])
-        move(source, end, to, masks[:2], masks[2:])
+        with f.when(f.value("icmp ne i64 %masks, 0")):
+            move(source, end, to, masks[:2], masks[2:])
     f.finish()
 
 
