@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "runtime/contract/conv_taps.h"
 #include "runtime/contract/tiles.h"
 #include "runtime/pool.h"
 
@@ -92,8 +93,7 @@ struct WeightStrides {
 class ImagesRun {
  public:
   ImagesRun(const MicroKernels& mk, const Problem& problem, int64_t images);
-  template <class T>
-  void load_weights(const T* w, const WeightStrides& strides);
+  void load_weights(const char* w, const WeightStrides& strides);
   void run();
 
  private:
@@ -151,23 +151,33 @@ ImagesRun::ImagesRun(const MicroKernels& mk, const Problem& problem, int64_t ima
   }
 }
 
-template <class T>
-void ImagesRun::load_weights(const T* w, const WeightStrides& strides) {
-  int64_t blocks = p_.groups * ceil_div(p_.outputs, kOutputBlock), kernel = p_.kernel_height * p_.kernel_width;
+// Blocks of [channel][kernel position], channels being lanes, are transposed on their way.
+void ImagesRun::load_weights(const char* w, const WeightStrides& strides) {
+  int64_t element = mk_.element_bytes, lanes = mk_.lanes, kernel = p_.kernel_height * p_.kernel_width;
+  int64_t blocks = p_.groups * ceil_div(p_.outputs, kOutputBlock), groups = ceil_div(kernel, lanes);
   std::vector<int64_t> from(static_cast<size_t>(kernel)), to(static_cast<size_t>(kernel));
   for (int64_t k = 0; k < kernel; k++) {
     int64_t row = k / p_.kernel_width, column = k % p_.kernel_width;
-    from[static_cast<size_t>(k)] = strides.first + row * strides.row + column * strides.column;
-    to[static_cast<size_t>(k)] = row * all_outputs() * weights_row_ + column * p_.channels;
+    from[static_cast<size_t>(k)] = (strides.first + row * strides.row + column * strides.column) * mk_.vector_bytes;
+    to[static_cast<size_t>(k)] = (row * all_outputs() * weights_row_ + column * p_.channels) * element;
   }
+  std::vector<uint16_t> masks(static_cast<size_t>(groups), lane_mask(lanes));
+  masks.back() = lane_mask(kernel - (groups - 1) * lanes);
   parallel_for(blocks, [&](int64_t block) {
     int64_t group = block % p_.groups, begin = block / p_.groups * kOutputBlock;
     int64_t end = std::min(begin + kOutputBlock, p_.outputs);
-    for (int64_t channel = 0; channel < p_.channels; channel++) {
+    auto bytes = static_cast<size_t>(groups * lanes * mk_.vector_bytes);
+    Workspace work(Workspace::padded(bytes));
+    char* positions = work.take(bytes);  // [kernel position][channel]
+    for (int64_t channel = 0; channel < p_.channels; channel += lanes) {
+      int64_t count = std::min(lanes, p_.channels - channel);
+      PackedRow rows[16];
+      for (int64_t i = 0; i < lanes; i++) rows[i] = {std::min(i, count - 1) * strides.channel * element, masks.data()};
       for (int64_t o = begin; o < end; o++) {
-        const T* source = w + group * strides.group + o * strides.output + channel * strides.channel;
-        T* target = weights_.as<T>() + (group * p_.outputs + o) * weights_row_ + channel;
-        for (size_t k = 0; k < from.size(); k++) target[to[k]] = source[from[k]];
+        const char* source = w + (group * strides.group + o * strides.output + channel * strides.channel) * element;
+        mk_.pack_columns(groups, source, rows, positions, 1, mk_.vector_bytes, 0);
+        char* target = weights_.as() + ((group * p_.outputs + o) * weights_row_ + channel) * element;
+        for (size_t k = 0; k < from.size(); k++) copy_row(positions + from[k], count * element, target + to[k]);
       }
     }
   });
@@ -297,14 +307,10 @@ void ImagesRun::run() {
   });
 }
 
-void run_problem(const MicroKernels& mk, const Conv& conv, const Problem& problem, int64_t images, const char* w,
+void run_problem(const MicroKernels& mk, const Problem& problem, int64_t images, const char* w,
                  const WeightStrides& strides) {
   ImagesRun run(mk, problem, images);
-  if (conv.dtype == DType::F32) {
-    run.load_weights(reinterpret_cast<const float*>(w), strides);
-  } else {
-    run.load_weights(reinterpret_cast<const double*>(w), strides);
-  }
+  run.load_weights(w, strides);
   run.run();
 }
 
@@ -337,7 +343,7 @@ void images_forward(const MicroKernels& mk, const Conv& conv, int64_t images, co
             .bias = bias,
             .y = y,
             .act = act};
-  run_problem(mk, conv, p, images, w,
+  run_problem(mk, p, images, w,
               {.group = p.outputs * p.channels * kernel,
                .output = p.channels * kernel,
                .channel = kernel,
@@ -364,7 +370,7 @@ void images_backward_input(const MicroKernels& mk, const Conv& conv, int64_t ima
             .bias = bias,
             .y = dx,
             .act = Activation::None};
-  run_problem(mk, conv, p, images, w,
+  run_problem(mk, p, images, w,
               {.group = p.outputs * p.channels * kernel,
                .output = kernel,
                .channel = p.outputs * kernel,
