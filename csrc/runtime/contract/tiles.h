@@ -61,13 +61,14 @@ struct Tiles {
 };
 
 // Multiplies every tile of `left` by one panel of `vectors` vectors. With `make` the first tile packs the panel.
-// `args` holds what all tiles share; args.c and args.row_bias stand at the first row.
-inline void sweep(const MicroKernels& mk, int vectors, MicroArgs args, const Left& left, const Tiles& tiles,
+// `args` holds what all tiles share; args.c and args.row_bias stand at the first row. It is changed in place and put
+// back: a copy made of what was just written would wait until all results before it have left for the cache.
+inline void sweep(const MicroKernels& mk, int vectors, MicroArgs& args, const Left& left, const Tiles& tiles,
                   bool make) {
   args.a_row = left.row;
   args.a_col = left.col;
   char* c = args.c;
-  const char* row_bias = args.row_bias;
+  const char *b = args.b, *row_bias = args.row_bias;
   for (int64_t t = 0; t < tiles.count; t++) {
     int64_t first = tiles.begin(t), height = tiles.begin(t + 1) - first;
     args.a = left.data + first * left.row;
@@ -80,6 +81,9 @@ inline void sweep(const MicroKernels& mk, int vectors, MicroArgs args, const Lef
       mk.use[vectors][height](&args);
     }
   }
+  args.c = c;
+  args.b = b;
+  args.row_bias = row_bias;
 }
 
 // Lane mask of the first n of `lanes` lanes.
