@@ -10,7 +10,16 @@ from . import fn
 from .expr import Expr
 from .math_common import LOG2E, between
 from .math_pow import EXP2_F32
-from .math_special import HALF_LOG_2PI, LGAMMA, STIRLING_FROM, sine_of_pi, steps_to_one, stirling
+from .math_special import (
+    AT_ONCE,
+    HALF_LOG_2PI,
+    LGAMMA,
+    STIRLING_FROM,
+    factors,
+    sine_of_pi,
+    steps_to_one,
+    stirling,
+)
 from .repeat import repeat
 
 # normal_tail_narrow: exp(x^2/2) times the probability beyond x, 0 <= x <= 14.5; the divisor's last coefficient is 1
@@ -50,7 +59,14 @@ def lgamma(x: Expr) -> Expr:
     """As in float64, without the second parts: no float32 is so near a zero that it would tell."""
     size = fn.abs(x)
     y, below, first, (start, shift, count) = steps_to_one(between(x, _LAST, STIRLING_FROM))
-    product, _ = repeat(lambda p, k: (k < count, p * (k + shift), k + 1.0), first, start, limit=1 - int(_LAST))
+
+    def step(product: Expr, k: Expr):
+        go = k < count
+        for factor in factors(k, shift, count):
+            product = product * factor
+        return go, product, k + float(AT_ONCE)
+
+    product, _ = repeat(step, first, start, limit=1 - int(_LAST) // AT_ONCE)
     log = fn.log(fn.where((x < STIRLING_FROM) & (x > _LAST), fn.abs(product), size))
     near = y * (y - 1.0) * fn.polynomial(y - 0.5, LGAMMA) + fn.where(below, -log, log)
     above = fn.fma(size - 0.5, log - 1.0, stirling(size) + (HALF_LOG_2PI - 0.5))

@@ -76,16 +76,27 @@ def steps_to_one(x: Expr) -> tuple[Expr, Expr, Expr, tuple[Expr, Expr, Expr]]:
     return y, below, fn.where(below, fn.abs(x), 1.0), further
 
 
+AT_ONCE = 3  # factors that a step of the product takes
+
+
+def factors(k: Expr, shift: Expr, count: Expr) -> list[Expr]:
+    """k + shift, k + 1 + shift, ... of one step; 1 for what is not before count."""
+    return [k + shift] + [fn.where(k + float(j) < count, (k + float(j)) + shift, 1.0) for j in range(1, AT_ONCE)]
+
+
 def _product_to_one(x: Expr) -> tuple[Expr, Expr, Pair]:
     """y, the sign of the logarithm, and the product in two parts."""
     y, below, first, (start, shift, count) = steps_to_one(x)
 
     def step(high: Expr, low: Expr, k: Expr):
-        factor = fn.abs(k + shift)
-        product, lost = two_product(high, factor)
-        return k < count, product, fn.fma(low, factor, lost), k + 1.0
+        go = k < count
+        for factor in factors(k, shift, count):
+            factor = fn.abs(factor)
+            high, lost = two_product(high, factor)
+            low = fn.fma(low, factor, lost)
+        return go, high, low, k + float(AT_ONCE)
 
-    high, low, _ = repeat(step, first, const(0.0, x.dtype), start, limit=1 - int(_REFLECTED))
+    high, low, _ = repeat(step, first, const(0.0, x.dtype), start, limit=1 - int(_REFLECTED) // AT_ONCE)
     return y, fn.where(below, -1.0, const(1.0, x.dtype)), (high, low)
 
 
