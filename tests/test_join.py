@@ -50,7 +50,9 @@ def test_padding_of_edges(mode):
     for dtype in (flambeau.bool, flambeau.int16, flambeau.bfloat16, flambeau.complex128):
         x = flambeau.arange(12).reshape(3, 4).to(dtype)
         wide = F.pad(x, (3, 2), mode)
-        assert wide.dtype is dtype and flambeau.equal(wide.to(flambeau.complex64), F.pad(x.to(flambeau.complex64), (3, 2), mode))
+        assert wide.dtype is dtype and flambeau.equal(
+            wide.to(flambeau.complex64), F.pad(x.to(flambeau.complex64), (3, 2), mode)
+        )
 
 
 def test_padding_with_a_constant():
@@ -106,7 +108,9 @@ def test_scans_at_the_edges():
     assert x.grad.tolist() == [[1.0, 8.0, 0.0]]
 
 
-@pytest.mark.parametrize(("shape", "dim"), [((6,), 0), ((2, 5), -1), ((5, 2), 0), ((4, 20), 0), ((0, 3), 0), ((3, 0), 0)])
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((6,), 0), ((2, 5), -1), ((5, 2), 0), ((4, 20), 0), ((0, 3), 0), ((3, 0), 0)]
+)
 @pytest.mark.parametrize("dtype", [flambeau.float64, flambeau.complex128])
 def test_gradients_of_running_products_with_zeros(shape, dim, dtype):
     flambeau.manual_seed(0)
@@ -332,3 +336,24 @@ def test_counts_and_medians_of_nothing():
     assert flambeau.range(0, 3, device="meta").is_meta
     values, positions = flambeau.topk(flambeau.tensor(3.0), 0)
     assert values.item() == 3 and positions.item() == 0
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "c8", "i2", "c16"])
+def test_stacking_two_in_the_last_dimension(dtype):
+    bits = RANDOM.integers(0, 256, (2, 37, 23 * np.dtype(dtype).itemsize)).astype("u1").view(dtype)  # any, nan as well
+    a, b = (flambeau.from_numpy(x) for x in bits)
+    changes = [lambda t: t, lambda t: t.t(), lambda t: t[::2, 1::3], lambda t: t[:, :1].expand(37, 23), lambda t: t[:0]]
+    for first in changes[:3]:
+        got = flambeau.stack([first(a), first(b)], -1)
+        want = np.stack([first(a).contiguous().numpy(), first(b).contiguous().numpy()], -1)
+        assert got.is_contiguous() and got.numpy().tobytes() == want.tobytes()
+    for change in changes[3:]:
+        got, want = flambeau.stack([change(a), change(b)], 2), np.stack([change(a).numpy(), change(b).numpy()], 2)
+        assert got.shape == want.shape and got.numpy().tobytes() == want.tobytes()
+
+
+def test_stacking_two_large_ones():
+    a = np.arange(3 << 20, dtype="f4").reshape(1024, -1)
+    got = flambeau.stack([flambeau.from_numpy(a), flambeau.from_numpy(-a)], -1)
+    assert np.array_equal(got.numpy(), np.stack([a, -a], -1))
+    assert np.array_equal(flambeau.complex(got[..., 0], got[..., 1]).numpy(), a - 1j * a)

@@ -1,8 +1,11 @@
 // Tensors one after the other: cat and stack.
+#include <algorithm>
 #include <vector>
 
 #include "core/error.h"
 #include "runtime/copy.h"
+#include "runtime/elementwise.h"
+#include "runtime/iteration.h"
 #include "runtime/op.h"
 #include "runtime/pool.h"
 #include "runtime/shape_text.h"
@@ -135,6 +138,30 @@ void cat(const Call& call, Outputs& outputs) {
   outputs.emplace_back(joined(parts, dim, dtype));
 }
 
+// Two tensors element by element: as the parts of complex numbers, which kernels write interleaved.
+TensorRef interleaved(Tensor* a, Tensor* b) {
+  const bool wide = a->itemsize() == 8;
+  Dims sizes = a->sizes;
+  sizes.push_back(2);
+  TensorRef out = Tensor::empty(sizes, a->dtype);
+  if (out->numel() == 0) return out;
+  const DType part = wide ? DType::F64 : DType::F32, pair = to_complex(part);
+  TensorRef pairs = Tensor::make(out->storage, out->offset / 2, a->sizes, contiguous_strides(a->sizes), pair);
+  Iteration it(a->sizes);
+  it.add(*pairs);
+  it.add(*a);
+  it.add(*b);
+  const DType dtypes[] = {pair, part, part};
+  static const Op* op = find_op("complex_parts");
+  run_elements(ElementKernelCall{.overload = *op->overloads[0], .dtypes = dtypes}, it);
+  return out;
+}
+
+bool interleaves(const std::vector<TensorRef>& tensors, int dim, DType dtype) {
+  return tensors.size() == 2 && dim == tensors[0]->dim() && (dtype_size(dtype) == 4 || dtype_size(dtype) == 8) &&
+         std::ranges::all_of(tensors, [&](auto& t) { return t->dtype == dtype && t->device() == Device{}; });
+}
+
 void stack(const Call& call, Outputs& outputs) {
   const std::vector<TensorRef>& tensors = call[0].tensors();
   FL_CHECK(!tensors.empty(), ErrorKind::Runtime, "stack expects a non-empty TensorList");
@@ -148,6 +175,8 @@ void stack(const Call& call, Outputs& outputs) {
     dtype = t->dtype == dtype ? dtype : promote(dtype, t->dtype);
   }
   int dim = wrap_dim(call[1].as_int(), first.dim() + 1);
+  if (interleaves(tensors, dim, dtype))
+    return (void)outputs.emplace_back(interleaved(tensors[0].get(), tensors[1].get()));
   std::vector<TensorRef> parts;
   for (const TensorRef& t : tensors) {
     Dims sizes = t->sizes, strides = t->strides;

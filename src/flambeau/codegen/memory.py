@@ -109,7 +109,7 @@ class Memory:
         `stream` goes past the caches, to an address that is a multiple of the vector's size.
         """
         if t.is_complex(dtype):
-            self._store_pairs(t.real_of(dtype), values, pointer)
+            self._store_pairs(t.real_of(dtype), values, pointer, stream)
             return
         memory = byte_type(dtype)
         kind = llvm_type(memory, self.lanes)
@@ -124,7 +124,7 @@ class Memory:
         self.function.module.declare(name, "void", kind, "ptr", lanes)
         self.function.do(f"call void @{name}({kind} {raw}, ptr align {t.SIZE[dtype]} {pointer}, {lanes} {mask})")
 
-    def _store_pairs(self, part: str, values: tuple[str, ...], pointer: str) -> None:
+    def _store_pairs(self, part: str, values: tuple[str, ...], pointer: str, stream: bool = False) -> None:
         f, lanes, kind = self.function, self.lanes, llvm_type(part, self.lanes)
         if lanes == 1:
             second = f.offset(pointer, 1, kind)
@@ -132,6 +132,14 @@ class Memory:
                 f.do(f"store {kind} {v}, ptr {p}, align {t.SIZE[part]}")
             return
         order = [k // 2 + (lanes if k % 2 else 0) for k in range(2 * lanes)]
+        if stream:
+            for first in (0, lanes):
+                half, place = (
+                    f.shuffle(kind, *values, order[first : first + lanes]),
+                    f.offset(pointer, first * t.SIZE[part]),
+                )
+                f.do(f"store {kind} {half}, ptr {place}, align {lanes * t.SIZE[part]}, !nontemporal !99")
+            return
         both = f.shuffle(kind, *values, order)
         f.do(f"store {llvm_type(part, 2 * lanes)} {both}, ptr {pointer}, align {t.SIZE[part]}")
 
