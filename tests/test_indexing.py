@@ -215,3 +215,17 @@ def test_mean_pooling_of_small_windows_is_that_of_all_windows(options):
     window = flambeau.from_numpy(values).unfold(2, 2, 2).unfold(3, 2, 2)
     if options == (2,):
         np.testing.assert_allclose(found[0][0], window.numpy().mean((-1, -2)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("n", [7, 8, 2047, 2049, 40003])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99, 1])
+def test_masks_of_every_density(n, share):
+    rng = np.random.default_rng(n)
+    mask = rng.random((3, n)) < share
+    ours = flambeau.from_numpy(mask)
+    assert np.array_equal(flambeau.nonzero(ours).numpy(), np.argwhere(mask))
+    assert np.array_equal(flambeau.nonzero(ours[1]).numpy(), np.argwhere(mask[1]))
+    for dtype in ("u1", "i2", "f4", "f8", "c16"):
+        x = rng.integers(0, 99, (3, n)).astype(dtype)
+        assert np.array_equal(flambeau.from_numpy(x)[ours].numpy(), x[mask])
+    assert np.array_equal(flambeau.unique_consecutive(ours[0]).numpy(), mask[0][np.diff(mask[0], prepend=~mask[0][:1])])

@@ -1,5 +1,6 @@
-// Masks: true elements are counted block by block, then every block writes to its place. What a block finds goes
-// through a small buffer, so that the loop over its elements needs no branch.
+// Masks: true elements are counted block by block, then every block writes to its place. Their places in a block are
+// found eight at a time, without a branch.
+#include <array>
 #include <bit>
 #include <numeric>
 #include <vector>
@@ -15,19 +16,31 @@ namespace {
 constexpr int64_t kBlock = 2048;  // elements that are counted together
 constexpr int64_t kTogether = 8;  // blocks of one task
 
-// True bytes of eight.
-int count_word(uint64_t w) {
+// The highest bit of each byte that is true.
+uint64_t true_bytes(uint64_t w) {
   constexpr uint64_t kLow = 0x7f7f7f7f7f7f7f7f;
-  return std::popcount((((w & kLow) + kLow) | w) & ~kLow);
+  return (((w & kLow) + kLow) | w) & ~kLow;
 }
+
+uint64_t load_word(const uint8_t* mask) {
+  uint64_t word;
+  std::memcpy(&word, mask, 8);
+  return word;
+}
+
+// The bits that are set in a number of eight, in order; what stands behind them does not matter.
+using Bits = std::array<uint16_t, 8>;
+constexpr std::array<Bits, 256> kBits = [] {
+  std::array<Bits, 256> all{};
+  for (size_t i = 0; i < 256; ++i)
+    for (size_t bit = 0, k = 0; bit < 8; ++bit)
+      if (i >> bit & 1) all[i][k++] = static_cast<uint16_t>(bit);
+  return all;
+}();
 
 int64_t count_true(const uint8_t* mask, int64_t n) {
   int64_t count = 0, i = 0;
-  for (; i + 8 <= n; i += 8) {
-    uint64_t word;
-    std::memcpy(&word, mask + i, 8);
-    count += count_word(word);
-  }
+  for (; i + 8 <= n; i += 8) count += std::popcount(true_bytes(load_word(mask + i)));
   for (; i < n; ++i) count += mask[i] != 0;
   return count;
 }
@@ -58,19 +71,36 @@ void each_block(const std::vector<int64_t>& starts, int64_t n, F&& fn) {
   });
 }
 
+using Places = uint16_t[kBlock + 8];
+
+// The places of a block's true elements within the block.
+void places(const uint8_t* mask, int64_t n, Places& found) {
+  int64_t k = 0, i = 0;
+  if constexpr (std::endian::native == std::endian::little) {
+    for (; i + 8 <= n; i += 8) {
+      uint64_t bits = (true_bytes(load_word(mask + i)) >> 7) * 0x0102040810204080 >> 56;
+      uint64_t four[2];  // places each
+      std::memcpy(four, kBits[bits].data(), sizeof four);
+      for (uint64_t& f : four) f += static_cast<uint64_t>(i) * 0x0001000100010001;
+      std::memcpy(found + k, four, sizeof four);
+      k += std::popcount(bits);
+    }
+  }
+  for (; i < n; ++i) {
+    found[k] = static_cast<uint16_t>(i);
+    k += mask[i] != 0;
+  }
+}
+
 template <class T>
 void compact(const T* x, const uint8_t* mask, int64_t n, T* out, int64_t count) {
   if (count == n) {
     std::memcpy(out, x, static_cast<size_t>(n) * sizeof(T));
     return;
   }
-  T found[kBlock + 1];
-  int64_t k = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    found[k] = x[i];
-    k += mask[i] != 0;
-  }
-  std::memcpy(out, found, static_cast<size_t>(count) * sizeof(T));
+  Places found;
+  places(mask, n, found);
+  for (int64_t k = 0; k < count; ++k) out[k] = x[found[k]];
 }
 
 struct Wide {
@@ -86,18 +116,13 @@ void compact_all(const Tensor& x, const uint8_t* mask, const std::vector<int64_t
   });
 }
 
-// The places of a block's true elements within the block.
-void places(const uint8_t* mask, int64_t n, uint16_t* found) {
-  int64_t k = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    found[k] = static_cast<uint16_t>(i);
-    k += mask[i] != 0;
-  }
-}
-
 // Turns places, counted from `first`, into positions in each dimension; `out` has `total` positions a dimension.
 void unravel(const uint16_t* found, int64_t count, int64_t first, const Dims& sizes, int64_t* out, int64_t total) {
   int last = sizes.size() - 1;
+  if (last == 0) {
+    for (int64_t k = 0; k < count; ++k) out[k] = first + found[k];
+    return;
+  }
   Dims at(last + 1);
   int64_t rest = first;
   for (int d = last; d >= 0; --d) {
@@ -126,7 +151,7 @@ TensorRef nonzero_positions(Tensor* mask) {
   if (mask->dim() == 0) return out;
   auto* to = out->data<int64_t>();
   each_block(starts, bytes->numel(), [&](int64_t first, int64_t n, int64_t at, int64_t count) {
-    uint16_t found[kBlock + 1];
+    Places found;
     places(data + first, n, found);
     unravel(found, count, first, bytes->sizes, to + at, total);
   });

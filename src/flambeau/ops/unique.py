@@ -71,13 +71,13 @@ def _unique_elements(o, x, return_inverse: bool, return_counts: bool, ordered: b
     ranked = o.index_select(x, 0, order) if ordered else x
     seen = ranked.view(getattr(o, _SIGNED[x.dtype.code])) if x.dtype.code in _SIGNED else ranked
     begins = o.cat([o.ones((min(n, 1),), dtype=o.bool, device=x.device), o.ne(seen[1:], seen[:-1])])
-    first = o.nonzero(begins).squeeze(1)
-    results = [o.index_select(ranked, 0, first)]
+    results = [o.masked_select(ranked, begins)]
     if return_inverse:
         number = o.cumsum(begins, 0) - 1
         inverse = o.scatter(number, 0, order, number) if ordered else number
         results.append(inverse)
     if return_counts:
+        first = o.nonzero(begins).squeeze(1)
         results.append(o.diff(o.cat([first, o.full((1,), n, dtype=o.int64, device=x.device)])))
     return tuple(results) if len(results) > 1 else results[0]
 
