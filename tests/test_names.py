@@ -418,3 +418,47 @@ def test_kinds_of_loaders() -> None:
             return iter(range(3))
 
     assert torch.utils.data.DataLoader(Stream())._dataset_kind == _DatasetKind.Iterable
+
+
+# ---- keywords
+
+
+def test_keywords_of_random_and_list_functions() -> None:
+    x = torch.zeros(2, 3)
+
+    def drawn() -> torch.Generator:
+        return torch.Generator().manual_seed(3)
+
+    assert torch.rand_like(x, generator=drawn())[0].tolist() == pytest.approx([0.0042637, 0.1055694, 0.2857824], abs=1e-4)
+    assert torch.equal(torch.randn_like(x, generator=drawn()), torch.randn(2, 3, generator=drawn()))
+    assert torch.randint_like(x, high=7, generator=drawn()).tolist() == [[5, 3, 3], [4, 0, 6]]
+    assert torch.randint_like(x, 1, 7, generator=drawn()).tolist() == [[5, 3, 2], [4, 5, 1]]
+    lists = [torch.ones(2), torch.full((1,), 3.0)]
+    assert torch._foreach_add_(lists, scalar=1) is lists and lists[1].item() == 4
+    assert torch._foreach_lerp(lists, tensors1=lists, weights=lists)[0].tolist() == [2, 2]
+    assert torch._foreach_mul(lists, other=lists)[1].item() == 16
+
+
+def test_keywords_of_views_and_norms() -> None:
+    x = torch.arange(6.0).reshape(2, 3)
+    assert x.swapaxes(axis0=0, axis1=1).data_ptr() == x.data_ptr() and torch.equal(torch.swapaxes(x, 0, 1), x.t())
+    assert x.norm(2, [1], True, torch.float64).dtype is torch.float64
+    made = torch.empty(())
+    assert torch.norm(x, 2, None, False, made) is made and made.item() == pytest.approx(55**0.5)
+    assert [t.shape for t in torch.atleast_2d([x[0], x])] == [(1, 3), (2, 3)]
+    assert torch.zeros(2, 3).copy_(other=x).sum() == 15 and torch.swapdims(x, dim0=0, dim1=1).shape == (3, 2)
+    matrix = torch.sparse_csr_tensor(crow_indices=[0, 1, 2], col_indices=[1, 0], values=[1.0, 2.0], size=(2, 2))
+    assert matrix.to_dense().tolist() == [[0, 1], [2, 0]]
+    assert torch.sparse_csc_tensor([0, 1, 2], row_indices=[1, 0], values=[1.0, 2.0]).to_dense().tolist() == [[0, 2], [1, 0]]
+
+
+def test_lists_of_dense_tensors_as_one() -> None:
+    from flambeau._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+    parts = [torch.ones(2, 2), torch.zeros(3)]
+    flat = _flatten_dense_tensors(parts)
+    assert flat.tolist() == [1, 1, 1, 1, 0, 0, 0]
+    assert all(map(torch.equal, _unflatten_dense_tensors(flat, parts), parts))
+    with torch.backends.cuda.sdp_kernel(enable_flash=False):
+        assert not torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()

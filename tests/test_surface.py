@@ -115,7 +115,7 @@ def test_lists_of_tensors_at_once() -> None:
     assert [t.tolist() for t in torch._foreach_add(a, 1)] == [[2, 3], [[4]]]
     assert [t.tolist() for t in torch._foreach_add(a, a, alpha=2)] == [[3, 6], [[9]]]
     assert [t.tolist() for t in torch._foreach_mul(a, [2.0, 3.0])] == [[2, 4], [[9]]]
-    assert torch._foreach_mul_(a, torch.tensor(2.0)) is None
+    assert torch._foreach_mul_(a, torch.tensor(2.0)) is a
     torch._foreach_addcdiv_(a, a, a, torch.tensor([1.0, 2.0]))
     torch._foreach_addcmul_(a, a, a, value=0.0)
     assert [t.tolist() for t in a] == [[3, 5], [[8]]]

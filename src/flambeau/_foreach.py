@@ -13,6 +13,11 @@ _UNARY = (
 )  # fmt: skip
 _BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "clamp_max", "clamp_min", "pow", "lerp")
 _WITH_VALUE = ("addcmul", "addcdiv")  # their last argument is a keyword of the operator
+#: Keywords that stand for operands, in the order in which a call has them.
+_OPERANDS = frozenset(
+    ["end", "exponent", "other", "scalar", "scalars", "src", "weight", "weights"]
+    + [f"tensor{s}{i}" for s in ("", "s") for i in (1, 2)]
+)
 _NAMES = {
     *(f"_foreach_{n}{end}" for n in (*_UNARY, *_BINARY, *_WITH_VALUE) for end in ("", "_")),
     "_foreach_norm", "_foreach_copy_", "_foreach_zero_",
@@ -60,9 +65,10 @@ def make(name: str) -> Callable:
     operator = operators.linalg_vector_norm if base == "norm" else getattr(operators, base)
     run = _each(operator, "value" if base.rstrip("_") in _WITH_VALUE else None)
 
-    def foreach(self: Sequence[Tensor], *arguments: Any, **options: Any) -> tuple[Tensor, ...] | None:
-        results = run(self, arguments, options)
-        return None if base.endswith("_") else tuple(results)
+    def foreach(self: Sequence[Tensor], *arguments: Any, **options: Any) -> Any:
+        operands = (*arguments, *(options.pop(key) for key in list(options) if key in _OPERANDS))
+        results = run(self, operands, options)
+        return self if base.endswith("_") else tuple(results)
 
     foreach.__name__ = foreach.__qualname__ = name
     foreach.__doc__ = f"`{base}` of every tensor of a list; other lists give an argument for each, numbers one for all."

@@ -265,7 +265,7 @@ def _reversed(self: Tensor) -> Tensor:
     return self if self.dim() == 0 else self.flip(0)
 
 
-def _same(self: Tensor, *_: Any) -> Tensor:
+def _same(self: Tensor, *_: Any, **__: Any) -> Tensor:
     return self
 
 

@@ -83,12 +83,12 @@ def _copy_grad(o, g, self, src, non_blocking):
 
 
 op(
-    "copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)",
+    "copy_(Tensor(a!) self, Tensor other, bool non_blocking=False) -> Tensor(a!)",
     names=("Tensor.copy_",),
     dtypes=ANY,
     body=Native("copy_"),
     grad=_copy_grad,
-    doc="Writes src, broadcast and cast, to self.",
+    doc="Writes other, broadcast and cast, to self.",
 )
 op(
     "fill_.Tensor(Tensor(a!) self, Tensor value) -> Tensor(a!)",

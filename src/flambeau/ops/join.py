@@ -90,6 +90,14 @@ for _n in (1, 2, 3):
     )
 
 
+    op(
+        f"atleast_{_n}d.Sequence(Tensor[] tensors) -> Tensor[]",
+        names=(f"atleast_{_n}d",),
+        body=Composite((lambda lift: lambda o, tensors: [lift(o, t) for t in tensors])(_atleast(_n))),
+        doc=f"Each of several tensors with at least {_n} dimensions.",
+    )
+
+
 def _repeat(o, self, repeats):
     repeats = tuple(repeats)
     if len(repeats) < self.dim():

@@ -63,7 +63,9 @@ op(
 )
 
 
-def _norm(o, input, p="fro", dim=None, keepdim=False, *, dtype=None, out=None):
+def _norm(o, input, p="fro", dim=None, keepdim=False, fifth=None, *, dtype=None, out=None):
+    # Here the function has out=, the method dtype=.
+    dtype, out = (dtype, fifth) if isinstance(fifth, o.Tensor) else (fifth if dtype is None else dtype, out)
     check_tensor("norm", "input", input)
     if p == "nuc" or (isinstance(p, str) and p != "fro"):
         pair = tuple(range(input.dim())) if dim is None and input.dim() <= 2 else dim

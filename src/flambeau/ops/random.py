@@ -34,14 +34,14 @@ op(
 
 def _like(name: str, draw) -> None:
     def run(o, self, *args):
-        *numbers, dtype, _layout, device, _pin_memory, requires_grad, memory_format = args
+        *numbers, generator, dtype, _layout, device, _pin_memory, requires_grad, memory_format = args
         out = o.empty_like(self, dtype=dtype, device=device, memory_format=memory_format)
-        return draw(o, out, *numbers).requires_grad_(requires_grad)
+        return draw(o, out, *numbers, generator=generator).requires_grad_(requires_grad)
 
     parameters = "".join(f"int {p}, " for p in _LIKE_PARAMETERS.get(name, ()))
     base = name.split(".")[0]
     op(
-        f"{name}(Tensor self, {parameters}*, {OPTIONS}, {_FORMAT}) -> Tensor",
+        f"{name}(Tensor self, {parameters}*, {_GENERATOR}, {OPTIONS}, {_FORMAT}) -> Tensor",
         names=(base,),
         body=Composite(run),
         differentiable=False,
@@ -50,10 +50,10 @@ def _like(name: str, draw) -> None:
 
 
 _LIKE_PARAMETERS = {"randint_like": ("high",), "randint_like.low": ("low", "high")}
-_like("rand_like", lambda o, out: o.uniform_(out))
-_like("randn_like", lambda o, out: o.normal_(out))
-_like("randint_like", lambda o, out, high: o.random_(out, 0, high))
-_like("randint_like.low", lambda o, out, low, high: o.random_(out, low, high))
+_like("rand_like", lambda o, out, **of: o.uniform_(out, **of))
+_like("randn_like", lambda o, out, **of: o.normal_(out, **of))
+_like("randint_like", lambda o, out, high, **of: o.random_(out, 0, high, **of))
+_like("randint_like.low", lambda o, out, low, high, **of: o.random_(out, low, high, **of))
 
 
 def _draw(signature: str, native: str, doc: str) -> None:

@@ -186,7 +186,12 @@ def _from_parts(by_rows: bool):
         indices = o.stack([major, at] if by_rows else [at, major])
         return _of_parts(begin, indices, values, tuple(size), by_rows)
 
-    return make
+    def by_name(o, *parts, **options):
+        """The places may be given by the names that they have in this layout."""
+        named = [options.pop(n) for n in _LAYOUTS[by_rows][1 + len(parts) :] if n in options]
+        return make(o, *parts, *named, **options)
+
+    return by_name
 
 
 for _by_rows, (_, _pointer, _plain) in _LAYOUTS.items():

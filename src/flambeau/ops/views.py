@@ -37,8 +37,11 @@ op("view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)", names=("Tensor.v
    body=Native("view_dtype"), differentiable=False, doc="The bytes of the elements read as another dtype.")  # fmt: skip
 _view("transpose(Tensor(a) self, int dim0, int dim1) -> Tensor(a)", "transpose",
       lambda o, g, self, dim0, dim1: (o.transpose(g, dim0, dim1),), "Two dimensions exchanged.",
-      tuple(n for a in ("transpose", "swapaxes", "swapdims") for n in _both(a)),
+      tuple(n for a in ("transpose", "swapdims") for n in _both(a)),
       ref=lambda np, x, dim0, dim1: np.swapaxes(x, dim0, dim1))  # fmt: skip
+op("swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)", names=_both("swapaxes"), dtypes=ANY,
+   body=Composite(lambda o, self, axis0, axis1: o.transpose(self, axis0, axis1)),
+   doc="Another name of transpose.")  # fmt: skip
 _view("t(Tensor(a) self) -> Tensor(a)", "t", lambda o, g, self: (o.t(g),), "The transpose of a matrix.",
       ref=lambda np, x: np.transpose(x))  # fmt: skip
 
