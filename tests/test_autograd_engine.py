@@ -197,6 +197,28 @@ def test_grad_of_unused_inputs():
     assert zero.tolist() == [0.0]
 
 
+@pytest.mark.parametrize("steps", [torch.round, torch.sign, lambda x: torch.div(x, 2, rounding_mode="floor")])
+def test_steps_have_gradients_of_zero(steps):
+    x = leaf(1.0, -2.5)
+    steps(x).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+    signs = torch.ones(3, 1, dtype=torch.float32, requires_grad=True)
+    (g,) = torch.autograd.grad(torch.copysign(x, signs).sum(), signs)
+    assert g.shape == (3, 1) and g.dtype == torch.float32 and not g.any()
+
+
+@pytest.mark.parametrize("bends", [torch.relu, torch.nn.functional.leaky_relu, torch.abs])
+def test_second_gradient_of_a_bend_is_zero(bends):
+    x, w = leaf(1.0, -2.5), leaf(2.0, 3.0)
+    (g,) = torch.autograd.grad(bends(x * w).sum(), x, create_graph=True)
+    by_x, by_w = torch.autograd.grad((g * g).sum(), (x, w))
+    assert by_x.tolist() == [0.0, 0.0]
+    assert by_w.tolist() == ((2 * g * g) / w).tolist()
+    y = x * w
+    assert torch.autograd.grad(y.exp().sign().sum(), (y, x))[0].tolist() == [0.0, 0.0]
+    assert torch.autograd.grad(y.sign().sum() + w.sum(), (y, w))[1].tolist() == [1.0, 1.0]
+
+
 def test_batched_vectors():
     x = leaf(1.0, 2.0, 3.0)
     (rows,) = torch.autograd.grad(x * x, x, torch.eye(3, dtype=torch.float64), is_grads_batched=True)

@@ -79,6 +79,10 @@ GradHook* AccumulateGrad::leaf_hooks() const {
   return meta ? meta->hooks.get() : nullptr;
 }
 
+TensorRef AccumulateGrad::zero_gradient() const {
+  return zeros(variable_->sizes, variable_->dtype, variable_->device());
+}
+
 Grads AccumulateGrad::apply(Grads grads) {
   if (grads[0] && variable_->requires_grad) {
     std::unique_lock lock(mutex_, std::try_to_lock);

@@ -13,6 +13,7 @@ class AccumulateGrad final : public Node {
   Grads apply(Grads grads) override;
   std::string name() const override { return "AccumulateGrad"; }
   GradHook* leaf_hooks() const override;
+  TensorRef zero_gradient() const override;
   Tensor* variable() const { return variable_.get(); }
 
   static void* operator new(size_t) { return ObjectCache<AccumulateGrad>::take(); }

@@ -1,16 +1,10 @@
 #include "autograd/derived_node.h"
 
+#include <bit>
+
 #include "autograd/accumulate.h"
 
 namespace fl {
-
-namespace {
-bool any(const Grads& grads) {
-  for (const TensorRef& g : grads)
-    if (g) return true;
-  return false;
-}
-}  // namespace
 
 DerivedNode::DerivedNode(Op& op, const Call& call, const OverloadTape& info, const DerivedPlan& plan, uint32_t needs)
     : RecordedNode(op, call, info), plan_(plan), needs_(needs) {
@@ -75,6 +69,12 @@ Grads DerivedNode::apply(Grads grads) {
     results[i] = std::move(g);
   }
   return results;
+}
+
+bool DerivedNode::is_zero(size_t k) const {
+  if (!(needs_ >> k & 1)) return false;
+  size_t before = static_cast<size_t>(std::popcount(needs_ & ((uint32_t{1} << k) - 1)));
+  return plan_.plan->outputs[before] == BackwardPlan::kNoGrad;
 }
 
 void DerivedNode::release_saved() {

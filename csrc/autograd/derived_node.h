@@ -9,6 +9,7 @@ class DerivedNode final : public RecordedNode {
   DerivedNode(Op& op, const Call& call, const OverloadTape& info, const DerivedPlan& plan, uint32_t needs);
   void finish(const Call& call, const OverloadTape& info, const Outputs& outputs) override;
   Grads apply(Grads grads) override;
+  bool is_zero(size_t k) const override;
   void release_saved() override;
 
   static void* operator new(size_t) { return ObjectCache<DerivedNode>::take(); }

@@ -18,6 +18,7 @@ struct Task {
   uint32_t waits = 0;  // edges over which gradients are still to come
   bool runs = true;    // false: nothing that is asked for lies behind it
   bool is_captured = false;
+  bool is_zero = false;  // a gradient known to be zero came in: no tensor stands for it before the leaf
   Grads grads;
 };
 
@@ -67,8 +68,8 @@ class TaskIndex {
 
 class Run {
  public:
-  Run(const Edges& roots, bool retain_graph, const Edges& captures)
-      : roots_(roots), captures_(captures), retain_graph_(retain_graph), captured_(captures.size()) {
+  Run(const Edges& roots, bool retain_graph, const Edges& captures, const std::vector<TensorRef>& inputs)
+      : roots_(roots), captures_(captures), inputs_(inputs), retain_graph_(retain_graph), captured_(captures.size()) {
     discover();
     if (!captures.empty()) prune();
     count();
@@ -153,25 +154,36 @@ class Run {
     Node& node = *tasks_[i].node;
     const bool runs = tasks_[i].runs;
     Grads grads = std::move(tasks_[i].grads);
+    const bool is_zero = tasks_[i].is_zero && !any(grads);
     if (runs || tasks_[i].is_captured) {
       grads.resize(std::max<size_t>(grads.size(), node.n_inputs));
+      if (is_zero) grads[0] = node.zero_gradient();
       run_tensor_hooks(node, grads);
-      if (tasks_[i].is_captured) capture(node, grads);
+      if (tasks_[i].is_captured) capture(node, grads, tasks_[i].is_zero);
     }
     if (!runs) return;
+    const bool came = any(grads);
     Grads results = call(node, std::move(grads));
     for (size_t k = 0; k < node.next.size(); ++k) {
       const Edge& e = node.next[k];
       if (!e.node) continue;
       uint32_t next = index_.find(e.node.get());
-      if (k < results.size()) give(tasks_[next], e.input, std::move(results[k]));
+      if (k < results.size() && results[k]) {
+        give(tasks_[next], e.input, std::move(results[k]));
+      } else if (is_zero || (came && node.is_zero(k))) {
+        tasks_[next].is_zero = true;
+      }
       if (--tasks_[next].waits == 0) push(next);
     }
   }
 
-  void capture(const Node& node, const Grads& grads) {
-    for (size_t k = 0; k < captures_.size(); ++k)
-      if (captures_[k].node.get() == &node) captured_[k] = grads[captures_[k].input];
+  void capture(const Node& node, const Grads& grads, bool is_zero) {
+    for (size_t k = 0; k < captures_.size(); ++k) {
+      if (captures_[k].node.get() != &node) continue;
+      captured_[k] = grads[captures_[k].input];
+      const Tensor& t = *inputs_[k];
+      if (!captured_[k] && is_zero) captured_[k] = zeros(t.sizes, t.dtype, t.device());
+    }
   }
 
   // Hooks may add hooks, so that lists are not held over a call.
@@ -227,6 +239,7 @@ class Run {
 
   const Edges& roots_;
   const Edges& captures_;
+  const std::vector<TensorRef>& inputs_;  // whose edges are captured
   const bool retain_graph_;
   uint32_t n_roots_ = 0;
   SmallList<Task, 8> tasks_;
@@ -287,7 +300,7 @@ Grads run_backward(const std::vector<TensorRef>& roots, Grads seeds, bool retain
   GradGuard mode(create_graph);
   for (size_t i = 0; i < roots.size(); ++i)
     seeds[i] = fit_gradient(std::move(seeds[i]), roots[i]->sizes, roots[i]->dtype, *edges[i].node, i);
-  Grads grads = Run(edges, retain_graph, captures).execute(std::move(seeds));
+  Grads grads = Run(edges, retain_graph, captures, inputs).execute(std::move(seeds));
   for (size_t i = 0; i < inputs.size(); ++i) {
     FL_CHECK(grads[i] || allow_unused || accumulate, ErrorKind::Runtime,
              "The differentiated Tensor at index %zu appears to not have been used in the graph. Set allow_unused=True "

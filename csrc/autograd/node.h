@@ -17,6 +17,12 @@ struct Edge {
 
 using Grads = SmallList<TensorRef, 3>;  // an element may be null: zero
 
+inline bool any(const Grads& grads) {
+  for (const TensorRef& g : grads)
+    if (g) return true;
+  return false;
+}
+
 // A hook of a tensor, of a node before it runs, or of a node after it ran. Bind implements it over a dict of callables.
 class GradHook : public RefCounted {
  public:
@@ -52,6 +58,10 @@ class Node : public RefCounted {
   virtual Grads apply(Grads grads) = 0;
   virtual void release_saved() {}
   virtual std::string name() const = 0;  // "MulBackward0"
+  // Whether what flows over edge `k` is always zero: apply returns null there.
+  virtual bool is_zero(size_t) const { return false; }
+  // Of the leaf that an accumulator serves.
+  virtual TensorRef zero_gradient() const { return {}; }
   // Hooks of the leaf that an accumulator serves.
   virtual GradHook* leaf_hooks() const { return nullptr; }
   // See GradMetaBase::visit_python.

@@ -72,7 +72,7 @@ def backward_plan(name: str, attributes: str, is_complex: bool, needs: int) -> P
     Returns:
         The derived operator (None where there is nothing to compute); what it takes after the incoming gradients, as
         (is an output, its number); for each needed operand the output of the derived operator that is its gradient,
-        or -1 for the incoming gradient as it is, or -2 for none.
+        or -1 for the incoming gradient as it is, or -2 for zero.
     """
     entry = TABLE[name]
     absent = parse_attributes(attributes)[1]
