@@ -181,8 +181,8 @@ HEAD = """# Special functions
 The largest errors over samples of the domain, in units in the last place (ulp) of the true value, against mpmath at 200
 bits; PyTorch 2.13's errors on the same arguments beside them. `tests/special_errors.py` measures them and writes this
 page; the bounds that tests hold stand in `tests/test_ir_special.py`, and each function's documentation states its own.
-float32 is computed in float64 and rounded once. Errors of hundreds of ulp and more belong to zeros of the function,
-where the absolute error stays that of the neighbourhood.
+float32 is computed in float64 and rounded once (erf and erfinv in float32). Errors of hundreds of ulp and more belong to
+zeros of the function, where the absolute error stays that of the neighbourhood.
 
 """
 
