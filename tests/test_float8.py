@@ -237,6 +237,12 @@ def test_promotion() -> None:
         torch.set_default_dtype(torch.float8_e5m2)
 
 
+def test_sentences_name_them() -> None:
+    x = torch.ones(2).to(torch.float8_e4m3fnuz)
+    with pytest.raises(RuntimeError, match="Found dtype Half but expected Float8_e4m3fnuz"):
+        torch.binomial(x, torch.ones(2, dtype=torch.float16))
+
+
 def test_scaled_products() -> None:
     a, b = torch.arange(32.0).reshape(2, 16).sin(), torch.arange(48.0).reshape(16, 3).cos()
     x, y = a.to(torch.float8_e4m3fn), b.to(torch.float8_e5m2)

@@ -4,7 +4,7 @@ import math
 
 from flambeau.ir import fn
 
-from .formula import is_one, times, title_of
+from .formula import is_one, times
 from .table import FLOATING, REAL, REAL_FLOATS, Composite, Scalar, op
 
 
@@ -290,7 +290,7 @@ op(
 def _softshrink_functional(o, input, lambd):
     if not lambd >= 0:
         raise RuntimeError(
-            f"lambda must be in range [0, 3.40282e+38] for input dtype {title_of(input.dtype)}, but found {lambd:g}"
+            f"lambda must be in range [0, 3.40282e+38] for input dtype {input.dtype.title}, but found {lambd:g}"
         )
     return o.softshrink(input, lambd)
 

@@ -3,7 +3,6 @@
 from flambeau.ir import fn
 
 from .creation import OPTIONS, factory
-from .formula import title_of
 from .table import ANY, FLOATING, Composite, Native, Scalar, op
 
 _GENERATOR = "Generator? generator=None"
@@ -168,7 +167,7 @@ def _check_weights(o, weights, samples, replacement) -> None:
     if weights.dim() not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if not weights.dtype.is_floating_point:
-        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {title_of(weights.dtype)}")
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {weights.dtype.title}")
     if samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and samples > weights.shape[-1]:

@@ -7,7 +7,6 @@ at the sample. `ir/math_implicit.py` computes it.
 from flambeau import _core
 from flambeau.ir import fn, math_implicit
 
-from .formula import title_of
 from .table import REAL_FLOATS, Composite, Native, Scalar, op
 
 _GENERATOR = "Generator? generator=None"
@@ -95,10 +94,10 @@ op(
 def _binomial(o, count, prob, generator):
     for name, t in (("count", count), ("prob", prob)):
         if not t.dtype.is_floating_point:
-            raise ValueError(f"binomial only supports floating-point dtypes for {name}, got: {title_of(t.dtype)}")
+            raise ValueError(f"binomial only supports floating-point dtypes for {name}, got: {t.dtype.title}")
     if count.dtype != prob.dtype:
         raise RuntimeError(
-            f"Found dtype {title_of(prob.dtype)} but expected {title_of(count.dtype)} [binomial: count is {count.dtype}, "
+            f"Found dtype {prob.dtype.title} but expected {count.dtype.title} [binomial: count is {count.dtype}, "
             f"prob is {prob.dtype}]"
         )
     return o.binomial_each(*o.broadcast_tensors(count, prob), generator=generator)
