@@ -47,88 +47,49 @@ bool Split::suits(const TapConv& conv) {
   return without_strides(conv, phases).in_volume() <= 2 * conv.in_volume();
 }
 
-Split::Split(const MicroKernels& mk, const TapConv& conv)
-    : mk_(mk), whole_(conv), split_(without_strides(conv, phases_)) {
-  for (int64_t z = 0; z < conv.slices; z++) find_copies(z);
+Split::Split(const TapConv& conv, int64_t element)
+    : whole_(conv), split_(without_strides(conv, phases_)), element_(element) {
+  for (int64_t z = 0; z < conv.slices; z++) {
+    for (int64_t y = 0; y < conv.height; y++) find_copies(z, y);
+  }
 }
 
-void Split::find_copies(int64_t z) {
-  int64_t element = mk_.element_bytes, width = split_.width;
-  auto plane_of = [&](int64_t phase) {
-    return (phase * split_.slices + z / whole_.stride_z) * split_.height * width * element;
-  };
+void Split::find_copies(int64_t z, int64_t y) {
+  int64_t slice = z / whole_.stride_z, row = y / whole_.stride_y;
+  if (row >= split_.height) return;
   for (int64_t p = 0; p < split_.phases; p++) {
     TapPosition phase = phases_[static_cast<size_t>(p)];
-    if (phase.z != z % whole_.stride_z || phase.y >= whole_.height) continue;
-    auto other = std::find_if(phases_.begin(), phases_.end(), [&](const TapPosition& q) {
-      return q.z == phase.z && q.y == phase.y && q.x == 1 - phase.x;
-    });
-    bool both = whole_.stride_x == 2 && other != phases_.end();
-    if (both && phase.x == 1) continue;
-    RowCopy copy{};
-    copy.from = ((z * whole_.height + phase.y) * whole_.width + phase.x) * element;
-    copy.to = plane_of(p);
-    copy.rows = std::min(ceil_div(whole_.height - phase.y, whole_.stride_y), split_.height);
-    if (both) {
-      copy.odds = plane_of(other - phases_.begin());
-      copy.count = std::min(whole_.width, 2 * width);
-    } else {
-      copy.count = std::clamp<int64_t>(ceil_div(whole_.width - phase.x, whole_.stride_x), 0, width);
-    }
-    copies_.push_back(copy);
+    if (phase.z != z % whole_.stride_z || phase.y != y % whole_.stride_y) continue;
+    int64_t from = (z * whole_.height + y) * whole_.width + phase.x;
+    int64_t to = ((p * split_.slices + slice) * split_.height + row) * split_.width;
+    int64_t count = std::clamp<int64_t>(ceil_div(whole_.width - phase.x, whole_.stride_x), 0, split_.width);
+    copies_.push_back({from * element_, to * element_, count});
   }
 }
 
 void Split::fill(int64_t i, char* out) const {
-  const char* channel = whole_.x + i * whole_.in_volume() * mk_.element_bytes;
-  for (const RowCopy& copy : copies_) {
-    if (copy.odds) {
-      deal_out(copy, channel, out);
-    } else {
-      mk_.element_bytes == 4 ? copy_rows<float>(copy, channel, out) : copy_rows<double>(copy, channel, out);
-    }
-  }
+  const char* channel = whole_.x + i * whole_.in_volume() * element_;
+  element_ == 4 ? copy_rows<float>(channel, out) : copy_rows<double>(channel, out);
   clear_outside(out);
 }
 
-void Split::deal_out(const RowCopy& copy, const char* channel, char* out) const {
-  int64_t lanes = mk_.lanes, whole = copy.count / (2 * lanes), rest = copy.count - whole * 2 * lanes;
-  int64_t masks = lane_mask(std::min(rest, lanes)) | int64_t{lane_mask(std::max<int64_t>(0, rest - lanes))} << 16 |
-                  int64_t{lane_mask((rest + 1) / 2)} << 32 | int64_t{lane_mask(rest / 2)} << 48;
-  int64_t from_row = whole_.stride_y * whole_.width * mk_.element_bytes, to_row = split_.width * mk_.element_bytes;
-  mk_.split_2(copy.rows, whole, channel + copy.from, from_row, out + copy.to, out + *copy.odds, to_row, masks);
-  clear_columns((copy.count + 1) / 2, copy.rows, out + copy.to);
-  clear_columns(copy.count / 2, copy.rows, out + *copy.odds);
-}
-
 template <class T>
-void Split::copy_rows(const RowCopy& copy, const char* channel, char* out) const {
+void Split::copy_rows(const char* channel, char* out) const {
   constexpr int64_t kElement = sizeof(T);
-  int64_t stride = whole_.stride_x;
-  for (int64_t row = 0; row < copy.rows; row++) {
-    const char* from = channel + copy.from + row * whole_.stride_y * whole_.width * kElement;
-    char* to = out + copy.to + row * split_.width * kElement;
+  int64_t width = split_.width, stride = whole_.stride_x;
+  for (RowCopy copy : copies_) {
     if (stride == 1) {
-      copy_row(from, copy.count * kElement, to);
+      copy_row(channel + copy.from, copy.count * kElement, out + copy.to);
     } else {
-      copy_strided<T>(from, stride, copy.count, to);
+      copy_strided<T>(channel + copy.from, stride, copy.count, out + copy.to);
     }
-  }
-  clear_columns(copy.count, copy.rows, out + copy.to);
-}
-
-// Columns that the input does not have, from `first` on.
-void Split::clear_columns(int64_t first, int64_t rows, char* out) const {
-  if (first == split_.width) return;
-  int64_t element = mk_.element_bytes;
-  for (int64_t row = 0; row < rows; row++) {
-    clear_row(out + (row * split_.width + first) * element, (split_.width - first) * element);
+    if (copy.count < width) clear_row(out + copy.to + copy.count * kElement, (width - copy.count) * kElement);
   }
 }
 
 // Rows and slices that the input does not have.
 void Split::clear_outside(char* out) const {
-  int64_t row = split_.width * mk_.element_bytes, slice = split_.height * row;
+  int64_t row = split_.width * element_, slice = split_.height * row;
   for (const TapPosition& phase : phases_) {
     int64_t rows = std::clamp<int64_t>(ceil_div(whole_.height - phase.y, whole_.stride_y), 0, split_.height);
     for (int64_t k = 0; k < split_.slices; k++, out += slice) {
@@ -139,7 +100,7 @@ void Split::clear_outside(char* out) const {
 }
 
 void run_split(const MicroKernels& mk, const TapConv& conv) {
-  Split split(mk, conv);
+  Split split(conv, mk.element_bytes);
   int64_t channels = conv.groups * conv.channels;
   int64_t bytes = channels * split.channel_bytes(), result = conv.groups * conv.outputs * conv.volume();
   int64_t blocks = std::clamp<int64_t>(ceil_div(conv.batch * bytes, kBlockBytes), 1, conv.batch);

@@ -10,31 +10,27 @@ class Split {
  public:
   // Whether the planes, cut to the width of the outputs, still hold all that taps read, and are not much larger.
   static bool suits(const TapConv& conv);
-  Split(const MicroKernels& mk, const TapConv& conv);
+  Split(const TapConv& conv, int64_t element);
   const TapConv& conv() const { return split_; }  // over the phases' planes; where they lie is left open
-  int64_t channel_bytes() const { return split_.in_volume() * mk_.element_bytes; }
+  int64_t channel_bytes() const { return split_.in_volume() * element_; }
   // Channel i of those of all groups and images.
   void fill(int64_t i, char* out) const;
 
  private:
-  // Rows of a slice of the input that one phase of rows takes: places in bytes, and how many columns of a row. With a
-  // place for odd columns only the even ones go to `to`.
+  // A row of the input, or as much of it as one phase takes: places in bytes.
   struct RowCopy {
-    int64_t from, to, rows, count;
-    std::optional<int64_t> odds;
+    int64_t from, to, count;
   };
-  void find_copies(int64_t z);
-  void deal_out(const RowCopy& copy, const char* channel, char* out) const;
+  void find_copies(int64_t z, int64_t y);
   template <class T>
-  void copy_rows(const RowCopy& copy, const char* channel, char* out) const;
-  void clear_columns(int64_t first, int64_t rows, char* out) const;
+  void copy_rows(const char* channel, char* out) const;
   void clear_outside(char* out) const;
 
-  const MicroKernels& mk_;
   const TapConv& whole_;
   std::vector<TapPosition> phases_;
   TapConv split_;
-  std::vector<RowCopy> copies_;
+  int64_t element_;
+  std::vector<RowCopy> copies_;  // in the order of the input
 };
 
 // The convolution by way of a Split that suits.

@@ -217,7 +217,7 @@ void WeightRun::run() {
 void run_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw) {
   if (columns_suit(mk, conv)) return columns_weight_gradient(mk, conv, dy, dw);
   if (conv.direct() || !Split::suits(conv)) return WeightRun(mk, conv, nullptr, dy, dw).run();
-  Split split(mk, conv);
+  Split split(conv, mk.element_bytes);
   WeightRun(mk, split.conv(), &split, dy, dw).run();
 }
 
