@@ -270,6 +270,7 @@ def test_sentences(call, error, sentence: str) -> None:
 
 
 def test_small_things() -> None:
+    assert repr(torch.set_grad_enabled(True)) == "torch.autograd.grad_mode.set_grad_enabled(mode=True)"
     assert torch.einsum("ii", torch.tensor([[1.0, 2], [3, 4]])).item() == 5  # what appears twice is summed
     assert isinstance(torch.broadcast_tensors(torch.ones(1, 2), torch.ones(2, 1)), tuple)
     x = torch.ones(2, requires_grad=True)

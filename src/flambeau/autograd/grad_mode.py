@@ -149,6 +149,9 @@ class set_grad_enabled(_Mode):
     def clone(self) -> "set_grad_enabled":
         return type(self)(self.mode)
 
+    def __repr__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
+
 
 class inference_mode(_Mode):
     """As `no_grad`, and results are inference tensors, which can never take part in gradients.
