@@ -63,7 +63,7 @@ Grads DerivedNode::apply(Grads grads) {
   for (size_t i = 0; i < next.size(); ++i) {
     if (!(needs_ >> i & 1)) continue;
     int from = plan_.plan->outputs[k++];
-    if (from == BackwardPlan::kNoGrad) continue;
+    if (from == BackwardPlan::kZeroGrad) continue;
     TensorRef g = from == BackwardPlan::kPassGrad ? grads[0] : outputs[static_cast<size_t>(from)].tensor_ref();
     if (unlike_ >> i & 1) g = fit_gradient(std::move(g), (*inputs_)[i].sizes, (*inputs_)[i].dtype, *this, i);
     results[i] = std::move(g);
@@ -74,7 +74,7 @@ Grads DerivedNode::apply(Grads grads) {
 bool DerivedNode::is_zero(size_t k) const {
   if (!(needs_ >> k & 1)) return false;
   size_t before = static_cast<size_t>(std::popcount(needs_ & ((uint32_t{1} << k) - 1)));
-  return plan_.plan->outputs[before] == BackwardPlan::kNoGrad;
+  return plan_.plan->outputs[before] == BackwardPlan::kZeroGrad;
 }
 
 void DerivedNode::release_saved() {

@@ -118,8 +118,8 @@ struct BackwardPlan {
     int index;
   };  // operands of `derived` after the incoming gradients
   std::vector<Saved> saved;
-  std::vector<int> outputs;  // per needed operand: k-th output of derived, kPassGrad or kNoGrad
-  static constexpr int kPassGrad = -1, kNoGrad = -2;
+  std::vector<int> outputs;  // per needed operand: k-th output of derived, kPassGrad or kZeroGrad
+  static constexpr int kPassGrad = -1, kZeroGrad = -2;
 };
 
 struct Op {

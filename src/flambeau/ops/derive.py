@@ -23,7 +23,7 @@ from .signature import parse
 from .table import FLOATING, TABLE, Entry, register
 
 Plan = tuple[str | None, list[tuple[bool, int]], list[int]]
-PASS_GRADIENT, NO_GRADIENT = -1, -2
+PASS_GRADIENT, ZERO_GRADIENT = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def backward_plan(name: str, attributes: str, is_complex: bool, needs: int) -> P
     ordered = [by_operand.get(i, "0") for i in range(len(operand_params(entry))) if needs >> i & 1]
     saved = [(s[0] == "o", int(s[1:]) if s[0] == "o" else present[int(s[1:])]) for s in plan.saved]
     derived = None if plan.program is None else _derived_entry(entry, attributes, is_complex, needs, wanted, plan)
-    return derived, saved, [{"g": PASS_GRADIENT, "0": NO_GRADIENT}.get(o, o) for o in ordered]
+    return derived, saved, [{"g": PASS_GRADIENT, "0": ZERO_GRADIENT}.get(o, o) for o in ordered]
 
 
 def _canonical(entry: Entry, is_complex: bool) -> str:

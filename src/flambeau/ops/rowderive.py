@@ -21,7 +21,7 @@ from .rowbody import layout_params, trace
 from .signature import parse
 from .table import FLOATING, TABLE, Entry, Row, register
 
-NO_GRADIENT = -2
+ZERO_GRADIENT = -2
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def backward_plan(name: str, attributes: str, is_complex: bool, needs: int) -> t
     gradients, roots = d.run(lambda k: _leaf(k, "i64" if d.operands[k] in integers else dtype), numbers)
     results = [g for g in gradients if g is not None]
     places = iter(range(len(results)))
-    outputs = [NO_GRADIENT if g is None else next(places) for g in gradients]
+    outputs = [ZERO_GRADIENT if g is None else next(places) for g in gradients]
     if not results:
         return None, [], outputs
     # Statistics that the forward gives in full precision; beside them all outputs, where fewer operands are saved so.
@@ -168,7 +168,7 @@ def _register(
     operands = [f"g{k}" for k in graded] + saved
     in_roles = _roles_of(d, graded, saved)
     needed = [k for k, need in enumerate(d.needs) if need]
-    out_roles = "".join(roles[k] for k, place in zip(needed, outputs, strict=True) if place != NO_GRADIENT)
+    out_roles = "".join(roles[k] for k, place in zip(needed, outputs, strict=True) if place != ZERO_GRADIENT)
     rest = [_declared(p) for p in d.params if p.name in layout_params(body) or p in d.numbers()]
     returned = "Tensor" if len(out_roles) == 1 else "(" + ", ".join(["Tensor"] * len(out_roles)) + ")"
     word = re.sub(r"\W", "_", name.split("[")[0])
