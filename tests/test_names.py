@@ -463,3 +463,17 @@ def test_lists_of_dense_tensors_as_one() -> None:
     with torch.backends.cuda.sdp_kernel(enable_flash=False):
         assert not torch.backends.cuda.flash_sdp_enabled()
     assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_parts_that_are_no_number():
+    x = torch.arange(6.0)
+    assert [len(p) for p in torch.split(x, torch.tensor(4))] == [4, 2]
+    for parts, sentence in (
+        (True, "argument 'split_size' (position 2) must be int, not bool"),
+        ("two", "argument 'split_sizes' (position 2) must be tuple of ints, not str"),
+        (torch.tensor(2.0), "argument 'split_sizes' (position 2) must be tuple of ints, not Tensor"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(sentence)):
+            torch.split(x, parts)
+        with pytest.raises(TypeError, match=re.escape(sentence)):
+            torch.split(x, split_size_or_sections=parts)

@@ -24,9 +24,10 @@ _REPLACED = {
 
 
 def _removed(name: str) -> None:
-    def refuse(o, *arguments):
+    def refuse(o, self, *arguments, **named):
         raise RuntimeError(_REMOVED + _REPLACED[name])
 
+    refuse.__qualname__ = name
     op(
         f"{name}(Any self, Any arguments) -> Any",
         names=(name, f"Tensor.{name}") if name != "matrix_rank" else (name,),
@@ -76,10 +77,20 @@ _number_first("addcmul", "value", ("tensor1", "tensor2"))
 _number_first("addcdiv", "value", ("tensor1", "tensor2"))
 
 
+def _split(o, self, sections, dim):
+    if isinstance(sections, bool):
+        raise TypeError("split(): argument 'split_size' (position 2) must be int, not bool")
+    if isinstance(sections, o.Tensor) and sections.dim() == 0 and not sections.is_floating_point():
+        sections = int(sections)
+    if isinstance(sections, int) and -(2**63) <= sections < 2**63:
+        return list(o.split(self, sections, dim))
+    return list(o.split_with_sizes(self, sections, dim))
+
+
 op(
     "split.old(Tensor(a) self, Any split_size_or_sections, int dim=0) -> Tensor(a)[]",
     names=("split",),
-    body=Composite(lambda o, self, sections, dim: list(o.split(self, sections, dim))),
+    body=Composite(_split),
     doc="split by the name that the function's second parameter has.",
 )
 
