@@ -24,31 +24,50 @@ struct Runs {
   int64_t bytes, count, to_step, from_step;
 };
 
-// A piece is some runs, or a part of one.
-void copy_runs(const std::vector<Runs>& all, int64_t total) {
-  std::vector<Runs> pieces;
-  for (const Runs& r : all) {
-    int64_t part = r.bytes >= 2 * kPieceBytes ? kPieceBytes : r.bytes;
-    int64_t together = part < r.bytes ? 1 : std::max<int64_t>(1, kPieceBytes / r.bytes);
-    for (int64_t i = 0; i < r.count; i += together)
-      for (int64_t at = 0; at < r.bytes; at += part)
-        pieces.push_back({r.to + i * r.to_step + at, r.from + i * r.from_step + at, std::min(part, r.bytes - at),
-                          std::min(together, r.count - i), r.to_step, r.from_step});
-  }
-  bool stream = total >= kStreamBytes;
-  auto copy = [&](int64_t k) {
-    const Runs& r = pieces[static_cast<size_t>(k)];
-    for (int64_t i = 0; i < r.count; ++i)
-      copy_bytes(r.to + i * r.to_step, r.from + i * r.from_step, static_cast<size_t>(r.bytes), stream);
+template <class F>
+void share(int64_t tasks, int64_t bytes, F&& task) {
+  const bool stream = bytes >= kStreamBytes;
+  auto run = [&](int64_t k) {
+    task(k, stream);
     if (stream) stream_fence();
   };
-  auto count = static_cast<int64_t>(pieces.size());
-  if (total < 2 * kPieceBytes) {
-    for (int64_t k = 0; k < count; ++k) copy(k);
+  if (bytes < 2 * kPieceBytes) {
+    for (int64_t k = 0; k < tasks; ++k) run(k);
     return;
   }
-  LongWork quiet(total >= 8 * kPieceBytes);
-  parallel_for(count, copy);
+  LongWork quiet(bytes >= 8 * kPieceBytes);
+  parallel_for(tasks, run);
+}
+
+// Runs of which each is a part of a line of the result, as many of each. Tasks follow one another in the result: a
+// thread that writes between the lines of another one takes them from its cache.
+void copy_runs(const std::vector<Runs>& all, int64_t total) {
+  if (all.empty()) return;
+  int64_t line = 0, count = all[0].count;
+  for (const Runs& r : all) line += r.bytes;
+  if (line < 2 * kPieceBytes) {
+    int64_t together = std::max<int64_t>(1, kPieceBytes / line);
+    return share((count + together - 1) / together, total, [&](int64_t k, bool stream) {
+      for (const Runs& r : all)
+        for (int64_t i = k * together; i < std::min(count, (k + 1) * together); ++i)
+          copy_bytes(r.to + i * r.to_step, r.from + i * r.from_step, static_cast<size_t>(r.bytes), stream);
+    });
+  }
+  struct Piece {
+    char* to;
+    const char* from;
+    int64_t bytes;
+  };
+  std::vector<Piece> pieces;
+  for (int64_t i = 0; i < count; ++i)
+    for (const Runs& r : all)
+      for (int64_t at = 0; at < r.bytes; at += kPieceBytes)
+        pieces.push_back(
+            {r.to + i * r.to_step + at, r.from + i * r.from_step + at, std::min(kPieceBytes, r.bytes - at)});
+  share(static_cast<int64_t>(pieces.size()), total, [&](int64_t k, bool stream) {
+    const Piece& piece = pieces[static_cast<size_t>(k)];
+    copy_bytes(piece.to, piece.from, static_cast<size_t>(piece.bytes), stream);
+  });
 }
 
 // Whether a tensor lies in runs over the dimensions from `dim` on, a fixed number of elements apart.
