@@ -2,6 +2,8 @@
 
 #include <cctype>
 
+#include "runtime/promotion.h"
+
 namespace fl {
 
 namespace {
@@ -16,28 +18,7 @@ const char* device_name(Device d) {
   return d.type == DeviceType::CPU ? "cpu" : d.type == DeviceType::CUDA ? "cuda" : "meta";
 }
 
-const char* c_type_name(DType d) {
-  constexpr const char* names[kDTypes] = {"bool",
-                                          "unsigned char",
-                                          "signed char",
-                                          "short int",
-                                          "int",
-                                          "long int",
-                                          "short unsigned int",
-                                          "unsigned int",
-                                          "long unsigned int",
-                                          "c10::Float8_e4m3fn",
-                                          "c10::Float8_e5m2",
-                                          "c10::Float8_e4m3fnuz",
-                                          "c10::Float8_e5m2fnuz",
-                                          "c10::Half",
-                                          "c10::BFloat16",
-                                          "float",
-                                          "double",
-                                          "c10::complex<float>",
-                                          "c10::complex<double>"};
-  return names[static_cast<int>(d)];
-}
+const char* c_type_name(DType d) { return d == DType::U64 ? "long unsigned int" : dtype_c_name(d); }
 
 std::string list_text(IntSpan v) { return "[" + joined(v) + "]"; }
 

@@ -6,6 +6,7 @@
 #include "runtime/contract/gemm.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
+#include "runtime/promotion.h"
 #include "runtime/views.h"
 
 namespace fl {
@@ -24,27 +25,10 @@ std::string describe(const char* name, const Tensor* t) {
   return std::string(name) + "=(" + shape_text(t->sizes, ", ") + (t->dim() == 1 ? ",) " : ") ") + dtype_name(t->dtype);
 }
 
-const char* scalar_type(DType d) {  // as PyTorch's messages spell it
-  constexpr const char* names[kDTypes] = {"bool",
-                                          "unsigned char",
-                                          "signed char",
-                                          "short",
-                                          "int",
-                                          "long int",
-                                          "UInt16",
-                                          "UInt32",
-                                          "UInt64",
-                                          "c10::Float8_e4m3fn",
-                                          "c10::Float8_e5m2",
-                                          "c10::Float8_e4m3fnuz",
-                                          "c10::Float8_e5m2fnuz",
-                                          "c10::Half",
-                                          "c10::BFloat16",
-                                          "float",
-                                          "double",
-                                          "c10::complex<float>",
-                                          "c10::complex<double>"};
-  return names[static_cast<int>(d)];
+// As PyTorch's messages about products spell it.
+const char* scalar_type(DType d) {
+  if (d == DType::I16) return "short";
+  return d == DType::U16 || d == DType::U32 || d == DType::U64 ? dtype_title(d) : dtype_c_name(d);
 }
 
 void check_pair(const char* op, const Tensor* a, const Tensor* b) {

@@ -7,6 +7,18 @@ from .launch import Launch
 from .table import ANY, Composite, Loop, op
 
 
+def _shift(diagonal: int, rows: int, columns: int, lower: bool) -> int:
+    """By how much the triangle's edge stands off the diagonal; beyond these bounds nothing changes."""
+    return min(max(diagonal if lower else diagonal - 1, -rows), columns)
+
+
+def _sides(row, columns, shift, lower: bool):
+    """Of a row, the columns (from, to) inside of the triangle and those outside."""
+    zero, edge = const(0, "i64"), minimum(maximum(row + shift + 1, 0), columns)
+    left, right = (zero, edge), (edge, columns)
+    return (left, right) if lower else (right, left)
+
+
 def _triangle_program(b, lower: bool, copied: bool):
     """Buffers: output and, where what stays is copied, input. ints: rows, columns, shift of the edge.
 
@@ -15,12 +27,11 @@ def _triangle_program(b, lower: bool, copied: bool):
     with b.parallel() as line:
         rows, columns, shift = b.int(0), b.int(1), b.int(2)
         base = line * columns
-        edge = minimum(maximum(line % rows + shift + 1, 0), columns)
-        zero = (edge, columns) if lower else (const(0, "i64"), edge)
+        inside, outside = _sides(line % rows, columns, shift, lower)
         if copied:
-            with b.loop(*((const(0, "i64"), edge) if lower else (edge, columns))) as j:
+            with b.loop(*inside) as j:
                 b.store(0, base + j, b.load(1, base + j))
-        with b.loop(*zero) as j:
+        with b.loop(*outside) as j:
             b.store(0, base + j, 0)
 
 
@@ -29,7 +40,7 @@ def _triangle_plan(lower: bool):
         if self.dim() < 2:
             raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
         rows, columns = self.shape[-2:]
-        shift = min(max(diagonal if lower else diagonal - 1, -rows), columns)  # beyond, nothing changes
+        shift = _shift(diagonal, rows, columns, lower)
         if into and self.is_contiguous():
             out, buffers = self, (self,)
         else:
@@ -71,8 +82,7 @@ def _indices_program(b, lower: bool):
         columns, shift, total = b.int(0), b.int(1), b.int(2)
         before = _elements_before(k, columns, shift, lower, minimum, maximum)
         row = k + maximum(-shift, 0) if lower else k
-        edge = minimum(maximum(row + shift + 1, 0), columns)
-        first, end = (const(0, "i64"), edge) if lower else (edge, columns)
+        first, end = _sides(row, columns, shift, lower)[0]
         with b.loop(first, end) as column:
             at = before + column - first
             b.store(0, at, row)
@@ -80,7 +90,7 @@ def _indices_program(b, lower: bool):
 
 
 def _indices_plan(o, row, col, offset, lower, device):
-    shift = min(max(offset if lower else offset - 1, -row), col)  # beyond, nothing changes
+    shift = _shift(offset, row, col, lower)
     rows = row - min(max(-shift, 0), row) if lower else min(row, max(col - shift - 1, 0))  # that hold any
     total = _elements_before(rows, col, shift, lower)
     if total >= 2**62:
