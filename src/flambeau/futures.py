@@ -16,6 +16,11 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 
+def _failed(error: Exception) -> str:
+    said = "".join(traceback.format_exception_only(error)).strip()
+    return f"Got the following error when running the callback: {said}"
+
+
 class Future(Generic[T]):
     """A value that another thread, or a later call, sets.
 
@@ -62,8 +67,7 @@ class Future(Generic[T]):
             try:
                 result = callback(self)
             except Exception as error:
-                said = "".join(traceback.format_exception_only(error)).strip()
-                problem = RuntimeError(f"Got the following error when running the callback: {said}")
+                problem = RuntimeError(_failed(error))
                 problem.__cause__ = error
                 following._held.set_exception(problem)
             else:
@@ -79,29 +83,27 @@ class Future(Generic[T]):
             try:
                 callback(self)
             except Exception as error:
-                said = "".join(traceback.format_exception_only(error)).strip()
-                warnings.warn(f"Got the following error when running the callback: {said}", stacklevel=2)
+                warnings.warn(_failed(error), stacklevel=2)
 
         self._held.add_done_callback(run)
 
-    def set_result(self, result: T) -> None:
-        """Sets the value, once."""
+    def _check_open(self) -> None:
         if self._held.done():
             raise RuntimeError(
                 "Attempting to mark a completed Future as complete again. "
                 "Note that a Future can only be marked completed once."
             )
+
+    def set_result(self, result: T) -> None:
+        """Sets the value, once."""
+        self._check_open()
         self._held.set_result(result)
 
     def set_exception(self, result: Exception) -> None:
         """Sets the error that waiting for the value raises."""
         if not isinstance(result, Exception):
             raise AssertionError(f"{result} is of type {type(result)}, not an Exception.")
-        if self._held.done():
-            raise RuntimeError(
-                "Attempting to mark a completed Future as complete again. "
-                "Note that a Future can only be marked completed once."
-            )
+        self._check_open()
         self._held.set_exception(result)
 
 
