@@ -5,6 +5,7 @@ table of operators registers, so this module knows nothing of operators; familie
 program is emitted. Looking up a known key generates nothing and imports no LLVM.
 """
 
+import atexit
 import importlib
 import threading
 import time
@@ -200,5 +201,13 @@ def emit_program(module: Module, program: Any, classes: str, name: str) -> None:
 
 
 def compile_lock() -> threading.RLock:
-    """Held while kernels are looked up and made; a fork takes it."""
+    """Held while kernels are looked up and made; a fork takes it, and so does the end of the process."""
     return _state.lock
+
+
+def _finish_compiling() -> None:
+    """Waits for a thread that is inside of LLVM, whose state goes with the process, and lets no other one in."""
+    compile_lock().acquire()
+
+
+atexit.register(_finish_compiling)
