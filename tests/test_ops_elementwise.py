@@ -220,3 +220,22 @@ def test_halves_beside_float32(dtype, rows):
     (leaf * a).sum().backward()
     assert leaf.grad.dtype is dtype
     assert torch.equal(leaf.grad, a.to(dtype))
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
+def test_integers_are_not_divided_by_zero(name, dtype):
+    divide = getattr(torch, name)
+    x, zeros = torch.arange(70_000).to(dtype), torch.ones(70_000, dtype=dtype)
+    zeros[-1] = 0
+    before = x.clone()
+    for by in (zeros, zeros.flip(0), zeros.expand(2, 70_000)[1], torch.stack((zeros, zeros), 1)[:, 1], 0, zeros[-1]):
+        with pytest.raises(RuntimeError, match="^ZeroDivisionError: other holds a 0"):
+            divide(x, by)
+    with pytest.raises(RuntimeError, match="^ZeroDivisionError"):
+        getattr(x, f"{name}_")(zeros)
+    assert x.equal(before)
+    assert divide(x[:-1], zeros[:-1]).equal(x[:-1] if name == "floor_divide" else zeros[:-1] - 1)
+    assert divide(x[:0], 0).shape == (0,)
+    assert divide(x.to("meta"), 0).is_meta
+    assert not divide(x.float(), 0).isfinite().any()

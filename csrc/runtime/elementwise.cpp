@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "runtime/copy.h"
 #include "runtime/factories.h"
+#include "runtime/positions.h"
 #include "runtime/promotion.h"
 #include "runtime/scalar_layout.h"
 #include "runtime/shape_text.h"
@@ -129,6 +130,7 @@ class ScalarCall {
   void run(Outputs& outputs) {
     find_compute_dtype();
     find_sizes();
+    check_divisors();
     make_results();
     if (!device_is_meta_ && results_[0]->numel() > 0) compute();
     for (int i = 0; i < n_results_; ++i) {
@@ -242,6 +244,18 @@ class ScalarCall {
     FL_CHECK(t.device().type == device_.type, ErrorKind::Runtime,
              "Tensor on device %s is not on the expected device %s!", kNames[static_cast<int>(t.device().type)],
              kNames[static_cast<int>(device_.type)]);
+  }
+
+  // Division of floats gives infinities and nan, that of integers has nothing to give.
+  void check_divisors() const {
+    if (is_differentiable(compute_) || device_is_meta_ || std::ranges::count(sizes_, 0)) return;
+    for (int at : layout_.operands) {
+      if (param(at).role != 'd') continue;
+      const Value& v = call_[at];
+      bool zero = v.is_tensor() ? holds_zero(*v.tensor()) : v.as_int() == 0;
+      FL_CHECK(!zero, ErrorKind::Runtime, "ZeroDivisionError: %s holds a 0, and the operands are integers.",
+               param(at).name.c_str());
+    }
   }
 
   DType result_dtype(int i) const {
@@ -422,14 +436,17 @@ HotKernels* hot_kernels(Op& op) {
   return hot;
 }
 
-// The operator can be called with operands alone, everything else folded in or static and at its default.
-bool is_plain(const Op& op, size_t operands) {
+// The operator can be called with operands alone, everything else folded in or static and at its default, and nothing
+// is to be looked for in them.
+bool is_plain(const Op& op, size_t operands, DType d) {
   const Overload& o = *op.overloads[0];
   const ScalarLayout& layout = scalar_layout(o);
   if (op.kind != BodyKind::Scalar || layout.operands.size() != operands || op.n_outputs != 1 || layout.dtypes >= 0)
     return false;
-  for (int at : layout.operands)
-    if (o.params[static_cast<size_t>(at)].role != 'c' || o.params[static_cast<size_t>(at)].optional) return false;
+  for (int at : layout.operands) {
+    const Param& p = o.params[static_cast<size_t>(at)];
+    if (!(p.role == 'c' || (p.role == 'd' && is_differentiable(d))) || p.optional) return false;
+  }
   for (int at : layout.numbers)
     if (!o.params[static_cast<size_t>(at)].fold || !o.params[static_cast<size_t>(at)].has_default) return false;
   for (int at : layout.statics)
@@ -453,7 +470,7 @@ bool plain_result(const Op& op, DType d, DType& result) {
 // Null where the pattern does not fit the operator or the dtype; the boxed way then says what is wrong.
 ElementKernel make_hot(Op& op, HotPattern pattern, DType d, HotKernels::Slot& slot) {
   size_t operands = pattern == HotPattern::Unary ? 1 : 2;
-  if (!is_plain(op, operands) || !(op.dtypes >> static_cast<int>(d) & 1) || !plain_result(op, d, slot.result)) {
+  if (!is_plain(op, operands, d) || !(op.dtypes >> static_cast<int>(d) & 1) || !plain_result(op, d, slot.result)) {
     slot.refused.store(true, std::memory_order_relaxed);
     return nullptr;
   }

@@ -1,4 +1,4 @@
-// Scans of index tensors, before anything is written through them, and their order by rows.
+// Scans of tensors of integers before anything is written: of indices and of divisors. The order of indices by rows.
 #include <algorithm>
 #include <atomic>
 #include <vector>
@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "runtime/clones.h"
 #include "runtime/copy.h"
+#include "runtime/iteration.h"
 #include "runtime/pool.h"
 #include "runtime/positions.h"
 
@@ -100,6 +101,36 @@ bool first_outside(const Tensor& given, int64_t low, int64_t high, int64_t* bad)
     case DType::I8: return scan<int8_t>(index, low, high, bad);
     case DType::U8: return scan<uint8_t>(index, low, high, bad);
     default: fail(ErrorKind::Index, "tensors used as indices must be long, int, byte or bool tensors");
+  }
+}
+
+namespace {
+
+template <class T>
+bool zero_in(const Tensor& t) {
+  Iteration it(t.sizes);
+  it.add(t);
+  it.collapse();
+  std::atomic<bool> found{false};
+  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
+    bool zero = false;
+    for (int64_t j = 0; j < m; ++j) {
+      const char* row = ptr[0] + j * it.row_stride(0);
+      for (int64_t i = 0; i < n; ++i) zero |= *reinterpret_cast<const T*>(row + i * it.inner_stride(0)) == 0;
+    }
+    if (zero) found = true;
+  });
+  return found;
+}
+
+}  // namespace
+
+bool holds_zero(const Tensor& t) {
+  switch (t.itemsize()) {
+    case 1: return zero_in<uint8_t>(t);
+    case 2: return zero_in<uint16_t>(t);
+    case 4: return zero_in<uint32_t>(t);
+    default: return zero_in<uint64_t>(t);
   }
 }
 

@@ -52,7 +52,7 @@ struct Param {
   bool fold = false;       // run-time parameter, constant in the body where it equals its default
   char role = 'c';         // operand of a Scalar body: c takes part in promotion and is seen in the compute dtype,
                            // r is seen in its real counterpart, z in its complex one, k keeps its own dtype,
-                           // m does and must be bool.
+                           // m does and must be bool; d is as c, and no 0 where integers are computed.
                            // Scalar parameter: c takes part in promotion, a must not be of a higher kind than it,
                            // k neither
 };

@@ -132,11 +132,12 @@ op(
     dtypes=REAL,
     dtype_error="\"div_floor_cpu\" not implemented for '{got}'",
     numbers=_BOTH,
+    divisor="other",
     body=Scalar(fn.floor_divide),
     inplace=True,
     ref=lambda np, x, y: np.floor_divide(x, y),
     samples=("binary", 0.5, 3),
-    doc="self / other rounded down, as // of Python.",
+    doc="self / other rounded down, as // of Python. An integer by 0 is an error.",
 )
 
 
@@ -150,31 +151,34 @@ op(
     dtypes=REAL,
     dtype_error="\"div_trunc_cpu\" not implemented for '{got}'",
     numbers=_BOTH,
+    divisor="other",
     body=Scalar(_div_trunc),
     inplace=True,
     ref=lambda np, x, y: np.trunc(x / y),
     samples=("binary", 0.5, 3),
-    doc="self / other rounded towards zero.",
+    doc="self / other rounded towards zero. An integer by 0 is an error.",
 )
 op(
     "remainder(Tensor self, Tensor other) -> Tensor",
     dtypes=REAL,
     numbers=_BOTH,
+    divisor="other",
     body=Scalar(fn.remainder),
     inplace=True,
     ref=lambda np, x, y: np.remainder(x, y),
     samples=("binary", 0.5, 3),
-    doc="The remainder of self / other rounded down; it has the sign of other, as % of Python.",
+    doc="The remainder of self / other rounded down; it has the sign of other, as % of Python. An integer by 0 is an error.",
 )
 op(
     "fmod(Tensor self, Tensor other) -> Tensor",
     dtypes=REAL,
     numbers=("other",),
+    divisor="other",
     body=Scalar(fn.fmod),
     inplace=True,
     ref=lambda np, x, y: np.fmod(x, y),
     samples=("binary", 0.5, 3),
-    doc="The remainder of self / other rounded towards zero; it has the sign of self.",
+    doc="The remainder of self / other rounded towards zero; it has the sign of self. An integer by 0 is an error.",
 )
 
 # ---- powers: common exponents are cheaper than the general formula

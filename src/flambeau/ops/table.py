@@ -131,6 +131,7 @@ class Entry:
     result: str | tuple[str, ...] = "promote"
     numbers: tuple[str, ...] = ()
     roles: dict[str, str] = field(default_factory=dict)
+    divisor: str = ""
     static: tuple[str, ...] = ()
     fold: tuple[str, ...] = ()
     grad: Callable | None = None
@@ -177,6 +178,7 @@ def op(
     result: str | tuple[str, ...] = "promote",
     numbers: Sequence[str] = (),
     roles: dict[str, str] | None = None,
+    divisor: str = "",
     static: Sequence[str] = (),
     fold: Sequence[str] = (),
     inplace: bool | Sequence[str] = False,
@@ -208,6 +210,7 @@ def op(
         roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart, z
             the complex one, m must be bool; numbers take part in promotion (c), or not (k), or must not be of a
             higher kind (a).
+        divisor: the operand that must hold no 0 where integers are computed.
         static: int parameters that choose code. Strings, bools and dtypes always do.
         fold: numbers that become constants of the body where they have their default.
         inplace: makes the in-place form; a sequence gives names for it beside the method's.
@@ -234,7 +237,7 @@ def op(
     entry = Entry(
         name=name, signatures=signatures, body=body, names=public, inplace_names=tuple(in_place), dtypes=dtypes,
         dtype_error=dtype_error, mask_error=mask_error, out_error=out_error or OUT_ERRORS.get(base, ""), result=result,
-        numbers=tuple(numbers), roles=roles or {},
+        numbers=tuple(numbers), roles=roles or {}, divisor=divisor,
         static=tuple(static), fold=tuple(fold), grad=grad, saves=tuple(saves), differentiable=differentiable, ref=ref,
         samples=samples, errors=errors, doc=doc, user=user,
     )  # fmt: skip
@@ -248,7 +251,8 @@ def register(entry: Entry) -> None:
     functions = _core.register_op(
         entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
         dtype_error=entry.dtype_error, mask_error=entry.mask_error, out_error=entry.out_error, static=entry.static,
-        fold=entry.fold, numbers=entry.numbers, roles=entry.roles,
+        fold=entry.fold, numbers=entry.numbers,
+        roles={entry.divisor: "d"} if entry.divisor else entry.roles,
         has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, work=getattr(entry.body, "work", 1),
         native=native, pure=getattr(entry.body, "pure", False),
         entry=entry,
