@@ -2,8 +2,10 @@
 
     PYTHONPATH=src python bench/bandwidth.py [--threads 2] [--only REGEX] [--rounds 7]
 
-Each case says how many bytes it must read and write at least. What it reaches is set against what `limits` copies or,
-where next to nothing is written, reads right before and after; medians over the rounds.
+Each case says how many bytes it must read and write at least; of an operand that is walked in steps, the cache lines
+that hold its elements. What it reaches is set against what `limits` copies or, where next to nothing is written, reads
+right before and after. Where more is written than read, the way to memory may be narrower than the way back: then the
+share of what `limits` writes is told as well. Medians over the rounds.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import limits
 from contract import Clock
 from workloads.elementwise import CASTS
 
+LINE = 64  # bytes of a cache line
 N = 4096  # square matrices of 16M elements
 
 
@@ -27,13 +30,30 @@ class Case:
     run: Callable[[], object]
     read: int
     written: int
-    shares: list[float] = field(default_factory=list)
+    shares: dict[str, list[float]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
-    @property
-    def limit(self) -> str:
-        """A result of a hundredth of the operands is no copy."""
-        return "read" if 100 * self.written < self.read else "copy"
+    def bytes(self) -> dict[str, int]:
+        """What is moved, under each limit that it meets; a result of a hundredth of the operands is no copy."""
+        if 100 * self.written < self.read:
+            return {"read": self.read + self.written}
+        moved = {"copy": self.read + self.written}
+        return moved | {"write": self.written} if self.written > self.read else moved
+
+    def measure(self, clock: Clock, memory: limits.Memory) -> None:
+        """One round."""
+        moved = self.bytes()
+        before = {limit: memory.rate(limit) for limit in moved}
+        self.seconds.append(clock.seconds(self.run))
+        for limit, amount in moved.items():
+            rate = max(before[limit], memory.rate(limit))
+            self.shares.setdefault(limit, []).append(amount / self.seconds[-1] / rate)
+
+    def text(self) -> str:
+        """Medians."""
+        second = statistics.median(self.seconds)
+        shares = ", ".join(f"{100 * statistics.median(s):5.0f}% of {limit}" for limit, s in self.shares.items())
+        return f"{second * 1e3:8.3f} ms {(self.read + self.written) / second / 1e9:6.1f} GB/s {shares}"
 
 
 def _case(read: list, run: Callable) -> Case:
@@ -44,7 +64,9 @@ def _case(read: list, run: Callable) -> Case:
 
 
 def _bytes(tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+    """Of the elements, and of what shares a cache line with them: memory is read by lines."""
+    gap = min((step for size, step in zip(tensor.shape, tensor.stride(), strict=True) if size > 1), default=1)
+    return tensor.numel() * min(max(gap, 1) * tensor.element_size(), LINE)
 
 
 def elementwise(torch) -> dict[str, Callable[[], Case]]:
@@ -241,16 +263,8 @@ def main() -> None:
         torch.manual_seed(0)
         case = make()
         for _ in range(options.rounds):
-            before = memory.rate(case.limit)
-            case.seconds.append(clock.seconds(case.run))
-            moved = (case.read + case.written) / case.seconds[-1]
-            case.shares.append(moved / max(before, memory.rate(case.limit)))
-        second = statistics.median(case.seconds)
-        print(
-            f"{name:28s} {second * 1e3:8.3f} ms {(case.read + case.written) / second / 1e9:6.1f} GB/s "
-            f"{100 * statistics.median(case.shares):5.0f}% of {case.limit}",
-            flush=True,
-        )
+            case.measure(clock, memory)
+        print(f"{name:28s} {case.text()}", flush=True)
 
 
 if __name__ == "__main__":

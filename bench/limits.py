@@ -1,10 +1,10 @@
-"""What this machine can do at most: multiply-adds a second, and bytes a second of copying and of reading.
+"""What this machine can do at most: multiply-adds a second, and bytes a second of copying, of reading and of writing.
 
     PYTHONPATH=src python bench/limits.py [--threads 2]
 
 Measured with loops that the project's own code generator writes, in each of the threads at once. `measure()` names the
 limits as workloads do that declare their work: `float32`, `float64` and `bfloat16` in operations a second (a
-multiply-add is two), `copy` and `read` in bytes a second (a copied byte counts twice: it is read and written).
+multiply-add is two), `copy`, `read` and `write` in bytes a second (a copied byte counts twice: it is read and written).
 """
 
 import argparse
@@ -18,6 +18,7 @@ from dataclasses import replace
 STEPS = 200_000  # of the multiply-add loop: about 5 ms
 BLOCK = 96 << 20  # bytes of each array of a thread: more than a last-level cache's share
 ROUNDS = 7
+MEMORY = ("copy", "read", "write")
 
 Kernel = Callable[[int, int, int], None]  # (to, from, count)
 
@@ -86,8 +87,7 @@ def _write_copy(f) -> None:
         source, to = f.offset("%from", i), f.offset("%to", i)
         values = [lanes.load(f.offset(source, k * lanes.bytes), aligned=True) for k in range(8)]
         for k, v in enumerate(values):
-            address = f.offset(to, k * lanes.bytes)
-            f.do(f"store {lanes.type} {v}, ptr {address}, align {lanes.bytes}, !nontemporal !99")
+            lanes.store(v, f.offset(to, k * lanes.bytes), stream=True)
     f.fence()
 
 
@@ -106,10 +106,22 @@ def _write_read(f) -> None:
     lanes.store(total, "%to")
 
 
+def _write_fill(f) -> None:
+    """Past the caches as well, and not zeros: lines of zeros some machines write without their bytes."""
+    from flambeau.codegen.contract import Lanes
+
+    lanes = Lanes(f, "f32")
+    one = lanes.load("%from")
+    with f.loop(0, "%n", 8 * lanes.bytes) as i:
+        for k in range(8):
+            lanes.store(one, f.offset(f.offset("%to", i), k * lanes.bytes), stream=True)
+    f.fence()
+
+
 def _aligned(size: int):
     """Memory that begins at a multiple of 4096 bytes, its pages there; returns what keeps it alive, and the address."""
     memory = ctypes.create_string_buffer(size + 4096)
-    ctypes.memset(memory, 0, size + 4096)
+    ctypes.memset(memory, 1, size + 4096)
     return memory, -(-ctypes.addressof(memory) // 4096) * 4096
 
 
@@ -139,14 +151,18 @@ def peak_kernel(dtype: str, target) -> tuple[Callable[[], object], float]:
 
 
 class Memory:
-    """Two arrays for each thread, and what copying and reading them reaches."""
+    """Two arrays for each thread, and what copying, reading and writing them reaches."""
 
     def __init__(self, threads: int) -> None:
         self._arrays = [(_aligned(BLOCK), _aligned(BLOCK)) for _ in range(threads)]
-        self._kernels = {"copy": (_kernel("copy", _write_copy), 2), "read": (_kernel("read", _write_read), 1)}
+        self._kernels = {
+            "copy": (_kernel("copy", _write_copy), 2),
+            "read": (_kernel("read", _write_read), 1),
+            "write": (_kernel("write", _write_fill), 1),
+        }
 
     def rate(self, kind: str, rounds: int = 1) -> float:
-        """Bytes a second of `copy` (which reads and writes each) or `read`: the best of some rounds."""
+        """Bytes a second of `copy` (which reads and writes each), `read` or `write`: the best of some rounds."""
         kernel, times = self._kernels[kind]
         pairs = [(to, source) for (_, to), (_, source) in self._arrays]
         return _rate([lambda p=p: kernel(*p, BLOCK) for p in pairs], times * BLOCK, rounds)
@@ -164,13 +180,13 @@ def measure(threads: int) -> dict[str, float]:
         runs = [peak_kernel(dtype, target) for _ in range(threads)]
         found[name] = _rate([run for run, _ in runs], runs[0][1])
     memory = Memory(threads)
-    return found | {kind: memory.rate(kind, ROUNDS) for kind in ("copy", "read")}
+    return found | {kind: memory.rate(kind, ROUNDS) for kind in MEMORY}
 
 
 def text(limits: dict[str, float]) -> str:
     """The limits in words."""
     parts = [
-        f"{name} {value / 1e9:.0f} {'GB/s' if name in ('copy', 'read') else 'GFLOP/s'}"
+        f"{name} {value / 1e9:.0f} {'GB/s' if name in MEMORY else 'GFLOP/s'}"
         for name, value in limits.items()
     ]
     return ", ".join(parts)
