@@ -201,6 +201,20 @@ def test_large_copies_of_short_rows():
     assert np.array_equal(got.numpy(), x.transpose(0, 2, 1, 3))
 
 
+@pytest.mark.parametrize("size", [(256 << 10) - 1, (256 << 10) + 13, (64 << 20) + 75])
+@pytest.mark.parametrize("value", [0, 7])
+def test_fills_of_all_sizes_write_their_own_bytes_only(size, value):
+    whole = np.full(size + 64, 255, "u1")
+    start = 17  # not where a cache line begins
+    torch.from_numpy(whole)[start : start + size].fill_(value)
+    assert whole[start : start + size].min() == whole[start : start + size].max() == value
+    assert whole[:start].min() == whole[start + size :].min() == 255
+    if not value:
+        del whole
+        assert not torch.zeros(size, dtype=torch.uint8).numpy().any()
+        assert not torch.zeros_like(torch.full((size,), 3, dtype=torch.uint8)).numpy().any()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("rows", [20, 300])
 def test_halves_beside_float32(dtype, rows):

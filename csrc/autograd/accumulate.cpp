@@ -7,6 +7,7 @@
 #include "autograd/meta.h"
 #include "autograd/text.h"
 #include "core/error.h"
+#include "runtime/copy.h"
 #include "runtime/pool.h"
 #include "runtime/promotion.h"
 
@@ -114,7 +115,7 @@ void accumulate_grad(Tensor* t, TensorRef g) {
 
 TensorRef zeros(IntSpan sizes, DType dtype, Device device) {
   TensorRef t = Tensor::empty(sizes, dtype, device);
-  if (!t->is_meta() && t->storage->bytes() > 0) std::memset(t->storage->data(), 0, t->storage->bytes());
+  if (!t->is_meta()) clear_bytes(t->storage->data(), static_cast<int64_t>(t->storage->bytes()));
   return t;
 }
 

@@ -175,6 +175,19 @@ void copy_into(Tensor* to, Tensor* from) {
 
 namespace {
 
+constexpr int64_t kFillPiece = 128 << 10;  // bytes of one task
+
+// A word again and again, bytes % 8 == 0: each thread writes what it will read if it goes on with the result.
+void fill_run(char* to, uint64_t word, int64_t bytes) {
+  const bool stream = word == 0 && bytes >= kStreamZeros;
+  LongWork work(bytes >= 8 * kFillPiece);
+  parallel_for((bytes + kFillPiece - 1) / kFillPiece, [&](int64_t p) {
+    char* piece = to + p * kFillPiece;
+    auto n = static_cast<size_t>(std::min(kFillPiece, bytes - p * kFillPiece));
+    stream ? stream_zeros(piece, n) : fill_words(piece, word, n);
+  });
+}
+
 // Large and dense, of elements that make up whole words: false where the tensor is not so.
 bool fill_large(const Iteration& it, const char* element, int64_t item) {
   int64_t bytes = it.elements * item;
@@ -183,11 +196,7 @@ bool fill_large(const Iteration& it, const char* element, int64_t item) {
   for (int64_t i = 0; i < 8; i += item) std::memcpy(word + i, element, static_cast<size_t>(item));
   uint64_t pattern;
   std::memcpy(&pattern, word, 8);
-  constexpr int64_t kPiece = int64_t{1} << 20;
-  LongWork work(true);
-  parallel_for((bytes + kPiece - 1) / kPiece, [&](int64_t p) {
-    fill_words(it.data[0] + p * kPiece, pattern, static_cast<size_t>(std::min(kPiece, bytes - p * kPiece)));
-  });
+  fill_run(it.data[0], pattern, bytes);
   return true;
 }
 
@@ -208,6 +217,13 @@ void fill_with(Tensor* to, const Value& number) {
   if (fill_large(it, element, static_cast<int64_t>(to->itemsize()))) return;
   DType dtypes[] = {to->dtype, to->dtype};
   run_elements(ElementKernelCall{.overload = cast_overload(), .dtypes = dtypes}, it);
+}
+
+void clear_bytes(void* memory, int64_t bytes) {
+  auto* to = static_cast<char*>(memory);
+  const int64_t words = bytes < 2 * kFillPiece ? 0 : bytes / 8 * 8;
+  if (words) fill_run(to, 0, words);
+  if (bytes > words) std::memset(to + words, 0, static_cast<size_t>(bytes - words));
 }
 
 TensorRef cast_to(Tensor* t, DType dtype) {

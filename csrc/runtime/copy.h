@@ -11,6 +11,8 @@ void copy_into(Tensor* to, Tensor* from);
 void copy_elements(Iteration& it, int64_t item);
 // Writes one number to every element.
 void fill_with(Tensor* to, const Value& number);
+// Zeros, on all threads where there are many.
+void clear_bytes(void* memory, int64_t bytes);
 // A copy in another dtype with the strides an elementwise result has; the tensor itself where it has that dtype.
 TensorRef cast_to(Tensor* t, DType dtype);
 // Always a copy.

@@ -71,7 +71,7 @@ TensorRef TensorOptions::finish(TensorRef t) const {
 void clear_tensor(Tensor* t) {
   if (t->is_meta() || t->numel() == 0) return;
   if (t->is_contiguous()) {
-    std::memset(t->data(), 0, static_cast<size_t>(t->numel()) * t->itemsize());
+    clear_bytes(t->data(), t->numel() * static_cast<int64_t>(t->itemsize()));
   } else {
     fill_with(t, Value(int64_t{0}));
   }
@@ -141,7 +141,7 @@ void fill_dense(Tensor* t, const Value& number) {
 void empty_like(const Call& c, Outputs& outputs) { give(outputs, like(c, 1, 6)); }
 void zeros_like(const Call& c, Outputs& outputs) {
   TensorRef t = like(c, 1, 6);
-  if (!t->is_meta() && t->numel() > 0) std::memset(t->data(), 0, static_cast<size_t>(t->numel()) * t->itemsize());
+  if (!t->is_meta()) clear_bytes(t->data(), t->numel() * static_cast<int64_t>(t->itemsize()));
   give(outputs, std::move(t));
 }
 void ones_like(const Call& c, Outputs& outputs) {
