@@ -310,7 +310,7 @@ def _class_rows(level: Any, operation: Operation) -> Any:
     if x.ndim == 1:
         return operation.run([xs, targets, ignore])
     result = operation.run([xs.flatten(0, 1), targets.flatten(0, 1), ignore])
-    return result.reshape((level.size, -1, *result.shape[1:]))
+    return over_tensors(lambda t: t.reshape((level.size, -1, *t.shape[1:])), result)
 
 
 def _folded(spatial: int) -> Rule:

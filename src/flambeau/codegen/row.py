@@ -382,6 +382,7 @@ class Rows(_Kernel):
                 o = self.states[numbers[-1]]
                 self.scope.define(e, self._scalar_memory().load(o.dtype, o.row)[0])
             self._find_next(b)
+            self.tests = [(e, p) for e in walk(self.program.roots) if (p := self.is_at(e)) is not None]
             for level in self.levels:
                 self._reduce(level)
             if self.level is None:
@@ -432,8 +433,23 @@ class Rows(_Kernel):
                 with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
                     step([self.stream(whole, first, tail_mask(f, lanes, self.rest))])
 
+    def is_at(self, e: Expr) -> Expr | None:
+        """What a node asks of the position in the row: whether it is this one, which all elements have in common."""
+        if e.op != "eq" or self.lanes == 1:
+            return None
+        here = [a.op == "index" for a in e.args]
+        return next((a for a, index in zip(e.args, reversed(here), strict=True) if index and not self.varies(a)), None)
+
     def stream(self, i: str, first: str, mask: str | None = None) -> _Stream:
         f = self.function
+
+        def lanes_at(wanted: Expr) -> str:
+            """The lane of this position, if it is here, in 32 bits: a vector holds as many lanes of those."""
+            distance = f.value(f"sub i64 {self.scope.scalar(wanted)}, {f.add(first, i)}")
+            inside = f.value(f"icmp ult i64 {distance}, {self.lanes}")
+            lane = f.value(f"trunc i64 {f.value(f'select i1 {inside}, i64 {distance}, i64 -1')} to i32")
+            steps = ", ".join(f"i32 {k}" for k in range(self.lanes))
+            return f.value(f"icmp eq <{self.lanes} x i32> {stream.elements.spread(lane, 'i32')}, <{steps}>")
 
         def address(o: _Operand) -> str:
             return f.offset(o.run, f.mul(i, t.SIZE[o.dtype] if o.dense else o.strides[2]))
@@ -447,6 +463,8 @@ class Rows(_Kernel):
             return f.value(f"add <{self.lanes} x i64> {spread}, <{steps}>")
 
         stream = _Stream(self, self.scope, self.lanes, address, mask, position)
+        for e, wanted in self.tests:
+            stream.elements.define(e, lanes_at(wanted))
         return stream
 
     def _reduce(self, level: int) -> None:

@@ -215,7 +215,7 @@ def cross_entropy(
         return _cross_entropy_of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing, dim)
     if weight is None and label_smoothing == 0.0:
         _check_classes(input, target, weight)
-        return _of_rows(o.cross_entropy_rows, input, target, ignore_index, reduction)
+        return _of_rows(lambda *a: o.cross_entropy_rows(*a)[0], input, target, ignore_index, reduction)
     log_probs = o.log_softmax(input, dim)
     loss = nll_loss(log_probs, target, weight, None, ignore_index, None, reduction)
     if label_smoothing == 0.0:

@@ -346,16 +346,19 @@ op(
 
 
 def _cross_entropy_row(x, target, ignore_index):
-    shifted = x - r.constant(finite_max(x))
-    loss = log(r.row_sum(exp(shifted))) - r.row_pick(shifted, target)
-    return where(target == cast(ignore_index, "i64"), const(0, x.dtype), loss)
+    top = r.constant(finite_max(x))
+    shifted = x - top
+    total = r.row_sum(exp(shifted))
+    loss = log(total) - r.row_pick(shifted, target)
+    return where(target == cast(ignore_index, "i64"), const(0, x.dtype), loss), top, total
 
 
 op(
-    "cross_entropy_rows(Tensor self, Tensor target, int ignore_index) -> Tensor",
+    "cross_entropy_rows(Tensor self, Tensor target, int ignore_index) -> (Tensor, Tensor, Tensor)",
     names=(),
     dtypes=REAL_FLOATS,
     roles={"target": "k"},
-    body=Row(_cross_entropy_row, roles="FB", out="B", out_dtypes="c", dims="class"),
-    doc="log(sum(exp(x))) - x[target] for each row of classes; 0 where the target is ignored.",
+    body=Row(_cross_entropy_row, roles="FB", out="BBB", out_dtypes="cmm", dims="class"),
+    doc="""log(sum(exp(x))) - x[target] for each row of classes, 0 where the target is ignored; also gives max(x) and
+    sum(exp(x - max(x))).""",
 )

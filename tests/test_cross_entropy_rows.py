@@ -1,0 +1,53 @@
+"""Cross entropy of classes as a row program: what the gradient takes from the forward, and rows of any length."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.ops import rowderive
+
+F = torch.nn.functional
+
+
+def test_the_gradient_takes_statistics_from_the_forward():
+    _, saved, _ = rowderive.backward_plan("cross_entropy_rows", "", False, 1)
+    assert {(True, 1), (True, 2)} <= set(saved)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-6), ("bfloat16", 1e-2)])
+@pytest.mark.parametrize("rows, classes", [(3, 1), (5, 16), (4, 63), (2, 1000), (600, 130)])
+def test_every_class_of_a_row(rows, classes, dtype, tolerance):
+    rng = np.random.default_rng(classes)
+    x = torch.tensor(3 * rng.standard_normal((rows, classes)) + 50).to(getattr(torch, dtype)).requires_grad_()
+    target = np.arange(rows) * 7 % classes
+    exact = x.detach().double().numpy()
+    share = np.exp(exact - exact.max(1, keepdims=True))
+    share /= share.sum(1, keepdims=True)
+    losses = F.cross_entropy(x, torch.tensor(target), reduction="none")
+    g = rng.standard_normal(rows)
+    (slope,) = torch.autograd.grad(losses, x, torch.tensor(g).to(losses.dtype))
+    np.testing.assert_allclose(
+        losses.detach().double().numpy(), -np.log(share[range(rows), target]), rtol=20 * tolerance, atol=20 * tolerance
+    )
+    share[range(rows), target] -= 1
+    np.testing.assert_allclose(slope.double().numpy(), share * g[:, None], rtol=0, atol=4 * tolerance)
+
+
+def test_both_orders_and_ignored_rows():
+    x = torch.tensor(np.random.default_rng(0).standard_normal((4, 5, 3)), requires_grad=True)
+    target = torch.tensor([[0, 4, 2], [1, 1, -100], [3, -100, 0], [4, 0, 1]])
+    for reduction in ("none", "mean", "sum"):
+        call = lambda x, r=reduction: F.cross_entropy(x, target, reduction=r)  # noqa: E731
+        assert gradcheck(call, (x,)) and gradgradcheck(call, (x,))
+    (slope,) = torch.autograd.grad(F.cross_entropy(x, target), x)
+    assert not slope[1, :, 2].any() and not slope[2, :, 1].any()
+
+
+def test_logits_of_no_chance_and_nan():
+    inf = float("inf")
+    x = torch.tensor([[-inf, 0.0, 0.0], [float("nan"), 0.0, 0.0], [1e30, 0.0, -1e30]], requires_grad=True)
+    losses = F.cross_entropy(x, torch.tensor([1, 1, 0]), reduction="none")
+    (slope,) = torch.autograd.grad(losses.sum(), x)
+    np.testing.assert_allclose(losses.detach().numpy(), [np.log(2), np.nan, 0], rtol=1e-6)
+    np.testing.assert_allclose(slope.numpy(), [[0, -0.5, 0.5], [np.nan] * 3, [0, 0, 0]], rtol=1e-6)
