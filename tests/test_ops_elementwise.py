@@ -215,25 +215,51 @@ def test_fills_of_all_sizes_write_their_own_bytes_only(size, value):
         assert not torch.zeros_like(torch.full((size,), 3, dtype=torch.uint8)).numpy().any()
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+NARROWER = ["bfloat16", "float16", "bool", "uint8", "int64"]
+
+
+@pytest.mark.parametrize("pair", [("float32", d) for d in NARROWER] + [("float64", "float32"), ("float64", "int32")])
 @pytest.mark.parametrize("rows", [20, 300])
-def test_halves_beside_float32(dtype, rows):
+def test_operands_beside_wider_ones(pair, rows):
     """Small ones are cast first, large ones are read as they are: the results are the same."""
-    a = torch.from_numpy(np.random.default_rng(0).standard_normal((rows, 150)).astype("f4"))
-    b = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, 150))).to(dtype)
+    wide, dtype = (getattr(torch, name) for name in pair)
+    a = torch.from_numpy(np.random.default_rng(0).standard_normal((rows, 150))).to(wide)
+    b = torch.from_numpy(3 * np.random.default_rng(1).standard_normal((rows, 150)).clip(0)).to(dtype)
     calls = [
         lambda b: a + b, lambda b: b * a, lambda b: torch.where(a < b, a, b), lambda b: a.clone().add_(b, alpha=3),
         lambda b: torch.addcmul(a, b, b), lambda b: torch.atan2(b, a), lambda b: a == b,
     ]  # fmt: skip
     for call in calls:
         for change in (lambda t: t, lambda t: t.t().contiguous().t(), lambda t: t[:, :1].expand(t.shape)):
-            got, want = call(change(b)), call(change(b).float())
+            got, want = call(change(b)), call(change(b).to(wide))
             assert got.dtype is want.dtype
             assert torch.equal(got, want)
+    leaf = a.clone().requires_grad_()
+    ((leaf * b).exp() / b.add(1)).sum().backward()
+    x, y = a.double().numpy(), b.double().numpy()
+    assert leaf.grad.dtype is wide
+    assert np.allclose(leaf.grad.numpy(), y * np.exp(x * y) / (y + 1), rtol=1e-2 if dtype.itemsize == 2 else 1e-4)
+
+
+def test_numbers_that_widen_integers():
+    """What is computed in shows in no operand of the kernel."""
+    n = torch.full((200, 200), 7)
+    assert torch.equal(n * 1.5, torch.full((200, 200), 10.5))
+    assert torch.equal(n / torch.full((200, 200), 2, dtype=torch.int32), torch.full((200, 200), 3.5))
+    assert torch.equal(n.clamp(0.5, 6.5), torch.full((200, 200), 6.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("rows", [20, 300])
+def test_gradients_of_operands_of_two_dtypes(dtype, rows):
+    a = torch.from_numpy(np.random.default_rng(0).standard_normal((rows, 150)).astype("f4")).requires_grad_()
+    b = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, 150))).to(dtype)
     leaf = b.clone().requires_grad_()
     (leaf * a).sum().backward()
     assert leaf.grad.dtype is dtype
     assert torch.equal(leaf.grad, a.to(dtype))
+    assert a.grad.dtype is torch.float32
+    assert torch.equal(a.grad, b.float())
 
 
 @pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])

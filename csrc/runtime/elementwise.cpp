@@ -348,7 +348,7 @@ class ScalarCall {
       if (v.is_none()) continue;
       DType wanted = operand_dtype(at, v);
       if (!v.is_tensor()) wanted = number_storage(wanted);
-      if (v.is_tensor() && computes_alike(*v.tensor(), wanted)) {
+      if (is_cast_inside(v, param(at).role)) {
         dtypes[it.operands] = v.tensor()->dtype;
         it.add(*v.tensor());
         continue;
@@ -367,9 +367,20 @@ class ScalarCall {
     run_elements(kernel, it);
   }
 
-  // Halves are computed in float32: beside it, many of them are taken as they are, for which there is another kernel.
-  static bool computes_alike(const Tensor& t, DType wanted) {
-    return wanted == DType::F32 && (t.dtype == DType::BF16 || t.dtype == DType::F16) && t.numel() >= kParallelElements;
+  // Many elements beside wider ones are taken as they are, for which there is another kernel: a cast to memory would
+  // cost more than the work. That kernel computes in the widest of its operands' dtypes: one must be the right one.
+  bool is_cast_inside(const Value& v, char role) const {
+    if (!v.is_tensor() || role != 'c' || (compute_ != DType::F32 && compute_ != DType::F64)) return false;
+    const Tensor& t = *v.tensor();
+    if (t.numel() < kParallelElements || t.dtype == compute_ || is_complex(t.dtype) || is_float8(t.dtype)) return false;
+    return std::ranges::any_of(layout_.operands, [&](int at) { return shows_compute(call_[at], param(at).role); });
+  }
+
+  bool shows_compute(const Value& v, char role) const {
+    if (role != 'c' || v.is_none()) return false;
+    if (!v.is_tensor() || v.tensor()->numel() < kParallelElements) return true;  // these are cast
+    DType d = v.tensor()->dtype;
+    return d == compute_ || (compute_ == DType::F32 && (d == DType::BF16 || d == DType::F16));
   }
 
   void add_operand(Iteration& it, const Value& v, DType wanted) {

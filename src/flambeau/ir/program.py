@@ -1,14 +1,14 @@
 """Programs: a traced body with the dtypes of its operands, and its lowered form that back ends read."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import types as t
 from .expand import expand
 from .expr import Expr, input_, param
 from .pairs import split_pairs
 from .printer import lines
-from .scalar import cast
+from .scalar import cast, substitute
 from .verify import verify
 
 
@@ -51,6 +51,15 @@ class ScalarProgram:
         if "_lowered" not in kept:
             kept["_lowered"] = lower(self.roots)
         return kept["_lowered"]
+
+    def stored_as(self, inputs: Sequence[str]) -> "ScalarProgram":
+        """The program for operands of other storage dtypes, which are cast to what the body sees."""
+        table = {}
+        for k, (own, other) in enumerate(zip(self.inputs, inputs, strict=True)):
+            seen, found = t.compute_dtype(own), t.compute_dtype(other)
+            if seen != found:
+                table[input_(k, seen)] = cast(input_(k, found), seen)
+        return replace(self, inputs=tuple(inputs), roots=tuple(substitute(self.roots, table)))
 
     def text(self) -> str:
         """The program for people."""

@@ -46,12 +46,10 @@ class Derived:
         first = entry.result if isinstance(entry.result, str) else entry.result[0]
         compute = t.real_of(dtypes[0]) if first == "complex" else dtypes[0]
         plan = _differentiate(self.parent, self.attributes, compute, self.needs, self.saved)
-        roots = tuple(cast(r, t.compute_dtype(d)) for r, d in zip(plan.program.roots, dtypes, strict=False))
-        # Operands may be stored narrower or wider than the canonical ones (numbers beside bfloat16);
-        # the body sees the same.
-        return replace(
-            plan.program, roots=roots, inputs=tuple(dtypes[results:]), outputs=tuple(dtypes[:results]), name=entry.name
-        )
+        # Operands may be stored narrower or wider than the canonical ones; the body sees the same.
+        program = plan.program.stored_as(dtypes[results:])
+        roots = tuple(cast(r, t.compute_dtype(d)) for r, d in zip(program.roots, dtypes, strict=False))
+        return replace(program, roots=roots, outputs=tuple(dtypes[:results]), name=entry.name)
 
 
 def _differentiate(entry: Entry, attributes: str, dtype: str, needs: Sequence[bool], saved=None) -> Backward:

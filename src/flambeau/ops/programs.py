@@ -90,17 +90,16 @@ def program_of(entry: Entry, attributes: str, dtypes: Sequence[str]) -> ScalarPr
 
 
 def _compute_dtype(entry: Entry, params: Sequence[Param], operands: dict[str, str], dtypes: Sequence[str]) -> str:
-    for p in params:
-        if p.name in operands and role_of(entry, p) == "c":
-            return t.compute_dtype(operands[p.name])
-    return t.compute_dtype(dtypes[0])
+    """That of the widest operand; the others are cast to it."""
+    found = [t.compute_dtype(operands[p.name]) for p in params if p.name in operands and role_of(entry, p) == "c"]
+    return max(found, key=lambda d: (t.is_float(d), t.SIZE[d])) if found else t.compute_dtype(dtypes[0])
 
 
 def _argument(entry: Entry, p: Param, operands: dict, named: dict, folded: frozenset, compute: str) -> Any:
     if p.name in folded:
         return None if p.default is ... else p.default
     if p.is_tensor:
-        return In(operands[p.name])
+        return In(operands[p.name], compute if role_of(entry, p) == "c" else None)
     if p.name in named:
         return attribute_value(named[p.name], p.type)
     return Par(_number_dtype(p, compute))
