@@ -1,7 +1,7 @@
 """Loop programs as LLVM: `void k(char** ptr, const int64_t* ints, int64_t begin, int64_t end, const Slot* params)`."""
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from flambeau.ir import loop as ir
 from flambeau.ir import types as t
@@ -10,7 +10,7 @@ from flambeau.ir.program import lower
 
 from .emit import Elements
 from .memory import Memory, load_param
-from .module import NO_UNROLL, Function, Module, llvm_type
+from .module import NO_UNROLL, PARALLEL, Function, Module, llvm_type
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "ints"), ("i64", "begin"), ("i64", "end"), ("ptr", "params")]
 
@@ -107,9 +107,11 @@ class Writer:
 
     def _for(self, s: ir.For) -> None:
         low, high = self._value(s.low), self._value(s.high)
-        with self.function.loop(low, high, s.step, "" if s.simd else NO_UNROLL) as i:
+        how = PARALLEL if s.independent else "" if s.simd else NO_UNROLL
+        with self.function.loop(low, high, s.step, how) as i:
             self.values[s.index] = i
-            self._block(s.body)
+            with self.function.independent() if s.independent else nullcontext():
+                self._block(s.body)
 
     def _if(self, s: ir.If) -> None:
         f, condition = self.function, self._value(s.condition)

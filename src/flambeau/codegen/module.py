@@ -17,10 +17,14 @@ _TYPES.update(dict.fromkeys(t.FLOATS8, "i8"))
 _TYPES.update({f"{sign}{width}": f"i{width}" for sign in "iu" for width in (8, 16, 32, 64)})
 
 NO_UNROLL = ", !llvm.loop !90"
+PARALLEL = ", !llvm.loop !93"  # iterations do not touch what others write: `Function.independent`
 _METADATA = """
 !90 = distinct !{!90, !91, !92}
 !91 = !{!"llvm.loop.unroll.disable"}
 !92 = !{!"llvm.loop.vectorize.enable", i1 false}
+!93 = distinct !{!93, !94}
+!94 = !{!"llvm.loop.parallel_accesses", !95}
+!95 = distinct !{}
 !99 = !{i32 1}
 """
 
@@ -108,16 +112,17 @@ class Function:
         self._allocas: list = []
         self._body: list = []
         self._at = self._body
+        self._accesses = ""
 
     def value(self, instruction: str) -> str:
         """Appends an instruction; returns the name of its result."""
         self._count += 1
-        self._at.append(f"  %v{self._count} = {instruction}")
+        self._at.append(f"  %v{self._count} = {instruction}{self._accesses if instruction.startswith('load') else ''}")
         return f"%v{self._count}"
 
     def do(self, instruction: str) -> None:
         """Appends an instruction without a result."""
-        self._at.append("  " + instruction)
+        self._at.append(f"  {instruction}{self._accesses if instruction.startswith('store') else ''}")
 
     def call(self, intrinsic: str, result: str, *arguments: str) -> str:
         """Calls an intrinsic; arguments are `type value`."""
@@ -191,6 +196,13 @@ class Function:
         self.do(f"store i64 {self.add(now, step)}, ptr {i}")
         self.do(f"br label %{head}{metadata}")
         self.begin(end)
+
+    @contextmanager
+    def independent(self) -> Iterator[None]:
+        """Loads and stores that no other iteration of a loop marked PARALLEL interferes with."""
+        before, self._accesses = self._accesses, ", !llvm.access.group !95"
+        yield
+        self._accesses = before
 
     @contextmanager
     def repeat(self, limit: int) -> Iterator[Callable[[str], None]]:

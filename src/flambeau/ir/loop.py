@@ -70,6 +70,7 @@ class For:
     step: int
     body: list = field(default_factory=list)
     simd: bool = True  # iterations may be reordered by the compiler's vectoriser
+    independent: bool = False  # none reads or writes what another writes: told to the compiler, which cannot see it
 
 
 @dataclass
@@ -171,10 +172,12 @@ class Builder:
         yield self._index
 
     @contextmanager
-    def loop(self, low: Operand, high: Operand, step: int = 1, simd: bool = True) -> Iterator[Expr]:
-        """A loop over [low, high)."""
+    def loop(
+        self, low: Operand, high: Operand, step: int = 1, simd: bool = True, independent: bool = False
+    ) -> Iterator[Expr]:
+        """A loop over [low, high). `independent`: no iteration reads or writes what another writes."""
         low, high = (v if isinstance(v, Expr) else const(v, "i64") for v in (low, high))
-        statement = For(self.leaf("i64"), low, high, step, simd=simd)
+        statement = For(self.leaf("i64"), low, high, step, simd=simd, independent=independent)
         self.add(statement)
         self._blocks.append(statement.body)
         yield statement.index

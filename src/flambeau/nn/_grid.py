@@ -1,8 +1,7 @@
-"""Sampling of images at any places, as a composition of operators. `nn.functional` gives it out."""
+"""Sampling of images at any places: grids of places, checks and modes. `nn.functional` gives it out."""
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from typing import Any
 
@@ -83,24 +82,12 @@ def grid_sample(
         warnings.warn(_DEFAULT_CHANGED.format("grid_sample and affine_grid"), stacklevel=2)
         align_corners = False
     _check(input, grid, mode)
-    sizes = list(reversed(input.shape[2:]))  # of x, y, z
-    places = [_pixels(grid[..., d], n, align_corners) for d, n in enumerate(sizes)]
-    if mode == "bicubic":
-        return _bicubic(input, places, sizes, padding_mode, align_corners)
-    places = [_inside(p, n, padding_mode, align_corners) for p, n in zip(places, sizes, strict=True)]
-    if mode == "nearest":
-        return _gathered(input, [p.round() for p in places], sizes)
-    lows = [p.floor() for p in places]
-    result = None
-    for corner in itertools.product((0, 1), repeat=len(sizes)):
-        weight = None
-        for p, low, high in zip(places, lows, corner, strict=True):
-            share = p - low if high else low + 1 - p
-            weight = share if weight is None else weight * share
-        part = _gathered(input, [low + high for low, high in zip(lows, corner, strict=True)], sizes)
-        part = part * weight.unsqueeze(1)
-        result = part if result is None else result + part
-    return result
+    taps = getattr(o, f"sample_{mode}")
+    sizes = enumerate(reversed(input.shape[2:]))
+    parts = [taps(_pixels(grid[..., a], n, align_corners), n, padding_mode, align_corners) for a, n in sizes]
+    half = len(parts[0]) // 2
+    weights, indices = (o.stack([t for part in parts for t in part[at : at + half]]) for at in (0, half))
+    return o.sample(input, weights, indices)
 
 
 _MODES = ("bilinear", "nearest", "bicubic")
@@ -140,6 +127,15 @@ def grid_sampler_3d(
 
 
 def _check(input: Tensor, grid: Tensor, mode: str) -> None:
+    _check_sizes(input, grid, mode)
+    if not input.is_floating_point():
+        kernel = "grid_sampler_2d_cpu_kernel_impl" if input.dim() == 4 else "grid_sampler3d_cpu"
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{input.dtype.title}'")
+    if grid.dtype != input.dtype:
+        raise RuntimeError(f"expected scalar type {input.dtype.title} but found {grid.dtype.title} [grid_sample: grid]")
+
+
+def _check_sizes(input: Tensor, grid: Tensor, mode: str) -> None:
     if input.dim() not in (4, 5) or input.dim() != grid.dim():
         raise RuntimeError(
             "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
@@ -166,58 +162,7 @@ def _check(input: Tensor, grid: Tensor, mode: str) -> None:
 
 
 def _pixels(x: Tensor, n: int, align_corners: bool) -> Tensor:
-    """From -1 ... 1 to numbers of elements."""
+    """From -1 ... 1 to numbers of elements. Halves are rounded step by step: PyTorch takes other elements otherwise."""
+    if x.dtype in (o.float32, o.float64):
+        return o.sample_place(x, n, align_corners)
     return (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2
-
-
-def _inside(x: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """Places outside brought inside, where the mode says so."""
-    if padding_mode == "zeros":
-        return x
-    if padding_mode == "reflection":
-        low, high = (0.0, n - 1.0) if align_corners else (-0.5, n - 0.5)
-        x = _reflected(x, low, high - low)
-    return x.clamp(0, n - 1)
-
-
-def _reflected(x: Tensor, low: float, span: float) -> Tensor:
-    if span == 0:
-        return x * 0
-    x = (x - low).abs()
-    flips, extra = (x / span).floor(), x.fmod(span)
-    return o.where(flips % 2 == 0, extra + low, span - extra + low)
-
-
-def _gathered(input: Tensor, places: list[Tensor], sizes: list[int]) -> Tensor:
-    """The elements at whole places (x, y, z); zero outside."""
-    valid, flat, step = None, None, 1
-    for place, n in zip(places, sizes, strict=True):
-        ok = (place >= 0) & (place <= n - 1)
-        index = o.where(ok, place, 0).to(o.int64) * step
-        valid = ok if valid is None else valid & ok
-        flat = index if flat is None else flat + index
-        step *= n
-    n, c = input.shape[:2]
-    index = flat.reshape(n, 1, -1).expand(n, c, -1)
-    values = input.reshape(n, c, -1).gather(2, index).reshape(n, c, *flat.shape[1:])
-    return o.where(valid.unsqueeze(1), values, 0.0)
-
-
-def _cubic_weights(t: Tensor) -> list[Tensor]:
-    a = -0.75
-    outer = [((a * x - 5 * a) * x + 8 * a) * x - 4 * a for x in (t + 1, 2 - t)]
-    inner = [((a + 2) * x - (a + 3)) * x * x + 1 for x in (t, 1 - t)]
-    return [outer[0], *inner, outer[1]]
-
-
-def _bicubic(input: Tensor, places: list[Tensor], sizes: list[int], padding_mode: str, align_corners: bool) -> Tensor:
-    lows = [p.floor() for p in places]
-    weights = [_cubic_weights(p - low) for p, low in zip(places, lows, strict=True)]
-    result = None
-    for i, j in itertools.product(range(4), repeat=2):
-        taps = [
-            _inside(low + k - 1, n, padding_mode, align_corners) for low, k, n in zip(lows, (i, j), sizes, strict=True)
-        ]
-        part = _gathered(input, taps, sizes) * (weights[0][i] * weights[1][j]).unsqueeze(1)
-        result = part if result is None else result + part
-    return result

@@ -34,6 +34,7 @@ from . import (
     recurrent,
     reduce,
     resample,
+    sample,
     scan,
     search,
     select,
@@ -78,6 +79,6 @@ _core.set_page_maker(_tell)
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
     "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
-    "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "scan", "search", "select",
+    "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "sample", "scan", "search", "select",
     "slices", "sort", "sparse", "special", "statistics", "stft", "triangle", "unary", "unique", "views", "windows",
 ]  # fmt: skip
