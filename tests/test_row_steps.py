@@ -50,7 +50,7 @@ def gradients(call, arrays, g, change=lambda x: x):
 
 
 @pytest.mark.parametrize("call", [layer_norm, rms_norm])
-@pytest.mark.parametrize("rows, columns", [(3000, 70), (1100, 129), (600, 256), (70, 1000)])
+@pytest.mark.parametrize("rows, columns", [(3000, 70), (1100, 129), (600, 256), (70, 1000), (520, 2000), (9000, 8)])
 def test_gradients(call, rows, columns):
     rng = np.random.default_rng(rows)
     x, w, b, g = (rng.standard_normal(s).astype("f4") for s in ((rows, columns), columns, columns, (rows, columns)))
@@ -69,6 +69,26 @@ def test_threads_do_not_change_them(call):
         torch.set_num_threads(threads)
         found.append([a.tobytes() for a in gradients(call, (x, w, b), g)])
     assert all(f == found[0] for f in found)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("bfloat16", 1e-2), ("float16", 2e-3)])
+def test_sums_of_other_dtypes(dtype, tolerance):
+    """A row of two dimensions, and weights that want a gradient alone."""
+    rng = np.random.default_rng(3)
+    x, w, b, g = (
+        torch.tensor(rng.standard_normal(s)).to(getattr(torch, dtype)) for s in ((900, 90), 90, 90, (900, 90))
+    )
+    exact = reference(*(a.double().numpy() for a in (x, w, g)), True)
+    for wanted in ((0, 1, 2), (1, 2), (2,), (0, 2)):
+        leaves = [a.reshape(*a.shape[:-1], 9, 10).requires_grad_(k in wanted) for k, a in enumerate((x, w, b))]
+        y = F.layer_norm(leaves[0], (9, 10), *leaves[1:])
+        for k, got in zip(
+            wanted, torch.autograd.grad(y, [leaves[k] for k in wanted], g.reshape(900, 9, 10)), strict=True
+        ):
+            scale = np.abs(exact[k]).max()
+            np.testing.assert_allclose(
+                got.double().numpy().reshape(exact[k].shape), exact[k], rtol=0, atol=tolerance * scale
+            )
 
 
 def test_rows_in_another_order():

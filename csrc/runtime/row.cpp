@@ -27,6 +27,8 @@ constexpr int64_t kShortColumn = 128;   // a column shorter than this is not cut
 constexpr int64_t kLongColumn = 2048;   // a block of columns up to this length stays in the cache
 constexpr int64_t kMostOffsets = 256;   // of a step that is remembered
 constexpr int64_t kChunksTogether = 8;  // of a step that runs along with the one before: enough for all threads
+constexpr int64_t kNearBytes = 32768;   // of a row and what goes with it, that is read again without delay
+constexpr int64_t kShortRow = 64;       // a row shorter than this is done before its results have arrived
 
 struct Axis {  // one dimension of the iteration, with the stride in bytes of each operand
   int64_t size;
@@ -153,12 +155,14 @@ class StepRun {
     if (!leads(next)) return false;
     next.cut_row();
     if (static_cast<int64_t>(next.chunks_.size()) < kChunksTogether) return next.chunks_.clear(), false;
-    prepare_fused();
-    next.prepare_level(0);
+    bool joined = joins(next);
+    next.make_states(0);
+    if (!joined) next.prepare_level(0);
+    prepare_fused(joined ? next.states_ : Arrays{});
     run_tasks(static_cast<int64_t>(next.chunks_.size()), [&](int64_t t) {
       const Chunk& c = next.chunks_[static_cast<size_t>(t)];
-      fused_rows(0, c.inner0, c.inner0 + c.inners);
-      next.level_chunks(t, t + 1, 0);
+      fused_rows(0, c.inner0, c.inner0 + c.inners, joined ? next.cleared_states(t) : Arrays{});
+      if (!joined) next.level_chunks(t, t + 1, 0);
     });
     next.close_level(0);
     next.finish();
@@ -197,6 +201,22 @@ class StepRun {
           return true;
       }
     return false;
+  }
+
+  // Whether the kernel of this step, which leads, adds up the next one's sums: an element of a row has its sum, which
+  // stays near beside what a row reads, and is not waited for by the next row.
+  bool joins(const StepRun& next) const {
+    if (!step_.joins || layout_.row.size() != 1 || layout_.n_row < kShortRow) return false;
+    size_t bytes = 0;
+    for (DType d : next.step_.levels[0]) bytes += dtype_size(d);
+    bool same = false;
+    for (size_t i = n_outputs(); i < operands_.size(); ++i) {
+      if (operands_[i].role == 'F' || operands_[i].role == 'R') bytes += dtype_size(operands_[i].dtype);
+      for (size_t k = next.n_outputs(); k < next.operands_.size(); ++k)
+        same = same || (layout_.row_stride(1, i) && operands_[i].data == next.operands_[k].data &&
+                        layout_.row_stride(1, i) == next.layout_.batch_stride(k));
+    }
+    return same && layout_.n_row * static_cast<int64_t>(bytes) <= kNearBytes;
   }
 
   char class_of(const Operand& o, int64_t stride) const {
@@ -243,9 +263,16 @@ class StepRun {
     });
   }
 
-  void prepare_fused() {
+  using Arrays = std::vector<std::pair<char*, DType>>;
+
+  // `sums`: of the next step, one for each element of a row.
+  void prepare_fused(const Arrays& sums = {}) {
     std::vector<char> classes;
     for (size_t k = 0; k < operands_.size(); ++k) {
+      for (size_t s = 0; k == n_outputs() && s < sums.size(); ++s) {
+        classes.push_back('c');
+        fused_strides_.insert(fused_strides_.end(), {0, 0, static_cast<int64_t>(dtype_size(sums[s].second))});
+      }
       classes.push_back(!layout_.columns && streams(k) ? 'n' : operand_class(k));
       fused_strides_.insert(fused_strides_.end(),
                             {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
@@ -256,14 +283,17 @@ class StepRun {
       fused_strides_.insert(fused_strides_.end(), {0, layout_.row_size(1) * item, item});
       parking_ = layout_.n_row * item;
     }
-    fused_ = reinterpret_cast<RowKernel>(kernel("fused", classes));
+    fused_ = reinterpret_cast<RowKernel>(kernel(sums.empty() ? "fused" : "joined", classes));
   }
 
   // Rows [b0, b1) of the innermost batch dimension at one outer batch index.
-  void fused_rows(int64_t outer, int64_t b0, int64_t b1) const {
-    std::vector<char*> ptr(operands_.size());
-    for (size_t k = 0; k < operands_.size(); ++k)
-      ptr[k] = operands_[k].data + layout_.outer_offset(outer, k) + b0 * layout_.batch_stride(k);
+  void fused_rows(int64_t outer, int64_t b0, int64_t b1, const Arrays& sums = {}) const {
+    std::vector<char*> ptr;
+    for (size_t k = 0; k < operands_.size(); ++k) {
+      if (k == n_outputs())
+        for (auto& s : sums) ptr.push_back(s.first);
+      ptr.push_back(operands_[k].data + layout_.outer_offset(outer, k) + b0 * layout_.batch_stride(k));
+    }
     Scratch row(static_cast<size_t>(parking_));
     if (parking_) ptr.push_back(row.as<char>());
     int64_t shape[5] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row};
@@ -281,7 +311,6 @@ class StepRun {
   }
 
   // ---- split: chunks of the row
-  using Arrays = std::vector<std::pair<char*, DType>>;
 
   struct Chunk {
     int64_t outer0, outers, inner0, inners;  // a box of the row's two dimensions
@@ -336,6 +365,7 @@ class StepRun {
   }
 
   void run_level(size_t level) {
+    make_states(level);
     prepare_level(level);
     int64_t outer = layout_.n_batch / layout_.inner_batch(), n = static_cast<int64_t>(chunks_.size());
     bool alone = layout_.n_batch > 1 || step_.ordered;
@@ -348,12 +378,25 @@ class StepRun {
   }
 
   void prepare_level(size_t level) {
-    const std::vector<DType>& dtypes = step_.levels[level];
-    auto all = static_cast<size_t>(layout_.n_batch) * chunks_.size();
     level_ = reinterpret_cast<RowKernel>(kernel(
-        "level" + std::to_string(level), classes_for(n_outputs(), operands_.size(), dtypes.size(), stats_.size())));
+        "level" + std::to_string(level), classes_for(n_outputs(), operands_.size(), states_.size(), stats_.size())));
+  }
+
+  void make_states(size_t level) {
+    auto all = static_cast<size_t>(layout_.n_batch) * chunks_.size();
     states_.clear();
-    for (DType d : dtypes) states_.emplace_back(memory_.emplace_back(all * dtype_size(d)).as<char>(), d);
+    for (DType d : step_.levels[level]) states_.emplace_back(memory_.emplace_back(all * dtype_size(d)).as<char>(), d);
+  }
+
+  // The sums of one chunk, at zero.
+  Arrays cleared_states(int64_t chunk) const {
+    Arrays sums = states_;
+    for (auto& [data, dtype] : sums) {
+      size_t bytes = static_cast<size_t>(layout_.n_batch) * dtype_size(dtype);
+      data += static_cast<size_t>(chunk) * bytes;
+      std::memset(data, 0, bytes);
+    }
+    return sums;
   }
 
   void level_chunks(int64_t first, int64_t last, int64_t outer) {

@@ -39,6 +39,7 @@ struct RowTemp {
 struct RowStep {
   bool over_batch = false;  // exchanges row and batch; roles below are as the step sees them
   bool ordered = false;     // uses the position in the row: its dimensions keep their order
+  bool joins = false;       // can add its rows to the sums of the step that follows
   std::vector<int> inputs;  // operand i, or ~k for temporary k
   std::string roles;
   std::vector<int> outputs;  // output i, or ~k for temporary k

@@ -6,6 +6,7 @@
 element in the row, elements in the whole row. Modes:
 
 - `fused`     levels, then outputs. Operands: outputs, inputs.
+- `joined`    the same, and the sums over the batch of the step that follows (`join`). Operands: outputs, sums, inputs.
 - `levelN`    states of level N over a chunk. Operands: states, inputs, finished states of earlier levels.
 - `combineN`  an elementwise kernel: states = combine(states, states).
 - `write`     outputs from finished states. Operands: outputs, inputs, states.
@@ -19,7 +20,7 @@ i + lanes * (k + accumulators * j), whatever the stride or alignment.
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -77,6 +78,26 @@ def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: st
         ir.spaces(roots, roles),
         name,
     )
+
+
+def join(step: ir.Step, program: RowProgram, following: RowProgram) -> RowProgram | None:
+    """A step that adds each row it has done to the sums that the next step makes over the batch, which are outputs of
+    role A; None where those are no sums, or made of something that this step does not read."""
+    sums = following.levels[0] if len(following.levels) == 1 else ()
+    if len(program.roots) != len(step.outputs) or not all(e.op == "row_sum" and t.is_float(e.dtype) for e in sums):
+        return None
+    terms = [e.args[0] for e in sums]
+    made = {~k + ir.TEMP: r for k, r in zip(step.outputs, program.roots, strict=True) if k < 0}
+    terms = substitute(terms, {e: made[e.attr[0]] for e in walk(terms) if e.op == "input" and e.attr[0] in made})
+    if not terms or any(e.op == "index" or (e.op == "input" and e.attr[0] not in program.leaves) for e in walk(terms)):
+        return None
+    roots = (*program.roots, *terms)
+    levels = ir.levels_of(roots)
+    if levels != program.levels:
+        return None
+    roles = {n: program.inputs[k][0] for n, k in program.leaves.items()}
+    outputs = (*program.outputs, *(("A", e.dtype) for e in sums))
+    return replace(program, roots=roots, outputs=outputs, space=ir.spaces(roots, roles), name=program.name + "+")
 
 
 @dataclass(frozen=True)
@@ -236,7 +257,7 @@ class _Kernel:
     def enter_run(self, i1: str) -> None:
         f = self.function
         for o in self.operands:
-            o.run = f.offset(o.row, f.mul(i1, o.strides[1])) if o.role in "FR" else o.row
+            o.run = f.offset(o.row, f.mul(i1, o.strides[1])) if o.role in "FRA" else o.row
 
 
 class _Stream:
@@ -391,7 +412,7 @@ class Rows(_Kernel):
     def _find_next(self, b: str) -> None:
         """How far the next row is, where the last pass over a row asks for it; 0 in the last row."""
         f, self.next_rows = self.function, {}
-        full = any(o.role in "FR" for o in self.outputs)
+        full = any(o.role in "FRA" for o in self.outputs)
         if self.mode != "fused" or self.target.is_gpu or len(self.levels) + full < 2:
             return
         inner = f.value(f"icmp slt i64 {f.add(b, 1)}, {self.shape[0]}")
@@ -537,6 +558,13 @@ class Rows(_Kernel):
             return parts
         return [f.value(f"extractelement {k} {v}, i32 0") for k, v in zip(kinds, parts, strict=True)]
 
+    def added(self, stream: _Stream, o: _Operand, value: str) -> str:
+        """What is stored for a value: with what is there, where rows are added up."""
+        if o.role != "A":
+            return value
+        kind = llvm_type(o.dtype, self.lanes)
+        return self.function.value(f"fadd {kind} {stream.load(o)[0]}, {value}")
+
     def first(self) -> str:
         """Whether outputs that do not vary over the row are written by this launch."""
         return self.function.value(f"icmp eq i64 {self.shape[3]}, 0")
@@ -544,7 +572,7 @@ class Rows(_Kernel):
     def _finish(self) -> None:
         """Outputs: those over the row element by element, the others once."""
         full = [(o, r) for o, r in _with_roots(self)]
-        over_row = [(o, r) for o, r in full if o.role in "FR"]
+        over_row = [(o, r) for o, r in full if o.role in "FRA"]
         if over_row:
             roots = [e for _, r in over_row for e in r]
 
@@ -553,11 +581,10 @@ class Rows(_Kernel):
                     if self.parked is not None:
                         self.unpark(s)
                     self.fetch_next(s)
-                results = [s.emit(roots) for s in streams]
-                for s, values in zip(streams, results, strict=True):
-                    values = iter(values)
-                    for o, r in over_row:
-                        s.store(o, tuple(next(values) for _ in r))
+                results = [iter(s.emit(roots)) for s in streams]
+                for o, r in over_row:  # one output after the other: lines that go past the caches stay together
+                    for s, values in zip(streams, results, strict=True):
+                        s.store(o, tuple(self.added(s, o, next(values)) for _ in r))
 
             self.passes(step)
         once = [(o, r) for o, r in full if o.role in "BS"]

@@ -26,6 +26,9 @@ class RowPlan:
             outs = [out_codes[k] if k >= 0 else plan.temps[~k][1] for k in step.outputs]
             ins = [in_codes[k] if k >= 0 else plan.temps[~k][1] for k in step.inputs]
             self.steps.append(_Step(step, code.prepare(step, outs, ins, f"{key}:{number}")))
+        for one, two, step in zip(self.steps, self.steps[1:], plan.steps, strict=False):
+            one.joined = code.join(step, one.program, two.program)
+            one.joins = one.joined is not None
 
     def kernel(self, step: int, key: str) -> int:
         """The address of a kernel; key is `mode|r or c|classes`."""
@@ -34,7 +37,10 @@ class RowPlan:
         full = f"{op}|row{step}:{mode}:{axis}|{rest}|{classes}|{host().level}"
 
         def make():
-            kernel = code.RowKernel(self.steps[step].program, mode, axis == "c")
+            if mode == "joined":
+                kernel = code.RowKernel(self.steps[step].joined, "fused", False)
+            else:
+                kernel = code.RowKernel(self.steps[step].program, mode, axis == "c")
             return compile_program(kernel, host(), classes)
 
         return resolve_family(full, make)["k"]
@@ -45,6 +51,8 @@ class _Step:
 
     def __init__(self, step: ir.Step, program: code.RowProgram):
         self.program = program
+        self.joined: code.RowProgram | None = None  # with the sums of the next step
+        self.joins = False
         self.over_batch, self.ordered = step.over_batch, step.ordered
         self.inputs, self.outputs = step.inputs, step.outputs
         self.roles, self.out_roles = step.roles, step.out_roles
