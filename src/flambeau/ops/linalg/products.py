@@ -4,7 +4,7 @@ import itertools
 import warnings
 
 from ..launch import check_tensors, wrap_dim
-from ..table import Composite, op
+from ..table import Composite, Scalar, op
 from ..views import broadcast_shape
 from . import check
 
@@ -99,8 +99,16 @@ op(
 )
 
 
+op(
+    "cross_parts(Tensor a0, Tensor a1, Tensor a2, Tensor b0, Tensor b1, Tensor b2) -> (Tensor, Tensor, Tensor)",
+    names=(),
+    body=Scalar(lambda a, b, c, x, y, z: (b * z - c * y, c * x - a * z, a * y - b * x)),
+    doc="The components of vector products.",
+)
+
+
 def _cross_along(o, a, b, dim):
-    return o.roll(a, -1, dim) * o.roll(b, -2, dim) - o.roll(a, -2, dim) * o.roll(b, -1, dim)
+    return o.stack(o.cross_parts(*o.unbind(a, dim), *o.unbind(b, dim)), dim)
 
 
 def _linalg_cross(o, a, b, *, dim=-1):
@@ -113,7 +121,7 @@ def _linalg_cross(o, a, b, *, dim=-1):
         sizes = [x.shape[at] if x.dim() else 1 for x in (a, b)]
         raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {sizes[0]} and {sizes[1]}")
     sizes = broadcast_shape([a.shape, b.shape])
-    return _cross_along(o, a.expand(sizes), b.expand(sizes), at).contiguous()
+    return _cross_along(o, a.expand(sizes), b.expand(sizes), at)
 
 
 op(
