@@ -99,10 +99,16 @@ op(
 )
 
 
+def _cross_grad(o, g, *parts):
+    a, b = ([x.conj() for x in half] for half in (parts[:3], parts[3:]))
+    return (*o.cross_parts(*b, *g), *o.cross_parts(*g, *a))
+
+
 op(
     "cross_parts(Tensor a0, Tensor a1, Tensor a2, Tensor b0, Tensor b1, Tensor b2) -> (Tensor, Tensor, Tensor)",
     names=(),
     body=Scalar(lambda a, b, c, x, y, z: (b * z - c * y, c * x - a * z, a * y - b * x)),
+    grad=_cross_grad,
     doc="The components of vector products.",
 )
 
