@@ -36,13 +36,18 @@ def test_group_norm(groups, shape):
     assert gradcheck(lambda x, bias: F.group_norm(x, groups, None, bias), (x, bias))
 
 
-def test_large_groups_take_the_same_way_in_any_layout():
-    x, weight, bias = drawn(3, 2, 8, 60, 50), drawn(4, 8), drawn(5, 8)
-    expected = plain(x, 4, weight, bias)
-    g = drawn(6, 2, 8, 60, 50).detach()
+@pytest.mark.parametrize(
+    "shape, groups",
+    [((2, 8, 60, 50), 4), ((3, 6, 5, 7), 6), ((40, 4, 9, 9), 2), ((1, 2, 150, 130), 1), ((1, 4, 99, 99), 1)],
+)
+def test_large_groups_take_the_same_way_in_any_layout(shape, groups):
+    x, weight, bias = drawn(3, *shape), drawn(4, shape[1]), drawn(5, shape[1])
+    expected = plain(x, groups, weight, bias)
+    g = drawn(6, *shape).detach()
     wanted = flambeau.autograd.grad(expected, (x, weight, bias), g)
-    for y in (x, x.contiguous(memory_format=flambeau.channels_last)):
-        got = F.group_norm(y, 4, weight, bias)
+    turned = x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+    for y in (x, x.contiguous(memory_format=flambeau.channels_last), turned):
+        got = F.group_norm(y, groups, weight, bias)
         assert flambeau.allclose(got, expected, rtol=1e-10, atol=1e-10)
         for a, b in zip(flambeau.autograd.grad(got, (x, weight, bias), g), wanted, strict=True):
             assert flambeau.allclose(a, b, rtol=1e-9, atol=1e-9)

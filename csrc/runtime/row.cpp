@@ -320,6 +320,7 @@ class StepRun {
     int64_t length = kGrain;
     if (layout_.columns) length = std::max<int64_t>(64, kGrain / layout_.inner_batch());
     int64_t n1 = layout_.row_size(0), n0 = layout_.row_size(1);
+    if (step_.out_roles.find('P') != std::string::npos) length = std::max(length, n0);
     if (n0 >= length || n1 == 1) {
       for (int64_t i = 0; i < n1; ++i)
         for (int64_t at = 0; at < n0; at += length) chunks_.push_back({i, 1, at, std::min(length, n0 - at)});
@@ -444,7 +445,7 @@ class StepRun {
 
   // Outputs from the statistics: those of role B once a row, those of role F once an element.
   void finish() {
-    bool full = step_.out_roles.find('F') != std::string::npos;
+    bool full = step_.out_roles.find_first_of("FP") != std::string::npos;
     if (full) {
       std::vector<char> classes = classes_for(0, operands_.size(), 0, stats_.size());
       for (size_t k = 0; k < n_outputs(); ++k)
@@ -582,7 +583,9 @@ class RowCall {
     Dims out;
     for (int d = 0; d < sizes_.size(); ++d) {
       bool row = in_row_[static_cast<size_t>(d)];
-      if (role == 'F' || (role == 'R') == row)
+      if (role == 'P' && d + 1 == sizes_.size())
+        out.push_back(1);
+      else if (role == 'F' || role == 'P' || (role == 'R') == row)
         role == 'S' ? void() : out.push_back(sizes_[d]);
       else if (keepdim && role != 'R')
         out.push_back(1);
@@ -638,7 +641,7 @@ class RowCall {
     bool whole = role == 'F' || t->dim() == sizes_.size();
     int at = 0;
     for (int d = 0; d < sizes_.size(); ++d) {
-      bool varies = role == 'F' || (role != 'S' && (role == 'R') == in_row_[static_cast<size_t>(d)]);
+      bool varies = role == 'F' || role == 'P' || (role != 'S' && (role == 'R') == in_row_[static_cast<size_t>(d)]);
       int dim = whole ? d : at;
       o.strides.push_back(varies && t->sizes[dim] != 1 ? t->strides[dim] * item : 0);
       if (varies) ++at;

@@ -24,8 +24,8 @@ struct RowInfo {
   int axis = 0;      // Except: the one batch dimension. Class: the row is dimension 1, or the only one
   int keepdim = -1;  // index of the keepdim parameter
   int dtype = -1;    // index of a dtype parameter
-  std::vector<int> operands;  // parameter index of each Tensor operand
-  std::string in_roles, out_roles;
+  std::vector<int> operands;        // parameter index of each Tensor operand
+  std::string in_roles, out_roles;  // P: sums over the last dimension, which stays as 1
   std::string out_dtypes;   // one letter an output: c compute, s sum (integers to int64), 0 as operand 0, i int64, b
                             // bool, r real, m what is computed in (float32 for halves)
   std::string empty_error;  // not empty: a row without elements raises IndexError with this sentence

@@ -20,7 +20,7 @@ _FEW = 12  # nodes of a program that takes many rows at a time
 def fits(kernel: Any) -> bool:
     """Whether a kernel of columns reduces once and writes nothing for single elements."""
     outputs = kernel.outputs if kernel.level is None else ()
-    return len(kernel.levels) == 1 and not any(o.role in "FR" for o in outputs)
+    return len(kernel.levels) == 1 and not any(o.role in "FRP" for o in outputs)
 
 
 def is_short(kernel: Any) -> bool:

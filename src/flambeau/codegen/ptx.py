@@ -102,14 +102,9 @@ class _Rows(row.Rows):
         f = self.function
         return f.value(f"and i1 {super().first()}, {f.value(f'icmp eq i64 {self.thread}, 0')}")
 
-    def passes(self, step) -> None:
-        f = self.function
-        self.scope.open()
-        with self.outer_loop() as i1:
-            self.enter_run(i1)
-            before = f.add(f.mul(i1, self.shape[2]), self.shape[3])
-            with f.loop(self.thread, self.shape[2], THREADS) as i:
-                step([self.stream(i, before)])
+    def pass_run(self, step, first: str) -> None:
+        with self.function.loop(self.thread, self.shape[2], THREADS) as i:
+            step([self.stream(i, first)])
 
     def across_lanes(self, e: Expr, parts: list[str]) -> list[str]:
         """The states of all threads of the block as one, which every thread gets."""

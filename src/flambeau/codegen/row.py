@@ -6,7 +6,7 @@
 element in the row, elements in the whole row. Modes:
 
 - `fused`     levels, then outputs. Operands: outputs, inputs.
-- `joined`    the same, and the sums over the batch of the step that follows (`join`). Operands: outputs, sums, inputs.
+- `joined`    the same with the sums of the next step (see `codegen.join`). Operands: outputs, sums, inputs.
 - `levelN`    states of level N over a chunk. Operands: states, inputs, finished states of earlier levels.
 - `combineN`  an elementwise kernel: states = combine(states, states).
 - `write`     outputs from finished states. Operands: outputs, inputs, states.
@@ -20,7 +20,7 @@ i + lanes * (k + accumulators * j), whatever the stride or alignment.
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -78,26 +78,6 @@ def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: st
         ir.spaces(roots, roles),
         name,
     )
-
-
-def join(step: ir.Step, program: RowProgram, following: RowProgram) -> RowProgram | None:
-    """A step that adds each row it has done to the sums that the next step makes over the batch, which are outputs of
-    role A; None where those are no sums, or made of something that this step does not read."""
-    sums = following.levels[0] if len(following.levels) == 1 else ()
-    if len(program.roots) != len(step.outputs) or not all(e.op == "row_sum" and t.is_float(e.dtype) for e in sums):
-        return None
-    terms = [e.args[0] for e in sums]
-    made = {~k + ir.TEMP: r for k, r in zip(step.outputs, program.roots, strict=True) if k < 0}
-    terms = substitute(terms, {e: made[e.attr[0]] for e in walk(terms) if e.op == "input" and e.attr[0] in made})
-    if not terms or any(e.op == "index" or (e.op == "input" and e.attr[0] not in program.leaves) for e in walk(terms)):
-        return None
-    roots = (*program.roots, *terms)
-    levels = ir.levels_of(roots)
-    if levels != program.levels:
-        return None
-    roles = {n: program.inputs[k][0] for n, k in program.leaves.items()}
-    outputs = (*program.outputs, *(("A", e.dtype) for e in sums))
-    return replace(program, roots=roots, outputs=outputs, space=ir.spaces(roots, roles), name=program.name + "+")
 
 
 @dataclass(frozen=True)
@@ -257,7 +237,7 @@ class _Kernel:
     def enter_run(self, i1: str) -> None:
         f = self.function
         for o in self.operands:
-            o.run = f.offset(o.row, f.mul(i1, o.strides[1])) if o.role in "FRA" else o.row
+            o.run = f.offset(o.row, f.mul(i1, o.strides[1])) if o.role in "FRAP" else o.row
 
 
 class _Stream:
@@ -412,7 +392,7 @@ class Rows(_Kernel):
     def _find_next(self, b: str) -> None:
         """How far the next row is, where the last pass over a row asks for it; 0 in the last row."""
         f, self.next_rows = self.function, {}
-        full = any(o.role in "FRA" for o in self.outputs)
+        full = any(o.role in "FRAP" for o in self.outputs)
         if self.mode != "fused" or self.target.is_gpu or len(self.levels) + full < 2:
             return
         inner = f.value(f"icmp slt i64 {f.add(b, 1)}, {self.shape[0]}")
@@ -435,24 +415,30 @@ class Rows(_Kernel):
     def _load_scalar(self, o: _Operand, part: int) -> str:
         return self._scalar_memory().load(o.dtype, o.row)[part]
 
-    def passes(self, step) -> None:
-        """Runs `step(streams, number of accumulators)` over the elements of a row."""
-        f, lanes = self.function, self.lanes
+    def passes(self, step, begin=lambda: None, end=lambda: None) -> None:
+        """Runs `step(streams)` over the elements of a row, `begin` and `end` around each run of them."""
+        f = self.function
         self.scope.open()
         with self.outer_loop() as i1:
             self.enter_run(i1)
-            first = f.add(f.mul(i1, self.shape[2]), self.shape[3])
-            wide = self.accumulators * lanes
-            end = f.value(f"and i64 {self.shape[2]}, {-wide}")
-            with f.loop(0, end, wide) as i:
-                step([self.stream(f.add(i, k * lanes), first) for k in range(self.accumulators)])
-            whole = f.value(f"and i64 {self.shape[2]}, {-lanes}")
-            with f.loop(end, whole, lanes) as i:
-                step([self.stream(i, first)])
-            if lanes > 1:
-                self.rest = f.value(f"sub i64 {self.shape[2]}, {whole}")
-                with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
-                    step([self.stream(whole, first, tail_mask(f, lanes, self.rest))])
+            begin()
+            self.pass_run(step, f.add(f.mul(i1, self.shape[2]), self.shape[3]))
+            end()
+
+    def pass_run(self, step, first: str) -> None:
+        """Runs `step` over the elements of a run, the first of which is at this position."""
+        f, lanes = self.function, self.lanes
+        wide = self.accumulators * lanes
+        end = f.value(f"and i64 {self.shape[2]}, {-wide}")
+        with f.loop(0, end, wide) as i:
+            step([self.stream(f.add(i, k * lanes), first) for k in range(self.accumulators)])
+        whole = f.value(f"and i64 {self.shape[2]}, {-lanes}")
+        with f.loop(end, whole, lanes) as i:
+            step([self.stream(i, first)])
+        if lanes > 1:
+            self.rest = f.value(f"sub i64 {self.shape[2]}, {whole}")
+            with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
+                step([self.stream(whole, first, tail_mask(f, lanes, self.rest))])
 
     def is_at(self, e: Expr) -> Expr | None:
         """What a node asks of the position in the row: whether it is this one, which all elements have in common."""
@@ -573,8 +559,18 @@ class Rows(_Kernel):
         """Outputs: those over the row element by element, the others once."""
         full = [(o, r) for o, r in _with_roots(self)]
         over_row = [(o, r) for o, r in full if o.role in "FRA"]
-        if over_row:
+        sums = _run_sums(full)
+        if over_row or sums:
             roots = [e for _, r in over_row for e in r]
+            states: list[list] = []
+
+            def begin() -> None:
+                states[:] = [[self._accumulators(e) for _, e in sums] for _ in range(self.accumulators)]
+
+            def end() -> None:
+                for k, (o, e) in enumerate(sums):
+                    total = self._total(e, [self._read(e, mine[k]) for mine in states])
+                    self._scalar_memory().store(o.dtype, tuple(total), o.run)
 
             def step(streams: list[_Stream]) -> None:
                 for s in streams:
@@ -585,8 +581,11 @@ class Rows(_Kernel):
                 for o, r in over_row:  # one output after the other: lines that go past the caches stay together
                     for s, values in zip(streams, results, strict=True):
                         s.store(o, tuple(self.added(s, o, next(values)) for _ in r))
+                for s, mine in zip(streams, states, strict=False):
+                    for (_, e), variables in zip(sums, mine, strict=True):
+                        self.accumulate(s, e, variables)
 
-            self.passes(step)
+            self.passes(step, begin, end)
         once = [(o, r) for o, r in full if o.role in "BS"]
         if once:
             self.scope.open()
@@ -601,6 +600,11 @@ def _with_roots(kernel: _Kernel) -> list[tuple[_Operand, list[Expr]]]:
     """Each output with its roots (two where it is complex)."""
     roots = iter(kernel.program.roots)
     return [(o, [next(roots) for _ in range(2 if t.is_complex(o.dtype) else 1)]) for o in kernel.outputs]
+
+
+def _run_sums(outputs: list[tuple[_Operand, list[Expr]]]) -> list[tuple[_Operand, Expr]]:
+    """Outputs that are sums over the inner dimension of the row, as reductions."""
+    return [(o, ir.row_sum(r[0])) for o, r in outputs if o.role == "P"]
 
 
 class Columns(Rows):
@@ -654,7 +658,7 @@ class Columns(Rows):
         """Offsets of the operands that vary over the row at an element of it, and its position."""
         f = self.function
         offsets = {
-            o.number: f.add(f.mul(i1, o.strides[1]), f.mul(i0, o.strides[2])) for o in self.operands if o.role in "FR"
+            o.number: f.add(f.mul(i1, o.strides[1]), f.mul(i0, o.strides[2])) for o in self.operands if o.role in "FRP"
         }
         return offsets, f.add(f.add(f.mul(i1, self.shape[2]), i0), self.shape[3])
 
@@ -665,18 +669,25 @@ class Columns(Rows):
             if o.role == "F" and o.kind == "c":
                 f.fetch(f.offset(stream.address(o), f.mul(o.strides[2], rows)))
 
-    def _elements_of_row(self, visit) -> None:
-        """Calls visit(column, stream) for each column at each element of the row; those of rows to come are fetched."""
+    def _elements_of_row(self, visit, begin=lambda c: None, end=lambda c, stream: None) -> None:
+        """Calls visit(column, stream) for each column at each element of the row; those of rows to come are fetched.
+        Around each run of elements, `begin(column)` and `end(column, stream of the first)`."""
         f = self.function
         for c in self.columns:
             c.scope.open()
-        with f.loop(0, self.shape[1]) as i1, f.loop(0, self.shape[2]) as i0:
-            offsets, position = self.row_at(i1, i0)
+        with f.loop(0, self.shape[1]) as i1:
             for c in self.columns:
-                stream = c.stream(offsets, position)
-                if not self.target.is_gpu:
-                    self.fetch_ahead(stream, _ROWS_AHEAD)
-                visit(c, stream)
+                begin(c)
+            with f.loop(0, self.shape[2]) as i0:
+                offsets, position = self.row_at(i1, i0)
+                for c in self.columns:
+                    stream = c.stream(offsets, position)
+                    if not self.target.is_gpu:
+                        self.fetch_ahead(stream, _ROWS_AHEAD)
+                    visit(c, stream)
+            offsets, position = self.row_at(i1, "0")
+            for c in self.columns:
+                end(c, c.stream(offsets, position))
 
     def _reduce_columns(self, level: int) -> None:
         reductions = self.program.levels[level]
@@ -712,7 +723,15 @@ class Columns(Rows):
     def _finish_columns(self) -> None:
         outputs = _with_roots(self)
         over_row = [(o, r) for o, r in outputs if o.role in "FR"]
-        if over_row:
+        sums = _run_sums(outputs)
+        if over_row or sums:
+
+            def begin(column: "_Column") -> None:
+                column.accumulators = [self._accumulators(e) for _, e in sums]
+
+            def end(column: "_Column", stream: _Stream) -> None:
+                for (o, e), variables in zip(sums, column.accumulators, strict=True):
+                    stream.store(o, tuple(self._read(e, variables)))
 
             def visit(column: "_Column", stream: _Stream) -> None:
                 if self.parked is not None:
@@ -720,8 +739,10 @@ class Columns(Rows):
                 values = iter(stream.emit([e for _, r in over_row for e in r]))
                 for o, r in over_row:
                     stream.store(o, tuple(next(values) for _ in r))
+                for (_, e), variables in zip(sums, column.accumulators, strict=True):
+                    self.accumulate(stream, e, variables)
 
-            self._elements_of_row(visit)
+            self._elements_of_row(visit, begin, end)
         self.write_once(self.columns)
 
     def write_once(self, columns: "list[_Column]") -> None:

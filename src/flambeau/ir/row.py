@@ -147,8 +147,8 @@ class Step:
 
     @property
     def ordered(self) -> bool:
-        """Whether positions in the row matter."""
-        return any(e.op in ("index", *POSITIONS) for e in walk(self.roots))
+        """Whether positions in the row, or its dimensions, matter."""
+        return "P" in self.out_roles or any(e.op in ("index", *POSITIONS) for e in walk(self.roots))
 
 
 @dataclass(frozen=True)

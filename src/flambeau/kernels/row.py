@@ -1,6 +1,7 @@
 """Kernels of row operators: from an entry's body, for given dtypes and attributes, to the kernels of its steps."""
 
 from flambeau.codegen import row as code
+from flambeau.codegen.join import join
 from flambeau.codegen.resolve import compile_program, resolve_family
 from flambeau.codegen.target import host
 from flambeau.ir import row as ir
@@ -27,7 +28,7 @@ class RowPlan:
             ins = [in_codes[k] if k >= 0 else plan.temps[~k][1] for k in step.inputs]
             self.steps.append(_Step(step, code.prepare(step, outs, ins, f"{key}:{number}")))
         for one, two, step in zip(self.steps, self.steps[1:], plan.steps, strict=False):
-            one.joined = code.join(step, one.program, two.program)
+            one.joined = join(step, one.program, two.program)
             one.joins = one.joined is not None
 
     def kernel(self, step: int, key: str) -> int:

@@ -21,26 +21,19 @@ def _rows(x, weight, bias, eps):
 
 def _gradient(g, x, weight, eps):
     y, mean, scale = _normal(x, eps)
-    g = g if weight is None else g * weight
-    sums = r.row_mean(g), r.row_mean(g * (x - mean)) * scale
-    return (g - sums[0] - y * sums[1]) * scale, mean, scale
-
-
-def _sums(g, x, mean):
-    return r.row_sum(g * (x - mean)), r.row_sum(g)
+    by_y = g if weight is None else g * weight
+    sums = r.row_mean(by_y), r.row_mean(by_y * (x - mean)) * scale
+    return (by_y - sums[0] - y * sums[1]) * scale, g * y, g
 
 
 def _grad(o, g, input, weight, bias, dim, eps):
-    sizes, groups = input.shape, (*input.shape[:-2], 1, 1)
-    to_input, mean, scale = o.group_norm_gradient(g, input, None if weight is None else o.expand(weight, sizes), dim, eps)
-    to_weight = to_bias = None
-    if o.needs[1] or o.needs[2]:
-        product, total = o.group_norm_sums(g, input, o.expand(o.reshape(mean, groups), sizes), [-1])
-        if o.needs[1]:
-            to_weight = o.sum_to_size(o.unsqueeze(product, -1) * o.reshape(scale, groups), weight.shape)
-        if o.needs[2]:
-            to_bias = o.sum_to_size(o.unsqueeze(total, -1), bias.shape)
-    return to_input, to_weight, to_bias
+    expanded = None if weight is None else o.expand(weight, input.shape)
+    to_input, product, total = o.group_norm_gradient(g, input, expanded, dim, eps)
+    return (
+        to_input,
+        o.sum_to_size(product, weight.shape).to(weight.dtype) if o.needs[1] else None,
+        o.sum_to_size(total, bias.shape).to(bias.dtype) if o.needs[2] else None,
+    )
 
 
 op(
@@ -55,13 +48,6 @@ op(
     "group_norm_gradient(Tensor grad, Tensor input, Tensor? weight, int[] dim, float eps) -> (Tensor, Tensor, Tensor)",
     names=(),
     dtypes=REAL_FLOATS,
-    body=Row(_gradient, roles="FFF", out="FBB", out_dtypes="cmm"),
-    doc="Gradient of the input of group_norm_rows, and mean and scale of each row.",
-)
-op(
-    "group_norm_sums(Tensor grad, Tensor input, Tensor mean, int[] dim) -> (Tensor, Tensor)",
-    names=(),
-    dtypes=REAL_FLOATS,
-    body=Row(_sums, roles="FFF", out="BB", out_dtypes="cc"),
-    doc="Sums of grad * (input - mean) and of grad over dimensions.",
+    body=Row(_gradient, roles="FFF", out="FPP", out_dtypes="cmm"),
+    doc="Gradient of the input of group_norm_rows; of each plane, the sums of grad times the normal input and of grad.",
 )

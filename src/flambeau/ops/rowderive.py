@@ -49,7 +49,7 @@ class _Derivation:
         body = self.entry.body
         roles: dict[Any, str] = dict(enumerate(body.roles.ljust(len(self.operands), "F")))
         for k, r in enumerate(body.out):
-            roles[f"g{k}"] = roles[f"o{k}"] = r
+            roles[f"g{k}"] = roles[f"o{k}"] = "F" if r == "P" else r
         return roles
 
     def numbers(self) -> list:
@@ -142,8 +142,10 @@ def backward_plan(name: str, attributes: str, is_complex: bool, needs: int) -> t
     if not results:
         return None, [], outputs
     # Statistics that the forward gives in full precision; beside them all outputs, where fewer operands are saved so.
-    statistics = [k for k, code in enumerate(entry.body.out_dtypes) if code == "m"]
-    known = {which: _by_outputs(results, roots, which) for which in (tuple(range(len(roots))), tuple(statistics))}
+    outs = zip(entry.body.out_dtypes, entry.body.out, strict=True)
+    statistics = [k for k, (code, role) in enumerate(outs) if code == "m" and role != "P"]
+    whole = tuple(k for k, r in enumerate(entry.body.out) if r != "P")
+    known = {which: _by_outputs(results, roots, which) for which in (whole, tuple(statistics))}
     which = min(known, key=lambda w: (len(_names(known[w])), len(walk(known[w]))))
     saved = _names(known[which])
     graded = [k for k, r in enumerate(roots) if _differentiable(r)]

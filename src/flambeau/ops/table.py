@@ -60,7 +60,8 @@ class Row:
 
     Attributes:
         fn: the expression.
-        out: role of each output: F varies over row and batch, B over the batch, R over the row.
+        out: role of each output: F varies over row and batch, B over the batch, R over the row; P has the sums of what
+            varies over both over the last dimension, which is one of the row and stays as 1.
         out_dtypes: one letter an output: c compute, s sum, i int64, b bool, r real, 0 as operand 0, m what is computed
             in (float32 for halves): statistics, which the gradient takes from the outputs.
         roles: role of each operand.
