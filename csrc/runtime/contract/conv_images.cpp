@@ -301,9 +301,9 @@ void ImagesRun::run() {
   int64_t bands = ceil_div(p_.out_height, rows), units = parts * p_.groups * bands;
   int64_t blocks = std::clamp<int64_t>(ceil_div(kChunks, units), 1, ceil_div(p_.outputs, 2 * kMaxHeight));
   parallel_for(units * blocks, [&](int64_t i) {
-    int64_t unit = i / blocks, rest = unit / parts;
+    int64_t unit = i % units, rest = unit / parts;
     run_chunk({images_[static_cast<size_t>(unit % parts)], rest % p_.groups,
-               even_part(p_.out_height, bands, rest / p_.groups), even_part(p_.outputs, blocks, i % blocks), nullptr});
+               even_part(p_.out_height, bands, rest / p_.groups), even_part(p_.outputs, blocks, i / units), nullptr});
   });
 }
 
