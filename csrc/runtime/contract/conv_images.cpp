@@ -17,7 +17,7 @@ constexpr int64_t kWholeDepth = 800, kBlockDepth = 512;
 // Chunks that a convolution is cut into, at least, and bytes of results that one keeps in the cache.
 constexpr int64_t kChunks = 24, kResultBytes = 1 << 19;
 // Channels whose pixels, and outputs whose weights, are rearranged together.
-constexpr int64_t kChunkChannels = 8, kOutputBlock = 16;
+constexpr int64_t kChunkChannels = 8, kOutputBlock = 16, kWeightVectors = 4;
 
 // Taps along one axis that reach one output position: position in the reordered kernel, input coordinate. Both rise.
 struct AxisTap {
@@ -151,34 +151,40 @@ ImagesRun::ImagesRun(const MicroKernels& mk, const Problem& problem, int64_t ima
   }
 }
 
-// Blocks of [channel][kernel position], channels being lanes, are transposed on their way.
+// Blocks of [channel][kernel position], channels being lanes, are transposed on their way, those that lie together one
+// after the other.
 void ImagesRun::load_weights(const char* w, const WeightStrides& strides) {
   int64_t element = mk_.element_bytes, lanes = mk_.lanes, kernel = p_.kernel_height * p_.kernel_width;
   int64_t blocks = p_.groups * ceil_div(p_.outputs, kOutputBlock), groups = ceil_div(kernel, lanes);
+  int64_t padded = round_up(p_.channels, lanes), together = std::min(padded, kWeightVectors * lanes);
   std::vector<int64_t> from(static_cast<size_t>(kernel)), to(static_cast<size_t>(kernel));
   for (int64_t k = 0; k < kernel; k++) {
     int64_t row = k / p_.kernel_width, column = k % p_.kernel_width;
-    from[static_cast<size_t>(k)] = (strides.first + row * strides.row + column * strides.column) * mk_.vector_bytes;
+    from[static_cast<size_t>(k)] = (strides.first + row * strides.row + column * strides.column) * together * element;
     to[static_cast<size_t>(k)] = (row * all_outputs() * weights_row_ + column * p_.channels) * element;
   }
   std::vector<uint16_t> masks(static_cast<size_t>(groups), lane_mask(lanes));
   masks.back() = lane_mask(kernel - (groups - 1) * lanes);
+  std::vector<PackedRow> rows(static_cast<size_t>(padded));
+  for (int64_t i = 0; i < padded; i++) {
+    rows[static_cast<size_t>(i)] = {std::min(i, p_.channels - 1) * strides.channel * element, masks.data()};
+  }
   parallel_for(blocks, [&](int64_t block) {
     int64_t group = block % p_.groups, begin = block / p_.groups * kOutputBlock;
-    int64_t end = std::min(begin + kOutputBlock, p_.outputs);
-    auto bytes = static_cast<size_t>(groups * lanes * mk_.vector_bytes);
+    int64_t outputs = std::min(kOutputBlock, p_.outputs - begin), pieces = ceil_div(padded, together);
+    auto bytes = static_cast<size_t>(groups * lanes * together * element);
     Workspace work(Workspace::padded(bytes));
     char* positions = work.take(bytes);  // [kernel position][channel]
-    for (int64_t channel = 0; channel < p_.channels; channel += lanes) {
-      int64_t count = std::min(lanes, p_.channels - channel);
-      PackedRow rows[16];
-      for (int64_t i = 0; i < lanes; i++) rows[i] = {std::min(i, count - 1) * strides.channel * element, masks.data()};
-      for (int64_t o = begin; o < end; o++) {
-        const char* source = w + (group * strides.group + o * strides.output + channel * strides.channel) * element;
-        mk_.pack_columns(groups, source, rows, positions, 1, mk_.vector_bytes, 0);
-        char* target = weights_.as() + ((group * p_.outputs + o) * weights_row_ + channel) * element;
-        for (size_t k = 0; k < from.size(); k++) copy_row(positions + from[k], count * element, target + to[k]);
-      }
+    for (int64_t i = 0; i < outputs * pieces; i++) {
+      bool channels_inside = strides.channel < strides.output;
+      int64_t o = begin + (channels_inside ? i / pieces : i % outputs);
+      int64_t channel = (channels_inside ? i % pieces : i / outputs) * together;
+      int64_t count = std::min(together, p_.channels - channel);
+      const char* source = w + (group * strides.group + o * strides.output) * element;
+      mk_.pack_columns(groups, source, &rows[static_cast<size_t>(channel)], positions, ceil_div(count, lanes),
+                       together * element, 0);
+      char* target = weights_.as() + ((group * p_.outputs + o) * weights_row_ + channel) * element;
+      for (size_t k = 0; k < from.size(); k++) copy_row(positions + from[k], count * element, target + to[k]);
     }
   });
 }
