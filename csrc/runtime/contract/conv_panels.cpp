@@ -109,8 +109,8 @@ void Panels::fill_table() {
     }
   }
   for (int64_t t = 0; t < conv_.tap_count(); t++) {
-    size_t panel = 0;
-    for_valid_pixels(conv_, t, [&](int64_t begin, int64_t end) { set_lanes(t, panel, begin, end); });
+    size_t panels[2] = {0, 0};
+    for_valid_pixels(conv_, t, [&](Range pixels, bool inside) { mark(t, panels[inside], pixels, inside); });
   }
   for (Panel& panel : panels_) {
     PanelShape shape(panel.width, mk_.lanes);
@@ -120,18 +120,23 @@ void Panels::fill_table() {
   }
 }
 
-// Pixels [begin, end) of one tap, the first of them in `panel` or behind it.
-void Panels::set_lanes(int64_t tap, size_t& panel, int64_t begin, int64_t end) {
-  while (begin < end) {
-    while (panels_[panel].begin + panels_[panel].width <= begin) panel++;
+// Some pixels of one tap, the first of them in `panel` or behind it.
+void Panels::mark(int64_t tap, size_t& panel, Range pixels, bool inside) {
+  while (pixels.size() > 0) {
+    while (panels_[panel].begin + panels_[panel].width <= pixels.begin) panel++;
     const Panel& p = panels_[panel];
     bool few = conv_.tap_count() <= kMostTaps;
     int64_t place = few ? std::popcount(sets_[panel] & ((uint64_t{1} << tap) - 1)) : tap;
-    int64_t inside = begin - p.begin, lane = inside % mk_.lanes;
-    int64_t count = std::min({mk_.lanes - lane, p.width - inside, end - begin});
     Tap& entry = table_[static_cast<size_t>(p.taps - table_.data() + place)];
-    entry.mask[inside / mk_.lanes] |= static_cast<uint16_t>(lane_mask(count) << lane);
-    begin += count;
+    Range here{pixels.begin - p.begin, std::min(p.width, pixels.end - p.begin)};
+    if (inside && here.size() == p.width) {
+      PanelShape shape(p.width, mk_.lanes);
+      Tap all = plain_tap(mk_.lanes, shape.vectors, shape.tail);
+      std::copy(std::begin(all.mask), std::begin(all.mask) + shape.vectors, entry.mask);
+    } else {
+      mark_pixels(entry.mask, 1, mk_.lanes, here, inside);
+    }
+    pixels.begin = p.begin + here.end;
   }
 }
 

@@ -35,7 +35,7 @@ class Panels {
   int64_t cost(const Stretch& stretch) const;
   int64_t tap_count(uint64_t taps) const;
   void fill_table();
-  void set_lanes(int64_t tap, size_t& panel, int64_t begin, int64_t end);
+  void mark(int64_t tap, size_t& panel, Range pixels, bool inside);
   template <class T>
   void copy_weights(uint64_t taps, char* out) const;
 

@@ -153,8 +153,7 @@ class Planes {
     int64_t from_row = conv_.width * element_, y = std::max<int64_t>(0, top), end = std::min(bottom, conv_.height);
     if (count <= 0 || y >= end) return;
     int64_t rest = count - whole * 2 * lanes, evens_rest = (rest + 1) / 2;
-    int64_t masks = lane_mask(std::min(rest, lanes)) | int64_t{lane_mask(std::max<int64_t>(0, rest - lanes))} << 16 |
-                    int64_t{lane_mask(evens_rest)} << 32 | int64_t{lane_mask(rest - evens_rest)} << 48;
+    int64_t masks = split_masks(lanes, rest, evens_rest, rest - evens_rest);
     int64_t to = ((y - top) * pitch_ + begin) * element_;
     if (from_row >= kLongRow) {  // the same rows of the next plane
       const char* next = x + (conv_.height + y) * from_row;
@@ -363,12 +362,11 @@ struct FlatTaps {
       : masks(static_cast<size_t>(ceil_div(conv.volume(), mk.lanes) * conv.tap_count())),
         vectors(ceil_div(conv.volume(), mk.lanes)),
         tail(conv.volume() - (vectors - 1) * mk.lanes) {
-    int64_t taps = conv.tap_count(), lanes = mk.lanes;
+    int64_t taps = conv.tap_count();
     for (int64_t t = 0; t < taps; t++) {
       offsets.push_back(tap_distance(conv, t) * mk.element_bytes);
-      for_valid_pixels(conv, t, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) masks[static_cast<size_t>(i / lanes * taps + t)] |= 1 << i % lanes;
-      });
+      for_valid_pixels(
+          conv, t, [&](Range pixels, bool inside) { mark_pixels(masks.data() + t, taps, mk.lanes, pixels, inside); });
     }
   }
   void describe(PlaneArgs& args, int64_t first_tap, int64_t count) const {

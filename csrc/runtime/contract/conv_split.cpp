@@ -1,12 +1,16 @@
 #include "runtime/contract/conv_split.h"
 
+#include <tuple>
+
 #include "runtime/pool.h"
 
 namespace fl {
 namespace {
 
 // Bytes that are dealt out at a time, so that they are read back from the cache; and of one chunk of that.
-constexpr int64_t kBlockBytes = 4 << 20, kChunkBytes = 64 << 10;
+constexpr int64_t kBlockBytes = 8 << 20, kChunkBytes = 64 << 10;
+// Bytes of rows that are dealt out before the rows between them: memory is to be read in its order.
+constexpr int64_t kRowBytes = 2 << 10;
 
 bool one_slice(const TapConv& conv) { return ceil_div(conv.slices, conv.stride_z) == 1 && conv.grid_slices == 1; }
 
@@ -16,8 +20,22 @@ bool inside(int64_t position, int64_t stride, int64_t places, int64_t size) {
   return position < stride || places * stride + phase >= size;
 }
 
-// The convolution over planes of phases, which are listed.
-TapConv without_strides(const TapConv& conv, std::vector<TapPosition>& phases) {
+auto place_of(const TapPosition& p) { return std::tuple(p.z, p.y, p.x); }
+
+// The phases that taps read, in the order of the input.
+std::vector<TapPosition> phases_of(const TapConv& conv) {
+  std::vector<TapPosition> phases;
+  for (const TapPosition& tap : conv.taps) {
+    phases.push_back({phase_of(tap.z, conv.stride_z), phase_of(tap.y, conv.stride_y), phase_of(tap.x, conv.stride_x)});
+  }
+  std::ranges::sort(phases, {}, place_of);
+  auto same = std::ranges::unique(phases, {}, place_of);
+  phases.erase(same.begin(), same.end());
+  return phases;
+}
+
+// The convolution over planes of phases.
+TapConv without_strides(const TapConv& conv, const std::vector<TapPosition>& phases) {
   TapConv split = conv;
   split.stride_z = split.stride_y = split.stride_x = 1;
   split.slices = ceil_div(conv.slices, conv.stride_z);
@@ -25,11 +43,9 @@ TapConv without_strides(const TapConv& conv, std::vector<TapPosition>& phases) {
   split.width = conv.grid_width;
   for (TapPosition& tap : split.taps) {
     TapPosition own{phase_of(tap.z, conv.stride_z), phase_of(tap.y, conv.stride_y), phase_of(tap.x, conv.stride_x)};
-    auto at = std::find_if(phases.begin(), phases.end(),
-                           [&](const TapPosition& p) { return p.z == own.z && p.y == own.y && p.x == own.x; });
+    auto at = std::ranges::lower_bound(phases, place_of(own), {}, place_of);
     tap = {(tap.z - own.z) / conv.stride_z, (tap.y - own.y) / conv.stride_y, (tap.x - own.x) / conv.stride_x,
            at - phases.begin()};
-    if (at == phases.end()) phases.push_back(own);
   }
   split.phases = static_cast<int64_t>(phases.size());
   return split;
@@ -43,64 +59,92 @@ bool Split::suits(const TapConv& conv) {
     if (!inside(x, conv.stride_x, conv.grid_width, conv.width)) return false;
     if (!flat && !inside(y, conv.stride_y, conv.grid_height, conv.height)) return false;
   }
-  std::vector<TapPosition> phases;
-  return without_strides(conv, phases).in_volume() <= 2 * conv.in_volume();
+  return without_strides(conv, phases_of(conv)).in_volume() <= 2 * conv.in_volume();
 }
 
-Split::Split(const TapConv& conv, int64_t element)
-    : whole_(conv), split_(without_strides(conv, phases_)), element_(element) {
-  for (int64_t z = 0; z < conv.slices; z++) {
-    for (int64_t y = 0; y < conv.height; y++) find_copies(z, y);
-  }
+Split::Split(const MicroKernels& mk, const TapConv& conv)
+    : mk_(mk), whole_(conv), phases_(phases_of(conv)), split_(without_strides(conv, phases_)) {
+  pairs_ = std::min(split_.width, conv.width / 2) / mk.lanes;
+  int64_t done = pairs_ * mk.lanes, rest = split_.width - done;
+  if (rest > 0 && dealt_out()) masks_ = split_masks(mk.lanes, conv.width - 2 * done, rest, rest);
+  for (int64_t z = 0; z < conv.slices; z++) find_rows(z);
 }
 
-void Split::find_copies(int64_t z, int64_t y) {
-  int64_t slice = z / whole_.stride_z, row = y / whole_.stride_y;
-  if (row >= split_.height) return;
-  for (int64_t p = 0; p < split_.phases; p++) {
-    TapPosition phase = phases_[static_cast<size_t>(p)];
-    if (phase.z != z % whole_.stride_z || phase.y != y % whole_.stride_y) continue;
-    int64_t from = (z * whole_.height + y) * whole_.width + phase.x;
-    int64_t to = ((p * split_.slices + slice) * split_.height + row) * split_.width;
-    int64_t count = std::clamp<int64_t>(ceil_div(whole_.width - phase.x, whole_.stride_x), 0, split_.width);
-    copies_.push_back({from * element_, to * element_, count});
+// Whether one pair of vectors is enough for what is left of a row after whole ones.
+bool Split::dealt_out() const { return whole_.stride_x == 2 && split_.width - pairs_ * mk_.lanes <= mk_.lanes; }
+
+int64_t Split::rows_of(const TapPosition& phase) const {
+  return std::clamp<int64_t>(ceil_div(whole_.height - phase.y, whole_.stride_y), 0, split_.height);
+}
+
+void Split::find_rows(int64_t z) {
+  int64_t element = mk_.element_bytes, in_row = whole_.width * element;
+  int64_t plane = split_.height * split_.width * element;
+  int64_t together = std::max<int64_t>(1, kRowBytes / (whole_.stride_y * in_row));
+  for (int64_t first = 0; first < split_.height; first += together) {
+    for (size_t p = 0; p < phases_.size(); p++) {
+      const TapPosition& phase = phases_[p];
+      int64_t count = std::min(together, rows_of(phase) - first);
+      if (phase.z != z % whole_.stride_z || count <= 0) continue;
+      int64_t from = (z * whole_.height + phase.y + first * whole_.stride_y) * in_row + phase.x * element;
+      int64_t to =
+          (static_cast<int64_t>(p) * split_.slices + z / whole_.stride_z) * plane + first * split_.width * element;
+      int64_t columns = ceil_div(whole_.width - phase.x, whole_.stride_x);
+      rows_.push_back({from, to, to, count, std::clamp<int64_t>(columns, 0, split_.width)});
+      if (!dealt_out() || phase.x != 0 || p + 1 == phases_.size()) continue;
+      const TapPosition& next = phases_[p + 1];
+      if (next.z != phase.z || next.y != phase.y) continue;
+      rows_.back().odds = to + split_.slices * plane;
+      p++;
+    }
   }
 }
 
 void Split::fill(int64_t i, char* out) const {
-  const char* channel = whole_.x + i * whole_.in_volume() * element_;
-  element_ == 4 ? copy_rows<float>(channel, out) : copy_rows<double>(channel, out);
+  int64_t element = mk_.element_bytes;
+  const char* channel = whole_.x + i * whole_.in_volume() * element;
+  for (const Rows& rows : rows_) {
+    if (rows.odds != rows.to) {
+      mk_.split_2(rows.count, pairs_, channel + rows.from, whole_.stride_y * whole_.width * element, out + rows.to,
+                  out + rows.odds, split_.width * element, masks_);
+    } else {
+      element == 4 ? copy_rows<float>(rows, channel, out) : copy_rows<double>(rows, channel, out);
+    }
+  }
   clear_outside(out);
 }
 
 template <class T>
-void Split::copy_rows(const char* channel, char* out) const {
+void Split::copy_rows(const Rows& rows, const char* channel, char* out) const {
   constexpr int64_t kElement = sizeof(T);
-  int64_t width = split_.width, stride = whole_.stride_x;
-  for (RowCopy copy : copies_) {
+  int64_t stride = whole_.stride_x, more = split_.width - rows.columns;
+  const char* from = channel + rows.from;
+  char* to = out + rows.to;
+  for (int64_t r = 0; r < rows.count; r++) {
     if (stride == 1) {
-      copy_row(channel + copy.from, copy.count * kElement, out + copy.to);
+      copy_row(from, rows.columns * kElement, to);
     } else {
-      copy_strided<T>(channel + copy.from, stride, copy.count, out + copy.to);
+      copy_strided<T>(from, stride, rows.columns, to);
     }
-    if (copy.count < width) clear_row(out + copy.to + copy.count * kElement, (width - copy.count) * kElement);
+    if (more > 0) clear_row(to + rows.columns * kElement, more * kElement);
+    from += whole_.stride_y * whole_.width * kElement;
+    to += split_.width * kElement;
   }
 }
 
 // Rows and slices that the input does not have.
 void Split::clear_outside(char* out) const {
-  int64_t row = split_.width * element_, slice = split_.height * row;
+  int64_t row = split_.width * mk_.element_bytes, slice = split_.height * row;
   for (const TapPosition& phase : phases_) {
-    int64_t rows = std::clamp<int64_t>(ceil_div(whole_.height - phase.y, whole_.stride_y), 0, split_.height);
     for (int64_t k = 0; k < split_.slices; k++, out += slice) {
-      int64_t inside = k * whole_.stride_z + phase.z < whole_.slices ? rows * row : 0;
+      int64_t inside = k * whole_.stride_z + phase.z < whole_.slices ? rows_of(phase) * row : 0;
       if (inside < slice) std::memset(out + inside, 0, static_cast<size_t>(slice - inside));
     }
   }
 }
 
 void run_split(const MicroKernels& mk, const TapConv& conv) {
-  Split split(conv, mk.element_bytes);
+  Split split(mk, conv);
   int64_t channels = conv.groups * conv.channels;
   int64_t bytes = channels * split.channel_bytes(), result = conv.groups * conv.outputs * conv.volume();
   int64_t blocks = std::clamp<int64_t>(ceil_div(conv.batch * bytes, kBlockBytes), 1, conv.batch);

@@ -10,27 +10,31 @@ class Split {
  public:
   // Whether the planes, cut to the width of the outputs, still hold all that taps read, and are not much larger.
   static bool suits(const TapConv& conv);
-  Split(const TapConv& conv, int64_t element);
+  Split(const MicroKernels& mk, const TapConv& conv);
   const TapConv& conv() const { return split_; }  // over the phases' planes; where they lie is left open
-  int64_t channel_bytes() const { return split_.in_volume() * element_; }
+  int64_t channel_bytes() const { return split_.in_volume() * mk_.element_bytes; }
   // Channel i of those of all groups and images.
   void fill(int64_t i, char* out) const;
 
  private:
-  // A row of the input, or as much of it as one phase takes: places in bytes.
-  struct RowCopy {
-    int64_t from, to, count;
+  // Rows of one slice of the input that a phase takes, or two phases that differ in nothing but the parity of the
+  // column: places in bytes.
+  struct Rows {
+    int64_t from, to, odds, count, columns;  // odds = to: one phase alone
   };
-  void find_copies(int64_t z, int64_t y);
+  void find_rows(int64_t z);
+  bool dealt_out() const;
   template <class T>
-  void copy_rows(const char* channel, char* out) const;
+  void copy_rows(const Rows& rows, const char* channel, char* out) const;
   void clear_outside(char* out) const;
+  int64_t rows_of(const TapPosition& phase) const;
 
+  const MicroKernels& mk_;
   const TapConv& whole_;
   std::vector<TapPosition> phases_;
   TapConv split_;
-  int64_t element_;
-  std::vector<RowCopy> copies_;  // in the order of the input
+  std::vector<Rows> rows_;     // in the order of the input
+  int64_t pairs_, masks_ = 0;  // of vectors in a row, and the lanes of the last pair
 };
 
 // The convolution by way of a Split that suits.

@@ -128,21 +128,33 @@ inline int64_t tap_distance(const TapConv& conv, int64_t t) {
   return ((phase * conv.slices + z) * conv.height + y) * conv.width + x;
 }
 
-// Calls run(begin, end) for the runs of output pixels whose tap t lies inside the input of a direct convolution.
+// Which output pixels' tap t lies inside the input of a direct convolution: calls run(pixels, true) for whole rows
+// some pixels of which do, then run(pixels, false) for those of their pixels that do not.
 template <class F>
 void for_valid_pixels(const TapConv& conv, int64_t t, F&& run) {
   auto [dz, dy, dx, phase] = conv.taps[static_cast<size_t>(t)];
-  int64_t width = conv.width, left = std::max<int64_t>(0, -dx), right = std::min(width, width - dx);
-  int64_t top = std::max<int64_t>(0, -dy), bottom = std::min(conv.grid_height, conv.height - dy);
+  int64_t width = conv.width, top = std::max<int64_t>(0, -dy), bottom = std::min(conv.grid_height, conv.height - dy);
   int64_t front = std::max<int64_t>(0, -dz), back = std::min(conv.grid_slices, conv.slices - dz);
-  if (left >= right || top >= bottom) return;
+  if (std::abs(dx) >= width || top >= bottom) return;
+  Range outside = dx < 0 ? Range{0, -dx} : Range{width - dx, width};
   for (int64_t z = front; z < back; z++) {
     int64_t first = z * conv.pixels();
-    if (right - left == width) {
-      run(first + top * width, first + bottom * width);
-    } else {
-      for (int64_t y = top; y < bottom; y++) run(first + y * width + left, first + y * width + right);
+    run(Range{first + top * width, first + bottom * width}, true);
+    if (dx == 0) continue;
+    for (int64_t y = top; y < bottom; y++) {
+      run(Range{first + y * width + outside.begin, first + y * width + outside.end}, false);
     }
+  }
+}
+
+// Sets or clears pixels in masks of lanes, which stand `step` apart.
+inline void mark_pixels(uint16_t* masks, int64_t step, int64_t lanes, Range pixels, bool on) {
+  for (int64_t count, at = pixels.begin; at < pixels.end; at += count) {
+    int64_t lane = at % lanes;
+    count = std::min(lanes - lane, pixels.end - at);
+    auto bits = static_cast<uint16_t>(lane_mask(count) << lane);
+    uint16_t& mask = masks[at / lanes * step];
+    mask = static_cast<uint16_t>(on ? mask | bits : mask & ~bits);
   }
 }
 

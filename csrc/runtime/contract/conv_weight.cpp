@@ -101,12 +101,8 @@ void WeightRun::fill_masks(uint16_t* masks) const {
   }
   std::fill(masks, masks + conv_.tap_count() * mask_row(), uint16_t{0});
   for (int64_t t = 0; t < conv_.tap_count(); t++) {
-    for_valid_pixels(conv_, t, [&](int64_t begin, int64_t end) {
-      while (begin < end) {
-        int64_t lane = begin % mk_.lanes, count = std::min(mk_.lanes - lane, end - begin);
-        masks[t * mask_row() + begin / mk_.lanes] |= static_cast<uint16_t>(lane_mask(count) << lane);
-        begin += count;
-      }
+    for_valid_pixels(conv_, t, [&](Range pixels, bool inside) {
+      mark_pixels(masks + t * mask_row(), 1, mk_.lanes, pixels, inside);
     });
   }
 }
@@ -217,7 +213,7 @@ void WeightRun::run() {
 void run_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw) {
   if (columns_suit(mk, conv)) return columns_weight_gradient(mk, conv, dy, dw);
   if (conv.direct() || !Split::suits(conv)) return WeightRun(mk, conv, nullptr, dy, dw).run();
-  Split split(conv, mk.element_bytes);
+  Split split(mk, conv);
   WeightRun(mk, split.conv(), &split, dy, dw).run();
 }
 

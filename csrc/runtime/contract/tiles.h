@@ -89,6 +89,13 @@ inline void sweep(const MicroKernels& mk, int vectors, MicroArgs& args, const Le
 // Lane mask of the first n of `lanes` lanes.
 constexpr uint16_t lane_mask(int64_t n) { return static_cast<uint16_t>((1u << n) - 1); }
 
+// What split_2 takes: `rest` elements that are left after whole pairs of vectors, and what becomes of them.
+constexpr int64_t split_masks(int64_t lanes, int64_t rest, int64_t evens, int64_t odds) {
+  return int64_t{lane_mask(std::min(rest, lanes))} |
+         int64_t{lane_mask(std::clamp<int64_t>(rest - lanes, 0, lanes))} << 16 | int64_t{lane_mask(evens)} << 32 |
+         int64_t{lane_mask(odds)} << 48;
+}
+
 // The tap of a matrix: whole vectors, the last one of `tail` lanes.
 inline Tap plain_tap(int lanes, int vectors, int64_t tail) {
   uint16_t full = lane_mask(lanes);
