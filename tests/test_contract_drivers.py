@@ -87,6 +87,16 @@ def test_convolutions(rng: np.random.Generator, case: tuple, dtype: str) -> None
     c.run_conv(rng, *case, dtype=dtype)
 
 
+def test_results_that_go_past_the_caches(rng: np.random.Generator) -> None:
+    """16 MiB and more; whole panels at the first line of a row, and others."""
+    for size in ((256, 384), (255, 336)):
+        x, w = rng.standard_normal((1, 9, *size)), rng.standard_normal((50, 9, 1, 3))
+        got = o.conv2d(c.tensor(x, "float32"), c.tensor(w, "float32"), None, (1, 1), (0, 1), (1, 1), 1).numpy()
+        padded = np.pad(x[0], ((0, 0), (0, 0), (1, 1)))
+        wanted = sum(np.tensordot(w[:, :, 0, k], padded[..., k : k + size[1]], 1) for k in range(3))
+        c.check(got[0], wanted, "float32", size)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32", "complex64"])
 def test_convolutions_of_other_dtypes(rng: np.random.Generator, dtype: str) -> None:
     c.run_conv(rng, 2, 2, 3, 4, (9, 8), (3, 3), ((2, 1), (1, 1), (1, 2)), dtype=dtype)

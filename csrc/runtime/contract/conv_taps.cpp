@@ -3,6 +3,7 @@
 #include "runtime/contract/conv_panels.h"
 #include "runtime/contract/conv_split.h"
 #include "runtime/pool.h"
+#include "runtime/stream.h"
 
 namespace fl {
 namespace {
@@ -18,6 +19,8 @@ constexpr int64_t kWidenedDepth = 128;
 constexpr int64_t kExpandedOutputs = 128;
 // Images of fewer pixels than this are computed several side by side.
 constexpr int64_t kSmallImage = 256;
+
+constexpr int64_t kLine = 64;  // of the cache
 
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
@@ -99,7 +102,10 @@ class DirectRun {
         conv_(conv),
         panels_(mk, conv, panel_vectors(mk) * mk.lanes),
         groups_(ceil_div(panels_.size(), kSharedPanels)),
-        cut_(make_cut(mk, conv, conv.batch * conv.groups * groups_, 4 * mk.max_height[panel_vectors(mk)])) {}
+        cut_(make_cut(mk, conv, conv.batch * conv.groups * groups_, 4 * mk.max_height[panel_vectors(mk)])),
+        streams_(mk.vector_bytes == kLine && cut_.channels >= conv.channels &&
+                 conv.volume() * mk.element_bytes % kLine == 0 &&
+                 conv.batch * conv.groups * conv.outputs * conv.volume() * mk.element_bytes >= kStreamBytes) {}
   void run() {
     for_units(conv_, conv_.batch * conv_.groups * cut_.output_blocks * groups_, [&](int64_t u) { unit(u); });
   }
@@ -122,9 +128,12 @@ class DirectRun {
       char* y = conv_.y + (image * conv_.outputs + outputs.begin) * pixels * element;
       for (int64_t p = panels.begin; p < panels.end; p++) {
         int64_t begin = panels_[p].begin * element;
+        bool lines = reinterpret_cast<uintptr_t>(y + begin) % kLine == 0 && panels_[p].width % mk_.lanes == 0;
+        step.args.flags = streams_ && lines ? step.args.flags | kStream : step.args.flags & ~kStream;
         step.panel(panels_[p], source + begin, y + begin);
       }
     }
+    if (streams_) stream_fence();
   }
 
   const MicroKernels& mk_;
@@ -132,6 +141,7 @@ class DirectRun {
   Panels panels_;
   int64_t groups_;
   Cut cut_;
+  bool streams_;  // results are written once, and too large to stay in the caches
 };
 
 // Everything else: bands of rows, or several small images side by side, are expanded first.
