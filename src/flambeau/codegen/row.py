@@ -390,7 +390,10 @@ class Rows(_Kernel):
                 self._finish()
 
     def _find_next(self, b: str) -> None:
-        """How far the next row is, where the last pass over a row asks for it; 0 in the last row."""
+        """How far the next row is, where a pass over a row asks for it; 0 in the last row.
+
+        That pass is the last one, or the one that computes what is parked: the last one then does nothing but write.
+        """
         f, self.next_rows = self.function, {}
         full = any(o.role in "FRAP" for o in self.outputs)
         if self.mode != "fused" or self.target.is_gpu or len(self.levels) + full < 2:
@@ -485,6 +488,7 @@ class Rows(_Kernel):
                         self.accumulate(stream, e, variables)
                 if self.parked is not None and level == self.levels[-1]:
                     self.park(stream)
+                    self.fetch_next(stream)
 
         self.passes(step)
         totals: dict[Expr, list[str]] = {}
@@ -576,7 +580,8 @@ class Rows(_Kernel):
                 for s in streams:
                     if self.parked is not None:
                         self.unpark(s)
-                    self.fetch_next(s)
+                    else:
+                        self.fetch_next(s)
                 results = [iter(s.emit(roots)) for s in streams]
                 for o, r in over_row:  # one output after the other: lines that go past the caches stay together
                     for s, values in zip(streams, results, strict=True):
