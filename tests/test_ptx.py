@@ -137,6 +137,18 @@ def test_a_loop_program(dtype, level):
     assemble(loop.record(gather, (dtype, dtype, "i64")), "", level)
 
 
+@LEVEL
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_scan(turned, level):
+    def running_sums(b):
+        with b.parallel() as i:
+            n, width, lines = (b.int(k) for k in range(3))
+            start = fn.const(0, b.compute_dtype(0))
+            b.scan((1, 1), (i * n * lines, lines), (n, width), [start], lambda s, x, j: [s[0] + x[0] * j], turned)
+
+    assemble(loop.record(running_sums, ("f32", "bf16")), "", level)
+
+
 def test_products_are_not_contracted_with_sums():
     text = compile_ptx(trace(lambda x, y: x * y + x, [In("f32")] * 2), LEVELS["sm_80"], "ccc")
     assert "mul.rn.f32" in text and "add.rn.f32" in text and "fma" not in text

@@ -8,6 +8,7 @@ from flambeau.ir import types as t
 from flambeau.ir.expr import Expr
 from flambeau.ir.program import lower
 
+from . import scan
 from .emit import Elements
 from .memory import Memory, load_param
 from .module import NO_UNROLL, PARALLEL, Function, Module, llvm_type
@@ -28,7 +29,7 @@ class Writer:
         self.function = self.begin(module, name)
         self.values: dict[Expr, str] = {}
         self.variables: dict[int, tuple[str, list[str]]] = {}
-        self.elements = Elements(self.function, 1, self._leaf)
+        self.elements = Elements(self.function, 1, self.leaf)
         self.memory = Memory(self.function, self.elements)
 
     def begin(self, module: Module, name: str) -> Function:
@@ -46,9 +47,12 @@ class Writer:
         with self.iterations() as index:
             self.values[self.program.index] = index
             self._block(self.program.body)
+        if any(isinstance(s, ir.Scan) and s.stream for s in self.program.body):
+            f.fence()
         f.finish()
 
-    def _leaf(self, e: Expr) -> str:
+    def leaf(self, e: Expr) -> str:
+        """The value of a leaf, in one lane."""
         if e not in self.values:  # an integer or a parameter of the launch
             number, part = e.attr
             with self.function.at(self.entry):
@@ -59,7 +63,8 @@ class Writer:
                     self.values[e] = load_param(self.function, "%params", number, part, e.dtype)
         return self.values[e]
 
-    def _value(self, e: Expr) -> str:
+    def value(self, e: Expr) -> str:
+        """The value of a real expression, in one lane."""
         (value,) = self._parts(e)
         return value
 
@@ -71,6 +76,9 @@ class Writer:
         leaves = ir.parts(target) if t.is_complex(target.dtype) else (target,)
         self.values.update(zip(leaves, values, strict=True))
 
+    def _scan(self, s: ir.Scan) -> None:
+        scan.Scan(self, s).write()
+
     def _block(self, statements) -> None:
         with self.elements.scope():
             for s in statements:
@@ -78,7 +86,7 @@ class Writer:
 
     def _address(self, buffer: int, offset: Expr) -> str:
         size = t.SIZE[self.program.dtypes[buffer]]
-        return self.function.offset(self.buffers[buffer], self._value(offset), f"[{size} x i8]")
+        return self.function.offset(self.buffers[buffer], self.value(offset), f"[{size} x i8]")
 
     def _load(self, s: ir.Load) -> None:
         self._define(s.target, self.memory.load(self.program.dtypes[s.buffer], self._address(s.buffer, s.offset)))
@@ -106,7 +114,7 @@ class Writer:
             self.function.do(f"store {kind} {value}, ptr {address}")
 
     def _for(self, s: ir.For) -> None:
-        low, high = self._value(s.low), self._value(s.high)
+        low, high = self.value(s.low), self.value(s.high)
         how = PARALLEL if s.independent else "" if s.simd else NO_UNROLL
         with self.function.loop(low, high, s.step, how) as i:
             self.values[s.index] = i
@@ -114,7 +122,7 @@ class Writer:
                 self._block(s.body)
 
     def _if(self, s: ir.If) -> None:
-        f, condition = self.function, self._value(s.condition)
+        f, condition = self.function, self.value(s.condition)
         with f.when(condition):
             self._block(s.body)
         if s.otherwise:

@@ -185,7 +185,7 @@ def compile_ptx(program: Any, target: Target, classes: str, name: str = "k") -> 
 
 
 def _module(program: Any, target: Target, classes: str, name: str) -> Module:
-    module = Module(target, optimize=type(program).__name__ == "LoopProgram")
+    module = Module(target, optimize=getattr(program, "is_scalar", False))
     emit_program(module, program, classes, name)
     return module
 

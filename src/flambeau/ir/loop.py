@@ -13,7 +13,7 @@ Offsets are in elements. Scalar arithmetic is that of `ir.scalar`. Iterations of
 each other: they run on several threads.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -80,9 +80,31 @@ class If:
     otherwise: list = field(default_factory=list)
 
 
+@dataclass
+class Scan:
+    """Lines of elements, each taken in order: `next` are the states after an element, of which those that come first
+    are stored where it lies, one an output. Elements of a line lie `width` apart; lines are neighbours, or (`turned`)
+    follow each other, width being 1."""
+
+    outputs: tuple[int, ...]  # buffers
+    inputs: tuple[int, ...]
+    base: Expr  # offset of the first line
+    count: Expr  # of lines
+    size: Expr  # elements of a line
+    width: Expr
+    start: tuple[Expr, ...]
+    states: tuple[Expr, ...]  # leaves, as are the next three
+    elements: tuple[Expr, ...]
+    index: Expr
+    place: Expr
+    next: tuple[Expr, ...]
+    turned: bool
+    stream: bool  # the results are larger than the caches, and runs of them begin at multiples of 64 bytes
+
+
 INT = 2  # the part of a `param` leaf that is an integer of the launch
 
-Statement = Load | Store | Prefetch | Declare | Read | Assign | For | If
+Statement = Load | Store | Prefetch | Declare | Read | Assign | For | If | Scan
 
 
 @dataclass(frozen=True)
@@ -92,6 +114,11 @@ class LoopProgram:
     dtypes: tuple[str, ...]  # storage dtype of each buffer, outputs first
     index: Expr
     body: tuple[Statement, ...]
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is for the compiler to find what goes into lanes."""
+        return not any(isinstance(s, Scan) for s in self.body)
 
 
 def parts(leaf: Expr) -> tuple[Expr, Expr]:
@@ -113,6 +140,8 @@ def expressions(statements: Iterable[Statement]) -> Iterator[Expr]:
             yield s.offset
         elif isinstance(s, Declare):
             yield s.init
+        elif isinstance(s, Scan):
+            yield from (s.base, s.count, s.size, s.width, *s.start, *s.next)
         if isinstance(s, Store | Assign):
             yield s.value
 
@@ -201,6 +230,40 @@ class Builder:
         self._blocks.append(statement.otherwise)
         yield
         self._blocks.pop()
+
+    def scan(
+        self,
+        buffers: tuple[int, int],
+        lines: tuple[Operand, Operand],
+        shape: tuple[Operand, Operand],
+        start: Sequence[Expr],
+        step: Callable[[tuple[Expr, ...], tuple[Expr, ...], Expr], Sequence[Expr]],
+        turned: bool = False,
+        stream: bool = False,
+    ) -> None:
+        """Takes the elements of lines in order, many lines at a time.
+
+        Args:
+            buffers: how many outputs and inputs there are; buffers 0, 1, ... are these.
+            lines: offset of the first one, and how many there are.
+            shape: elements of a line, and their distance.
+            start: the states before the first element.
+            step: `(states, elements, index) -> states` after an element; the first ones are stored.
+            turned: lines follow each other, their elements being neighbours; else lines are neighbours.
+            stream: writes past the caches where runs of results begin at multiples of 64 bytes.
+        """
+        (outputs, inputs), leaf = buffers, self.leaf
+        base, count, size, width = (e if isinstance(e, Expr) else const(e, "i64") for e in (*lines, *shape))
+        read = tuple(range(outputs, outputs + inputs))
+        states, elements = (tuple(map(leaf, d)) for d in ([e.dtype for e in start], map(self.compute_dtype, read)))
+        index = leaf("i64")
+        after = zip(step(states, elements, index), states, strict=True)
+        self.add(
+            Scan(
+                tuple(range(outputs)), read, base, count, size, width, tuple(start), states, elements, index,
+                leaf("i64"), tuple(cast(e, old.dtype) for e, old in after), turned, stream,
+            )
+        )  # fmt: skip
 
     def load(self, buffer: int, offset: Operand) -> Expr:
         """Element of a buffer, in its compute dtype."""

@@ -135,3 +135,22 @@ class _Run:
             active = wanted if mask is None else mask & wanted
             if body and active.any():
                 self.block(body, active)
+
+    def _scan(self, s: ir.Scan, mask: Any) -> None:
+        np = self.np
+        base, count, size, width = (self._value(e) for e in (s.base, s.count, s.size, s.width))
+        for line in range(count.max(initial=0)):
+            active = line < count if mask is None else mask & (line < count)
+            first = base + (size if s.turned else 1) * line
+            for leaf, start in zip(s.states, s.start, strict=True):
+                self._define(leaf, self._value(start))
+            for i in range(size.max(initial=0)):
+                self.values[s.index] = np.full(self.count, i)
+                self.values[s.place] = first + i * width
+                for buffer, leaf in zip(s.inputs, s.elements, strict=True):
+                    self._load(ir.Load(leaf, buffer, s.place), active)
+                after = [self._value(e) for e in s.next]
+                for buffer, value in zip(s.outputs, s.next, strict=False):
+                    self._store(ir.Store(buffer, s.place, value), active)
+                for leaf, value in zip(s.states, after, strict=True):
+                    self._define(leaf, value)

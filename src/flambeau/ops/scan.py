@@ -2,118 +2,111 @@
 
 import operator
 
-from flambeau.ir.fn import atan2, const, cos, exp, hypot, isinf, log, log1p, maximum, minimum, order_key, sin, where
+from flambeau.ir.fn import (
+    atan2,
+    complex_,
+    const,
+    cos,
+    exp,
+    hypot,
+    isinf,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    order_key,
+    sin,
+    where,
+)
+from flambeau.ir.scalar import imag, real
+from flambeau.ir.types import is_float, limit
 
 from .launch import Launch, dims_of, wrap_dim
 from .table import FLOATING, ORDERED, Composite, Loop, Native, op
 
-# ints: length of the scanned dimension, elements behind it. One iteration: one line, or some neighbouring lines.
+# ints: length of the scanned dimension, elements behind it; lines of a block, of which an iteration takes some.
 
-_COLUMNS = 256  # neighbouring lines that one iteration handles
-
-
-def _line(b, line):
-    """Elements of an iteration's line, their distance, and where the first one lies."""
-    n, width = b.int(0), b.int(1)
-    return n, width, line // width * n * width + line % width
+_COLUMNS = 256, 1024  # neighbouring lines that one iteration handles: at least, and where there are many
+_LINES = 16  # lines one after the other, the same
+_STREAM_BYTES = 16 << 20  # of a result that is written past the caches
 
 
-def _along(b, start, step):
-    """Each element of buffer 0 becomes step(the one before, its place), `start` standing before the first."""
-    with b.parallel() as line:
-        n, width, base = _line(b, line)
-        total = b.variable(start, start.dtype)
-        with b.loop(0, n, simd=False) as i:
-            at = base + i * width
-            total.value = step(total.value, at)
-            b.store(0, at, total.value)
-
-
-def _by_columns(b, first, step):
-    """Neighbouring lines in lanes: first(place) for each element of the first row, step(i, place, place of the one
-    before) for those of row i."""
+def _scan(b, buffers, start, step, how: str, stream: bool):
+    """Lines from `start` on: see `Builder.scan`. `how` says which go together."""
+    if how == "alone":
+        return _alone(b, buffers, start, step)
     with b.parallel() as chunk:
-        n, width = b.int(0), b.int(1)
-        chunks = (width + (_COLUMNS - 1)) // _COLUMNS
-        base, left = chunk // chunks * n * width, chunk % chunks * _COLUMNS
-        right = minimum(left + _COLUMNS, width)
-        with b.loop(left, right) as j:
-            first(base + j)
-        with b.loop(1, n, simd=False) as i:
-            row = base + i * width
-            with b.loop(left, right) as j:
-                step(i, row + j, row - width + j)
+        n, width, block, most = (b.int(k) for k in range(4))
+        chunks = (block + (most - 1)) // most
+        number = chunk // chunks
+        left = (chunk - number * chunks) * most
+        turned = how == "turned"
+        base = left * n if turned else number * (n * width) + left
+        b.scan(buffers, (base, minimum(most, block - left)), (n, width), start, step, turned, stream)
+    return None
 
 
-def _launch(results, buffers, dim, program, attrs=(), columns=None):
-    """A launch over all lines of the results along a dimension; `columns` is the program of neighbouring lines."""
+def _alone(b, buffers, start, step):
+    """One line an iteration, its elements neighbours."""
+    outputs, inputs = buffers
+    with b.parallel() as line:
+        base = line * b.int(0)
+        states = [b.variable(e, e.dtype) for e in start]
+        with b.loop(0, b.int(0), simd=False) as i:
+            read = [b.load(outputs + k, base + i) for k in range(inputs)]
+            for state, value in zip(states, step([s.value for s in states], read, i), strict=True):
+                state.value = value
+            for k in range(outputs):
+                b.store(k, base + i, states[k].value)
+
+
+def _together(x, dim) -> tuple[str, int]:
+    """How the lines of a tensor go through an iteration, and how many of them."""
+    before, _, width = dims_of(tuple(x.shape), dim)
+    if width == 1:
+        return ("alone", 1) if before < _LINES or x.dtype.is_complex else ("turned", _LINES)
+    least, many = _COLUMNS
+    return "neighbours", max(least, min(many, before * width // 4 // 64 * 64))
+
+
+def _launch(results, buffers, dim, program, attrs=()):
+    """A launch over all lines of the results along a dimension."""
     before, n, width = dims_of(tuple(results[0].shape), dim)
-    lines = before * width if results[0].numel() else 0
-    if columns is None or width < 16:
-        return Launch(results, buffers, [n, width], lines, n, program, attrs)
-    chunks = before * -(-width // _COLUMNS) if lines else 0
-    return Launch(results, buffers, [n, width], chunks, n * _COLUMNS, columns, attrs)
+    how, most = _together(results[0], dim)
+    block, run = (before, n) if width == 1 else (width, width)
+    chunks = before * width // block * -(-block // most) if results[0].numel() else 0
+    aligned = all(run * r.itemsize % 64 == 0 for r in results)
+    stream = how != "alone" and aligned and results[0].numel() * results[0].itemsize >= _STREAM_BYTES
+    ints = [n, width, block, most]
+    return Launch(results, buffers, ints, chunks, n * min(block, most), program, (*attrs, how, stream))
 
 
 _KINDS = {"add": (operator.add, 0), "mul": (operator.mul, 1)}
 
 
-def _scan_program(b, kind: str):
+def _scan_program(b, kind: str, how: str, stream: bool):
     """Buffers: output, input."""
     combine, start = _KINDS[kind]
-    _along(b, const(start, b.compute_dtype(0)), lambda total, at: combine(total, b.load(1, at)))
+    _scan(b, (1, 1), [const(start, b.compute_dtype(0))], lambda total, x, i: [combine(total[0], x[0])], how, stream)
 
 
-def _scan_columns(b, kind: str):
-    """Buffers: output, input. The same sums in the same order as `_scan_program`."""
-    combine, start = _KINDS[kind]
-    _by_columns(
-        b,
-        lambda at: b.store(0, at, combine(const(start, b.compute_dtype(0)), b.load(1, at))),
-        lambda i, at, before: b.store(0, at, combine(b.load(0, before), b.load(1, at))),
-    )
-
-
-def _extreme_program(b, greatest: bool):
-    """Buffers: values, positions, input. Keys are compared: what waits for the step before is two instructions long."""
+def _extreme_program(b, greatest: bool, how: str, stream: bool):
+    """Buffers: values, positions, input. Keys are compared where a line goes alone: what waits for the step before is
+    two instructions long then."""
     dtype = b.compute_dtype(2)
-    with b.parallel() as line:
-        n, width, base = _line(b, line)
-        first = b.load(2, base)
-        best, position = b.variable(first, dtype), b.variable(const(0, "i64"), "i64")
-        start = order_key(first, greatest)
-        top = b.variable(start, start.dtype)
-        with b.loop(0, n, simd=False) as i:
-            at = base + i * width
-            x, old = b.load(2, at), top.value
-            key = order_key(x, greatest)
-            better = key >= old if greatest else key <= old
-            top.value = where(better, key, old)
-            best.value = where(better, x, best.value)
-            position.value = where(better, i, position.value)
-            b.store(0, at, best.value)
-            b.store(1, at, position.value)
+    none = const(limit(dtype, greatest), dtype)
+    keyed = how == "alone" and is_float(dtype)
+    compared = (lambda x: order_key(x, greatest)) if keyed else lambda x: x
 
+    def step(states, elements, i):
+        (best, position, *top), (x,) = states, elements
+        old, new = top[0] if top else best, compared(x)
+        better = new >= old if greatest else new <= old
+        if is_float(dtype) and not keyed:
+            better = better | (x != x)
+        return where(better, x, best), where(better, i, position), *(where(better, new, old) for _ in top)
 
-def _extreme_columns(b, greatest: bool):
-    """Buffers as those of `_extreme_program`. Each row is compared with the one before."""
-
-    def first(at):
-        b.store(0, at, b.load(2, at))
-        b.store(1, at, 0)
-
-    def step(i, at, before):
-        x, old = b.load(2, at), b.load(0, before)
-        better = (x >= old if greatest else x <= old) | (x != x)
-        b.store(0, at, where(better, x, old))
-        b.store(1, at, where(better, i, b.load(1, before)))
-
-    _by_columns(b, first, step)
-
-
-def _columns_of(x, columns):
-    """The program of neighbouring lines for totals of x's dtype; those of 16 bits are kept in float32 along a line."""
-    return columns if x.dtype.itemsize >= 4 else None
+    _scan(b, (2, 1), [none, const(0, "i64"), *([compared(none)] if keyed else [])], step, how, stream)
 
 
 def _scan_plan(kind):
@@ -123,7 +116,7 @@ def _scan_plan(kind):
             dtype = o.int64
         x = (self if dtype is None else self.to(dtype)).contiguous()
         out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-        return _launch((out,), (out, x), dim, _scan_program, (kind,), _columns_of(x, _scan_columns))
+        return _launch((out,), (out, x), dim, _scan_program, (kind,))
 
     return plan
 
@@ -176,7 +169,7 @@ def _extreme_plan(greatest):
         x = self.contiguous()
         values = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
         where_ = o.empty(tuple(x.shape), dtype=o.int64, device=x.device)
-        return _launch((values, where_), (values, where_, x), dim, _extreme_program, (greatest,), _extreme_columns)
+        return _launch((values, where_), (values, where_, x), dim, _extreme_program, (greatest,))
 
     return plan
 
@@ -235,41 +228,23 @@ def _log_sum(old, x):
     return where(infinite, high, high + log1p(exp(low - high)))
 
 
-def _log_program(b):
+def _complex_log_sum(old, new):
+    """The same of complex numbers. The larger of two is the one with the larger real part."""
+    (a, old_re), (b, old_im) = ((f(new), f(old)) for f in (real, imag))
+    later = (a >= old_re) | (a != a)
+    hr, lr = where(later, a, old_re), where(later, old_re, a)
+    hi, li = where(later, b, old_im), where(later, old_im, b)
+    size, turn = exp(lr - hr), li - hi
+    x, y = 1 + size * cos(turn), size * sin(turn)
+    empty = lr == const(float("-inf"), lr.dtype)
+    return complex_(where(empty, hr, hr + log(hypot(x, y))), where(empty, hi, hi + atan2(y, x)))
+
+
+def _log_program(b, how: str, stream: bool):
     """Buffers: output, input."""
-    _along(b, const(float("-inf"), b.compute_dtype(0)), lambda old, at: _log_sum(old, b.load(1, at)))
-
-
-def _log_columns(b):
-    """Buffers: output, input. The same sums in the same order as `_log_program`."""
-    start = const(float("-inf"), b.compute_dtype(0))
-    _by_columns(
-        b,
-        lambda at: b.store(0, at, _log_sum(start, b.load(1, at))),
-        lambda i, at, before: b.store(0, at, _log_sum(b.load(0, before), b.load(1, at))),
-    )
-
-
-def _complex_log_program(b):
-    """Buffers: output, input, both as pairs. The larger of two numbers is the one with the larger real part."""
     dtype = b.compute_dtype(0)
-    none = const(float("-inf"), dtype)
-    with b.parallel() as line:
-        n, width, base = _line(b, line)
-        re, im = b.variable(none, dtype), b.variable(const(0, dtype), dtype)
-        with b.loop(0, n, simd=False) as i:
-            at = (base + i * width) * 2
-            a, old = (b.load(1, at), b.load(1, at + 1)), (re.value, im.value)
-            later = (a[0] >= old[0]) | (a[0] != a[0])
-            hr, hi = (where(later, x, y) for x, y in zip(a, old, strict=True))
-            lr, li = (where(later, y, x) for x, y in zip(a, old, strict=True))
-            size, turn = exp(lr - hr), li - hi
-            x, y = 1 + size * cos(turn), size * sin(turn)
-            empty = lr == none
-            re.value = where(empty, hr, hr + log(hypot(x, y)))
-            im.value = where(empty, hi, hi + atan2(y, x))
-            b.store(0, at, re.value)
-            b.store(0, at + 1, im.value)
+    add = _complex_log_sum if dtype in ("c64", "c128") else _log_sum
+    _scan(b, (1, 1), [const(float("-inf"), dtype)], lambda old, x, i: [add(old[0], x[0])], how, stream)
 
 
 def _log_plan(o, self, dim):
@@ -278,32 +253,19 @@ def _log_plan(o, self, dim):
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{self.dtype.title}'")
     x = self.contiguous()
     out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
-    if x.dtype.is_complex:
-        return _launch((out,), (o.view_as_real(out), o.view_as_real(x)), dim, _complex_log_program)
-    return _launch((out,), (out, x), dim, _log_program, columns=_columns_of(x, _log_columns))
+    return _launch((out,), (out, x), dim, _log_program)
 
 
-def _recurrence_program(b):
+def _recurrence_program(b, how: str, stream: bool):
     """Buffers: output, terms, factors."""
-    _along(b, const(0, b.compute_dtype(0)), lambda before, at: b.load(1, at) + b.load(2, at) * before)
-
-
-def _recurrence_columns(b):
-    """Buffers as those of `_recurrence_program`."""
-    start = const(0, b.compute_dtype(0))
-    _by_columns(
-        b,
-        lambda at: b.store(0, at, b.load(1, at) + b.load(2, at) * start),
-        lambda i, at, before: b.store(0, at, b.load(1, at) + b.load(2, at) * b.load(0, before)),
-    )
+    _scan(b, (1, 2), [const(0, b.compute_dtype(0))], lambda y, x, i: [x[0] + x[1] * y[0]], how, stream)
 
 
 def _recurrence_plan(o, terms, factors, dim):
     dim = wrap_dim(dim, terms.dim())
     terms, factors = terms.contiguous(), factors.contiguous()
     out = o.empty(tuple(terms.shape), dtype=terms.dtype, device=terms.device)
-    columns = _columns_of(terms, _recurrence_columns)
-    return _launch((out,), (out, terms, factors), dim, _recurrence_program, columns=columns)
+    return _launch((out,), (out, terms, factors), dim, _recurrence_program)
 
 
 def _shifted(o, x, dim, first=0):
