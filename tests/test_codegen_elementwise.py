@@ -60,7 +60,7 @@ FLOAT_BODIES = [
     lambda x, y: fn.unlikely(x > 50.0, x / y, x * y),
     lambda x, y: fn.unlikely(x > 50.0, fn.exp(x), y) + fn.unlikely(x > 50.0, y, x),
     lambda x, y: fn.cast(fn.cast(x, "bf16") + 1.0, "f16"), lambda x, y: fn.exp(x), lambda x, y: fn.pow(x, y),
-    lambda x, y: fn.sin(x), lambda x, y: fn.fmod(x, y), lambda x, y: fn.remainder(x, y), lambda x, y: x // y,
+    lambda x, y: fn.tanh(x), lambda x, y: fn.gelu(x), lambda x, y: fn.sin(x), lambda x, y: fn.fmod(x, y), lambda x, y: fn.remainder(x, y), lambda x, y: x // y,
 ]  # fmt: skip
 
 
@@ -77,6 +77,9 @@ INT_BODIES = [
     lambda x, y: fn.idiv(x, y), lambda x, y: fn.irem(x, y), lambda x, y: x // y, lambda x, y: x % y,
     lambda x, y: fn.maximum(x, y), lambda x, y: fn.minimum(x, y), lambda x, y: fn.pow(x, y), lambda x, y: x < y,
     lambda x, y: fn.lookup((7, 8, 9), fn.cast(x, "i32"), "i64"), lambda x, y: fn.sign(x),
+    *(lambda x, y, n=n: fn.lookup(range(n), fn.cast(x, "i32"), "f32") for n in (7, 8, 16, 32)),
+    *(lambda x, y, n=n: fn.lookup(range(n), fn.cast(x, "i32") & n - 1, "f32") for n in (4, 8, 16, 32)),
+    lambda x, y: fn.lookup(range(16), fn.cast(x, "i32") & 12, "f32"),
 ]  # fmt: skip
 
 
@@ -217,8 +220,9 @@ def test_other_targets_emit(level):
 @LEVEL
 @pytest.mark.parametrize("dtype", ["f32", "bf16", "b1", "f64"])
 def test_streamed_outputs(level, dtype):
-    """Large outputs are written past the caches, from addresses that are multiples of 64 bytes."""
-    program = trace(lambda x: x > 0.0 if dtype == "b1" else x * x, [In("f32")], outputs=[dtype])
+    """Large outputs are written past the caches, from addresses that are multiples of 64 bytes; so are those of long
+    programs."""
+    program = trace(lambda x: x > 0.0 if dtype == "b1" else fn.sigmoid(x), [In("f32")], outputs=[dtype])
     kernel = kernels.load(program, "nc", level)
     kind = numpy_dtype(dtype)
     for n in (1, 63, 64, 1000, 4096):

@@ -100,8 +100,8 @@ class Kernel:
         return min(vector_lanes(target, self.nodes), max(target.vector_bytes // storage, 1))
 
     def _unroll(self) -> int:
-        """Short programs need several vectors in flight; long ones have enough to do."""
-        work = sum(1 for e in self.nodes if e.args)
+        """Short programs need several vectors in flight; long ones have enough to do, and a look-up is long."""
+        work = sum(3 if e.op == "lookup" else 1 for e in self.nodes if e.args)
         return 4 if work <= 8 else 2 if work <= 24 else 1
 
     def _is_row_constant(self, leaf: Expr) -> bool:
@@ -240,14 +240,26 @@ class Kernel:
         """Vectors of falling width, each loop going on where the one before stopped."""
         f = self.function
         done: str | int = 0
-        for vectors in ([self.unroll] if self.unroll > 1 else []) + ([] if self.masked else [1]):
+        apart = self.unroll > 1 or any(o.kind == STREAMED for o in self.outputs)  # no mask goes past the caches
+        for vectors in ([self.unroll] if apart else []) + ([] if self.masked else [1]):
             done = self._vectors(vectors, done)
         if self.masked:
-            with f.loop(done, "%n", self.lanes) as i:
-                self.step(i, [0], self.lanes, tail_mask(f, self.lanes, f.value(f"sub i64 %n, {i}")))
+            self._masked(done)
         elif self.lanes > 1:
             with f.loop(done, "%n") as i:
                 self.step(i, [0], 1)
+
+    def _masked(self, done: str | int) -> None:
+        """Whole vectors, then what is left: two loops with a mask each, written as one, for there is one body."""
+        f, lanes = self.function, self.lanes
+        whole = f.value(f"and i64 %n, {-lanes}")
+        with f.loop(0, 2) as turn:
+            last = f.value(f"icmp eq i64 {turn}, 1")
+            start = f.value(f"select i1 {last}, i64 {whole}, i64 {done}")
+            end = f.value(f"select i1 {last}, i64 %n, i64 {whole}")
+            mask = tail_mask(f, lanes, f.value(f"sub i64 %n, {start}"))
+            with f.loop(start, end, lanes) as i:
+                self.step(i, [0], lanes, mask)
 
     def _vectors(self, vectors: int, start: str | int) -> str:
         """Whole steps of some vectors from `start`; returns where they end."""

@@ -317,18 +317,59 @@ class Elements:
 
     def _emit_lookup(self, e: Expr, position: str) -> str:
         """table[position], the position clamped to the table."""
-        f, index = self.function, e.args[0].dtype
-        table = f.module.table(e.attr, e.dtype)
-        bounded = self._intrinsic("smax", index, position, self.constant(0, index))
-        bounded = self._intrinsic("smin", index, bounded, self.constant(len(e.attr) - 1, index))
-        scalar, kind = llvm_type(e.dtype), self.type(e.dtype)
-        addresses = f.value(f"getelementptr {scalar}, ptr {table}, {self.type(index)} {bounded}")
+        f, where, last = self.function, e.args[0], len(e.attr) - 1
+        index, fits = where.dtype, self._fits_registers(e)
+        if not (where.op == "and" and where.args[1].op == "const" and 0 <= where.args[1].attr <= last):
+            position = self._intrinsic("smax", index, position, self.constant(0, index))
+            position = self._intrinsic("smin", index, position, self.constant(last, index))
+        elif fits and f.target.is_x86 and where.args[1].attr == last:
+            position = self._values.get(where.args[0], position)  # last bits are all that these instructions see
+        if fits:
+            return self._shuffled(e, position)
+        table, scalar, kind = f.module.table(e.attr, e.dtype), llvm_type(e.dtype), self.type(e.dtype)
+        addresses = f.value(f"getelementptr {scalar}, ptr {table}, {self.type(index)} {position}")
         if self.lanes == 1:
             return f.value(f"load {scalar}, ptr {addresses}")
         pointers, mask = f"<{self.lanes} x ptr>", self.type("b1")
         name = f"llvm.masked.gather.{suffix(e.dtype, self.lanes)}.v{self.lanes}p0"
         align = f"align {t.SIZE[e.dtype]}"
         return f.call(name, kind, f"{pointers} {align} {addresses}", f"{mask} splat (i1 true)", f"{kind} poison")
+
+    def _fits_registers(self, e: Expr) -> bool:
+        """Can the machine shuffle the registers that a table fills by positions?"""
+        target, count = self.function.target, len(e.attr)
+        if e.dtype != "f32" or e.args[0].dtype != "i32":
+            return False
+        if target.is_x86:
+            return count in (self.lanes, 2 * self.lanes) and self.lanes in (8, 16)
+        return target.is_arm and count == 16 and self.lanes == 4
+
+    def _shuffled(self, e: Expr, position: str) -> str:
+        """A table's elements from registers: of x86 from one, or from two in one instruction (AVX-512) or three."""
+        f, n, kind, ints = self.function, self.lanes, self.type("f32"), self.type("i32")
+        texts = [f"float {literal(x, 'f32')}" for x in e.attr]
+        tables = [f"{kind} <{', '.join(texts[k : k + n])}>" for k in range(0, len(texts), n)]
+        if f.target.is_arm:
+            return self._shuffled_bytes(tables, position)
+        if len(tables) == 2 and f.target.masks:
+            name = f"llvm.x86.avx512.vpermi2var.ps.{32 * n}"
+            return f.call(name, kind, tables[0], f"{ints} {position}", tables[1])
+        name = "llvm.x86.avx512.permvar.sf.512" if n == 16 else "llvm.x86.avx2.permps"
+        found = [f.call(name, kind, table, f"{ints} {position}") for table in tables]
+        if len(found) == 1:
+            return found[0]
+        sign = f.value(f"shl {ints} {position}, {self.constant(32 - n.bit_length(), 'i32')}")
+        return self._select("f32", f.value(f"icmp slt {ints} {sign}, zeroinitializer"), found[1], found[0])
+
+    def _shuffled_bytes(self, tables: list[str], position: str) -> str:
+        """NEON counts in bytes: those of an element are 4 * position + 0, 1, 2, 3."""
+        f, ints, raw = self.function, self.type("i32"), "<16 x i8>"
+        spread = f.value(f"mul {ints} {position}, {self.constant(0x04040404, 'i32')}")
+        places = f.value(f"add {ints} {spread}, {self.constant(0x03020100, 'i32')}")
+        bytes_ = [f"{raw} {f.value(f'bitcast {table} to {raw}')}" for table in tables]
+        at = f"{raw} {f.value(f'bitcast {ints} {places} to {raw}')}"
+        found = f.call("llvm.aarch64.neon.tbl4.v16i8", raw, *bytes_, at)
+        return f.value(f"bitcast {raw} {found} to {self.type('f32')}")
 
     def _emit_cast(self, e: Expr, a: str) -> str:
         return self.cast(a, e.args[0].dtype, e.dtype)

@@ -48,6 +48,10 @@ class Target:
     def is_x86(self) -> bool:
         return self.triple.startswith("x86_64")
 
+    @property
+    def is_arm(self) -> bool:
+        return self.triple.startswith("aarch64")
+
 
 _LINUX = "unknown-linux-gnu"
 

@@ -6,6 +6,7 @@ expression. `maximum` and `minimum` propagate nan, `round` rounds halves to even
 """
 
 import math
+from collections.abc import Sequence
 
 from . import types as t
 from .expr import Expr, const
@@ -163,9 +164,9 @@ def order_key(x: Expr, nan_greatest: bool = True) -> Expr:
     return where(x != x, const((1 << shift) - 1 if nan_greatest else -(1 << shift), kind), key)
 
 
-def lookup(table: tuple[float | int, ...], position: Expr, dtype: str) -> Expr:
+def lookup(table: Sequence[float | int], position: Expr, dtype: str) -> Expr:
     """table[position], the position (an i32 or i64) clamped to the table."""
-    return make("lookup", dtype, (position,), tuple(table))
+    return make("lookup", dtype, (position,), tuple(const(x, dtype).attr for x in table))
 
 
 def sign(x: Expr) -> Expr:

@@ -7,7 +7,7 @@ the bottleneck are computed by their float64 forms and rounded once.
 import math
 from collections.abc import Callable
 
-from . import fn, math_f64, math_narrow
+from . import fn, math_f64, math_narrow, math_pieces
 from .expr import Expr, const
 from .math_common import (
     F32,
@@ -161,12 +161,19 @@ def _exp_below(x: Expr) -> Expr:
     return fn.ldexp((r + fn.fma(r * r, fn.polynomial(r, _EXP), lost)) + 1.0, n)
 
 
-def sigmoid(x: Expr) -> Expr:
+def _far_sigmoid(x: Expr) -> Expr:
     e = _exp_below(-fn.abs(x))
     divisor = e + 1.0
     lost = e - (divisor - 1.0)
     value = fn.where(x < 0.0, e, 1.0) / divisor
     return fn.fma(-value, lost, value)
+
+
+def sigmoid(x: Expr) -> Expr:
+    """By pieces around 0, 1, ..., 15."""
+    size = fn.abs(x)
+    below = math_pieces.at(math_pieces.SIGMOID, size, fn.bitcast(size + 1.5 * 2.0**23, "i32"))
+    return fn.unlikely(size >= 15.5, _far_sigmoid(x), fn.where(x < 0.0, below, 1.0 - below))
 
 
 def softplus(x: Expr) -> Expr:
@@ -178,20 +185,19 @@ def log_sigmoid(x: Expr) -> Expr:
 
 
 def tanh(x: Expr) -> Expr:
+    """Four pieces in each of [1, 2), ..., [8, 16) of |x| + 1."""
     size = fn.abs(x)
-    z = x * x
-    small = fn.fma(size * z, fn.polynomial(z, _TANH), size)
-    large = 1.0 - 2.0 / (exp(size + size) + 1.0)
-    return odd(x, fn.where(size < 0.6, small, large))
+    size = fn.where(size > 9.5, 9.5, size)
+    piece = fn.bitcast(size + 1.0, "i32") >> 21
+    return odd(x, math_pieces.at(math_pieces.TANH, size, piece))
 
 
 def erf(x: Expr) -> Expr:
+    """Pieces of 1/4; from the middle of the last one, 1."""
     size = fn.abs(x)
-    z = x * x
-    small = fn.fma(size, fn.polynomial(z, (_ERF[0] - 1.0, *_ERF[1:])), size)
-    bounded = between(size, 1.0, 4.1)
-    large = 1.0 - exp(-fn.polynomial(bounded, _ERF_LOG))
-    return odd(x, fn.where(size < 1.0, small, large))
+    size = fn.where(size > 3.9999, 3.9999, size)
+    moved = size + 4.0
+    return odd(x, math_pieces.at(math_pieces.ERF, size, fn.bitcast(moved, "i32") >> 19, moved < 4.25))
 
 
 def erfinv(y: Expr) -> Expr:

@@ -7,7 +7,7 @@ Bounds are measured in `tests/test_ir_special.py`.
 
 import math
 
-from . import fn
+from . import fn, math_pieces
 from .expr import Expr, const
 from .math_common import F32, LOG2E, between
 from .math_erf import erfinv_near, erfinv_of_rest
@@ -15,6 +15,7 @@ from .math_parts import exp_parts, two_product
 
 _ROOT_HALF = math.sqrt(0.5)
 _DENSITY = 1 / math.sqrt(2 * math.pi)
+_FAR = 5.375  # where the pieces end
 
 # exp_half_f32: (exp(-y/2) - 1) / y
 _EXP_HALF = (
@@ -87,6 +88,26 @@ def gelu_slope(x: Expr) -> Expr:
     return fn.fma(x, gauss(x) * _DENSITY, ndtr(x))
 
 
+def _by_pieces(table: math_pieces.Table, size: Expr) -> Expr:
+    """A function of |x|; each piece is as long as (0.595 |x| + 0.85)**2 takes to grow by 1."""
+    root = fn.fma(size, 0.595, 0.85)
+    return math_pieces.at(table, size, fn.bitcast(fn.fma(root, root, 1.5 * 2.0**23), "i32"))
+
+
+def gelu_f32(x: Expr) -> Expr:
+    """The tail by pieces. Where they end it matters below 0 alone."""
+    size = fn.abs(x)
+    size = fn.where(size > _FAR, _FAR, size)
+    near = fn.fma(-size, _by_pieces(math_pieces.GELU_TAIL, size), fn.where(x < 0.0, 0.0, x))
+    return fn.unlikely(x < -_FAR, gelu(x), near)
+
+
+def gelu_slope_f32(x: Expr) -> Expr:
+    size = fn.abs(x)
+    below = _by_pieces(math_pieces.GELU_SLOPE, size)
+    return fn.unlikely(size > _FAR, gelu_slope(x), fn.where(x < 0.0, below, 1.0 - below))
+
+
 def log_ndtr(x: Expr) -> Expr:
     left = fn.log(fn.erfcx(x * -_ROOT_HALF) * 0.5) - x * x * 0.5
     return fn.where(x < -1.0, left, fn.log1p(-ndtr(-x)))
@@ -102,5 +123,7 @@ def ndtri(p: Expr) -> Expr:
     return fn.where((p >= 0.0) & (p <= 1.0), value, math.nan)
 
 
-EXPANSIONS_F32 = {"gauss": gauss, "gelu": gelu, "gelu_slope": gelu_slope}
-EXPANSIONS = {**EXPANSIONS_F32, "ndtr": ndtr, "log_ndtr": log_ndtr, "ndtri": ndtri}
+EXPANSIONS_F32 = {"gauss": gauss, "gelu": gelu_f32, "gelu_slope": gelu_slope_f32}
+EXPANSIONS = {
+    "gauss": gauss, "gelu": gelu, "gelu_slope": gelu_slope, "ndtr": ndtr, "log_ndtr": log_ndtr, "ndtri": ndtri,
+}  # fmt: skip
