@@ -32,7 +32,7 @@ inline void stream_line(char* to, __m128i a, __m128i b, __m128i c, __m128i d) {
 }
 #endif
 
-// 64 bytes; `stream` needs `to` to be a multiple of 64.
+// 64 bytes; `stream` needs `to` to be a multiple of 16, and is quick where it follows on what was streamed before.
 inline void copy_line(char* to, const char* from, bool stream) {
 #if defined(__SSE2__)
   if (stream) {

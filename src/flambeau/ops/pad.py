@@ -2,8 +2,8 @@
 
 from flambeau.ir.fn import maximum, minimum, where
 
-from .launch import Launch, number_as, product
-from .table import ANY, Composite, Loop, op
+from .launch import Launch, product
+from .table import ANY, Composite, Loop, Native, op
 
 _ARGUMENT = (4, 6, 8)  # how PyTorch counts the paddings of the last, the second and the third dimension from the end
 
@@ -18,7 +18,7 @@ def _pad(o, input, pad, mode="constant", value=None):
             f"{len(pad)} and input of dimension {input.dim()}"
         )
     if mode == "constant":
-        return _pad_constant(o, input, pad, 0 if value is None else value)
+        return o.constant_pad_nd(input, pad, 0 if value is None else value)
     if value not in (None, 0):
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if mode not in ("reflect", "replicate", "circular"):
@@ -62,46 +62,12 @@ def _check_edges(x, pad, mode) -> None:
             )
 
 
-def _pad_constant(o, input, pad, value):
-    shape, inside, narrow = list(input.shape), input, []
-    for i in range(len(pad) // 2):
-        d, (before, after) = input.dim() - 1 - i, pad[2 * i : 2 * i + 2]
-        start, end = max(0, -before), input.shape[d] - max(0, -after)
-        if end < start:
-            raise RuntimeError(
-                f"narrow(): length must be non-negative. [in pad: dimension {d} has {input.shape[d]} elements, of which "
-                f"{before} and {after} cut off more]"
-            )
-        inside = inside.narrow(d, start, end - start)
-        shape[d] += before + after
-        narrow.append((d, max(0, before), end - start))
-    out = o.full(shape, value, dtype=input.dtype, device=input.device)
-    if inside.dim() == 4 and inside.is_contiguous(memory_format=o.channels_last) and not inside.is_contiguous():
-        out = out.contiguous(memory_format=o.channels_last)
-    view = out
-    for d, start, length in narrow:
-        view = view.narrow(d, start, length)
-    view.copy_(inside)
-    return out
-
-
-def _constant_pad_nd(o, self, pad, value=0):
-    pad = list(pad)
-    if len(pad) % 2:
-        raise RuntimeError(f"Length of pad must be even but instead it equals {len(pad)}")
-    if len(pad) // 2 > self.dim():
-        raise RuntimeError(
-            "Length of pad should be no more than twice the number of dimensions of the input. Pad length is "
-            f"{len(pad)}while the input has {self.dim()}dimensions."
-        )
-    return _pad_constant(o, self, pad, number_as(self.dtype, value))
-
-
 op(
     "constant_pad_nd(Tensor self, int[] pad, Scalar value=0) -> Tensor",
     names=("constant_pad_nd",),
     dtypes=ANY,
-    body=Composite(_constant_pad_nd),
+    body=Native("constant_pad_nd"),
+    grad=lambda o, g, self, pad, value: (o.constant_pad_nd(g, [-width for width in pad], 0),),
     doc="""A number around the last dimensions; a negative width cuts off.
 
     Args:

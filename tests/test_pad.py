@@ -1,0 +1,95 @@
+"""Constants around tensors: the kernel that writes them in one pass, in the caches and past them."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+
+RNG = np.random.default_rng(0)
+DTYPES = ["u1", "f2", "f4", "f8", "c16"]
+
+
+def expected(x: np.ndarray, pad: list[int], value) -> np.ndarray:
+    for i in range(len(pad) // 2):
+        d, before, after = x.ndim - 1 - i, *pad[2 * i : 2 * i + 2]
+        x = x.take(range(max(0, -before), x.shape[d] - max(0, -after)), axis=d)
+        widths = [(0, 0)] * x.ndim
+        widths[d] = (max(0, before), max(0, after))
+        x = np.pad(x, widths, constant_values=value)
+    return x
+
+
+def drawn(sizes, dtype) -> np.ndarray:
+    return RNG.integers(1, 200, sizes).astype(dtype)
+
+
+LAYOUTS = {
+    "in order": lambda t: t,
+    "turned": lambda t: t.transpose(0, -1).contiguous().transpose(0, -1),
+    "sliced": lambda t: torch.cat([t, t], -1)[..., : t.shape[-1]],
+    "stepped": lambda t: torch.stack([t, t], -1)[..., 1],
+    "one row": lambda t: t[:1].expand(t.shape),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_sizes_and_widths(dtype, layout):
+    for _ in range(60):
+        sizes = RNG.integers(1, 7, RNG.integers(1, 6)).tolist()
+        pad = RNG.integers(-3, 9, 2 * RNG.integers(0, len(sizes) + 1)).tolist()
+        for i in range(len(pad) // 2):  # no more is cut off than there is
+            if pad[2 * i] < 0 and pad[2 * i + 1] < 0:
+                pad[2 * i + 1] = 0
+            pad[2 * i : 2 * i + 2] = (max(-sizes[-1 - i], w) for w in pad[2 * i : 2 * i + 2])
+        x = LAYOUTS[layout](torch.from_numpy(drawn(sizes, dtype)))
+        got = torch.constant_pad_nd(x, pad, 7)
+        assert np.array_equal(got.numpy(), expected(x.numpy(), pad, 7))
+
+
+@pytest.mark.parametrize(
+    "dtype,row,pad",
+    [
+        ("u1", 57, [1, 0, 0, 3]), ("u1", 3, [70, 5]), ("f2", 57, [0, 2, -1, 1, 2, 0]), ("f4", 57, [1, 0, 1, 0]),
+        ("f4", 1 << 20, [3, 70, 0, 1]), ("f8", 57, [3, -2]), ("c16", 9, [0, 1, 1, 1]),
+    ],
+)  # fmt: skip
+def test_large_results(dtype, row, pad):
+    """From 16 MB on they are written past the caches, in words that rows begin and end within."""
+    x = drawn(((9 << 20) // (row * np.dtype(dtype).itemsize), 2, row), dtype)
+    got = torch.constant_pad_nd(torch.from_numpy(x), pad, 7).numpy()
+    assert got.nbytes >= 16 << 20
+    assert np.array_equal(got, expected(x, pad, 7))
+
+
+def test_channels_stay_last():
+    x = torch.from_numpy(drawn((2, 3, 5, 4), "f4"))
+    last = x.contiguous(memory_format=torch.channels_last)
+    for pad in ([1, 2], [1, 0, 2, 1], [0, 0, 1, 0, 0, 4]):
+        got = torch.constant_pad_nd(last, pad, 3)
+        assert got.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(got, torch.constant_pad_nd(x, pad, 3))
+
+
+def test_nothing_to_put_in_the_middle():
+    assert torch.constant_pad_nd(torch.zeros(2, 0), [1, 2], 5).tolist() == [[5.0] * 3] * 2
+    assert torch.constant_pad_nd(torch.ones(3, 2), [-2, 1, 1, 1]).tolist() == [[0.0]] * 5
+    assert torch.constant_pad_nd(torch.ones(3, 2), [-1, -1]).shape == (3, 0)
+    assert torch.constant_pad_nd(torch.tensor(2.0), []).item() == 2
+    assert torch.constant_pad_nd(torch.ones(2, 3, device="meta"), [1, 1]).shape == (2, 5)
+
+
+def test_gradients():
+    x = torch.from_numpy(RNG.standard_normal((2, 3, 4))).requires_grad_()
+    for pad in ([1, 2], [-1, 2, 0, -1], [2, -1, 1, 1, -1, 0]):
+        assert torch.autograd.gradcheck(lambda x, pad=pad: torch.constant_pad_nd(x, pad, 2) ** 2, x)
+        assert torch.autograd.gradgradcheck(lambda x, pad=pad: torch.constant_pad_nd(x, pad, 2) ** 3, x)
+        _, tangent = torch.func.jvp(lambda x, pad=pad: torch.constant_pad_nd(x, pad, 2), (x,), (x.detach(),))
+        assert torch.equal(tangent, torch.constant_pad_nd(x, pad, 0))
+
+
+def test_widths_that_cut_off_too_much():
+    with pytest.raises(RuntimeError, match="length must be non-negative"):
+        torch.constant_pad_nd(torch.ones(3), [-2, -2])
+    with pytest.raises(RuntimeError, match="cannot be converted to type int64_t without overflow"):
+        torch.constant_pad_nd(torch.arange(3), [1, 1], float("inf"))
