@@ -22,15 +22,14 @@ from .emit import Elements, Outside, depends_only_on
 from .memory import Memory, byte_type, load_param, tail_mask
 from .module import Function, Module, llvm_type
 from .target import Target
-from .turn import PIECE, transpose, turn_pieces
+from .turn import PIECE, gather_pieces, transpose, turn_pieces
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("ptr", "params")]
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 _STEPPED = (STRIDED, TURNED, REVERSED)  # with a distance of their own between elements
-_BESIDE = 4  # squares: results are written some cache lines at a time
-_WIDEST_BLOCK = 64
+_BESIDE = 256  # bytes of a result's row that are written at a time, of squares beside each other
+_BESIDE_OTHERS = 128  # beside operands that lie as the result does: longer runs fetch what is lost before it is read
 _MOST_ROWS = 16  # of a square that is turned in registers
-_AHEAD = 256  # bytes by which turned operands are fetched ahead
 
 
 def emit(module: Module, program: ScalarProgram, classes: str, name: str) -> None:
@@ -84,7 +83,9 @@ class Kernel:
         self.used = {e.attr[0] for e in walk(self.roots) if e.op == "input"}
         self.turned = [o for o in self.inputs if o.kind == TURNED]
         self.lanes = self._lanes(module.target)
-        self.block = min(_BESIDE * self.lanes, _WIDEST_BLOCK)
+        beside = _BESIDE_OTHERS if any(o.kind == CONTIGUOUS for o in self.inputs) else _BESIDE
+        self.block = max(beside // self._result_size(), self.lanes)
+        self.ahead = self.lanes * max(self._result_size() // 2, 1)  # rows: half as many lines as a block has bytes
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
@@ -96,8 +97,10 @@ class Kernel:
         return Function(module, name, ARGUMENTS)
 
     def _lanes(self, target: Target) -> int:
-        storage = max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
-        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // storage, 1))
+        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // self._result_size(), 1))
+
+    def _result_size(self) -> int:
+        return max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
 
     def _unroll(self) -> int:
         """Short programs need several vectors in flight; long ones have enough to do, and a look-up is long."""
@@ -139,38 +142,57 @@ class Kernel:
         at the edges under a mask, or one by one."""
         f, lanes = self.function, self.lanes
         buffers = {o: f.variable(f"[{lanes * self.block * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
+        self.between = f.variable(f"[{lanes * f.target.vector_bytes} x i8], align 64")
         with f.loop(0, "%n", self.block) as block:
-            end = f.smaller(f.add(block, self.block), "%n")
+            following = f.add(block, self.block)
+            end = f.smaller(following, "%n")
+            whole = f.add(block, f.value(f"and i64 {f.value(f'sub i64 {end}, {block}')}, {-lanes}"))
+            last = f.value(f"icmp sge i64 {following}, %n")
+            behind = f.choose(last, 0, following), f.choose(last, "%m", 0)
             with f.loop(0, "%m", lanes) as r:
-                rest_m, width = f.value(f"sub i64 %m, {r}"), f.value(f"sub i64 {end}, {block}")
-                high, wide = f.value(f"icmp sge i64 {rest_m}, {lanes}"), f.value(f"icmp eq i64 {width}, {self.block}")
-                whole = f.value(f"and i1 {high}, {wide}")
-                with f.when(whole):
-                    self._whole(bases, rows, buffers, r, block)
-                with f.when(f.value(f"xor i1 {whole}, true")), f.loop(block, end, lanes) as i:
-                    self._edge(bases, rows, buffers, r, i, f.smaller(rest_m, lanes))
+                rest = f.value(f"sub i64 %m, {r}")
+                high = f.value(f"icmp sge i64 {rest}, {lanes}")
+                with f.when(high):
+                    self._whole(bases, rows, buffers, r, block, whole, self._ahead(r, block, behind))
+                with f.loop(f.choose(high, whole, block), end, lanes) as i:
+                    self._edge(bases, rows, buffers, r, i, f.smaller(rest, lanes))
 
-    def _whole(self, bases: list[str], rows: list[str], buffers: dict, r: str, block: str) -> None:
-        """`lanes` rows from r of a block of elements."""
+    def _ahead(self, r: str, block: str, behind: tuple[str, str]) -> tuple[str, str]:
+        """Row and block of the squares whose turn comes some steps later: further down, or at the top of the block
+        `behind`, which after the last one is the first one of as many rows further down."""
+        f = self.function
+        row = f.add(r, self.ahead)
+        inside = f.value(f"icmp slt i64 {row}, %m")
+        top = f.smaller(f.value(f"sub i64 {row}, %m"), f.value(f"sub i64 %m, {self.lanes}"))
+        return f.choose(inside, row, f.add(behind[1], top)), f.choose(inside, block, behind[0])
+
+    def _whole(
+        self, bases: list[str], rows: list[str], buffers: dict, r: str, block: str, end: str, ahead: tuple[str, str]
+    ) -> None:
+        """`lanes` rows from r of whole squares from `block` to `end`; the lines of those `ahead` are asked for."""
         f, lanes = self.function, self.lanes
-        with f.loop(0, self.block, lanes) as i:
-            for o, start in self._starts(bases, rows, r, f.add(block, i)):
-                self._turn(o, start, f.offset(buffers[o], f.mul(i, t.SIZE[o.dtype])))
+        starts = zip(self._starts(bases, rows, r, block), self._starts(bases, rows, *ahead), strict=True)
+        starts = [(o, start, further) for (o, start), (_, further) in starts]
+        with f.loop(0, f.value(f"sub i64 {end}, {block}"), lanes) as i:
+            for o, start, further in starts:
+                across, to = f.mul(i, o.step), f.offset(buffers[o], f.mul(i, t.SIZE[o.dtype]))
+                self._turn(o, f.offset(start, across), to, further=f.offset(further, across))
         with f.loop(0, lanes) as k:
             self._enter(f.add(r, k), bases, rows)
             self._place(buffers, k, block)
-            self._fetch_below(rows, block)
-            self.step(block, list(range(0, self.block, lanes)), lanes)
+            self._fetch_rows(bases, rows, f.add(ahead[0], k), ahead[1])
+            with f.loop(block, end, lanes) as i:
+                self.step(i, [0], lanes)
 
-    def _fetch_below(self, rows: list[str], block: str) -> None:
-        """Asks for the lines of the same block that lie `lanes` rows further on."""
+    def _fetch_rows(self, bases: list[str], rows: list[str], r: str, block: str) -> None:
+        """Asks for the lines of a block of row r of what lies as the results do."""
         f = self.function
         for o in self.operands:
             size = t.SIZE[o.dtype]
             if o.kind == CONTIGUOUS:
-                below = f.offset(f.offset(o.row, f.mul(rows[o.number], self.lanes)), f.mul(block, size))
+                start = f.offset(f.offset(bases[o.number], f.mul(r, rows[o.number])), f.mul(block, size))
                 for byte in range(0, self.block * size, 64):
-                    f.fetch(f.offset(below, byte))
+                    f.fetch(f.offset(start, byte))
 
     def _edge(self, bases: list[str], rows: list[str], buffers: dict, r: str, i: str, height: str) -> None:
         """`height` rows from r of no more than `lanes` elements from i."""
@@ -203,8 +225,17 @@ class Kernel:
             start = f.offset(buffers[o], f.mul(k, self.block * size))
             o.square = f.offset(start, f.mul(f.value(f"sub i64 0, {first}"), size))
 
-    def _turn(self, o: _Operand, start: str, to: str, across: str | None = None, rest: str | None = None) -> None:
-        """Puts a square of an operand into a buffer, row by row as the results lie; with `rest`, so many columns."""
+    def _turn(
+        self,
+        o: _Operand,
+        start: str,
+        to: str,
+        across: str | None = None,
+        rest: str | None = None,
+        further: str | None = None,
+    ) -> None:
+        """Puts a square of an operand into a buffer, row by row as the results lie; with `rest`, so many columns. Asks
+        for the lines of the square that begins `further` on."""
         f, lanes, memory = self.function, self.lanes, byte_type(o.dtype)
         kind, size = llvm_type(memory, lanes), t.SIZE[o.dtype]
         read = Memory(f, Elements(f, lanes, lambda e: ""))
@@ -212,25 +243,27 @@ class Kernel:
         def vector(k: int) -> str:
             column = str(k) if rest is None else f.smaller(f.value(f"sub i64 {rest}, 1"), k)
             address = f.offset(start, f.mul(column, o.step))
-            if rest is None:
-                f.fetch(f.offset(address, _AHEAD))
+            if further is not None:
+                f.fetch(f.offset(further, f.mul(column, o.step)))
             return read.raw(memory, address, across)
 
         def shuffle(a: str, b: str, order: list[int]) -> str:
             return f.shuffle(kind, a, b, order)
 
-        piece = PIECE // size
+        piece, align = PIECE // size, min(lanes * size, 64)
         if lanes <= _MOST_ROWS or piece >= lanes:
-            for k, turned in enumerate(transpose([vector(k) for k in range(lanes)], size, shuffle)):
-                place = f.offset(to, k * self.block * size)
-                f.do(f"store {kind} {turned}, ptr {place}, align {min(lanes * size, 64)}")
+            for k, row in enumerate(transpose([vector(k) for k in range(lanes)], size, shuffle)):
+                f.do(f"store {kind} {row}, ptr {f.offset(to, k * self.block * size)}, align {align}")
             return
-        for first in range(0, lanes, piece):  # not all at once: there are not so many registers
-            for c, turned in enumerate(turn_pieces([vector(first + k) for k in range(piece)], lanes, shuffle)):
-                for p in range(0, lanes, piece):
-                    part = f.shuffle(kind, turned, "poison", range(p, p + piece))
-                    place = f.offset(to, ((p + c) * self.block + first) * size)
-                    f.do(f"store {llvm_type(memory, piece)} {part}, ptr {place}, align {PIECE}")
+        groups = range(0, lanes, piece)  # not all rows at once: there are not so many registers
+        places = {k: f.offset(self.between, k * lanes * size) for k in range(lanes)}
+        for first in groups:
+            for c, part in enumerate(turn_pieces([vector(first + k) for k in range(piece)], lanes, shuffle)):
+                f.do(f"store {kind} {part}, ptr {places[first + c]}, align {align}")
+        for c in range(piece):
+            parts = [f.value(f"load {kind}, ptr {places[first + c]}, align {align}") for first in groups]
+            for first, row in zip(groups, gather_pieces(parts, lanes, piece, shuffle), strict=True):
+                f.do(f"store {kind} {row}, ptr {f.offset(to, (first + c) * self.block * size)}, align {align}")
 
     def _stride(self, position: int) -> str:
         f = self.function

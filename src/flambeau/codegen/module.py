@@ -244,6 +244,10 @@ class Function:
         """The smaller of two i64."""
         return self.call("llvm.smin.i64", "i64", f"i64 {a}", f"i64 {b}")
 
+    def choose(self, condition: str, a: int | str, b: int | str) -> str:
+        """One of two i64."""
+        return self.value(f"select i1 {condition}, i64 {a}, i64 {b}")
+
     def fetch(self, pointer: str, level: int = 2) -> None:
         """Asks for the cache line of an address, which need not exist, into the cache of a level."""
         name = self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")

@@ -13,7 +13,7 @@ def transpose(rows: list[str], size: int, shuffle: Shuffle) -> list[str]:
     lanes = len(rows)
     piece = min(lanes, PIECE // size)
     groups = [turn_pieces(rows[g : g + piece], lanes, shuffle) for g in range(0, lanes, piece)]
-    columns = [_gather_pieces([group[c] for group in groups], lanes, piece, shuffle) for c in range(piece)]
+    columns = [gather_pieces([group[c] for group in groups], lanes, piece, shuffle) for c in range(piece)]
     return [columns[c][p] for p in range(lanes // piece) for c in range(piece)]
 
 
@@ -30,7 +30,7 @@ def turn_pieces(rows: list[str], lanes: int, shuffle: Shuffle) -> list[str]:
     return rows
 
 
-def _gather_pieces(rows: list[str], lanes: int, piece: int, shuffle: Shuffle) -> list[str]:
+def gather_pieces(rows: list[str], lanes: int, piece: int, shuffle: Shuffle) -> list[str]:
     """Result p is piece p of every row, in order: pairs of rows are split into even and odd pieces, again and again."""
     if len(rows) == 1:
         return rows
@@ -39,5 +39,5 @@ def _gather_pieces(rows: list[str], lanes: int, piece: int, shuffle: Shuffle) ->
         chosen = [x for p in range(parity, 2 * lanes // piece, 2) for x in range(p * piece, (p + 1) * piece)]
         return [shuffle(rows[i], rows[i + 1], chosen) for i in range(0, len(rows), 2)]
 
-    even, odd = (_gather_pieces(pick(parity), lanes, piece, shuffle) for parity in (0, 1))
+    even, odd = (gather_pieces(pick(parity), lanes, piece, shuffle) for parity in (0, 1))
     return [row for pair in zip(even, odd, strict=True) for row in pair]
