@@ -243,7 +243,7 @@ def test_turned_operands(level, dtypes):
     program = trace(lambda x, y: x > y if out == "b1" else x + y, [In(other), In(other)], outputs=[out])
     for classes in ("ctt", "cct", "ntb"):
         kernel = kernels.load(program, classes, level)
-        for m, n in itertools.product([1, 3, 8, 33, 64, 70], [1, 7, 16, 32, 65, 130]):
+        for m, n in [*itertools.product([1, 3, 8, 33, 64, 70], [1, 7, 16, 32, 65, 130]), (150, 600)]:
             arrays = [_placed(c, d, m, n) for c, d in zip(classes, dtypes[:1] + dtypes[1:] * 2, strict=True)]
             arrays[0][:] = 0
             want = run(program, [np.array(a) for a in arrays[1:]])[0]

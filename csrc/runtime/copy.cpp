@@ -20,7 +20,7 @@ struct Distances {
 
 constexpr int64_t kFewest = 8;      // with fewer rows or columns there is nothing to gain from turning squares
 constexpr int64_t kRowPart = 1024;  // elements of a row that are copied before the next row is begun
-constexpr int64_t kRowsAhead = 8;   // that are fetched before they are read
+constexpr int64_t kAhead = 8192;    // bytes of rows that are fetched before they are read
 constexpr int64_t kLongRow = 2048;  // bytes: within such rows the machine sees by itself what comes next
 
 template <class T>
@@ -86,7 +86,34 @@ void bring_near(Iteration& it, int64_t item) {
 }
 
 void fetch(const char* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
+// Rows of elements that lie next to each other on both sides. Of large results, rows that lie ahead are fetched: of the
+// block that follows in this dimension or, at its end, in the next one.
+void copy_contiguous_rows(const Iteration& it, int64_t item) {
+  const bool stream = it.elements * item >= kStreamBytes;
+  const int64_t to_row = it.row_stride(0), from_row = it.row_stride(1);
+  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
+    const int64_t bytes = n * item, ahead = std::min(m, kAhead / bytes);
+    char* to = ptr[0];
+    const char* from = ptr[1];
+    auto copy = [&](int64_t rows, const char* fetched) {
+      for (int64_t j = 0; j < rows; ++j, to += to_row, from += from_row) {
+        if (fetched) fetch(fetched + j * from_row, bytes);
+        copy_bytes(to, from, static_cast<size_t>(bytes), stream);
+      }
+    };
+    if (!stream || bytes >= kLongRow) {
+      copy(m, nullptr);
+    } else {
+      const bool whole = it.dims > 2 && m == it.size[it.dims - 2];
+      const char* next = from + (whole ? it.stride[it.dims - 3][1] : m * from_row);
+      copy(m - ahead, from + ahead * from_row);
+      copy(ahead, next);
+    }
+    if (stream) stream_fence();
+  });
 }
 
 void copy_same_dtype(Tensor* to, Tensor* from) {
@@ -102,16 +129,7 @@ void copy_same_dtype(Tensor* to, Tensor* from) {
       return copy_elements(it, item);
     return copy_strided(it, to->itemsize());
   }
-  bool stream = it.elements * item >= kStreamBytes;
-  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
-    const int64_t bytes = n * item, fetched = stream && bytes < kLongRow ? m - kRowsAhead : 0;
-    for (int64_t j = 0; j < m; ++j) {
-      const char* row = ptr[1] + j * it.row_stride(1);
-      if (j < fetched) fetch(row + kRowsAhead * it.row_stride(1), bytes);
-      copy_bytes(ptr[0] + j * it.row_stride(0), row, static_cast<size_t>(bytes), stream);
-    }
-    if (stream) stream_fence();
-  });
+  copy_contiguous_rows(it, item);
 }
 
 void cast_elements(Tensor* to, Tensor* from) {

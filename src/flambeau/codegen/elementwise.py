@@ -28,7 +28,8 @@ ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("pt
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 _STEPPED = (STRIDED, TURNED, REVERSED)  # with a distance of their own between elements
 _BESIDE = 256  # bytes of a result's row that are written at a time, of squares beside each other
-_BESIDE_OTHERS = 128  # beside operands that lie as the result does: longer runs fetch what is lost before it is read
+_AHEAD = 32  # rows between those that are turned and those whose lines are asked for
+_LARGE = 16384  # elements: with fewer there is no more to come
 _MOST_ROWS = 16  # of a square that is turned in registers
 
 
@@ -83,9 +84,7 @@ class Kernel:
         self.used = {e.attr[0] for e in walk(self.roots) if e.op == "input"}
         self.turned = [o for o in self.inputs if o.kind == TURNED]
         self.lanes = self._lanes(module.target)
-        beside = _BESIDE_OTHERS if any(o.kind == CONTIGUOUS for o in self.inputs) else _BESIDE
-        self.block = max(beside // self._result_size(), self.lanes)
-        self.ahead = self.lanes * max(self._result_size() // 2, 1)  # rows: half as many lines as a block has bytes
+        self.block = max(_BESIDE // self._result_size(), self.lanes)
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
@@ -143,28 +142,37 @@ class Kernel:
         f, lanes = self.function, self.lanes
         buffers = {o: f.variable(f"[{lanes * self.block * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
         self.between = f.variable(f"[{lanes * f.target.vector_bytes} x i8], align 64")
+        self.large = f.value(f"icmp sge i64 {f.mul('%n', '%m')}, {_LARGE}")
+        below = f.choose(self.large, "%m", 0)
         with f.loop(0, "%n", self.block) as block:
             following = f.add(block, self.block)
             end = f.smaller(following, "%n")
             whole = f.add(block, f.value(f"and i64 {f.value(f'sub i64 {end}, {block}')}, {-lanes}"))
             last = f.value(f"icmp sge i64 {following}, %n")
-            behind = f.choose(last, 0, following), f.choose(last, "%m", 0)
+            behind = f.choose(last, below, 0), f.choose(last, 0, following)
             with f.loop(0, "%m", lanes) as r:
                 rest = f.value(f"sub i64 %m, {r}")
                 high = f.value(f"icmp sge i64 {rest}, {lanes}")
                 with f.when(high):
-                    self._whole(bases, rows, buffers, r, block, whole, self._ahead(r, block, behind))
+                    self._whole(bases, rows, buffers, r, block, whole, self._ahead(bases, rows, r, block, behind))
                 with f.loop(f.choose(high, whole, block), end, lanes) as i:
                     self._edge(bases, rows, buffers, r, i, f.smaller(rest, lanes))
 
-    def _ahead(self, r: str, block: str, behind: tuple[str, str]) -> tuple[str, str]:
-        """Row and block of the squares whose turn comes some steps later: further down, or at the top of the block
-        `behind`, which after the last one is the first one of as many rows further down."""
+    def _ahead(self, bases: list[str], rows: list[str], r: str, block: str, behind: tuple[str, str]) -> tuple[str, str]:
+        """Row and block of the squares whose turn comes some steps later: further down, or at the top of what is
+        `behind`: the next block, or after the last one the first one below all rows. There, asks for the lines that
+        squares begin in; further down they are the ones that the squares above end in."""
         f = self.function
-        row = f.add(r, self.ahead)
-        inside = f.value(f"icmp slt i64 {row}, %m")
-        top = f.smaller(f.value(f"sub i64 {row}, %m"), f.value(f"sub i64 %m, {self.lanes}"))
-        return f.choose(inside, row, f.add(behind[1], top)), f.choose(inside, block, behind[0])
+        height = f.value(f"and i64 %m, {-self.lanes}")
+        row = f.add(r, max(self.lanes, _AHEAD))
+        inside = f.value(f"icmp slt i64 {row}, {height}")
+        top = f.smaller(f.value(f"sub i64 {row}, {height}"), f.value(f"sub i64 {height}, {self.lanes}"))
+        ahead = f.choose(inside, row, f.add(behind[0], top)), f.choose(inside, block, behind[1])
+        first = f.value(f"and i1 {self.large}, {f.value(f'icmp eq i64 {top}, 0')}")
+        with f.when(first), f.loop(0, f.smaller(self.block, "%n")) as i:
+            for o, start in self._starts(bases, rows, *ahead):
+                f.fetch(f.offset(start, f.mul(i, o.step)))
+        return ahead
 
     def _whole(
         self, bases: list[str], rows: list[str], buffers: dict, r: str, block: str, end: str, ahead: tuple[str, str]
@@ -172,26 +180,27 @@ class Kernel:
         """`lanes` rows from r of whole squares from `block` to `end`; the lines of those `ahead` are asked for."""
         f, lanes = self.function, self.lanes
         starts = zip(self._starts(bases, rows, r, block), self._starts(bases, rows, *ahead), strict=True)
-        starts = [(o, start, further) for (o, start), (_, further) in starts]
+        starts = [(o, start, later) for (o, start), (_, later) in starts]
         with f.loop(0, f.value(f"sub i64 {end}, {block}"), lanes) as i:
-            for o, start, further in starts:
-                across, to = f.mul(i, o.step), f.offset(buffers[o], f.mul(i, t.SIZE[o.dtype]))
-                self._turn(o, f.offset(start, across), to, further=f.offset(further, across))
+            for o, start, later in starts:
+                across = f.mul(i, o.step)
+                to = f.offset(buffers[o], f.mul(i, t.SIZE[o.dtype]))
+                self._turn(o, f.offset(start, across), to, later=f.offset(later, across))
         with f.loop(0, lanes) as k:
             self._enter(f.add(r, k), bases, rows)
             self._place(buffers, k, block)
-            self._fetch_rows(bases, rows, f.add(ahead[0], k), ahead[1])
+            self._fetch_row(bases, rows, f.add(ahead[0], k), ahead[1])
             with f.loop(block, end, lanes) as i:
                 self.step(i, [0], lanes)
 
-    def _fetch_rows(self, bases: list[str], rows: list[str], r: str, block: str) -> None:
+    def _fetch_row(self, bases: list[str], rows: list[str], r: str, block: str) -> None:
         """Asks for the lines of a block of row r of what lies as the results do."""
         f = self.function
         for o in self.operands:
             size = t.SIZE[o.dtype]
             if o.kind == CONTIGUOUS:
                 start = f.offset(f.offset(bases[o.number], f.mul(r, rows[o.number])), f.mul(block, size))
-                for byte in range(0, self.block * size, 64):
+                for byte in range(63, self.block * size, 64):
                     f.fetch(f.offset(start, byte))
 
     def _edge(self, bases: list[str], rows: list[str], buffers: dict, r: str, i: str, height: str) -> None:
@@ -226,26 +235,19 @@ class Kernel:
             o.square = f.offset(start, f.mul(f.value(f"sub i64 0, {first}"), size))
 
     def _turn(
-        self,
-        o: _Operand,
-        start: str,
-        to: str,
-        across: str | None = None,
-        rest: str | None = None,
-        further: str | None = None,
+        self, o: _Operand, start: str, to: str, across: str | None = None, rest: str | None = None, later: str = ""
     ) -> None:
         """Puts a square of an operand into a buffer, row by row as the results lie; with `rest`, so many columns. Asks
-        for the lines of the square that begins `further` on."""
+        for the lines of the square that begins at `later`: two a column, unless columns begin at multiples of them."""
         f, lanes, memory = self.function, self.lanes, byte_type(o.dtype)
         kind, size = llvm_type(memory, lanes), t.SIZE[o.dtype]
         read = Memory(f, Elements(f, lanes, lambda e: ""))
 
         def vector(k: int) -> str:
             column = str(k) if rest is None else f.smaller(f.value(f"sub i64 {rest}, 1"), k)
-            address = f.offset(start, f.mul(column, o.step))
-            if further is not None:
-                f.fetch(f.offset(further, f.mul(column, o.step)))
-            return read.raw(memory, address, across)
+            if later:
+                f.fetch(f.offset(f.offset(later, f.mul(column, o.step)), lanes * size - 1))
+            return read.raw(memory, f.offset(start, f.mul(column, o.step)), across)
 
         def shuffle(a: str, b: str, order: list[int]) -> str:
             return f.shuffle(kind, a, b, order)
