@@ -35,6 +35,8 @@ NO_CASES = {
     "sparse_dim": "gives an int",
     "dense_dim": "gives an int",
 }
+#: Entries whose gradient has no gradient.
+ONE_DERIVATIVE = {"nn.functional.ctc_loss": "the derivative for '_ctc_loss_backward' is not implemented"}
 #: Entries that the table lists as differentiable and that have no derivative, as in PyTorch.
 NO_DERIVATIVE = {
     "geqrf": "the derivative for 'geqrf' is not implemented",

@@ -1,16 +1,14 @@
-"""Connectionist temporal classification as a composition of operators. `nn.functional` gives it out."""
+"""Connectionist temporal classification: the checks around its operator. `nn.functional` gives it out."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 from flambeau import functional_ns as o
 
 Tensor = o.Tensor
-
-_IMPOSSIBLE = -1e30  # stands for log(0): a finite number keeps gradients finite
-
 
 def ctc_loss(
     log_probs: Tensor,
@@ -41,19 +39,17 @@ def ctc_loss(
         raise RuntimeError("blank must be in label range")
     in_lengths, out_lengths = _lengths(input_lengths), _lengths(target_lengths)
     _check_lengths(in_lengths, out_lengths, steps, n)
+    if log_probs.dtype not in (o.float32, o.float64):
+        raise NotImplementedError(f"\"ctc_loss_cpu\" not implemented for '{log_probs.dtype.title}'")
     labels = _padded_targets(targets, out_lengths, blank, log_probs.device)
-    loss = _alignment_loss(log_probs, labels, in_lengths, out_lengths, blank)
-    infinite = loss > -_IMPOSSIBLE / 2
-    loss = o.where(infinite, 0.0 if zero_infinity else math.inf, loss)
-    valid = o.arange(steps, device=log_probs.device).unsqueeze(1) < o.tensor(in_lengths, device=log_probs.device)
+    if (bad := o.first_outside(labels, classes)) is not None:
+        raise RuntimeError(f"a label of targets is {bad}; labels must lie in [0, {classes}) [in ctc_loss]")
+    lengths = [o.tensor(values, dtype=o.int64, device=log_probs.device) for values in (in_lengths, out_lengths)]
+    loss, _ = o.ctc(log_probs, labels, *lengths, blank, zero_infinity)
     if zero_infinity:
-        valid = valid & ~infinite
-    # The gradient of the normaliser: zero in value, as what is loaded into log_probs adds up to one.
-    total = o.where(valid, log_probs.exp().sum(2), 0.0).sum(0)
-    loss = loss + (total - total.detach())
+        loss = o.where(loss == math.inf, 0.0, loss)
     if reduction == "mean":
-        sizes = o.tensor(out_lengths, device=loss.device).clamp(min=1).to(loss.dtype)
-        return (loss / sizes).mean()
+        return (loss / lengths[1].clamp(min=1)).mean()
     if reduction == "sum":
         return loss.sum()
     return loss.squeeze(0) if single else loss
@@ -85,7 +81,7 @@ def _check_lengths(in_lengths: list[int], out_lengths: list[int], steps: int, n:
 
 
 def _padded_targets(targets: Tensor, lengths: list[int], blank: int, device: Any) -> Tensor:
-    """Targets as (N, longest); what lies behind a target's end is never used."""
+    """Targets as (N, longest or 1), the blank behind their ends."""
     longest = max(lengths, default=0)
     if targets.dim() == 2 and len(lengths) == targets.size(0):
         if longest > targets.size(1):
@@ -93,49 +89,17 @@ def _padded_targets(targets: Tensor, lengths: list[int], blank: int, device: Any
                 f"Expected tensor to have size at least {longest} at dimension 1, but got size "
                 f"{targets.size(1)} for argument #2 'targets' (while checking arguments for ctc_loss_cpu)"
             )
-        return targets[:, :longest].to(o.int64)
-    flat = targets.reshape(-1).tolist()
-    if sum(lengths) != len(flat):
-        raise RuntimeError(
-            f"Expected tensor to have size {sum(lengths)} at dimension 0, but got size {len(flat)} for argument #2 "
-            "'targets' (while checking arguments for ctc_loss_cpu)"
-        )
-    rows, begin = [], 0
-    for length in lengths:
-        rows.append(flat[begin : begin + length] + [blank] * (longest - length))
-        begin += length
-    return o.tensor(rows, dtype=o.int64, device=device).view(len(lengths), longest)
-
-
-def _shifted(alpha: Tensor, by: int) -> Tensor:
-    wall = o.full((alpha.size(0), by), _IMPOSSIBLE, dtype=alpha.dtype, device=alpha.device)
-    return o.cat([wall, alpha], 1)[:, : alpha.size(1)]
-
-
-def _alignment_loss(
-    log_probs: Tensor, labels: Tensor, in_lengths: list[int], out_lengths: list[int], blank: int
-) -> Tensor:
-    """The forward recursion over states blank, label 1, blank, label 2, ..., blank, for all samples at a time."""
-    n, longest = labels.shape
-    states = o.full((n, 2 * longest + 1), blank, dtype=o.int64, device=labels.device)
-    states[:, 1::2] = labels
-    # A label may follow another directly only where the two differ.
-    skips = o.zeros(states.shape, dtype=o.bool, device=labels.device)
-    skips[:, 3::2] = labels[:, 1:] != labels[:, :-1]
-    scores = log_probs.clamp(min=_IMPOSSIBLE).gather(2, states.unsqueeze(0).expand(log_probs.size(0), -1, -1))
-    start = o.arange(states.size(1), device=labels.device) < 2
-    alpha = o.where(start, scores[0], _IMPOSSIBLE)
-    lengths = o.tensor(in_lengths, device=labels.device).unsqueeze(1)
-    for t in range(1, max(in_lengths, default=0)):
-        skipped = o.where(skips, _shifted(alpha, 2), _IMPOSSIBLE)
-        reached = o.stack([alpha, _shifted(alpha, 1), skipped]).logsumexp(0) + scores[t]
-        alpha = o.where(lengths > t, reached.clamp(min=_IMPOSSIBLE), alpha)
-    ends = o.tensor([[2 * s, max(2 * s - 1, 0)] for s in out_lengths], device=labels.device)
-    last = alpha.gather(1, ends)
-    no_label = o.tensor([[False, s == 0] for s in out_lengths], device=labels.device)
-    loss = -o.where(no_label, _IMPOSSIBLE, last).logsumexp(1)
-    if 0 in in_lengths:  # such a sample was never looked at: only an empty target fits
-        unseen = o.tensor([length == 0 for length in in_lengths], device=labels.device)
-        only_empty = o.tensor([0.0 if s == 0 else -_IMPOSSIBLE for s in out_lengths], dtype=loss.dtype)
-        loss = o.where(unseen, only_empty.to(labels.device), loss)
-    return loss
+        if longest == min(lengths, default=0) > 0:
+            return targets[:, :longest].to(device, o.int64).contiguous()
+        rows = [row[:length] for row, length in zip(targets.tolist(), lengths, strict=True)]
+    else:
+        flat = targets.reshape(-1).tolist()
+        if sum(lengths) != len(flat):
+            raise RuntimeError(
+                f"Expected tensor to have size {sum(lengths)} at dimension 0, but got size {len(flat)} for argument #2 "
+                "'targets' (while checking arguments for ctc_loss_cpu)"
+            )
+        ends = list(itertools.accumulate(lengths))
+        rows = [flat[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    padded = [[*row, *[blank] * (max(longest, 1) - len(row))] for row in rows]
+    return o.tensor(padded, dtype=o.int64, device=device).view(len(lengths), max(longest, 1))

@@ -10,6 +10,7 @@ from . import (
     contract,
     convert,
     creation,
+    ctc,
     dtypes,
     einsum,
     fft,
@@ -77,7 +78,7 @@ def _tell(function, what):
 _core.set_page_maker(_tell)
 
 __all__ = [
-    "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation",
+    "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation", "ctc",
     "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
     "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "sample", "scan", "search", "select",
     "slices", "sort", "sparse", "special", "statistics", "stft", "triangle", "unary", "unique", "views", "windows",
