@@ -12,6 +12,8 @@ constexpr int64_t kMostPixels = 1000;
 // Depth that a product over one row of pixels should have, and the least with which it pays.
 constexpr int64_t kDepth = 512, kLeastDepth = 128;
 constexpr int64_t kLeastOutputs = 16, kChunks = 24;
+// Outputs of a chunk, at least.
+constexpr int64_t kLeastRows = 8;
 
 // Rows of pixels that one kernel row meets: of dy, and of x.
 struct RowPair {
@@ -184,14 +186,16 @@ void WeightImagesRun::run(T* dw) {
     load_input(blocks_[static_cast<size_t>(rest / panels)], panel / panels_, panel % panels_,
                i % pixel_groups * mk_.lanes);
   });
-  parallel_for(parts * conv_.out_channels, [&](int64_t i) {
-    load_gradient(blocks_[static_cast<size_t>(i / conv_.out_channels)], i % conv_.out_channels);
-  });
+  parallel_for(parts * conv_.out_channels,
+               [&](int64_t i) { load_gradient(blocks_[static_cast<size_t>(i % parts)], i / parts); });
   int64_t units = panels * conv_.kernel[1];
-  int64_t blocks = std::clamp<int64_t>(ceil_div(kChunks, units), 1, ceil_div(outputs_, 2 * kMaxHeight));
+  // Outputs go outside, in an even number of blocks: two threads begin with halves that they have rearranged
+  // themselves.
+  int64_t even = units < kChunks ? 2 * ceil_div(kChunks, 2 * units) : 1;
+  int64_t blocks = std::min(even, ceil_div(outputs_, kLeastRows));
   parallel_for(units * blocks, [&](int64_t i) {
-    int64_t unit = i / blocks, panel = unit / conv_.kernel[1];
-    run_chunk(panel / panels_, panel % panels_, unit % conv_.kernel[1], even_part(outputs_, blocks, i % blocks));
+    int64_t unit = i % units, panel = unit / conv_.kernel[1];
+    run_chunk(panel / panels_, panel % panels_, unit % conv_.kernel[1], even_part(outputs_, blocks, i / units));
   });
   parallel_for(conv_.out_channels, [&](int64_t output) {
     int64_t group = output / outputs_;
