@@ -45,6 +45,25 @@ def _scatter_rows(torch, x, at):
     return x.index_add_(0, at, torch.ones(at.shape[0], x.shape[1]))
 
 
+def _sampled(mode, both=False):
+    """Images turned a little, as by a spatial transformer."""
+
+    def make(torch):
+        functional = torch.nn.functional
+        x = torch.randn(4, 32, 64, 64, requires_grad=both)
+        turn = torch.tensor([[[0.9, 0.1, 0.0], [-0.1, 0.9, 0.0]]]).expand(4, 2, 3)
+        places = functional.affine_grid(turn, list(x.shape), align_corners=False).requires_grad_(both)
+
+        def step():
+            y = functional.grid_sample(x, places, mode, align_corners=False)
+            if both:
+                torch.autograd.grad(y, (x, places), torch.ones_like(y))
+
+        return step
+
+    return make
+
+
 WORKLOADS = {
     "embedding": _table(lambda t, x, at: t.nn.functional.embedding(at, x)),
     "embedding_wide": _table(lambda t, x, at: t.nn.functional.embedding(at, x), 8000, 768),
@@ -94,3 +113,6 @@ WORKLOADS = {
     "tril": _plane(lambda t, x, at, mask: x.tril()),
     "diagonal": _plane(lambda t, x, at, mask: x.diagonal().clone()),
 }
+for _mode in ("bilinear", "nearest", "bicubic"):
+    WORKLOADS[f"grid_sample_{_mode}"] = _sampled(_mode)
+WORKLOADS["grid_sample_backward"] = _sampled("bilinear", both=True)

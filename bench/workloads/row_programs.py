@@ -40,6 +40,20 @@ def _loss(size, name):
     return make
 
 
+def _ctc(steps, n, classes, longest):
+    def make(torch):
+        x = torch.randn(steps, n, classes, requires_grad=True)
+        target = torch.randint(1, classes, (n, longest))
+
+        def step():
+            torch.nn.functional.ctc_loss(x.log_softmax(2), target, [steps] * n, [longest] * n).backward()
+            x.grad = None
+
+        return step
+
+    return make
+
+
 _ROWS = {
     "softmax": lambda t, x, w, b: t.softmax(x, 1),
     "log_softmax": lambda t, x, w, b: t.log_softmax(x, 1),
@@ -64,3 +78,5 @@ WORKLOADS["softmax_0_1024"] = _forward((1024, 1024), lambda t, x, w, b: t.softma
 for _n, _size in {"64x10": (64, 10), "4096x768": (4096, 768), "256x32K": (256, 32768)}.items():
     WORKLOADS[f"cross_entropy_{_n}"] = _loss(_size, "cross_entropy")
     WORKLOADS[f"mse_loss_{_n}"] = _loss(_size, "mse_loss")
+WORKLOADS["ctc_loss_100x16x50"] = _ctc(100, 16, 50, 20)
+WORKLOADS["ctc_loss_500x32x80"] = _ctc(500, 32, 80, 100)
