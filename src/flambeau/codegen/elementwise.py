@@ -11,7 +11,7 @@ An input of class `t` lies the other way round: its elements follow each other f
 squares of elements, which are turned on the way. One of class `r` is read backwards.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from flambeau.ir import types as t
@@ -31,6 +31,7 @@ _BESIDE = 256  # bytes of a result's row that are written at a time, of squares 
 _AHEAD = 32  # rows between those that are turned and those whose lines are asked for
 _LARGE = 16384  # elements: with fewer there is no more to come
 _MOST_ROWS = 16  # of a square that is turned in registers
+_AT_ONCE = 32  # rows of larger ones; in longer runs of code asking for lines would drift away from reading others
 
 
 def emit(module: Module, program: ScalarProgram, classes: str, name: str) -> None:
@@ -243,29 +244,40 @@ class Kernel:
         kind, size = llvm_type(memory, lanes), t.SIZE[o.dtype]
         read = Memory(f, Elements(f, lanes, lambda e: ""))
 
-        def vector(k: int) -> str:
-            column = str(k) if rest is None else f.smaller(f.value(f"sub i64 {rest}, 1"), k)
+        def vector(k: int | str) -> str:
+            column = k if rest is None else f.smaller(f.value(f"sub i64 {rest}, 1"), k)
             if later:
                 f.fetch(f.offset(f.offset(later, f.mul(column, o.step)), lanes * size - 1))
             return read.raw(memory, f.offset(start, f.mul(column, o.step)), across)
 
+        def put(vector: str, place: str) -> None:
+            f.do(f"store {kind} {vector}, ptr {place}, align {align}")
+
         def shuffle(a: str, b: str, order: list[int]) -> str:
             return f.shuffle(kind, a, b, order)
 
-        piece, align = PIECE // size, min(lanes * size, 64)
+        piece, align, row = PIECE // size, min(lanes * size, 64), self.block * size
         if lanes <= _MOST_ROWS or piece >= lanes:
-            for k, row in enumerate(transpose([vector(k) for k in range(lanes)], size, shuffle)):
-                f.do(f"store {kind} {row}, ptr {f.offset(to, k * self.block * size)}, align {align}")
+            for k, turned in enumerate(transpose([vector(k) for k in range(lanes)], size, shuffle)):
+                put(turned, f.offset(to, k * row))
             return
-        groups = range(0, lanes, piece)  # not all rows at once: there are not so many registers
-        places = {k: f.offset(self.between, k * lanes * size) for k in range(lanes)}
-        for first in groups:
-            for c, part in enumerate(turn_pieces([vector(first + k) for k in range(piece)], lanes, shuffle)):
-                f.do(f"store {kind} {part}, ptr {places[first + c]}, align {align}")
-        for c in range(piece):
-            parts = [f.value(f"load {kind}, ptr {places[first + c]}, align {align}") for first in groups]
-            for first, row in zip(groups, gather_pieces(parts, lanes, piece, shuffle), strict=True):
-                f.do(f"store {kind} {row}, ptr {f.offset(to, (first + c) * self.block * size)}, align {align}")
+        count = min(lanes, _AT_ONCE)
+        with self._steps(lanes, count) as begin:
+            for first in (f.add(begin, k) for k in range(0, count, piece)):
+                columns = [vector(f.add(first, k)) for k in range(piece)]
+                for c, part in enumerate(turn_pieces(columns, lanes, shuffle)):
+                    put(part, f.offset(self.between, f.mul(f.add(first, c), lanes * size)))
+        count = count * piece // lanes
+        with self._steps(piece, count) as begin:
+            for c in (f.add(begin, k) for k in range(count)):
+                places = [f.offset(self.between, f.mul(f.add(c, k), lanes * size)) for k in range(0, lanes, piece)]
+                parts = [f.value(f"load {kind}, ptr {place}, align {align}") for place in places]
+                for p, turned in enumerate(gather_pieces(parts, lanes, piece, shuffle)):
+                    put(turned, f.offset(to, f.mul(f.add(c, p * piece), row)))
+
+    def _steps(self, end: int, step: int) -> AbstractContextManager[int | str]:
+        """range(0, end, step): a loop, unless it is one step."""
+        return self.function.loop(0, end, step) if step < end else nullcontext(0)
 
     def _stride(self, position: int) -> str:
         f = self.function
