@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <numeric>
+#include <utility>
 
 #include "core/allocator.h"
 #include "core/error.h"
@@ -11,6 +13,7 @@
 #include "runtime/pool.h"
 #include "runtime/promotion.h"
 #include "runtime/row_again.h"
+#include "runtime/row_layout.h"
 #include "runtime/stream.h"
 
 namespace fl {
@@ -21,102 +24,22 @@ void* (*row_kernel)(RowPlan&, int, const std::string&) = nullptr;
 
 namespace {
 
-constexpr int64_t kGrain = 16384;       // elements of one task
-constexpr int64_t kColumnBlock = 64;    // columns that one task takes at least
-constexpr int64_t kShortColumn = 128;   // a column shorter than this is not cut
-constexpr int64_t kLongColumn = 2048;   // a block of columns up to this length stays in the cache
-constexpr int64_t kMostOffsets = 256;   // of a step that is remembered
-constexpr int64_t kChunksTogether = 8;  // of a step that runs along with the one before: enough for all threads
-constexpr int64_t kNearBytes = 32768;   // of a row and what goes with it, that is read again without delay
-constexpr int64_t kShortRow = 64;       // a row shorter than this is done before its results have arrived
-
-struct Axis {  // one dimension of the iteration, with the stride in bytes of each operand
-  int64_t size;
-  std::vector<int64_t> strides;
-};
-
-struct Operand {
-  char* data;
-  char role;
-  DType dtype;
-  std::vector<int64_t> strides;  // one a dimension of the whole iteration, in bytes; 0 where it does not vary
-};
-
-// Reorders by decreasing stride of the first operand that varies (unless the order means something), then merges
-// neighbours that every operand walks as one.
-void collapse(std::vector<Axis>& axes, bool ordered) {
-  std::erase_if(axes, [](const Axis& a) { return a.size == 1; });
-  if (!ordered) {
-    auto weight = [](const Axis& a) {
-      for (int64_t s : a.strides)
-        if (s) return std::abs(s);
-      return int64_t{0};
-    };
-    std::stable_sort(axes.begin(), axes.end(), [&](const Axis& a, const Axis& b) { return weight(a) > weight(b); });
-  }
-  for (size_t i = axes.size(); i-- > 1;) {
-    Axis &outer = axes[i - 1], &inner = axes[i];
-    bool merge = true;
-    for (size_t k = 0; k < inner.strides.size() && merge; ++k)
-      merge = outer.strides[k] == inner.strides[k] * inner.size;
-    if (!merge) continue;
-    inner.size *= outer.size;
-    axes.erase(axes.begin() + static_cast<int64_t>(i) - 1);
-  }
-}
-
-// A step laid out over its operands: what to loop over, and how kernels are called.
-struct Layout {
-  std::vector<Axis> batch, row;  // innermost last; row has at most two
-  int64_t n_batch = 1, n_row = 1;
-  bool columns = false;  // vectors run along the innermost batch dimension, not along the row
-
-  int64_t row_size(int i) const {  // 1: inner, 0: outer
-    size_t at = row.size() - 1 - static_cast<size_t>(1 - i);
-    return row.size() > static_cast<size_t>(1 - i) ? row[at].size : 1;
-  }
-  int64_t row_stride(int i, size_t operand) const {
-    return row.size() > static_cast<size_t>(1 - i) ? row[row.size() - 1 - static_cast<size_t>(1 - i)].strides[operand]
-                                                   : 0;
-  }
-  int64_t inner_batch() const { return batch.empty() ? 1 : batch.back().size; }
-  int64_t batch_stride(size_t operand) const { return batch.empty() ? 0 : batch.back().strides[operand]; }
-  // Byte offset of an operand at outer batch index `outer` (all batch dimensions but the innermost).
-  int64_t outer_offset(int64_t outer, size_t operand) const {
-    int64_t offset = 0;
-    for (size_t i = batch.size(); i-- > 0;) {
-      if (i + 1 == batch.size()) continue;
-      offset += outer % batch[i].size * batch[i].strides[operand];
-      outer /= batch[i].size;
-    }
-    return offset;
-  }
-};
-
-Layout lay_out(const std::vector<Operand>& operands, const Dims& sizes, const std::vector<bool>& in_row, bool ordered) {
-  Layout l;
-  for (int d = 0; d < sizes.size(); ++d) {
-    Axis axis{sizes[d], {}};
-    for (const Operand& o : operands) axis.strides.push_back(o.strides[static_cast<size_t>(d)]);
-    (in_row[static_cast<size_t>(d)] ? l.row : l.batch).push_back(std::move(axis));
-    (in_row[static_cast<size_t>(d)] ? l.n_row : l.n_batch) *= sizes[d];
-  }
-  collapse(l.batch, false);
-  collapse(l.row, ordered);
-  for (size_t k = 0; k < operands.size(); ++k) {
-    // An operand that is expanded along both (the gradient of a sum) says nothing about memory.
-    if (operands[k].role != 'F' || (l.batch_stride(k) == 0 && l.row_stride(1, k) == 0)) continue;
-    int64_t item = static_cast<int64_t>(dtype_size(operands[k].dtype));
-    l.columns = l.inner_batch() > 1 && l.batch_stride(k) == item && (l.n_row == 1 || l.row_stride(1, k) != item);
-    break;
-  }
-  return l;
-}
+constexpr int64_t kGrain = 16384;         // elements of one task
+constexpr int64_t kColumnBlock = 64;      // columns that one task takes at least
+constexpr int64_t kShortColumn = 128;     // a column shorter than this is not cut
+constexpr int64_t kLongColumn = 2048;     // a block of columns up to this length stays in the cache
+constexpr int64_t kMostOffsets = 256;     // of a step that is remembered
+constexpr int64_t kChunksTogether = 8;    // of a step that runs along with the one before: enough for all threads
+constexpr int64_t kNearBytes = 32768;     // of a row and what goes with it, that is read again without delay
+constexpr int64_t kBandBytes = 256;       // of a row of a band of columns, in what is computed in
+constexpr int64_t kBandsTogether = 4;     // of a task: one fetches the next
+constexpr int64_t kMostCopies = 1 << 21;  // bytes of the copies of a band
+constexpr int64_t kShortRow = 64;         // a row shorter than this is done before its results have arrived
 
 // A step that is being run.
 class StepRun {
  public:
-  StepRun(RowPlan& plan, int index, std::vector<Operand> operands, Layout layout, const Slot* params)
+  StepRun(RowPlan& plan, int index, std::vector<RowOperand> operands, RowLayout layout, const Slot* params)
       : plan_(plan),
         step_(plan.steps[static_cast<size_t>(index)]),
         index_(index),
@@ -129,7 +52,8 @@ class StepRun {
 
   void run() {
     if (layout_.n_batch == 0) return;
-    if (!use_split()) return fused();
+    band_ = band();
+    if (band_ || !use_split()) return fused();
     cut_row();
     for (size_t level = 0; level < step_.levels.size(); ++level) run_level(level);
     finish();
@@ -137,7 +61,7 @@ class StepRun {
 
   // After run(): what it launched, if that was one fused kernel in one thread.
   bool remember(RowAgain::Step& step) const {
-    if (!fused_ || parking_ || layout_.n_batch * layout_.n_row >= 2 * kGrain) return false;
+    if (!fused_ || !parking_.empty() || layout_.n_batch * layout_.n_row >= 2 * kGrain) return false;
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
     if (outer * static_cast<int64_t>(operands_.size()) > kMostOffsets) return false;
     step.kernel = fused_;
@@ -182,12 +106,35 @@ class StepRun {
     return layout_.n_batch < 16 && layout_.n_row >= 2 * kGrain;
   }
 
+  // The columns that go together where several passes read many long ones, copying them in the first
+  // (codegen/bands.py); else 0.
+  int64_t band() const {
+    bool full = step_.out_roles.find('F') != std::string::npos;
+    if (!layout_.columns || step_.levels.empty() || step_.levels.size() + full < 2) return 0;
+    if (step_.out_roles.find_first_of("RP") != std::string::npos || layout_.n_row <= kShortColumn) return 0;
+    int64_t widest = 4, copies = 0, bytes = 0;
+    for (size_t k = 0; k < operands_.size(); ++k) {
+      if (operands_[k].role != 'F') continue;
+      DType d = operands_[k].dtype;
+      if (!is_differentiable(d) || is_complex(d) || operand_class(k) == 's') return 0;
+      auto item = static_cast<int64_t>(dtype_size(d));
+      widest = std::max(widest, item);
+      if (k < n_outputs() || operand_class(k) != 'c') continue;
+      bytes = std::max(bytes, layout_.n_row * layout_.n_batch * item);
+      ++copies;
+    }
+    bool near = layout_.n_row * copies * kBandBytes <= kMostCopies;
+    bool large = bytes >= (full ? 2 : 4) * kStreamBytes;     // what is only read may still be in a cache
+    bool many = layout_.inner_batch() >= 16 * kColumnBlock;  // enough for all threads
+    return copies && near && large && many ? kBandBytes / widest : 0;
+  }
+
   // Whether every row of this step is one position in the rows of the next, which are read in chunks, once.
   bool leads(const StepRun& next) const {
     if (step_.over_batch == next.step_.over_batch || layout_.columns || use_split()) return false;
     if (!next.use_split() || next.step_.levels.size() != 1) return false;
     if (next.step_.out_roles.find_first_of("FR") != std::string::npos) return false;
-    const Layout& rows = next.layout_;
+    const RowLayout& rows = next.layout_;
     bool flat = layout_.batch.size() == 1 && rows.row.size() == 1 && rows.batch.size() == 1;
     return flat && layout_.n_batch == rows.n_row && same_order(next);
   }
@@ -219,7 +166,7 @@ class StepRun {
     return same && layout_.n_row * static_cast<int64_t>(bytes) <= kNearBytes;
   }
 
-  char class_of(const Operand& o, int64_t stride) const {
+  char class_of(const RowOperand& o, int64_t stride) const {
     return stride == 0 ? 'b' : stride == static_cast<int64_t>(dtype_size(o.dtype)) ? 'c' : 's';
   }
 
@@ -232,20 +179,20 @@ class StepRun {
 
   // Class of operand k along the vector axis.
   char operand_class(size_t k) const {
-    const Operand& o = operands_[k];
+    const RowOperand& o = operands_[k];
     return class_of(o, layout_.columns ? layout_.batch_stride(k) : layout_.row_stride(1, k));
   }
 
   // Whether an output is larger than the caches, and its vectors start at multiples of 64 bytes.
   bool streams(size_t k) const {
-    const Operand& o = operands_[k];
+    const RowOperand& o = operands_[k];
     auto item = static_cast<int64_t>(dtype_size(o.dtype));
     if (k >= n_outputs() || o.role != 'F' || is_complex(o.dtype) || operand_class(k) != 'c' ||
         layout_.n_batch * layout_.n_row * item < kStreamBytes || reinterpret_cast<uintptr_t>(o.data) % 64)
       return false;
-    auto aligned = [&](const std::vector<Axis>& axes, bool last) {
+    auto aligned = [&](const std::vector<RowAxis>& axes, bool last) {
       return std::all_of(axes.begin(), axes.end() - (last && !axes.empty()),
-                         [&](const Axis& a) { return a.strides[k] % 64 == 0; });
+                         [&](const RowAxis& a) { return a.strides[k] % 64 == 0; });
     };
     return aligned(layout_.batch, layout_.columns) && aligned(layout_.row, !layout_.columns);
   }
@@ -256,10 +203,12 @@ class StepRun {
     int64_t per_task = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout_.n_row));
     if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
     if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
+    if (band_) per_task = kBandsTogether * band_;
     int64_t pieces = (inner + per_task - 1) / per_task;
     run_tasks(outer * pieces, [&](int64_t t) {
-      int64_t b0 = t % pieces * per_task;
-      fused_rows(t / pieces, b0, std::min(inner, b0 + per_task));
+      int64_t begin = t % pieces * per_task, end = std::min(inner, begin + per_task);
+      int64_t step = band_ ? band_ : per_task;
+      for (int64_t b0 = begin; b0 < end; b0 += step) fused_rows(t / pieces, b0, std::min(end, b0 + step));
     });
   }
 
@@ -273,17 +222,30 @@ class StepRun {
         classes.push_back('c');
         fused_strides_.insert(fused_strides_.end(), {0, 0, static_cast<int64_t>(dtype_size(sums[s].second))});
       }
-      classes.push_back(!layout_.columns && streams(k) ? 'n' : operand_class(k));
+      classes.push_back((band_ || !layout_.columns) && streams(k) ? 'n' : operand_class(k));
       fused_strides_.insert(fused_strides_.end(),
                             {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
     }
-    if (classes[0] == 'n' && !step_.levels.empty()) {
+    if (band_) {
+      add_copies(classes);
+    } else if (classes[0] == 'n' && !step_.levels.empty()) {
       auto item = static_cast<int64_t>(dtype_size(operands_[0].dtype));
       classes.push_back('c');
       fused_strides_.insert(fused_strides_.end(), {0, layout_.row_size(1) * item, item});
-      parking_ = layout_.n_row * item;
+      parking_.push_back(layout_.n_row * item);
     }
-    fused_ = reinterpret_cast<RowKernel>(kernel(sums.empty() ? "fused" : "joined", classes));
+    fused_ = reinterpret_cast<RowKernel>(kernel(band_ ? "banded" : sums.empty() ? "fused" : "joined", classes));
+  }
+
+  // What stands in for each operand whose columns are read again.
+  void add_copies(std::vector<char>& classes) {
+    for (size_t k = n_outputs(); k < operands_.size(); ++k) {
+      if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+      int64_t item = std::max<int64_t>(4, static_cast<int64_t>(dtype_size(operands_[k].dtype)));
+      classes.push_back('c');
+      fused_strides_.insert(fused_strides_.end(), {item, layout_.row_size(1) * band_ * item, band_ * item});
+      parking_.push_back(layout_.n_row * band_ * item);
+    }
   }
 
   // Rows [b0, b1) of the innermost batch dimension at one outer batch index.
@@ -294,8 +256,9 @@ class StepRun {
         for (auto& s : sums) ptr.push_back(s.first);
       ptr.push_back(operands_[k].data + layout_.outer_offset(outer, k) + b0 * layout_.batch_stride(k));
     }
-    Scratch row(static_cast<size_t>(parking_));
-    if (parking_) ptr.push_back(row.as<char>());
+    Scratch memory(static_cast<size_t>(std::accumulate(parking_.begin(), parking_.end(), int64_t{0})));
+    char* at = memory.as<char>();
+    for (int64_t bytes : parking_) ptr.push_back(std::exchange(at, at + bytes));
     int64_t shape[5] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row};
     fused_(ptr.data(), fused_strides_.data(), shape, params_);
   }
@@ -465,12 +428,13 @@ class StepRun {
   RowPlan& plan_;
   RowStep& step_;
   int index_;
-  std::vector<Operand> operands_;
-  Layout layout_;
+  std::vector<RowOperand> operands_;
+  RowLayout layout_;
   const Slot* params_;
   RowKernel fused_ = nullptr, level_ = nullptr;
   std::vector<int64_t> fused_strides_;
-  int64_t parking_ = 0;  // bytes of a row, where values cannot wait in the output
+  int64_t band_ = 0;              // columns that go together, copied by the first pass
+  std::vector<int64_t> parking_;  // bytes of memory in which values wait for a later pass
   std::vector<Chunk> chunks_;
   std::deque<Scratch> memory_;  // states of all chunks, one array a state
   Arrays states_, stats_;       // of the level that runs; of all before it
@@ -635,8 +599,8 @@ class RowCall {
   }
 
   // Strides over the whole iteration, in bytes; sizes of 1 in B and R operands broadcast.
-  Operand place(Tensor* t, char role) const {
-    Operand o{t->data(), role, t->dtype, {}};
+  RowOperand place(Tensor* t, char role) const {
+    RowOperand o{t->data(), role, t->dtype, {}};
     auto item = static_cast<int64_t>(t->itemsize());
     bool whole = role == 'F' || t->dim() == sizes_.size();
     int at = 0;
@@ -680,8 +644,8 @@ class RowCall {
     return parts;
   }
 
-  std::vector<Operand> place_all(const std::vector<Part>& parts) const {
-    std::vector<Operand> placed;
+  std::vector<RowOperand> place_all(const std::vector<Part>& parts) const {
+    std::vector<RowOperand> placed;
     for (const Part& p : parts) {
       placed.push_back(place(p.tensor.get(), p.role));
       placed.back().role = p.step_role;
@@ -691,8 +655,8 @@ class RowCall {
 
   StepRun step_run(int index, const std::vector<Part>& parts, bool ordered) const {
     const RowStep& step = plan_->steps[static_cast<size_t>(index)];
-    std::vector<Operand> placed = place_all(parts);
-    Layout layout = lay_out(placed, sizes_, in_row_of(step), ordered);
+    std::vector<RowOperand> placed = place_all(parts);
+    RowLayout layout = lay_out(placed, sizes_, in_row_of(step), ordered);
     return {*plan_, index, std::move(placed), std::move(layout), params_.data()};
   }
 

@@ -28,6 +28,7 @@ from .target import Target
 # type of a program -> module with `emit(module, program, classes, name)`
 FAMILIES: dict[str, str] = {
     "ScalarProgram": "flambeau.codegen.elementwise",
+    "BandKernel": "flambeau.codegen.bands",
     "RowKernel": "flambeau.codegen.row",
     "LoopProgram": "flambeau.codegen.loop",
 }

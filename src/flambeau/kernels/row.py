@@ -1,6 +1,7 @@
 """Kernels of row operators: from an entry's body, for given dtypes and attributes, to the kernels of its steps."""
 
 from flambeau.codegen import row as code
+from flambeau.codegen.bands import BandKernel
 from flambeau.codegen.join import join
 from flambeau.codegen.resolve import compile_program, resolve_family
 from flambeau.codegen.target import host
@@ -38,7 +39,9 @@ class RowPlan:
         full = f"{op}|row{step}:{mode}:{axis}|{rest}|{classes}|{host().level}"
 
         def make():
-            if mode == "joined":
+            if mode == "banded":
+                kernel = BandKernel(self.steps[step].program, "fused", True)
+            elif mode == "joined":
                 kernel = code.RowKernel(self.steps[step].joined, "fused", False)
             else:
                 kernel = code.RowKernel(self.steps[step].program, mode, axis == "c")
