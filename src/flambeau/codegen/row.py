@@ -28,7 +28,7 @@ from flambeau.ir.expr import Expr, input_, walk
 from flambeau.ir.program import ScalarProgram, lower
 from flambeau.ir.scalar import substitute
 
-from . import elementwise, panels
+from . import elementwise, panels, shifted
 from .emit import Elements
 from .memory import Memory, load_param, tail_mask
 from .module import Function, Module, llvm_type
@@ -384,8 +384,8 @@ class Rows(_Kernel):
                 self.scope.define(e, self._scalar_memory().load(o.dtype, o.row)[0])
             self._find_next(b)
             self.tests = [(e, p) for e in walk(self.program.roots) if (p := self.is_at(e)) is not None]
-            for level in self.levels:
-                self._reduce(level)
+            for level in self.levels[shifted.reduce(self) :]:
+                self.reduce(level)
             if self.level is None:
                 self._finish()
 
@@ -445,10 +445,8 @@ class Rows(_Kernel):
 
     def is_at(self, e: Expr) -> Expr | None:
         """What a node asks of the position in the row: whether it is this one, which all elements have in common."""
-        if e.op != "eq" or self.lanes == 1:
-            return None
-        here = [a.op == "index" for a in e.args]
-        return next((a for a, index in zip(e.args, reversed(here), strict=True) if index and not self.varies(a)), None)
+        pairs = (e.args, e.args[::-1]) if e.op == "eq" and self.lanes > 1 else ()
+        return next((a for index, a in pairs if index.op == "index" and not self.varies(a)), None)
 
     def stream(self, i: str, first: str, mask: str | None = None) -> _Stream:
         f = self.function
@@ -465,8 +463,7 @@ class Rows(_Kernel):
             return f.offset(o.run, f.mul(i, t.SIZE[o.dtype] if o.dense else o.strides[2]))
 
         def position() -> str:
-            here = f.add(f.add(first, i), 0)
-            spread = stream.elements.spread(here, "i64")
+            spread = stream.elements.spread(f.add(first, i), "i64")
             if self.lanes == 1:
                 return spread
             steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
@@ -477,16 +474,31 @@ class Rows(_Kernel):
             stream.elements.define(e, lanes_at(wanted))
         return stream
 
-    def _reduce(self, level: int) -> None:
+    def reduce(self, level: int) -> None:
+        """Writes a level, and says what its reductions come to."""
         reductions = self.program.levels[level]
+        totals = self.totals(reductions, {})
+        for k, e in enumerate(reductions):
+            self.scope.define(e, totals[e][-1])
+            if self.level is not None:
+                at = sum(len(component_dtypes(x)) for x in reductions[:k])
+                for value, o in zip(totals[e], self.outputs[at:], strict=False):
+                    self._scalar_memory().store(o.dtype, (value,), o.row)
+
+    def totals(self, reductions, known: dict[Expr, str]) -> dict[Expr, list[str]]:
+        """States of the whole row, or piece of it, from one pass. `known`: values of leaves that all elements share."""
+        parks = self.parked is not None and reductions is self.program.levels[-1]
         accumulators = [[self._accumulators(e) for e in reductions] for _ in range(self.accumulators)]
+        shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
 
         def step(streams: list[_Stream]) -> None:
             for stream, mine in zip(streams, accumulators, strict=False):
+                for e, value in shared.items():
+                    stream.elements.define(e, value)
                 for e, variables in zip(reductions, mine, strict=True):
                     if twin(e, reductions) is None:
                         self.accumulate(stream, e, variables)
-                if self.parked is not None and level == self.levels[-1]:
+                if parks:
                     self.park(stream)
                     self.fetch_next(stream)
 
@@ -494,17 +506,12 @@ class Rows(_Kernel):
         totals: dict[Expr, list[str]] = {}
         for k, e in sorted(enumerate(reductions), key=lambda item: twin(item[1], reductions) is not None):
             if (whole := twin(e, reductions)) is not None:
-                total = totals[whole][:1]
+                totals[e] = totals[whole][:1]
             else:
-                total = self._total(e, [self._read(e, mine[k]) for mine in accumulators])
-            totals[e] = total
-            self.scope.define(e, total[-1])
-            if self.level is not None:
-                at = sum(len(component_dtypes(x)) for x in reductions[:k])
-                for value, o in zip(total, self.outputs[at:], strict=False):
-                    self._scalar_memory().store(o.dtype, (value,), o.row)
+                totals[e] = self.total(e, [self._read(e, mine[k]) for mine in accumulators])
+        return totals
 
-    def _total(self, e: Expr, parts: list[list[str]]) -> list[str]:
+    def total(self, e: Expr, parts: list[list[str]]) -> list[str]:
         """The state of the whole row, or piece of it, from those of the accumulators."""
         while len(parts) > 1:
             parts = [self.merge(e, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
@@ -573,7 +580,7 @@ class Rows(_Kernel):
 
             def end() -> None:
                 for k, (o, e) in enumerate(sums):
-                    total = self._total(e, [self._read(e, mine[k]) for mine in states])
+                    total = self.total(e, [self._read(e, mine[k]) for mine in states])
                     self._scalar_memory().store(o.dtype, tuple(total), o.run)
 
             def step(streams: list[_Stream]) -> None:

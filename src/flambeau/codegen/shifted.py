@@ -1,0 +1,148 @@
+"""Statistics of a row in one pass: its mean, and sums of what is made of the differences from the mean.
+
+With d = x - s, s being near the mean m and e = m - s the mean of d,
+
+    sum((x - m)^2) = sum(d^2) - e sum(d),        sum(h (x - m)) = sum(h d) - e sum(h).
+
+s is the mean of some elements. The first difference loses next to nothing as long as e^2 is small beside the variance;
+rows that are not like that, too short for it, or not finite are read once more, as the program is written.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flambeau.ir import row as ir
+from flambeau.ir import types as t
+from flambeau.ir.expr import Expr, input_, walk
+
+from .module import llvm_type
+
+_SHIFT = ir.TEMP - 1  # operand number that stands for s
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The first two levels of a program: the mean of `x` and other sums, then sums of differences from it."""
+
+    x: Expr
+    total: Expr
+    mean: Expr
+    squares: tuple[Expr, ...]
+    products: dict[Expr, Expr]  # sum of h (x - mean) -> sum of h
+
+
+def find(program: Any) -> Statistics | None:
+    """What the first two levels come to, where they are of this kind."""
+    if len(program.levels) < 2:
+        return None
+    nodes = walk(program.roots)
+    for total in program.levels[0]:
+        if total.op != "row_sum" or not t.is_float(total.dtype):
+            continue
+        for mean in (e for e in nodes if e.op == "div" and e.args[0] is total and _counts(e.args[1])):
+            found = _differences(program.levels, total, mean)
+            if found is not None:
+                return found
+    return None
+
+
+def _counts(e: Expr) -> bool:
+    return ir.is_count(e.args[0] if e.op == "cast" else e)
+
+
+def _differences(levels: tuple[tuple[Expr, ...], ...], total: Expr, mean: Expr) -> Statistics | None:
+    (x,) = total.args
+    sums = {id(e.args[0]): e for e in levels[0] if e.op == "row_sum"}
+    squares, products = [], {}
+    for e in levels[1]:
+        if e.op != "row_sum" or e.args[0].op != "mul":
+            return None
+        factors = sorted(e.args[0].args, key=lambda a: a.op == "sub" and a.args[0] is x and a.args[1] is mean)
+        h, difference = factors
+        if difference.op != "sub" or difference.args[0] is not x or difference.args[1] is not mean:
+            return None
+        if h is difference:
+            squares.append(e)
+        elif id(h) in sums:
+            products[e] = sums[id(h)]
+        else:
+            return None
+    return Statistics(x, total, mean, tuple(squares), products) if squares else None
+
+
+def reduce(kernel: Any) -> int:
+    """Writes both levels of a kernel along rows where it can, and says what their reductions come to. How many levels
+    are done then."""
+    found = find(kernel.program) if kernel.mode == "fused" and not kernel.target.is_gpu else None
+    if found is None or kernel.parked is not None:
+        return 0
+    f, scope, levels = kernel.function, kernel.scope, kernel.program.levels
+    others = [e for e in levels[0] if e is not found.total]
+    wanted = [found.mean, *others, *levels[1]]
+    places = {e: f.variable(llvm_type(e.dtype)) for e in wanted}
+    done = f.variable("i1", "false")
+    with f.when(_fits(kernel, found.x.dtype)), scope.elements.scope():
+        values, good = _once(kernel, found, others)
+        for e, value in values.items():
+            f.do(f"store {llvm_type(e.dtype)} {value}, ptr {places[e]}")
+        f.do(f"store i1 {good}, ptr {done}")
+    with f.when(f.value(f"xor i1 {f.value(f'load i1, ptr {done}')}, true")), scope.elements.scope():
+        for level in (0, 1):
+            kernel.reduce(level)
+        scope.open()
+        for e, place in places.items():
+            f.do(f"store {llvm_type(e.dtype)} {scope.scalar(e)}, ptr {place}")
+    scope.open()
+    for e, place in places.items():
+        scope.define(e, f.value(f"load {llvm_type(e.dtype)}, ptr {place}"))
+    return 2
+
+
+def _fits(kernel: Any, dtype: str) -> str:
+    """Whether a row has enough elements for a first guess, and not so many that writing it is all that takes time: in
+    rows that leave the second cache, memory writes on while a pass more is made over what was read."""
+    f = kernel.function
+    enough = f.value(f"icmp sge i64 {kernel.shape[2]}, {kernel.accumulators * kernel.lanes}")
+    if not any(o.role == "F" for o in kernel.outputs):
+        return enough
+    few = f.value(f"icmp sle i64 {kernel.shape[4]}, {kernel.target.l2 // 2 // t.SIZE[dtype]}")
+    return f.value(f"and i1 {enough}, {few}")
+
+
+def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr, str], str]:
+    """Results from one pass, and whether they are good."""
+    f, dtype = kernel.function, found.x.dtype
+    kind = llvm_type(dtype)
+    near = _near_mean(kernel, found.x)
+    shift = input_(_SHIFT, dtype)
+    d = found.x - shift
+    first, square = ir.row_sum(d), ir.row_sum(d * d)
+    by = {e: ir.row_sum(h.args[0] * d) for e, h in found.products.items()}
+    states = kernel.totals([first, square, *others, *by.values()], {shift: near})
+    totals = {e: state[-1] for e, state in states.items()}
+    kernel.scope.open()
+    count = kernel.scope.scalar(found.mean.args[1])
+    gap = f.value(f"fdiv {kind} {totals[first]}, {count}")
+    lost = f.value(f"fmul {kind} {totals[first]}, {gap}")
+    rest = f.value(f"fsub {kind} {totals[square]}, {lost}")
+    values = {found.mean: f.value(f"fadd {kind} {near}, {gap}")}
+    values |= {e: totals[e] for e in others} | dict.fromkeys(found.squares, rest)
+    for e, h in found.products.items():
+        values[e] = f.value(f"fsub {kind} {totals[by[e]]}, {f.value(f'fmul {kind} {gap}, {totals[h]}')}")
+    near_enough = f.value(f"fcmp ole {kind} {f.value(f'fmul {kind} {lost}, 4.0')}, {rest}")
+    finite = f.value(f"fcmp olt {kind} {totals[square]}, 0x7FF0000000000000")
+    return values, f.value(f"and i1 {near_enough}, {finite}")
+
+
+def _near_mean(kernel: Any, x: Expr) -> str:
+    """The mean of a few vectors: the first ones, or of runs that lie apart."""
+    f, lanes, count = kernel.function, kernel.lanes, kernel.accumulators
+    kernel.scope.open()
+    vectors = []
+    for k in range(count):
+        run = f.value(f"lshr i64 {f.mul(kernel.shape[1], k)}, {count.bit_length() - 1}")
+        kernel.enter_run(run)
+        first = f.add(f.mul(run, kernel.shape[2]), kernel.shape[3])
+        vectors += kernel.stream(str(k * lanes), first).emit([x])
+    total = kernel.total(ir.row_sum(x), [[v] for v in vectors])
+    return f.value(f"fmul {llvm_type(x.dtype)} {total[-1]}, {1 / (count * lanes)!r}")
