@@ -195,7 +195,7 @@ def test_short_powers():
     assert (torch.tensor([2, -3]) ** 3).tolist() == [8, -27]
 
 
-@pytest.mark.parametrize("shape", [(64, 9, 16, 512), (40, 49, 64, 40), (3, 2000, 15, 50), (2, 3, 200_000, 4)])
+@pytest.mark.parametrize("shape", [(64, 9, 24, 512), (60, 49, 64, 40), (3, 3000, 15, 50), (2, 3, 300_000, 4)])
 def test_large_copies_of_short_rows(shape):
     """Groups of rows that one task copies whole, several at a time, or in parts."""
     x = np.arange(np.prod(shape), dtype="f4").reshape(shape)

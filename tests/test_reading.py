@@ -61,7 +61,7 @@ def test_positions_of_masks_whose_rows_are_shorter_and_longer_than_a_block():
 
 
 def test_results_that_are_larger_than_the_caches():
-    a, at = drawn(5, 40, 4100, dtype=np.float32), np.random.default_rng(6).integers(-40, 40, 1100)
+    a, at = drawn(5, 40, 4100, dtype=np.float32), np.random.default_rng(6).integers(-40, 40, 1700)
     assert np.array_equal(tensor(a)[tensor(at)].numpy(), a[at])
     assert np.array_equal(tensor(a)[:, 3:].index_select(0, tensor(at % 40)).numpy(), a[at % 40, 3:])
 

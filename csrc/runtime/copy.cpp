@@ -92,7 +92,8 @@ void fetch(const char* from, int64_t bytes) {
 // Rows of elements that lie next to each other on both sides. Of large results, rows that lie ahead are fetched: of the
 // block that follows in this dimension or, at its end, in the next one.
 void copy_contiguous_rows(const Iteration& it, int64_t item) {
-  const bool stream = it.elements * item >= kStreamBytes;
+  const int64_t all = it.elements * item;
+  const bool stream = streams(all, all);
   const int64_t to_row = it.row_stride(0), from_row = it.row_stride(1);
   run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
     const int64_t bytes = n * item, ahead = std::min(m, kAhead / bytes);
@@ -104,7 +105,7 @@ void copy_contiguous_rows(const Iteration& it, int64_t item) {
         copy_bytes(to, from, static_cast<size_t>(bytes), stream);
       }
     };
-    if (!stream || bytes >= kLongRow) {
+    if (all < kStreamBytes || bytes >= kLongRow) {
       copy(m, nullptr);
     } else {
       const bool whole = it.dims > 2 && m == it.size[it.dims - 2];

@@ -69,13 +69,23 @@ bool rows_start_lines(const Iteration& it, int operand) {
   return true;
 }
 
-// Large outputs, unless they are inputs as well; pieces of a row start at multiples of 64 elements.
+// Of an operand's elements, each counted once.
+int64_t bytes_of(const Iteration& it, int operand, DType dtype) {
+  auto bytes = static_cast<int64_t>(dtype_size(dtype));
+  for (int d = 0; d < it.dims; ++d) bytes *= it.stride[d][operand] ? it.size[d] : 1;
+  return bytes;
+}
+
+// Large outputs, unless they are inputs as well; pieces of a row start at multiples of 64 elements. Beside operands
+// that are turned there is no room in the caches: their lines wait there for the squares.
 void stream_large_outputs(const ElementKernelCall& call, const Iteration& it, StrideClass* classes) {
   if (it.elements < kStreamBytes / 16 || it.inner_size() < 64) return;
+  int64_t total = std::count(classes, classes + it.operands, StrideClass::Turned) ? kStreamTotal : 0;
+  for (int k = 0; k < it.operands; ++k) total += bytes_of(it, k, call.dtypes[static_cast<size_t>(k)]);
   for (int k = 0; k < call.overload.op->n_outputs; ++k) {
-    auto bytes = it.elements * static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)]));
+    int64_t bytes = bytes_of(it, k, call.dtypes[static_cast<size_t>(k)]);
     bool own = std::count(it.data, it.data + it.operands, it.data[k]) == 1;
-    if (classes[k] == StrideClass::Contiguous && bytes >= kStreamBytes && own && rows_start_lines(it, k))
+    if (classes[k] == StrideClass::Contiguous && streams(bytes, total - bytes) && own && rows_start_lines(it, k))
       classes[k] = StrideClass::Streamed;
   }
 }

@@ -110,7 +110,8 @@ template <class T>
 bool read_all(const Reading& r) {
   bool by_rows = true;
   for (int k = 2; k < r.it.operands; ++k) by_rows &= r.it.inner_stride(k) == 0;
-  bool stream = r.it.elements * static_cast<int64_t>(sizeof(T)) >= kStreamBytes;
+  const int64_t bytes = r.it.elements * static_cast<int64_t>(sizeof(T));
+  const bool stream = streams(bytes, bytes);
   std::atomic<bool> inside{true};
   run_pieces(r.it, [&](char** ptr, int64_t n, int64_t m) {
     for (int64_t j = 0; j < m; ++j) {

@@ -26,7 +26,7 @@ struct Runs {
 
 template <class F>
 void share(int64_t tasks, int64_t bytes, F&& task) {
-  const bool stream = bytes >= kStreamBytes;
+  const bool stream = streams(bytes, bytes);
   auto run = [&](int64_t k) {
     task(k, stream);
     if (stream) stream_fence();

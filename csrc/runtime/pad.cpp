@@ -288,7 +288,7 @@ void write_streamed(const Padding& padding, char* to, const Line& filling, int64
 }
 
 void write_all(const Padding& padding, char* to, int64_t bytes, const Line& filling) {
-  const bool stream = bytes >= kStreamBytes && reinterpret_cast<uintptr_t>(to) % kLine == 0;
+  const bool stream = streams(bytes, bytes) && reinterpret_cast<uintptr_t>(to) % kLine == 0;
   auto piece = [&](int64_t begin, int64_t end) {
     stream ? write_streamed(padding, to, filling, begin, end) : write_direct(padding, to, filling, begin, end);
   };

@@ -11,9 +11,17 @@
 namespace fl {
 
 constexpr int64_t kStreamBytes = int64_t{16} << 20;  // of a result
+// Of a result and all that it is made of. Below, ordinary stores were up to twice as fast wherever two threads share 32
+// MB of cache, and more so for whoever reads the result; above, they were slower by a quarter.
+constexpr int64_t kStreamTotal = int64_t{48} << 20;
 // Of a result of zeros. Zen 4 writes lines of zeros past the caches three times as fast as others, but what the caches
 // keep is faster still to whoever reads it next: measured both ways, up to here.
 constexpr int64_t kStreamZeros = int64_t{64} << 20;
+
+// Whether a result of so many bytes goes past the caches, where so many are read for it.
+constexpr bool streams(int64_t written, int64_t read) {
+  return written >= kStreamBytes && written + read >= kStreamTotal;
+}
 
 inline void stream_fence() {
 #if defined(__SSE2__)
