@@ -7,8 +7,8 @@
 namespace fl {
 namespace {
 
-// Bytes that are dealt out at a time, so that they are read back from the cache; and of one chunk of that.
-constexpr int64_t kBlockBytes = 8 << 20, kChunkBytes = 64 << 10;
+// Bytes of results that are interleaved at a time, so that they are read back from the cache; and of one chunk of that.
+constexpr int64_t kBlockBytes = 4 << 20, kChunkBytes = 64 << 10;
 // Bytes of rows that are dealt out before the rows between them: memory is to be read in its order.
 constexpr int64_t kRowBytes = 2 << 10;
 
@@ -63,107 +63,89 @@ bool Split::suits(const TapConv& conv) {
 }
 
 Split::Split(const MicroKernels& mk, const TapConv& conv)
-    : mk_(mk), whole_(conv), phases_(phases_of(conv)), split_(without_strides(conv, phases_)) {
+    : mk_(mk), whole_(conv), phases_(phases_of(conv)), split_(without_strides(conv, phases_)), axis_(axis()) {
   pairs_ = std::min(split_.width, conv.width / 2) / mk.lanes;
   int64_t done = pairs_ * mk.lanes, rest = split_.width - done;
-  if (rest > 0 && dealt_out()) masks_ = split_masks(mk.lanes, conv.width - 2 * done, rest, rest);
-  for (int64_t z = 0; z < conv.slices; z++) find_rows(z);
-}
-
-// Whether one pair of vectors is enough for what is left of a row after whole ones.
-bool Split::dealt_out() const { return whole_.stride_x == 2 && split_.width - pairs_ * mk_.lanes <= mk_.lanes; }
-
-int64_t Split::rows_of(const TapPosition& phase) const {
-  return std::clamp<int64_t>(ceil_div(whole_.height - phase.y, whole_.stride_y), 0, split_.height);
-}
-
-void Split::find_rows(int64_t z) {
-  int64_t element = mk_.element_bytes, in_row = whole_.width * element;
-  int64_t plane = split_.height * split_.width * element;
-  int64_t together = std::max<int64_t>(1, kRowBytes / (whole_.stride_y * in_row));
-  for (int64_t first = 0; first < split_.height; first += together) {
-    for (size_t p = 0; p < phases_.size(); p++) {
-      const TapPosition& phase = phases_[p];
-      int64_t count = std::min(together, rows_of(phase) - first);
-      if (phase.z != z % whole_.stride_z || count <= 0) continue;
-      int64_t from = (z * whole_.height + phase.y + first * whole_.stride_y) * in_row + phase.x * element;
-      int64_t to =
-          (static_cast<int64_t>(p) * split_.slices + z / whole_.stride_z) * plane + first * split_.width * element;
-      int64_t columns = ceil_div(whole_.width - phase.x, whole_.stride_x);
-      rows_.push_back({from, to, to, count, std::clamp<int64_t>(columns, 0, split_.width)});
-      if (!dealt_out() || phase.x != 0 || p + 1 == phases_.size()) continue;
-      const TapPosition& next = phases_[p + 1];
-      if (next.z != phase.z || next.y != phase.y) continue;
-      rows_.back().odds = to + split_.slices * plane;
-      p++;
+  bool by_pairs = conv.stride_x == 2 && rest <= mk.lanes;
+  if (rest > 0 && by_pairs) masks_ = split_masks(mk.lanes, conv.width - 2 * done, rest, rest);
+  for (size_t p = 0; p < phases_.size(); p++) {
+    TapPosition own = phases_[p];
+    own.phase = static_cast<int64_t>(p);
+    bool odd = by_pairs && own.x == 1 && !planes_.empty() && planes_.back().first.x == 0 &&
+               planes_.back().first.y == own.y && planes_.back().first.z == own.z;
+    if (odd) {
+      planes_.back().paired = true;
+    } else {
+      planes_.push_back({own, false});
     }
   }
 }
 
-void Split::fill(int64_t i, char* out) const {
-  int64_t element = mk_.element_bytes;
+Split::Axis Split::axis() const {
+  bool slices = split_.slices > 1 || split_.grid_slices > 1;
+  auto place = [&](const TapPosition& tap) { return slices ? tap.z : tap.y; };
+  auto [low, high] = std::ranges::minmax(split_.taps, {}, place);
+  if (slices) return {true, split_.grid_slices, split_.pixels(), low.z, high.z};
+  return {false, split_.grid_height, split_.grid_width, low.y, high.y};
+}
+
+Split::Part Split::part_for(Range pixels) const {
+  Part part = all();
+  Range& range = axis_.slices ? part.slices : part.rows;
+  int64_t end = range.end;
+  range.begin = std::clamp<int64_t>(pixels.begin / axis_.pixels + axis_.low, 0, end);
+  range.end = std::clamp<int64_t>(ceil_div(pixels.end, axis_.pixels) + axis_.high, range.begin, end);
+  return part;
+}
+
+void Split::fill(int64_t i, const Part& part, char* out) const {
+  int64_t element = mk_.element_bytes, row = whole_.stride_y * whole_.width * element;
+  int64_t together = std::max<int64_t>(1, kRowBytes / row);
   const char* channel = whole_.x + i * whole_.in_volume() * element;
-  for (const Rows& rows : rows_) {
-    if (rows.odds != rows.to) {
-      mk_.split_2(rows.count, pairs_, channel + rows.from, whole_.stride_y * whole_.width * element, out + rows.to,
-                  out + rows.odds, split_.width * element, masks_);
-    } else {
-      element == 4 ? copy_rows<float>(rows, channel, out) : copy_rows<double>(rows, channel, out);
-    }
-  }
-  clear_outside(out);
-}
-
-template <class T>
-void Split::copy_rows(const Rows& rows, const char* channel, char* out) const {
-  constexpr int64_t kElement = sizeof(T);
-  int64_t stride = whole_.stride_x, more = split_.width - rows.columns;
-  const char* from = channel + rows.from;
-  char* to = out + rows.to;
-  for (int64_t r = 0; r < rows.count; r++) {
-    if (stride == 1) {
-      copy_row(from, rows.columns * kElement, to);
-    } else {
-      copy_strided<T>(from, stride, rows.columns, to);
-    }
-    if (more > 0) clear_row(to + rows.columns * kElement, more * kElement);
-    from += whole_.stride_y * whole_.width * kElement;
-    to += split_.width * kElement;
-  }
-}
-
-// Rows and slices that the input does not have.
-void Split::clear_outside(char* out) const {
-  int64_t row = split_.width * mk_.element_bytes, slice = split_.height * row;
-  for (const TapPosition& phase : phases_) {
-    for (int64_t k = 0; k < split_.slices; k++, out += slice) {
-      int64_t inside = k * whole_.stride_z + phase.z < whole_.slices ? rows_of(phase) * row : 0;
-      if (inside < slice) std::memset(out + inside, 0, static_cast<size_t>(slice - inside));
-    }
-  }
-}
-
-void run_split(const MicroKernels& mk, const TapConv& conv) {
-  Split split(mk, conv);
-  int64_t channels = conv.groups * conv.channels;
-  int64_t bytes = channels * split.channel_bytes(), result = conv.groups * conv.outputs * conv.volume();
-  int64_t blocks = std::clamp<int64_t>(ceil_div(conv.batch * bytes, kBlockBytes), 1, conv.batch);
-  Scratch memory(static_cast<size_t>(ceil_div(conv.batch, blocks) * bytes));
-  for (int64_t b = 0; b < blocks; b++) {
-    Range images = even_part(conv.batch, blocks, b);
-    int64_t planes = images.size() * channels;
-    int64_t chunks = std::clamp<int64_t>(planes * split.channel_bytes() / kChunkBytes, 1, planes);
-    parallel_for(chunks, [&](int64_t chunk) {
-      Range part = even_part(planes, chunks, chunk);
-      for (int64_t i = part.begin; i < part.end; i++) {
-        split.fill(images.begin * channels + i, memory.as() + i * split.channel_bytes());
+  for (int64_t k = part.slices.begin; k < part.slices.end; k++) {
+    for (int64_t z = 0; z < whole_.stride_z; z++) {
+      for (int64_t first = part.rows.begin; first < part.rows.end; first += together) {
+        Range rows{first, std::min(first + together, part.rows.end)};
+        for (const Planes& planes : planes_) {
+          if (planes.first.z == z) fill_rows(planes, channel, k, rows, out);
+        }
       }
-    });
-    TapConv part = split.conv();
-    part.batch = images.size();
-    part.x = memory.as();
-    part.y = conv.y + images.begin * result * mk.element_bytes;
-    run_taps(mk, part);
+    }
+  }
+}
+
+void Split::fill_rows(const Planes& planes, const char* channel, int64_t slice, Range rows, char* out) const {
+  auto [dz, dy, dx, phase] = planes.first;
+  int64_t element = mk_.element_bytes, in_row = whole_.width * element, row = split_.width * element;
+  int64_t z = slice * whole_.stride_z + dz, y = rows.begin * whole_.stride_y + dy;
+  int64_t inside = z < whole_.slices ? ceil_div(whole_.height - y, whole_.stride_y) : 0;
+  inside = std::clamp<int64_t>(inside, 0, rows.size());
+  const char* from = channel + (z * whole_.height + y) * in_row + dx * element;
+  char* to = out + ((phase * split_.slices + slice) * split_.height + rows.begin) * row;
+  int64_t plane = split_.slices * split_.height * row;
+  if (inside > 0 && planes.paired) {
+    mk_.split_2(inside, pairs_, from, whole_.stride_y * in_row, to, to + plane, row, masks_);
+  } else if (inside > 0) {
+    copy_rows(from, inside, std::clamp<int64_t>(ceil_div(whole_.width - dx, whole_.stride_x), 0, split_.width), to);
+  }
+  if (inside == rows.size()) return;
+  clear_row(to + inside * row, (rows.size() - inside) * row);
+  if (planes.paired) clear_row(to + plane + inside * row, (rows.size() - inside) * row);
+}
+
+void Split::copy_rows(const char* from, int64_t count, int64_t columns, char* to) const {
+  int64_t element = mk_.element_bytes, stride = whole_.stride_x, more = (split_.width - columns) * element;
+  for (int64_t r = 0; r < count; r++) {
+    if (stride == 1) {
+      copy_row(from, columns * element, to);
+    } else if (element == 4) {
+      copy_strided<float>(from, stride, columns, to);
+    } else {
+      copy_strided<double>(from, stride, columns, to);
+    }
+    if (more > 0) clear_row(to + columns * element, more);
+    from += whole_.stride_y * whole_.width * element;
+    to += split_.width * element;
   }
 }
 

@@ -13,32 +13,42 @@ class Split {
   Split(const MicroKernels& mk, const TapConv& conv);
   const TapConv& conv() const { return split_; }  // over the phases' planes; where they lie is left open
   int64_t channel_bytes() const { return split_.in_volume() * mk_.element_bytes; }
-  // Channel i of those of all groups and images.
-  void fill(int64_t i, char* out) const;
+  // Slices and rows of the phases' planes.
+  struct Part {
+    Range slices, rows;
+  };
+  Part all() const { return {{0, split_.slices}, {0, split_.height}}; }
+  // What a range of output pixels reads.
+  Part part_for(Range pixels) const;
+  // Into how many parts an image can be cut so that little is read by two of them.
+  int64_t most_parts() const { return std::max<int64_t>(1, axis_.outputs / std::max<int64_t>(1, 4 * axis_.more())); }
+  // Part of channel i of those of all groups and images.
+  void fill(int64_t i, const Part& part, char* out) const;
 
  private:
-  // Rows of one slice of the input that a phase takes, or two phases that differ in nothing but the parity of the
-  // column: places in bytes.
-  struct Rows {
-    int64_t from, to, odds, count, columns;  // odds = to: one phase alone
+  // One phase, or two that differ in nothing but the parity of the column.
+  struct Planes {
+    TapPosition first;  // its `phase` is the number of the plane
+    bool paired;
   };
-  void find_rows(int64_t z);
-  bool dealt_out() const;
-  template <class T>
-  void copy_rows(const Rows& rows, const char* channel, char* out) const;
-  void clear_outside(char* out) const;
-  int64_t rows_of(const TapPosition& phase) const;
+  // The axis along which an image can be cut: rows, or slices if there are several. What taps add to a position.
+  struct Axis {
+    bool slices;
+    int64_t outputs, pixels, low, high;
+    int64_t more() const { return high - low; }
+  };
+  Axis axis() const;
+  void fill_rows(const Planes& planes, const char* channel, int64_t slice, Range rows, char* out) const;
+  void copy_rows(const char* from, int64_t count, int64_t columns, char* to) const;
 
   const MicroKernels& mk_;
   const TapConv& whole_;
   std::vector<TapPosition> phases_;
   TapConv split_;
-  std::vector<Rows> rows_;     // in the order of the input
-  int64_t pairs_, masks_ = 0;  // of vectors in a row, and the lanes of the last pair
+  Axis axis_;
+  std::vector<Planes> planes_;  // in the order of the input
+  int64_t pairs_, masks_ = 0;   // of vectors in a row, and the lanes of the last pair
 };
-
-// The convolution by way of a Split that suits.
-void run_split(const MicroKernels& mk, const TapConv& conv);
 
 // Convolutions of one input whose outputs lie between each other (step_* apart, from first_* on) and fill y together:
 // each is computed as if it stood alone, then their rows are interleaved.

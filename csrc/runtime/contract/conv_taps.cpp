@@ -11,6 +11,9 @@ namespace {
 constexpr int64_t kWholeDepth = 800, kBlockDepth = 640;
 // Multiply-adds of a chunk, and how many chunks at most a convolution is cut into.
 constexpr int64_t kChunkWork = 1 << 19, kManyChunks = 256, kFewChunks = 24;
+// Units from which each deals out the strides for itself, and bytes of a channel that it takes then, at least, if not
+// all: less would be read too far out of the order of memory. Bytes of a chunk where all is dealt out first.
+constexpr int64_t kFusedUnits = 16, kLeastPart = 8 << 10, kDealtBytes = 64 << 10;
 // Panels that share one block of weights in the cache.
 constexpr int64_t kSharedPanels = 4;
 // Depth from which computing a few columns too many takes less time than expanding.
@@ -94,20 +97,30 @@ struct Step {
   }
 };
 
-// Stride 1 and rows of the same width: panels read the input itself, lane masks stand for the padding.
+// Stride 1 and rows of the same width: panels read the input itself, lane masks stand for the padding. With a `split`
+// every unit first deals out what it reads, which then stays in the nearest cache.
 class DirectRun {
  public:
-  DirectRun(const MicroKernels& mk, const TapConv& conv)
+  DirectRun(const MicroKernels& mk, const TapConv& conv, const Split* split = nullptr)
       : mk_(mk),
         conv_(conv),
+        split_(split),
         panels_(mk, conv, panel_vectors(mk) * mk.lanes),
-        groups_(ceil_div(panels_.size(), kSharedPanels)),
-        cut_(make_cut(mk, conv, conv.batch * conv.groups * groups_, 4 * mk.max_height[panel_vectors(mk)])),
+        groups_(split ? std::min(part_count(mk, *split), panels_.size()) : ceil_div(panels_.size(), kSharedPanels)),
+        cut_(make_cut(mk, conv, conv.batch * conv.groups * groups_,
+                      split ? kExpandedOutputs : 4 * mk.max_height[panel_vectors(mk)])),
         streams_(mk.vector_bytes == kLine && cut_.channels >= conv.channels &&
                  conv.volume() * mk.element_bytes % kLine == 0 &&
                  conv.batch * conv.groups * conv.outputs * conv.volume() * mk.element_bytes >= kStreamBytes) {}
   void run() {
     for_units(conv_, conv_.batch * conv_.groups * cut_.output_blocks * groups_, [&](int64_t u) { unit(u); });
+  }
+  // Parts of an image that are units: as many as are wanted, each of a size for the cache.
+  static int64_t part_count(const MicroKernels& mk, const Split& split) {
+    const TapConv& conv = split.conv();
+    int64_t channels = block_channels(conv.channels, conv.tap_count(), mk.element_bytes);
+    int64_t for_cache = ceil_div(channels * split.channel_bytes(), mk.l2_bytes / 4);
+    return std::min(std::max(ceil_div(kFewChunks, conv.batch * conv.groups), for_cache), split.most_parts());
   }
 
  private:
@@ -117,14 +130,18 @@ class DirectRun {
     Range panels = even_part(panels_.size(), groups_, panel_group);
     Range outputs = even_part(conv_.outputs, cut_.output_blocks, block);
     int64_t element = mk_.element_bytes, plane = conv_.in_volume() * element, pixels = conv_.volume();
-    Workspace work(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
-    char* panel_memory = work.take(panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors));
+    size_t panel_size = panel_bytes(mk_, cut_.channels * conv_.tap_count(), cut_.vectors);
+    auto dealt_size = static_cast<size_t>(split_ ? cut_.channels * plane : 0);
+    Workspace work(Workspace::padded(panel_size) + Workspace::padded(dealt_size));
+    char *panel_memory = work.take(panel_size), *dealt = work.take(dealt_size);
     for (int64_t c = 0; c < conv_.channels; c += cut_.channels) {
-      Step step(mk_, conv_, outputs, group, {c, std::min(c + cut_.channels, conv_.channels)});
+      Range channels{c, std::min(c + cut_.channels, conv_.channels)};
+      Step step(mk_, conv_, outputs, group, channels);
       step.args.panel = panel_memory;
       step.args.c_row = pixels * element;
       step.args.channel_step = plane;
       const char* source = conv_.x + (image * conv_.channels + c) * plane;
+      if (split_) source = deal_out(image, channels, panels, dealt);
       char* y = conv_.y + (image * conv_.outputs + outputs.begin) * pixels * element;
       for (int64_t p = panels.begin; p < panels.end; p++) {
         int64_t begin = panels_[p].begin * element;
@@ -136,13 +153,45 @@ class DirectRun {
     if (streams_) stream_fence();
   }
 
+  // What some panels read of some channels, as if all of it had been dealt out; the same memory whatever the panels.
+  const char* deal_out(int64_t image, Range channels, Range panels, char* dealt) const {
+    const Panel& last = panels_[panels.end - 1];
+    Split::Part part = split_->part_for({panels_[panels.begin].begin, last.begin + last.width});
+    char* first = dealt - (part.slices.begin * conv_.height + part.rows.begin) * conv_.width * mk_.element_bytes;
+    for (int64_t c = channels.begin; c < channels.end; c++) {
+      split_->fill(image * conv_.channels + c, part, first + (c - channels.begin) * split_->channel_bytes());
+    }
+    return first;
+  }
+
   const MicroKernels& mk_;
   const TapConv& conv_;
+  const Split* split_;
   Panels panels_;
   int64_t groups_;
   Cut cut_;
   bool streams_;  // results are written once, and too large to stay in the caches
 };
+
+// With few units, or small parts of planes, it is better to deal out everything first.
+void run_split(const MicroKernels& mk, const TapConv& conv) {
+  Split split(mk, conv);
+  int64_t images = conv.batch * conv.groups, planes = images * conv.channels;
+  int64_t parts = DirectRun::part_count(mk, split);
+  bool in_order = parts == 1 || split.channel_bytes() >= parts * kLeastPart;
+  if (in_order && images * parts >= kFusedUnits) return DirectRun(mk, split.conv(), &split).run();
+  Scratch memory(static_cast<size_t>(planes * split.channel_bytes()));
+  int64_t chunks = std::clamp<int64_t>(planes * split.channel_bytes() / kDealtBytes, 1, planes);
+  parallel_for(chunks, [&](int64_t chunk) {
+    Range part = even_part(planes, chunks, chunk);
+    for (int64_t i = part.begin; i < part.end; i++) {
+      split.fill(i, split.all(), memory.as() + i * split.channel_bytes());
+    }
+  });
+  TapConv dealt = split.conv();
+  dealt.x = memory.as();
+  DirectRun(mk, dealt).run();
+}
 
 // Everything else: bands of rows, or several small images side by side, are expanded first.
 class ExpandedRun {

@@ -139,7 +139,7 @@ void WeightRun::run_chunk(const Chunk& c) const {
     if (split_) {
       source = copy;
       for (int64_t i = 0; i < channels.size(); i++) {
-        split_->fill(image * conv_.channels + channels.begin + i, copy + i * split_->channel_bytes());
+        split_->fill(image * conv_.channels + channels.begin + i, split_->all(), copy + i * split_->channel_bytes());
       }
     }
     for (int64_t p = 0; p < pixels_; p += depth_) {
