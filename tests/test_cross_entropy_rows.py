@@ -51,3 +51,27 @@ def test_logits_of_no_chance_and_nan():
     (slope,) = torch.autograd.grad(losses.sum(), x)
     np.testing.assert_allclose(losses.detach().numpy(), [np.log(2), np.nan, 0], rtol=1e-6)
     np.testing.assert_allclose(slope.numpy(), [[0, -0.5, 0.5], [np.nan] * 3, [0, 0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("ignored", [-100, 2, 7])
+def test_the_chosen_class_in_any_layout(ignored):
+    """Rows along and across the lanes, in steps, and of two runs."""
+    x = torch.tensor(np.random.default_rng(1).standard_normal((6, 5, 40, 3)), requires_grad=True)
+    target = torch.tensor(np.random.default_rng(2).integers(0, 5, (6, 40, 3)))
+    if ignored not in range(5):
+        target[0, 0, 0] = ignored
+    for y in (
+        x,
+        x.transpose(0, 1).contiguous().transpose(0, 1),
+        x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+    ):
+        losses = F.nll_loss(y, target, ignore_index=ignored, reduction="none")
+        wanted = -np.take_along_axis(x.detach().numpy(), np.maximum(target.numpy()[:, None] % 5, 0), 1)[:, 0]
+        np.testing.assert_array_equal(losses.detach().numpy(), np.where(target.numpy() == ignored, 0, wanted))
+        (slope,) = torch.autograd.grad(losses.sum(), x)
+        assert (slope.sum() + (target != ignored).sum()).item() == 0
+
+
+def test_a_chosen_zero_is_positive_as_that_of_a_sum():
+    x = torch.tensor([[-0.0, 1.0], [1.0, 0.0]])
+    assert not torch.signbit(-F.nll_loss(x, torch.tensor([0, 1]), reduction="none")).any()

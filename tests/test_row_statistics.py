@@ -16,7 +16,7 @@ ROWS = {
     "large mean": lambda x: x + 1000,
     "ramp": lambda x: np.linspace(-3, 3, x.shape[1]) + 0.01 * x,
     "far at first": lambda x: np.where(np.arange(x.shape[1]) < 64, 1000.0, 0.0) + x,
-    "one far off": lambda x: np.where(np.arange(x.shape[1]) == 3, 1e5, 0.0) + x,
+    "one far off": lambda x: np.where(np.arange(x.shape[1]) == 3, 3000.0, 0.0) + x,
     "steps": lambda x: np.where(np.arange(x.shape[1]) < x.shape[1] // 2, 5000.0, -5000.0) + x,
     "constant": lambda x: np.full(x.shape, 0.1),
 }

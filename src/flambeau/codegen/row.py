@@ -28,7 +28,7 @@ from flambeau.ir.expr import Expr, input_, walk
 from flambeau.ir.program import ScalarProgram, lower
 from flambeau.ir.scalar import substitute
 
-from . import elementwise, panels, shifted
+from . import elementwise, panels, pick, shifted
 from .emit import Elements
 from .memory import Memory, load_param, tail_mask
 from .module import Function, Module, llvm_type
@@ -477,7 +477,9 @@ class Rows(_Kernel):
     def reduce(self, level: int) -> None:
         """Writes a level, and says what its reductions come to."""
         reductions = self.program.levels[level]
-        totals = self.totals(reductions, {})
+        totals = pick.emit(self, reductions)
+        rest = tuple(e for e in reductions if e not in totals) if totals else reductions
+        totals |= self.totals(rest, {}) if rest else {}
         for k, e in enumerate(reductions):
             self.scope.define(e, totals[e][-1])
             if self.level is not None:
@@ -559,8 +561,7 @@ class Rows(_Kernel):
         """What is stored for a value: with what is there, where rows are added up."""
         if o.role != "A":
             return value
-        kind = llvm_type(o.dtype, self.lanes)
-        return self.function.value(f"fadd {kind} {stream.load(o)[0]}, {value}")
+        return self.function.value(f"fadd {llvm_type(o.dtype, self.lanes)} {stream.load(o)[0]}, {value}")
 
     def first(self) -> str:
         """Whether outputs that do not vary over the row are written by this launch."""
@@ -568,7 +569,7 @@ class Rows(_Kernel):
 
     def _finish(self) -> None:
         """Outputs: those over the row element by element, the others once."""
-        full = [(o, r) for o, r in _with_roots(self)]
+        full = _with_roots(self)
         over_row = [(o, r) for o, r in full if o.role in "FRA"]
         sums = _run_sums(full)
         if over_row or sums:
