@@ -120,7 +120,8 @@ void run_elements(const ElementKernelCall& call, Iteration& it) {
         it.elements == 1 ? static_cast<int64_t>(dtype_size(call.dtypes[static_cast<size_t>(k)])) : it.inner_stride(k);
     stride[it.operands + k] = it.row_stride(k);
   }
-  int64_t least_rows = turned ? std::clamp<int64_t>(it.size[it.dims - 2] / 1024 * 64, 64, 256) : 1;  // whole squares
+  constexpr int64_t kUnit = Pieces::kRowUnit;  // whole squares
+  int64_t least_rows = turned ? std::clamp(it.size[it.dims - 2] / (16 * kUnit) * kUnit, kUnit, 4 * kUnit) : 1;
   run_pieces(
       it, [&](char** ptr, int64_t n, int64_t m) { kernel(ptr, stride, n, m, call.params); }, least_rows,
       call.overload.op->work);

@@ -85,7 +85,8 @@ Pieces::Pieces(const Iteration& it, int64_t least_rows, int64_t work) {
   rows_per_piece = std::max<int64_t>(rows, 1);
   if (it.elements * work >= kParallelElements) {
     const int64_t piece = std::max<int64_t>(kPieceElements / work, 1);
-    rows_per_piece = std::max(least_rows, piece / n);
+    const int64_t unit = least_rows == 1 ? 1 : kRowUnit;
+    rows_per_piece = std::max(least_rows, piece / n / unit * unit);
     if (n >= 2 * piece && least_rows == 1) {
       rows_per_piece = 1;
       int64_t parts = n / piece;

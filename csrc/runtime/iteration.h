@@ -38,7 +38,9 @@ struct Iteration {
 
 // Rows are runs of the innermost dimension. A piece is either a part of one row, or `rows` rows.
 struct Pieces {
+  static constexpr int64_t kRowUnit = 64;
   int64_t rows, per_row, row_length, rows_per_piece, count;
+  // least_rows: 1, or a multiple of kRowUnit, as all pieces then have but the last.
   Pieces(const Iteration& it, int64_t least_rows, int64_t work);
 };
 
