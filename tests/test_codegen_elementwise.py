@@ -253,6 +253,17 @@ def test_turned_operands(level, dtypes):
             assert not arrays[0].base.any()
 
 
+@LEVEL
+def test_turned_operands_of_different_sizes(level):
+    program = trace(lambda x, y, z: x + y * z, [In("f32"), In("bf16"), In("i8")], outputs=["f32"])
+    kernel = kernels.load(program, "cttt", level)
+    for m, n in [(64, 130), (70, 33), (5, 200)]:
+        arrays = [_placed(c, d, m, n) for c, d in zip("cttt", ("f32", "f32", "bf16", "i8"), strict=True)]
+        want = run(program, [np.array(a) for a in arrays[1:]])[0]
+        kernels.call(kernel, arrays)
+        assert kernels.same_bits(np.ascontiguousarray(arrays[0]), want), (m, n)
+
+
 def _placed(kind: str, dtype: str, m: int, n: int) -> np.ndarray:
     """m rows of n elements: turned ones at the end of memory that may be read, results among zeros."""
     size = numpy_dtype(dtype).itemsize

@@ -97,7 +97,12 @@ class Kernel:
         return Function(module, name, ARGUMENTS)
 
     def _lanes(self, target: Target) -> int:
-        return min(vector_lanes(target, self.nodes), max(target.vector_bytes // self._result_size(), 1))
+        lanes = min(vector_lanes(target, self.nodes), max(target.vector_bytes // self._result_size(), 1))
+        if not self.turned or self._unroll() == 1:
+            return lanes
+        # Lines of narrower operands are turned whole, if two vectors of what is computed with hold as much.
+        whole = min(target.vector_bytes // t.SIZE[o.dtype] for o in self.turned)
+        return min(max(lanes, whole), 2 * lanes)
 
     def _result_size(self) -> int:
         return max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
@@ -142,7 +147,8 @@ class Kernel:
         at the edges under a mask, or one by one."""
         f, lanes = self.function, self.lanes
         buffers = {o: f.variable(f"[{lanes * self.block * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
-        self.between = f.variable(f"[{lanes * f.target.vector_bytes} x i8], align 64")
+        widest = max(t.SIZE[o.dtype] for o in self.turned)
+        self.between = f.variable(f"[{lanes * lanes * widest} x i8], align 64")
         self.large = f.value(f"icmp sge i64 {f.mul('%n', '%m')}, {_LARGE}")
         below = f.choose(self.large, "%m", 0)
         with f.loop(0, "%n", self.block) as block:
