@@ -19,7 +19,7 @@ constexpr int64_t kLongWork = 1 << 21;
 // The memory of a chunk.
 struct Place {
   char *key_copy, *value_copy, *rows, *panel, *rest, *scores, *sums;
-  char *limits, *maximum, *total, *factors, *lse, *scale;
+  char *limits, *maximum, *total, *factors, *ones, *lse, *scale;
 };
 
 class Forward : public AttentionBlocks {
@@ -48,15 +48,17 @@ class Forward : public AttentionBlocks {
                             lanes,
                             lanes,
                             lanes,
+                            lanes,
                             lanes};
     size_t all = 0;
     for (size_t size : sizes) all += Workspace::padded(size);
     Workspace work(all);
     Place p{};
     char** places[] = {&p.key_copy, &p.value_copy, &p.rows,  &p.panel,   &p.rest, &p.scores, &p.sums,
-                       &p.limits,   &p.maximum,    &p.total, &p.factors, &p.lse,  &p.scale};
+                       &p.limits,   &p.maximum,    &p.total, &p.factors, &p.ones, &p.lse,    &p.scale};
     for (size_t n = 0; n < std::size(sizes); n++) *places[n] = work.take(sizes[n]);
     fill_lanes(mk, vectors, a.scale, p.scale);
+    fill_lanes(mk, vectors, 1, p.ones);
     Rows k = keys(a.k, batch, group, a.depth, {0, a.keys}, p.key_copy);
     Rows v = keys(a.v, batch, group, a.value_depth, {0, a.keys}, p.value_copy);
     int64_t known = 0;
@@ -90,7 +92,8 @@ class Forward : public AttentionBlocks {
       args.rows = s.keys.size(), args.free = free_rows(s.block, s.keys), args.first = first;
       ak.softmax[s.vectors](&args);
       fill_lanes(mk, n - s.vectors, 1, p.factors);
-      if (first) scale_rows(args, n, p.sums, a.value_depth, p.factors);
+      const bool raised = std::memcmp(p.factors, p.ones, static_cast<size_t>(n * mk.vector_bytes)) != 0;
+      if (first && raised) scale_rows(args, n, p.sums, a.value_depth, p.factors);
       collect(v.from(first), s, a.value_depth, p.scores, p.sums, n * mk.vector_bytes, first > 0);
       first = s.keys.end;
     }

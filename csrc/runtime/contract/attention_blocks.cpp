@@ -183,6 +183,7 @@ void AttentionBlocks::multiply(Rows keys, const KeyStep& step, int64_t depth, ch
   args.c = scores;
   args.c_row = step.vectors * mk.vector_bytes;
   args.mask = lane_mask(mk.lanes);
+  args.flags = kNear;
   args.panel = panel;
   Tiles tiles(step.keys.size(), mk.max_height[step.vectors]);
   sweep(mk, step.vectors, args, {keys.data, keys.row, element}, tiles, false);
@@ -195,7 +196,7 @@ void AttentionBlocks::collect(Rows keys, const KeyStep& step, int64_t columns, c
   args.c = sums + step.offset;
   args.c_row = sums_row;
   args.mask = lane_mask(mk.lanes);
-  if (accumulate) args.flags = kAccumulate;
+  args.flags = kNear | (accumulate ? kAccumulate : 0);
   args.panel = weights;
   Tiles tiles(columns, mk.max_height[step.vectors]);
   sweep(mk, step.vectors, args, {keys.data, element, keys.row}, tiles, false);

@@ -13,8 +13,8 @@ constexpr int64_t kKeyBlock = 128;
 struct QueryBlock {
   int64_t head, heads, first, count;
   int64_t rows() const { return heads * count; }
-  int64_t head_of(int64_t row) const { return head + row / count; }
-  int64_t query_of(int64_t row) const { return first + row % count; }
+  int64_t head_of(int64_t row) const { return heads == 1 ? head : head + row / count; }
+  int64_t query_of(int64_t row) const { return first + (heads == 1 ? row : row % count); }
 };
 
 // A step over some keys. Where a causal mask hides them from the first vectors of a block, these are skipped: `block`

@@ -28,6 +28,7 @@ enum MicroFlag : int64_t {
   kRelu = 8,
   kNarrow = 16,
   kStream = 32,  // whole rows of 64-byte vectors go past the caches, to addresses that are multiples of 64
+  kNear = 64,    // the result lies in a near cache, and is not asked for ahead
 };
 
 // The arguments of a micro-kernel; strides in bytes. The order is that of FIELDS in contract.py.

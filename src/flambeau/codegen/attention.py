@@ -34,6 +34,8 @@ from .target import Target
 
 # The fields of ScoreArgs (csrc/runtime/contract/attention_kernels.h), eight bytes each.
 FIELDS = ("scores", "other", "rows", "free", "first", "limits", "maximum", "total", "factors", "lse", "delta", "scale")
+# How far the largest exponent may stand above the "maximum" that is subtracted from all.
+SLACK = 6.0
 _NUMBERS = {"rows", "free", "first"}
 KERNELS = ("softmax", "finish", "gradient", "scale", "products")
 MASKS = ("same", "bool")
@@ -80,6 +82,11 @@ class _Kernel:
     def larger(self, a: str, b: str) -> str:
         """b where it is larger; a nan of b is left out: it shows up in the exponentials."""
         return self.select(self.f.value(f"fcmp ogt {self.lanes.type} {b}, {a}"), b, a)
+
+    def raised(self, old: str, new: str) -> str:
+        """`new` where it is larger by more than SLACK: what the sums were scaled by serves on where it is not."""
+        limit = self.lanes.add(old, self.constant(SLACK))
+        return self.select(self.f.value(f"fcmp ogt {self.lanes.type} {new}, {limit}"), new, old)
 
     def finite(self, x: str) -> str:
         """0 in place of minus infinity, so that the difference of two of them is not nan."""
@@ -148,14 +155,17 @@ class _Kernel:
     # ---- kernels
 
     def _write_softmax(self) -> None:
-        """scores = exp(scores - new maximum); maximum and total go on, factors = exp(old maximum - new maximum)."""
+        """scores = exp(scores - new maximum); maximum and total go on, factors = exp(old maximum - new maximum).
+
+        The new maximum is the old one until a score is SLACK above it: sums are seldom scaled after the first step.
+        """
         old = self.load(self.argument("maximum"))
         maximum = self.variables(old)
         for _, at, scores in self.seen_rows():
             self.store(scores, at)
             for m, x in zip(maximum, scores, strict=True):
                 self.lanes.set(m, self.larger(self.lanes.get(m), x))
-        new = self.get(maximum)
+        new = [self.raised(a, b) for a, b in zip(old, self.get(maximum), strict=True)]
         base = [self.finite(m) for m in new]
         self.store(new, self.argument("maximum"))
         factors = [self.apply(fn.exp, self.binary("fsub", a, b)) for a, b in zip(old, base, strict=True)]

@@ -43,7 +43,7 @@ PLANE_FIELDS = (
     *("weights_row", "masks", "masks_row", "ahead"),
 )
 _PLANE_POINTERS = {"taps", "weights", "x", "y", "bias", "masks", "ahead"}
-ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU, STREAM = 1, 2, 4, 8, 32
+ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU, STREAM, NEAR = 1, 2, 4, 8, 32, 64
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks
 _CACHE_LINE = 64
 
@@ -92,7 +92,7 @@ def repeat(f: Function, count: str) -> Iterator[str]:
 
 @contextmanager
 def flagged(f: Function, flags: str, bit: int, on: bool = True) -> Iterator[None]:
-    """What happens only where a bit of the flags is set; not `on`: is not set."""
+    """What happens only where a bit of the flags is set; not `on`: where none of them is."""
     bits = f.value(f"and i64 {flags}, {bit}")
     with f.when(f.value(f"icmp {'ne' if on else 'eq'} i64 {bits}, 0")):
         yield
@@ -241,7 +241,7 @@ class MicroKernel:
 
     def _prefetch_output(self) -> None:
         f = self.f
-        with flagged(f, self.arg["flags"], STREAM, on=False):
+        with flagged(f, self.arg["flags"], STREAM | NEAR, on=False):
             for row in self._output_rows():
                 for j in range(self.vectors):
                     f.fetch(f.offset(row, j * self.lanes.bytes), 1)
