@@ -118,7 +118,7 @@ def series_safe(function: Callable, z, at_zero):
 
 def exp_tail(z):
     """(exp(z) - 1 - z) / z**2."""
-    return series_safe(lambda z: (mp.expm1(z) - z) / z**2, z, 0.5)
+    return (mp.expm1(z) - z) / z**2 if abs(z) > 1e-20 else mpf("0.5") + z / 6
 
 
 def log_tail(z):
@@ -303,6 +303,7 @@ def log_interval():
 
 FITS = {
     "exp_f32": Fit(exp_tail, -HALF_LN2, HALF_LN2, 4, lambda z: z * z),
+    "exp_near_f32": Fit(exp_tail, -HALF_LN2 / 16, HALF_LN2 / 16, 1),
     "exp_half_f32": Fit(
         lambda z: series_safe(lambda z: mp.expm1(-z / 2) / z, z, mpf(-0.5)), -2 * HALF_LN2, 2 * HALF_LN2, 5, lambda z: z
     ),

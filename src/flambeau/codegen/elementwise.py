@@ -108,8 +108,10 @@ class Kernel:
         return max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
 
     def _unroll(self) -> int:
-        """Short programs need several vectors in flight; long ones have enough to do, and a look-up is long."""
-        work = sum(3 if e.op == "lookup" else 1 for e in self.nodes if e.args)
+        """Short programs need several vectors in flight; long ones have enough to do, and a look-up is long: the more
+        so in a table of several registers."""
+        looked_up = [len(e.attr) for e in self.nodes if e.op == "lookup"]
+        work = sum(1 for e in self.nodes if e.args) + sum(2 if n <= self.lanes else 6 for n in looked_up)
         return 4 if work <= 8 else 2 if work <= 24 else 1
 
     def _is_row_constant(self, leaf: Expr) -> bool:

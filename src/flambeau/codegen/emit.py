@@ -250,7 +250,8 @@ class Elements:
         """x * 2**n by two factors (or one instruction): the last product alone is rounded."""
         bits = self.lanes * t.bits(e.dtype)
         if self.function.target.scalef and bits in (128, 256, 512):
-            return self._scalef(e.dtype, bits, x, n)
+            power = e.args[1]  # the instruction rounds it down by itself
+            return self._scalef(e.dtype, bits, x, self._values.get(power.args[0], n) if power.op == "floor" else n)
         f, integer = self.function, t.int_of(e.dtype)
         kind, ints = self.type(e.dtype), self.type(integer)
         whole = f.value(f"freeze {ints} {f.value(f'fptosi {kind} {n} to {ints}')}")

@@ -23,6 +23,9 @@ from .math_pow import pow_f32
 
 # exp_f32: (exp(r) - 1 - r) / r^2
 _EXP = (0.5000000095095835, 0.16666518838299363, 0.04166620597869941, 0.008368889482922347, 0.001395048265234186)
+# exp_near_f32: the same, |r| <= ln2/32
+_EXP_NEAR = (0.5000097769495964, 0.16667057742902644)
+_ROOTS = tuple(2.0 ** (k / 16) for k in range(16))
 # exp2_f32: (2^r - 1) / r
 _EXP2 = (
     0.6931471805416357, 0.24022651075850324, 0.05550410962612345, 0.009618036911145754, 0.0013333430761353865,
@@ -84,9 +87,15 @@ _FAST_TRIGONOMETRY = 60000.0  # below: three-part reduction; above: all digits o
 
 
 def exp(x: Expr) -> Expr:
-    n, r = power_of_two_and_rest(between(x, -104.5, 89.0), F32)
-    p = fn.fma(r * r, fn.polynomial(r, _EXP), r) + 1.0
-    return fn.ldexp(p, n)
+    """2^n with n in sixteenths times exp(r), |r| <= ln2/32; they are the last bits of x*log2(e) + 1.5*2^19."""
+    x = between(x, -104.5, 89.0)
+    moved = fn.fma(x, LOG2E, 1.5 * 2.0**19)
+    n = moved - 1.5 * 2.0**19
+    high, low = F32.ln2
+    r = fn.fma(-n, low, fn.fma(-n, high, x))
+    root = fn.lookup(_ROOTS, fn.bitcast(moved, "i32") & 15, "f32")
+    p = fn.fma(r * r, fn.polynomial(r, _EXP_NEAR), r)
+    return fn.ldexp(fn.fma(root, p, root), fn.floor(n))
 
 
 def exp2(x: Expr) -> Expr:
@@ -177,11 +186,11 @@ def sigmoid(x: Expr) -> Expr:
 
 
 def softplus(x: Expr) -> Expr:
-    return fn.maximum(x, 0.0) + log1p(exp(-fn.abs(x)))
+    return fn.maximum(x, 0.0) + log1p(_exp_below(-fn.abs(x)))
 
 
 def log_sigmoid(x: Expr) -> Expr:
-    return fn.minimum(x, 0.0) - log1p(exp(-fn.abs(x)))
+    return fn.minimum(x, 0.0) - log1p(_exp_below(-fn.abs(x)))
 
 
 def tanh(x: Expr) -> Expr:
