@@ -140,6 +140,13 @@ def test_joining_of_parts_that_are_large_small_or_in_another_layout():
         assert np.array_equal(flambeau.stack([tensor(a), tensor(a) + 1], dim).numpy(), np.stack([a, a + 1], dim))
 
 
+@pytest.mark.parametrize(("dtype", "rows", "widths"), [("f4", 70_001, (50, 61)), ("u1", 200_003, (9, 130, 13))])
+def test_joining_of_short_runs_to_a_result_larger_than_the_caches(dtype, rows, widths):
+    """Words of the result begin in one part and end in another."""
+    parts = [np.random.default_rng(k).integers(0, 200, (rows, width)).astype(dtype) for k, width in enumerate(widths)]
+    assert np.array_equal(flambeau.cat([tensor(p) for p in parts], 1).numpy(), np.concatenate(parts, 1))
+
+
 def test_gradients_of_cat_reach_parts_of_other_dtypes_and_of_no_elements():
     x = flambeau.ones(2, 3, dtype=flambeau.float64, requires_grad=True)
     nothing = flambeau.zeros(0, requires_grad=True)

@@ -8,14 +8,15 @@
 #include "runtime/iteration.h"
 #include "runtime/op.h"
 #include "runtime/pool.h"
+#include "runtime/runs.h"
 #include "runtime/shape_text.h"
-#include "runtime/stream.h"
 
 namespace fl {
 namespace {
 
 constexpr int64_t kPieceBytes = 64 << 10;
-constexpr int64_t kLeastRun = 32;  // shorter runs are copied element by element
+constexpr int64_t kLeastRun = 32;         // shorter runs are copied element by element
+constexpr int64_t kLeastStreamedRun = 8;  // and of results that go past the caches
 
 // Runs of bytes that lie a fixed distance apart on either side.
 struct Runs {
@@ -39,6 +40,14 @@ void share(int64_t tasks, int64_t bytes, F&& task) {
   parallel_for(tasks, run);
 }
 
+// The result from line `first` to `last`, all of it in order.
+void stream_runs(const std::vector<Runs>& all, int64_t first, int64_t last) {
+  Streamed sink(all[0].to + first * all[0].to_step);
+  for (int64_t i = first; i < last; ++i)
+    for (const Runs& r : all) sink.copy(r.from + i * r.from_step, r.bytes);
+  sink.finish();
+}
+
 // Runs of which each is a part of a line of the result, as many of each. Tasks follow one another in the result: a
 // thread that writes between the lines of another one takes them from its cache.
 void copy_runs(const std::vector<Runs>& all, int64_t total) {
@@ -46,10 +55,13 @@ void copy_runs(const std::vector<Runs>& all, int64_t total) {
   int64_t line = 0, count = all[0].count;
   for (const Runs& r : all) line += r.bytes;
   if (line < 2 * kPieceBytes) {
-    int64_t together = std::max<int64_t>(1, kPieceBytes / line);
+    const int64_t together = std::max<int64_t>(1, kPieceBytes / line / 8) * 8;  // so that each task begins at a word
+    const bool whole = line == all[0].to_step;                                  // nothing else lies between
     return share((count + together - 1) / together, total, [&](int64_t k, bool stream) {
+      const int64_t first = k * together, last = std::min(count, first + together);
+      if (stream && whole) return stream_runs(all, first, last);
       for (const Runs& r : all)
-        for (int64_t i = k * together; i < std::min(count, (k + 1) * together); ++i)
+        for (int64_t i = first; i < last; ++i)
           copy_bytes(r.to + i * r.to_step, r.from + i * r.from_step, static_cast<size_t>(r.bytes), stream);
     });
   }
@@ -110,10 +122,11 @@ TensorRef joined(const std::vector<TensorRef>& parts, int dim, DType dtype) {
   int64_t start = 0, before = 1, after = item;
   for (int d = 0; d < dim; ++d) before *= sizes[d];
   for (int d = dim + 1; d < sizes.size(); ++d) after *= sizes[d];
+  const int64_t least = streams(out->numel() * item, out->numel() * item) ? kLeastStreamedRun : kLeastRun;
   std::vector<Runs> runs;
   for (const TensorRef& t : parts) {
     int64_t size = t->sizes[dim], step = 0;
-    if (size * after >= kLeastRun && t->dtype == dtype && out->is_contiguous() && lies_in_runs(*t, dim, step)) {
+    if (size * after >= least && t->dtype == dtype && out->is_contiguous() && lies_in_runs(*t, dim, step)) {
       runs.push_back({out->data() + start * after, t->data(), size * after, before, sizes[dim] * after, step * item});
     } else if (size) {
       Dims own = t->sizes;
