@@ -134,17 +134,20 @@ def _block_of(b, i):
     return i // blocks, first, fn.minimum(first + _BLOCK, places)
 
 
-def _sample_program(b, axes: int, taps: int, index: str):
-    """Buffers: output, images, weights, indices. One iteration: a block of places in one channel of an image."""
+def _sample_program(b, axes: int, taps: int, index: str, together: int):
+    """Buffers: output, images, weights, indices. One iteration: a block of places in some channels of an image."""
     with b.parallel() as i:
-        plane, first, end = _block_of(b, i)
+        group, first, end = _block_of(b, i)
+        plane = group * together
         with b.loop(first, end, independent=True) as p:
             t = _Taps(b, 2, 3, plane // b.int(2) * b.int(0) + p, axes, taps, index)
-            total = None
-            for c in t.combinations:
-                term = t.weight(c) * t.element(1, plane, c)
-                total = term if total is None else total + term
-            b.store(0, plane * b.int(0) + p, total)
+            weights = [t.weight(c) for c in t.combinations]
+            for k in range(together):
+                total = None
+                for c, weight in zip(t.combinations, weights, strict=True):
+                    term = weight * t.element(1, plane + k, c)
+                    total = term if total is None else total + term
+                b.store(0, (plane + k) * b.int(0) + p, total)
 
 
 def _spread_program(b, axes: int, taps: int, index: str):
@@ -192,24 +195,27 @@ def _slopes_program(b, axes: int, taps: int, index: str):
                 b.store(0, (a * taps + k) * b.int(4) + at, total)
 
 
-def _launch(out, buffers, taps, size, program, by_block: bool, by_channel: bool, *more) -> Launch:
+def _launch(out, buffers, taps, size, program, by_block: bool, by_channel: int, *more, attributes=()) -> Launch:
+    """`by_channel`: how many channels an iteration handles, 0 for all of them."""
     batch, channels, *spatial = size
     axes, elements = len(spatial), product_of(spatial)
     all_places = taps[0].numel() // taps[0].shape[0]
     places = all_places // max(batch, 1)
     blocks = -(-places // _BLOCK) if by_block else 1
-    each, planes = taps[0].shape[0] // axes, batch * (channels if by_channel else 1)
+    each, planes = taps[0].shape[0] // axes, batch * (channels // by_channel if by_channel else 1)
     strides = [product_of(spatial[axes - a :]) for a in range(1, axes)]
     ints = [places, elements, channels, blocks, all_places, *strides]
-    work = (_BLOCK if by_block else places) * each**axes * (1 if by_channel else channels)
+    work = (_BLOCK if by_block else places) * each**axes * (by_channel or channels)
     buffers = (out, *(t.contiguous() for t in (*buffers, *taps)), *more)
-    attributes = (axes, each, "i32" if elements < 2**31 else "i64")
+    attributes = (axes, each, "i32" if elements < 2**31 else "i64", *attributes)
     return Launch((out,), buffers, ints, planes * blocks if out.numel() else 0, work, program, attributes)
 
 
 def _sample_plan(o, self, weights, indices):
     out = o.empty([*self.shape[:2], *weights.shape[2:]], dtype=self.dtype, device=self.device)
-    return _launch(out, (self,), (weights, indices), self.shape, _sample_program, True, True)
+    together = next(k for k in (4, 3, 2, 1) if self.shape[1] % k == 0)
+    taps = (weights, indices)
+    return _launch(out, (self,), taps, self.shape, _sample_program, True, together, attributes=(together,))
 
 
 op(
@@ -226,7 +232,7 @@ op(
 
 def _spread_plan(o, g, weights, indices, size):
     out = o.zeros(size, dtype=g.dtype, device=g.device)
-    return _launch(out, (g,), (weights, indices), size, _spread_program, False, True)
+    return _launch(out, (g,), (weights, indices), size, _spread_program, False, 1)
 
 
 op(
@@ -249,7 +255,7 @@ def _slopes_plan(o, g, self, weights, indices):
     out = o.empty(weights.shape, dtype=self.dtype, device=self.device)
     exact = o.float64 if self.dtype is o.float64 else o.float32
     sums = o.empty([(weights.shape[0] // axes) ** axes, *weights.shape[1:]], dtype=exact, device=self.device)
-    return _launch(out, (g, self), (weights, indices), self.shape, _slopes_program, True, False, sums)
+    return _launch(out, (g, self), (weights, indices), self.shape, _slopes_program, True, 0, sums)
 
 
 def _slopes_grad(o, h, g, self, weights, indices):
