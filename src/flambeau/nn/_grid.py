@@ -82,14 +82,20 @@ def grid_sample(
         warnings.warn(_DEFAULT_CHANGED.format("grid_sample and affine_grid"), stacklevel=2)
         align_corners = False
     _check(input, grid, mode)
+    sizes = list(reversed(input.shape[2:]))
+    if mode == "nearest" and grid.dtype in _FUSED:
+        return o.sample(input, *o.sample_nearest(grid, sizes, padding_mode, align_corners, True))
+    places = [_pixels(grid[..., a], n, align_corners) for a, n in enumerate(sizes)]
+    if mode == "nearest":
+        return o.sample(input, *o.sample_nearest(o.stack(places, -1), sizes, padding_mode, align_corners, False))
     taps = getattr(o, f"sample_{mode}")
-    sizes = enumerate(reversed(input.shape[2:]))
-    parts = [taps(_pixels(grid[..., a], n, align_corners), n, padding_mode, align_corners) for a, n in sizes]
+    parts = [taps(x, n, padding_mode, align_corners) for x, n in zip(places, sizes, strict=True)]
     half = len(parts[0]) // 2
     weights, indices = (o.stack([t for part in parts for t in part[at : at + half]]) for at in (0, half))
     return o.sample(input, weights, indices)
 
 
+_FUSED = (o.float32, o.float64)
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")
 
@@ -163,6 +169,6 @@ def _check_sizes(input: Tensor, grid: Tensor, mode: str) -> None:
 
 def _pixels(x: Tensor, n: int, align_corners: bool) -> Tensor:
     """From -1 ... 1 to numbers of elements. Halves are rounded step by step: PyTorch takes other elements otherwise."""
-    if x.dtype in (o.float32, o.float64):
+    if x.dtype in _FUSED:
         return o.sample_place(x, n, align_corners)
     return (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2

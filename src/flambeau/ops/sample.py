@@ -52,12 +52,6 @@ def _index(x, n):
     return fn.cast(fn.where(valid, x, fn.const(-1, x.dtype)), "i32")
 
 
-def _nearest(x, n, padding, align):
-    n = fn.cast(n, x.dtype)
-    x = fn.round(_inside(x, n, padding, align))
-    return fn.const(1, x.dtype), _index(x, n)
-
-
 def _linear(x, n, padding, align):
     n = fn.cast(n, x.dtype)
     x = _inside(x, n, padding, align)
@@ -76,17 +70,49 @@ def _cubic(x, n, padding, align):
     return outer[0], *inner, outer[1], *indices
 
 
-for _mode, _body, _taps in (("nearest", _nearest, 1), ("bilinear", _linear, 2), ("bicubic", _cubic, 4)):
+for _mode, _body, _taps in (("bilinear", _linear, 2), ("bicubic", _cubic, 4)):
     op(
         f"sample_{_mode}(Tensor places, float size, str padding, bool align) -> ({', '.join(['Tensor'] * 2 * _taps)})",
         names=(),
         dtypes=REAL_FLOATS,
-        dtype_error="\"grid_sampler_2d_cpu_kernel_impl\" not implemented for '{got}'",
         result=("promote",) * _taps + ("int32",) * _taps,
         body=Scalar(_body),
-        grad=(lambda o, g, places, *rest: (o.zeros_like(places),)) if _mode == "nearest" else None,
         doc=f"Weights, then indices (-1: outside) of the {_taps} taps of places along an axis of `size` elements.",
     )
+
+
+# ints: places, sizes of the axes
+def _nearest_program(b, axes: int, padding: str, align: bool, units: bool):
+    """Buffers: weights, indices, places (axes last). One iteration: a block of places."""
+    with b.parallel() as i:
+        first = i * _BLOCK
+        with b.loop(first, fn.minimum(first + _BLOCK, b.int(0)), independent=True) as p:
+            for a in range(axes):
+                x, n = b.load(2, p * axes + a), fn.cast(b.int(1 + a), b.compute_dtype(2))
+                x = _place(x, n, align) if units else x
+                b.store(0, a * b.int(0) + p, 1)
+                b.store(1, a * b.int(0) + p, _index(fn.round(_inside(x, n, padding, align)), n))
+
+
+def _nearest_plan(o, places, sizes, padding, align, units):
+    axes, count = len(sizes), places.numel() // len(sizes)
+    shape = (axes, *places.shape[:-1])
+    weights = o.empty(shape, dtype=places.dtype, device=places.device)
+    indices = o.empty(shape, dtype=o.int32, device=places.device)
+    buffers = (weights, indices, places.contiguous())
+    attributes = (axes, padding, align, units)
+    tasks = -(-count // _BLOCK)
+    return Launch((weights, indices), buffers, [count, *sizes], tasks, 8 * _BLOCK, _nearest_program, attributes)
+
+
+op(
+    "sample_nearest(Tensor places, int[] sizes, str padding, bool align, bool units) -> (Tensor, Tensor)",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Loop(_nearest_plan, pure=True),
+    grad=lambda o, g, places, *rest: (o.zeros_like(places),),
+    doc="Weights and indices of the nearest elements, for all axes. `units`: places are from -1 to 1.",
+)
 
 
 # Weights and indices are (taps of x, then of y, then of z; batch; places ...).
