@@ -77,10 +77,12 @@ class Clock:
         return 4 * self.threads * operations / (self.now() - begin)
 
     def seconds(self, run: Callable[[], object], least: float = 0.03) -> float:
-        """Seconds of one call."""
-        begin = self.now()
-        run()
-        count = max(1, int(least / max(self.now() - begin, 1e-7)))
+        """Seconds of one call; before, as many as take a third of `least`: the first wake threads and fill caches."""
+        begin, warm = self.now(), 0
+        while warm == 0 or self.now() - begin < least / 3:
+            run()
+            warm += 1
+        count = 3 * warm
         begin = self.now()
         for _ in range(count):
             run()
