@@ -100,7 +100,7 @@ class Padding {
         at[d] = 0;
         if (++at[d - 1] < axes[d - 1].inside) return locate();
       }
-      to = std::numeric_limits<int64_t>::max();  // there are no more
+      to = std::numeric_limits<int64_t>::max() / 2;  // there are no more; a row can be added to it
     }
 
     void locate() {
