@@ -93,3 +93,13 @@ def test_widths_that_cut_off_too_much():
         torch.constant_pad_nd(torch.ones(3), [-2, -2])
     with pytest.raises(RuntimeError, match="cannot be converted to type int64_t without overflow"):
         torch.constant_pad_nd(torch.arange(3), [1, 1], float("inf"))
+
+
+def test_widths_that_no_size_holds():
+    x, most = torch.ones(2, 3), 2**63 - 1
+    for pad in ([most, 1], [2**62, 2**62]):
+        with pytest.raises(RuntimeError, match="^The input size 3, plus negative padding .* Check dimension 1"):
+            torch.constant_pad_nd(x, pad)
+    for pad in ([most, most], [-(2**63), 0], [0, -(2**63)], [-(2**63), -(2**63)], [-most, most]):
+        with pytest.raises(RuntimeError, match="length must be non-negative|^The input size 3"):
+            torch.constant_pad_nd(x, pad)

@@ -172,15 +172,27 @@ TensorRef kept_part(Tensor* self, IntSpan pad) {
   int64_t offset = self->offset;
   for (int d = 0; d < self->dim(); ++d) {
     auto [before, after] = widths_of(pad, self->dim(), d);
-    const int64_t cut = std::max<int64_t>(0, -before);
-    sizes[d] -= cut + std::max<int64_t>(0, -after);
-    FL_CHECK(sizes[d] >= 0, ErrorKind::Runtime,
+    const int64_t size = sizes[d], first = std::min<int64_t>(0, before), last = std::min<int64_t>(0, after);
+    FL_CHECK(first >= -size && last >= -size - first, ErrorKind::Runtime,
              "narrow(): length must be non-negative. [in pad: dimension %d has %lld elements, of which %lld and %lld "
              "cut off more]",
-             d, static_cast<long long>(self->sizes[d]), static_cast<long long>(before), static_cast<long long>(after));
-    offset += cut * self->strides[d];
+             d, static_cast<long long>(size), static_cast<long long>(before), static_cast<long long>(after));
+    sizes[d] += first + last;
+    offset -= first * self->strides[d];
   }
   return Tensor::make(self->storage, offset, sizes, self->strides, self->dtype);
+}
+
+// The elements of a dimension of the result.
+int64_t padded_size(int64_t size, Widths widths, int d) {
+  int64_t all;
+  bool overflow = __builtin_add_overflow(size, widths.before, &all) || __builtin_add_overflow(all, widths.after, &all);
+  FL_CHECK(!overflow, ErrorKind::Runtime,
+           "The input size %lld, plus negative padding %lld and %lld resulted in a negative output size, which is "
+           "invalid. Check dimension %d of your input. [in pad: a size is less than 2^63]",
+           static_cast<long long>(size), static_cast<long long>(widths.before), static_cast<long long>(widths.after),
+           d);
+  return all;
 }
 
 // Dimensions by their steps in memory, outermost first.
@@ -203,10 +215,7 @@ void constant_pad(const Call& call, Outputs& outputs) {
   check_number_casts(call[2], self->dtype);
   TensorRef inside = kept_part(self, pad);
   Dims sizes = self->sizes;
-  for (int d = 0; d < self->dim(); ++d) {
-    auto [before, after] = widths_of(pad, self->dim(), d);
-    sizes[d] += before + after;
-  }
+  for (int d = 0; d < self->dim(); ++d) sizes[d] = padded_size(sizes[d], widths_of(pad, self->dim(), d), d);
   const bool last = self->dim() == 4 && !inside->is_contiguous() && has_format(*inside, MemoryFormat::ChannelsLast);
   const MemoryFormat format = last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   TensorRef out = Tensor::empty_strided(sizes, format_strides(sizes, format), self->dtype, self->device());
