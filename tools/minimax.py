@@ -313,11 +313,8 @@ FITS = {
     "sin_f32": Fit(odd_tail(mp.sin, -mpf(1) / 6), 0, QUARTER_PI**2, 2, lambda z: z),
     "cos_f32": Fit(cos_tail, 0, QUARTER_PI**2, 2, lambda z: z * z),
     "tan_f32": Fit(odd_tail(mp.tan, mpf(1) / 3), 0, QUARTER_PI**2, 6, lambda z: z),
-    "tanh_f32": Fit(odd_tail(mp.tanh, -mpf(1) / 3), 0, mpf("0.36"), 5, lambda z: z),
     "atan_f32": Fit(odd_tail(mp.atan, -mpf(1) / 3), 0, 1, 8, lambda z: z),
     "asin_f32": Fit(odd_tail(mp.asin, mpf(1) / 6), 0, mpf("0.2501"), 5, lambda z: z),
-    "erf_f32": Fit(erf_over_x, 0, 1, 7, lambda z: 1 / erf_over_x(z)),
-    "erf_log_f32": Fit(lambda a: -mp.log(mp.erfc(a)), 1, 4.1, 8, lambda a: mp.erfc(a) / mp.erf(a)),
     "erfinv_f32": Fit(erfinv_over_x, 0, mpf("0.5625"), 10, lambda z: 1 / erfinv_over_x(z)),
     "erfinv_tail_f32": Fit(
         lambda u: erfinv_of(u + 2.5) - u - 2.5, mpf("-1.33"), mpf("1.59"), 11, lambda u: 1 / erfinv_of(u + 2.5)
