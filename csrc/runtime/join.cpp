@@ -7,14 +7,12 @@
 #include "runtime/elementwise.h"
 #include "runtime/iteration.h"
 #include "runtime/op.h"
-#include "runtime/pool.h"
 #include "runtime/runs.h"
 #include "runtime/shape_text.h"
 
 namespace fl {
 namespace {
 
-constexpr int64_t kPieceBytes = 64 << 10;
 constexpr int64_t kLeastRun = 32;         // shorter runs are copied element by element
 constexpr int64_t kLeastStreamedRun = 8;  // and of results that go past the caches
 
@@ -24,21 +22,6 @@ struct Runs {
   const char* from;
   int64_t bytes, count, to_step, from_step;
 };
-
-template <class F>
-void share(int64_t tasks, int64_t bytes, F&& task) {
-  const bool stream = streams(bytes, bytes);
-  auto run = [&](int64_t k) {
-    task(k, stream);
-    if (stream) stream_fence();
-  };
-  if (bytes < 2 * kPieceBytes) {
-    for (int64_t k = 0; k < tasks; ++k) run(k);
-    return;
-  }
-  LongWork quiet(bytes >= 8 * kPieceBytes);
-  parallel_for(tasks, run);
-}
 
 // The result from line `first` to `last`, all of it in order.
 void stream_runs(const std::vector<Runs>& all, int64_t first, int64_t last) {
@@ -52,17 +35,19 @@ void stream_runs(const std::vector<Runs>& all, int64_t first, int64_t last) {
 // thread that writes between the lines of another one takes them from its cache.
 void copy_runs(const std::vector<Runs>& all, int64_t total) {
   if (all.empty()) return;
+  const bool stream = streams(total, total);
   int64_t line = 0, count = all[0].count;
   for (const Runs& r : all) line += r.bytes;
   if (line < 2 * kPieceBytes) {
     const int64_t together = std::max<int64_t>(1, kPieceBytes / line / 8) * 8;  // so that each task begins at a word
     const bool whole = line == all[0].to_step;                                  // nothing else lies between
-    return share((count + together - 1) / together, total, [&](int64_t k, bool stream) {
+    return share_pieces((count + together - 1) / together, total, [&](int64_t k) {
       const int64_t first = k * together, last = std::min(count, first + together);
       if (stream && whole) return stream_runs(all, first, last);
       for (const Runs& r : all)
         for (int64_t i = first; i < last; ++i)
           copy_bytes(r.to + i * r.to_step, r.from + i * r.from_step, static_cast<size_t>(r.bytes), stream);
+      if (stream) stream_fence();
     });
   }
   struct Piece {
@@ -76,9 +61,10 @@ void copy_runs(const std::vector<Runs>& all, int64_t total) {
       for (int64_t at = 0; at < r.bytes; at += kPieceBytes)
         pieces.push_back(
             {r.to + i * r.to_step + at, r.from + i * r.from_step + at, std::min(kPieceBytes, r.bytes - at)});
-  share(static_cast<int64_t>(pieces.size()), total, [&](int64_t k, bool stream) {
+  share_pieces(static_cast<int64_t>(pieces.size()), total, [&](int64_t k) {
     const Piece& piece = pieces[static_cast<size_t>(k)];
     copy_bytes(piece.to, piece.from, static_cast<size_t>(piece.bytes), stream);
+    if (stream) stream_fence();
   });
 }
 

@@ -9,14 +9,11 @@
 #include "runtime/copy.h"
 #include "runtime/iteration.h"
 #include "runtime/op.h"
-#include "runtime/pool.h"
 #include "runtime/promotion.h"
 #include "runtime/runs.h"
 
 namespace fl {
 namespace {
-
-constexpr int64_t kPieceBytes = 64 << 10;  // of the result: one task
 
 // A dimension of the result: `inside` of its `size` elements, from `before` on, come from the input.
 struct Axis {
@@ -147,13 +144,10 @@ void write_streamed(const Padding& padding, char* to, const Line& filling, int64
 
 void write_all(const Padding& padding, char* to, int64_t bytes, const Line& filling) {
   const bool stream = streams(bytes, bytes) && reinterpret_cast<uintptr_t>(to) % kLine == 0;
-  auto piece = [&](int64_t begin, int64_t end) {
+  share_pieces((bytes + kPieceBytes - 1) / kPieceBytes, bytes, [&](int64_t p) {
+    const int64_t begin = p * kPieceBytes, end = std::min(bytes, begin + kPieceBytes);
     stream ? write_streamed(padding, to, filling, begin, end) : write_direct(padding, to, filling, begin, end);
-  };
-  if (bytes < 2 * kPieceBytes) return piece(0, bytes);
-  LongWork quiet(bytes >= 8 * kPieceBytes);
-  parallel_for((bytes + kPieceBytes - 1) / kPieceBytes,
-               [&](int64_t p) { piece(p * kPieceBytes, std::min(bytes, (p + 1) * kPieceBytes)); });
+  });
 }
 
 struct Widths {

@@ -1,12 +1,24 @@
 // Runs of bytes, written one after the other wherever they come from, and what lies between them.
 #pragma once
+#include "runtime/pool.h"
 #include "runtime/stream.h"
 
 #define FL_INLINE [[gnu::always_inline]] inline
 
 namespace fl {
 
-constexpr int64_t kLine = 64;
+constexpr int64_t kPieceBytes = 64 << 10;  // of a result: one task, or about as much
+
+// Calls task(k) for the tasks that write a result of so many bytes: on one thread if there are few.
+template <class F>
+void share_pieces(int64_t tasks, int64_t bytes, F&& task) {
+  if (bytes < 2 * kPieceBytes) {
+    for (int64_t k = 0; k < tasks; ++k) task(k);
+    return;
+  }
+  LongWork quiet(bytes >= 8 * kPieceBytes);
+  parallel_for(tasks, task);
+}
 
 template <int n>
 struct Words {

@@ -10,6 +10,8 @@
 
 namespace fl {
 
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
 constexpr int64_t kStreamBytes = int64_t{16} << 20;  // of a result
 // Of a result and all that it is made of. Below, ordinary stores were up to twice as fast wherever two threads share 32
 // MB of cache, and more so for whoever reads the result; above, they were slower by a quarter.

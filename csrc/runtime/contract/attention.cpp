@@ -5,6 +5,7 @@
 #include "runtime/contract/attention_blocks.h"
 #include "runtime/contract/plain.h"
 #include "runtime/pool.h"
+#include "runtime/stream.h"
 
 namespace fl {
 namespace {
@@ -111,7 +112,6 @@ class Forward : public AttentionBlocks {
 
   // Asks memory for some rows of a block, well before they are read or written: their addresses follow no line.
   void ask_for_rows(const Heads& heads, int64_t batch, const QueryBlock& block, int64_t begin, int64_t columns) const {
-    constexpr int64_t kLine = 64;
     const int64_t bytes = columns * static_cast<int64_t>(dtype_size(a.dtype));
     for (int64_t i = begin; i < std::min(begin + kRowsAhead, block.rows()); i++) {
       const char* row = query_data(heads, batch, block, i);

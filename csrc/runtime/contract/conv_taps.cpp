@@ -23,8 +23,6 @@ constexpr int64_t kExpandedOutputs = 128;
 // Images of fewer pixels than this are computed several side by side.
 constexpr int64_t kSmallImage = 256;
 
-constexpr int64_t kLine = 64;  // of the cache
-
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 // What the units of a convolution have in common.

@@ -26,7 +26,6 @@ struct Block {
 
 // Whether C is written once, by whole lines of the cache, and too large to stay there.
 bool streams(const MicroKernels& mk, const Gemm& g, const Plan& p) {
-  constexpr int64_t kLine = 64;
   return mk.vector_bytes == kLine && g.m * g.n * mk.element_bytes >= kStreamBytes && !g.accumulate && p.parts == 1 &&
          p.depth >= g.k && reinterpret_cast<uintptr_t>(g.c) % kLine == 0 && g.c_row * mk.element_bytes % kLine == 0;
 }
