@@ -1,7 +1,7 @@
 """Loop programs as LLVM: `void k(char** ptr, const int64_t* ints, int64_t begin, int64_t end, const Slot* params)`."""
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 from flambeau.ir import loop as ir
 from flambeau.ir import types as t
@@ -118,8 +118,7 @@ class Writer:
         how = PARALLEL if s.independent else "" if s.simd else NO_UNROLL
         with self.function.loop(low, high, s.step, how) as i:
             self.values[s.index] = i
-            with self.function.independent() if s.independent else nullcontext():
-                self._block(s.body)
+            self._block(s.body)
 
     def _if(self, s: ir.If) -> None:
         f, condition = self.function, self.value(s.condition)

@@ -17,7 +17,7 @@ _TYPES.update(dict.fromkeys(t.FLOATS8, "i8"))
 _TYPES.update({f"{sign}{width}": f"i{width}" for sign in "iu" for width in (8, 16, 32, 64)})
 
 NO_UNROLL = ", !llvm.loop !90"
-PARALLEL = ", !llvm.loop !93"  # iterations do not touch what others write: `Function.independent`
+PARALLEL = ", !llvm.loop !93"  # no iteration reads or writes what another writes
 _METADATA = """
 !90 = distinct !{!90, !91, !92}
 !91 = !{!"llvm.loop.unroll.disable"}
@@ -184,7 +184,7 @@ class Function:
 
     @contextmanager
     def loop(self, low: int | str, high: int | str, step: int | str = 1, metadata: str = NO_UNROLL) -> Iterator[str]:
-        """for i in range(low, high, step); yields i."""
+        """for i in range(low, high, step); yields i. Accesses in a loop that is PARALLEL are marked as its own."""
         i = self.variable("i64", str(low))
         head, body, end = self.label("head"), self.label("body"), self.label("end")
         self.do(f"br label %{head}")
@@ -192,17 +192,14 @@ class Function:
         now = self.value(f"load i64, ptr {i}")
         self.do(f"br i1 {self.value(f'icmp slt i64 {now}, {high}')}, label %{body}, label %{end}")
         self.begin(body)
+        before = self._accesses
+        if metadata == PARALLEL:
+            self._accesses = ", !llvm.access.group !95"
         yield now
+        self._accesses = before
         self.do(f"store i64 {self.add(now, step)}, ptr {i}")
         self.do(f"br label %{head}{metadata}")
         self.begin(end)
-
-    @contextmanager
-    def independent(self) -> Iterator[None]:
-        """Loads and stores that no other iteration of a loop marked PARALLEL interferes with."""
-        before, self._accesses = self._accesses, ", !llvm.access.group !95"
-        yield
-        self._accesses = before
 
     @contextmanager
     def repeat(self, limit: int) -> Iterator[Callable[[str], None]]:

@@ -34,15 +34,12 @@ class _Sample:
         with b.loop(0, self.row, independent=True) as s:
             at = self.n * b.int(3)
             first, second = (fn.maximum(fn.minimum(s // 2 - k, b.int(3) - 1), fn.const(0, "i64")) for k in (0, 1))
-            label, before = (self._label(at + k) for k in (first, second))
+            label, before = (b.load(self._labels, at + k) for k in (first, second))
             is_label = fn.ne(s % 2, 0)
             b.store(self._classes, self.n * self.row + s, fn.where(is_label, label, blank))
             skips = fn.logical_and(fn.logical_and(is_label, s >= 3), fn.ne(label, before))
             skips = fn.logical_and(skips, s < self.states)
             b.store(self._penalties, self.n * self.row + s, fn.where(skips, fn.const(0, self.none.dtype), self.none))
-
-    def _label(self, at):
-        return self.b.load(self._labels, at)
 
     def class_of(self, s):
         return self.b.load(self._classes, self.n * self.row + s)
@@ -124,7 +121,7 @@ def _slope_program(b, zero_infinity: bool):
             with b.when(possible), b.loop(0, states, simd=False) as s:
                 at = slope_at(t, sample.class_of(s))
                 b.store(0, at, b.load(0, at) - b.load(2, n * row + s))
-        with b.loop(fn.maximum(steps, fn.const(0, "i64")), b.int(0), simd=False) as t, b.loop(0, b.int(2)) as c:
+        with b.loop(steps, b.int(0), simd=False) as t, b.loop(0, b.int(2)) as c:
             b.store(0, slope_at(t, c), 0)
 
 
