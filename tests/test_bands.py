@@ -7,10 +7,10 @@ import pytest
 
 import flambeau as torch
 import kernels
-from flambeau.codegen import row as code
 from flambeau.codegen.arena import Arena
 from flambeau.codegen.bands import BandKernel
 from flambeau.codegen.resolve import compile_program
+from flambeau.codegen.row_program import prepare
 from flambeau.codegen.target import LEVELS
 from flambeau.ir import fn, row_interp
 from flambeau.ir import row as ir
@@ -45,7 +45,7 @@ def band_kernel(name: str, level: str, classes: str):
     roots, out_roles, _ = PROGRAMS[name]
     roles = "FF" if any(e is Y for e in walk(roots)) else "F"
     step = ir.plan(roots, roles, out_roles).steps[0]
-    program = code.prepare(step, ["f32"] * len(out_roles), ["f32"] * len(roles), "test")
+    program = prepare(step, ["f32"] * len(out_roles), ["f32"] * len(roles), "test")
     copied = classes[len(out_roles) :].count("c")
     made = compile_program(BandKernel(program, "fused", True), LEVELS[level], classes + "c" * copied)
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(_arena.load(made.blob) + made.symbols["k"])

@@ -8,6 +8,7 @@ import pytest
 from flambeau.codegen import row as code
 from flambeau.codegen.arena import Arena
 from flambeau.codegen.resolve import compile_program
+from flambeau.codegen.row_program import prepare
 from flambeau.codegen.target import LEVELS, host
 from flambeau.ir import fn, loop
 from flambeau.ir import row as ir
@@ -28,7 +29,7 @@ def kernel(roots, roles, out_roles, out_dtypes, in_dtypes, mode="fused", columns
     s = plan.steps[0]
     outs = [out_dtypes[k] if k >= 0 else plan.temps[~k][1] for k in s.outputs]
     ins = [in_dtypes[k] if k >= 0 else plan.temps[~k][1] for k in s.inputs]
-    program = code.prepare(s, outs, ins, "test")
+    program = prepare(s, outs, ins, "test")
     if classes is None:
         kinds = {"F": "c", "B": "c" if columns else "b", "R": "b" if columns else "c", "S": "b"}
         classes = "".join(kinds[r] for r in s.out_roles + s.roles)

@@ -10,6 +10,7 @@ import kernels
 from flambeau.codegen import row as code
 from flambeau.codegen.arena import Arena
 from flambeau.codegen.resolve import compile_program
+from flambeau.codegen.row_program import prepare
 from flambeau.codegen.target import LEVELS
 from flambeau.ir import fn, loop, loop_interp, row_interp
 from flambeau.ir import row as ir
@@ -184,7 +185,7 @@ class Rows:
         self.roles = "".join(r for r, _ in self.outputs), "".join(r for r, _ in self.inputs)
         (self.step,) = ir.plan(self.roots, self.roles[1], self.roles[0]).steps
         dtypes = [self.outputs[k][1] for k in self.step.outputs], [self.inputs[k][1] for k in self.step.inputs]
-        self.program = code.prepare(self.step, *dtypes, name)
+        self.program = prepare(self.step, *dtypes, name)
         self.columns, self.level = columns, level
         self.random = np.random.default_rng(2)
 

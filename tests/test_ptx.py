@@ -9,6 +9,7 @@ import pytest
 
 from flambeau.codegen import row as code
 from flambeau.codegen.resolve import compile_ptx
+from flambeau.codegen.row_program import prepare
 from flambeau.codegen.target import LEVELS
 from flambeau.ir import fn, loop
 from flambeau.ir import row as ir
@@ -96,7 +97,7 @@ ROWS = {
 def row_kernel(name: str, mode: str, columns: bool) -> tuple[code.RowKernel, str]:
     roots, roles, out_roles, outputs, inputs = ROWS[name]
     step = ir.plan(roots, roles, out_roles).steps[0]
-    program = code.prepare(step, [outputs[k] for k in step.outputs], [inputs[k] for k in step.inputs], name)
+    program = prepare(step, [outputs[k] for k in step.outputs], [inputs[k] for k in step.inputs], name)
     kinds = {"F": "c", "B": "c" if columns else "b", "R": "b" if columns else "c", "S": "b"}
     results = step.out_roles if not mode.startswith("level") else "B" * len(program.states(int(mode[5:])))
     finished = [] if mode in ("fused", "level0") else range(len(program.levels))

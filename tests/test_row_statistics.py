@@ -5,7 +5,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.codegen import shifted
-from flambeau.codegen.row import prepare
+from flambeau.codegen.row_program import prepare
 from flambeau.ir import row
 from flambeau.ir.expr import input_
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from flambeau.ir import types as t
 
-from . import row
+from .columns import Columns
 from .module import Module
+from .row import RowKernel
+from .row_program import RowProgram
 from .states import initial, twin
 
 _COLUMNS = 4  # vectors of them in a band
@@ -20,7 +22,7 @@ _ROWS_AHEAD = 8  # that are fetched before they are read
 _ROWS_TOGETHER = 64  # of a partial sum
 
 
-class BandKernel(row.RowKernel):
+class BandKernel(RowKernel):
     """A fused kernel of columns for one band of them."""
 
 
@@ -29,10 +31,10 @@ def emit(module: Module, kernel: BandKernel, classes: str, name: str) -> None:
     Bands(module, kernel.program, "fused", classes, name).write()
 
 
-class Bands(row.Columns):
+class Bands(Columns):
     """Columns, of which later passes read copies."""
 
-    def __init__(self, module: Module, program: row.RowProgram, mode: str, classes: str, name: str):
+    def __init__(self, module: Module, program: RowProgram, mode: str, classes: str, name: str):
         super().__init__(module, program, mode, classes, name)
         read = [o for o in self.inputs if o.role == "F" and o.kind == "c"]
         extra = self.operands[len(self.operands) - len(read) :]

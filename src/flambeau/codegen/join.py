@@ -7,10 +7,10 @@ from flambeau.ir import types as t
 from flambeau.ir.expr import walk
 from flambeau.ir.scalar import substitute
 
-from . import row
+from .row_program import RowProgram
 
 
-def join(step: ir.Step, program: row.RowProgram, following: row.RowProgram) -> row.RowProgram | None:
+def join(step: ir.Step, program: RowProgram, following: RowProgram) -> RowProgram | None:
     """A step that adds each row it has done to the sums that the next step makes over the batch, which are outputs of
     role A; None where those are no sums, or made of something that this step does not read."""
     sums = following.levels[0] if len(following.levels) == 1 else ()

@@ -21,8 +21,11 @@ from flambeau.ir.expr import Expr, walk
 from flambeau.ir.program import ScalarProgram
 
 from . import elementwise, loop, row
+from .columns import Columns
 from .memory import byte_type
 from .module import Function, Module, llvm_type
+from .rows import Rows
+from .states import component_dtypes
 
 THREADS = 256  # of a block that works on a row: the tree of partial results, and so the result, depends on it
 
@@ -80,13 +83,13 @@ class _Elementwise(elementwise.Kernel):
             self.step(i, [0], 1)
 
 
-def _row_function(kernel: row.Rows, module: Module, name: str) -> Function:
+def _row_function(kernel: Rows, module: Module, name: str) -> Function:
     count = len(kernel.operands)
     types = (f"[{count} x ptr]", f"[{3 * count} x i64]", "[5 x i64]", _slots(kernel.program.roots))
     return _kernel(module, name, list(zip(types, ("ptr", "stride", "shape", "params"), strict=True)))
 
 
-class _Rows(row.Rows):
+class _Rows(Rows):
     accumulators = 1
 
     def begin(self, module: Module, name: str) -> Function:
@@ -108,7 +111,7 @@ class _Rows(row.Rows):
 
     def across_lanes(self, e: Expr, parts: list[str]) -> list[str]:
         """The states of all threads of the block as one, which every thread gets."""
-        f, dtypes = self.function, row.component_dtypes(e)
+        f, dtypes = self.function, component_dtypes(e)
         arrays = [self._array(k, d) for k, d in enumerate(dtypes)]
         self._put(arrays, dtypes, self.thread, parts)
         width = THREADS // 2
@@ -157,7 +160,7 @@ class _Rows(row.Rows):
         return values
 
 
-class _Columns(row.Columns):
+class _Columns(Columns):
     def begin(self, module: Module, name: str) -> Function:
         return _row_function(self, module, name)
 

@@ -4,6 +4,7 @@ from flambeau.codegen import row as code
 from flambeau.codegen.bands import BandKernel
 from flambeau.codegen.join import join
 from flambeau.codegen.resolve import compile_program, resolve_family
+from flambeau.codegen.row_program import RowProgram, prepare
 from flambeau.codegen.target import host
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -27,7 +28,7 @@ class RowPlan:
         for number, step in enumerate(plan.steps):
             outs = [out_codes[k] if k >= 0 else plan.temps[~k][1] for k in step.outputs]
             ins = [in_codes[k] if k >= 0 else plan.temps[~k][1] for k in step.inputs]
-            self.steps.append(_Step(step, code.prepare(step, outs, ins, f"{key}:{number}")))
+            self.steps.append(_Step(step, prepare(step, outs, ins, f"{key}:{number}")))
         for one, two, step in zip(self.steps, self.steps[1:], plan.steps, strict=False):
             one.joined = join(step, one.program, two.program)
             one.joins = one.joined is not None
@@ -53,9 +54,9 @@ class RowPlan:
 class _Step:
     """What the driver reads of a step."""
 
-    def __init__(self, step: ir.Step, program: code.RowProgram):
+    def __init__(self, step: ir.Step, program: RowProgram):
         self.program = program
-        self.joined: code.RowProgram | None = None  # with the sums of the next step
+        self.joined: RowProgram | None = None  # with the sums of the next step
         self.joins = False
         self.over_batch, self.ordered = step.over_batch, step.ordered
         self.inputs, self.outputs = step.inputs, step.outputs

@@ -1,0 +1,192 @@
+"""Row kernels with columns in the lanes; see `row`."""
+
+from flambeau.ir import types as t
+from flambeau.ir.expr import Expr
+
+from . import panels
+from .memory import tail_mask
+from .rows import Operand, Rows, Scope, Stream, run_sums, with_roots
+from .states import settle, twin
+
+_REGISTERS = 16  # vectors of states of a short program
+_ROWS_AHEAD = 8  # that are fetched before they are read
+
+
+class Columns(Rows):
+    """Vectors along the innermost batch dimension: every lane has a row of its own."""
+
+    accumulators = 1
+    in_lanes = False
+
+    def vector_stride(self, o: Operand) -> str:
+        return o.strides[0]
+
+    def batch_loop(self) -> None:
+        f = self.function
+        if not panels.fits(self):
+            return self._blocks(4)
+        if not panels.is_short(self):
+            return panels.Panels(self).write()
+        narrow = f.value(f"icmp sle i64 {self.shape[0]}, {_REGISTERS * self.lanes}")
+        with f.when(narrow):
+            self._blocks(_REGISTERS)
+        with f.when(f.value(f"xor i1 {narrow}, true")):
+            panels.Panels(self).write()
+
+    def _blocks(self, count: int) -> None:
+        """Columns with their states in registers, `count` vectors of them at a time."""
+        f, lanes = self.function, self.lanes
+        end: int | str = 0
+        while count:
+            start, wide = end, count * lanes
+            end = f.value(f"and i64 {self.shape[0]}, {-wide}")
+            with f.loop(start, end, wide) as b:
+                self.block([f.add(b, k * lanes) for k in range(count)])
+            count //= 4
+        if lanes > 1:
+            self.rest = f.value(f"sub i64 {self.shape[0]}, {end}")
+            with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")):
+                self.block([end], tail_mask(f, lanes, self.rest))
+
+    def block(self, starts: list[str], mask: str | None = None) -> None:
+        self.columns = [self.column(start, mask) for start in starts]
+        for level in self.levels:
+            self._reduce_columns(level)
+        if self.level is None:
+            self._finish_columns()
+
+    def column(self, start: str, mask: str | None = None) -> "_Column":
+        """`lanes` neighbouring columns."""
+        return _Column(self, start, mask)
+
+    def row_at(self, i1: str, i0: str) -> tuple[dict[int, str], str]:
+        """Offsets of the operands that vary over the row at an element of it, and its position."""
+        f = self.function
+        offsets = {
+            o.number: f.add(f.mul(i1, o.strides[1]), f.mul(i0, o.strides[2])) for o in self.operands if o.role in "FRP"
+        }
+        return offsets, f.add(f.add(f.mul(i1, self.shape[2]), i0), self.shape[3])
+
+    def fetch_ahead(self, stream: Stream, rows: int) -> None:
+        """Asks for what some rows further on is read."""
+        f = self.function
+        for o in self.inputs:
+            if o.role == "F" and o.kind == "c":
+                f.fetch(f.offset(stream.address(o), f.mul(o.strides[2], rows)))
+
+    def _elements_of_row(self, visit, begin=lambda c: None, end=lambda c, stream: None) -> None:
+        """Calls visit(column, stream) for each column at each element of the row; those of rows to come are fetched.
+        Around each run of elements, `begin(column)` and `end(column, stream of the first)`."""
+        f = self.function
+        for c in self.columns:
+            c.scope.open()
+        with f.loop(0, self.shape[1]) as i1:
+            for c in self.columns:
+                begin(c)
+            with f.loop(0, self.shape[2]) as i0:
+                offsets, position = self.row_at(i1, i0)
+                for c in self.columns:
+                    stream = c.stream(offsets, position)
+                    if not self.target.is_gpu:
+                        self.fetch_ahead(stream, _ROWS_AHEAD)
+                    visit(c, stream)
+            offsets, position = self.row_at(i1, "0")
+            for c in self.columns:
+                end(c, c.stream(offsets, position))
+
+    def _reduce_columns(self, level: int) -> None:
+        reductions = self.program.levels[level]
+        for c in self.columns:
+            c.accumulators = [self._accumulators(e) for e in reductions]
+
+        def visit(column: "_Column", stream: Stream) -> None:
+            for e, variables in zip(reductions, column.accumulators, strict=True):
+                if twin(e, reductions) is None:
+                    self.accumulate(stream, e, variables)
+            if self.parked is not None and level == self.levels[-1]:
+                self.park(stream)
+
+        self._elements_of_row(visit)
+        for c in self.columns:
+            states = zip(reductions, c.accumulators, strict=True)
+            self.close(c, reductions, {e: self._read(e, variables) for e, variables in states})
+
+    def close(self, column: "_Column", reductions: tuple[Expr, ...], states: dict[Expr, list[str]]) -> None:
+        """Says what the reductions came to, from their states; writes those where they are the result."""
+        at, stream = 0, column.stream({}, "0")
+        for e in reductions:
+            other = twin(e, reductions)
+            whole = e if other is None else other
+            total = settle(self.function, self.lanes, whole, states[whole], self.shape[3])
+            total = total if other is None else total[:1]
+            column.scope.define(e, total[-1])
+            if self.level is not None:
+                for value, o in zip(total, self.outputs[at:], strict=False):
+                    stream.store(o, (value,))
+            at += len(total)
+
+    def _finish_columns(self) -> None:
+        outputs = with_roots(self)
+        over_row = [(o, r) for o, r in outputs if o.role in "FR"]
+        sums = run_sums(outputs)
+        if over_row or sums:
+
+            def begin(column: "_Column") -> None:
+                column.accumulators = [self._accumulators(e) for _, e in sums]
+
+            def end(column: "_Column", stream: Stream) -> None:
+                for (o, e), variables in zip(sums, column.accumulators, strict=True):
+                    stream.store(o, tuple(self._read(e, variables)))
+
+            def visit(column: "_Column", stream: Stream) -> None:
+                if self.parked is not None:
+                    self.unpark(stream)
+                values = iter(stream.emit([e for _, r in over_row for e in r]))
+                for o, r in over_row:
+                    stream.store(o, tuple(next(values) for _ in r))
+                for (_, e), variables in zip(sums, column.accumulators, strict=True):
+                    self.accumulate(stream, e, variables)
+
+            self._elements_of_row(visit, begin, end)
+        self.write_once(self.columns)
+
+    def write_once(self, columns: "list[_Column]") -> None:
+        """Outputs that do not vary over the row."""
+        once = [(o, r) for o, r in with_roots(self) if o.role in "BS"]
+        if once:
+            with self.function.when(self.first()):
+                for c in columns:
+                    c.scope.open()
+                    stream = c.stream({}, "0")
+                    for o, r in once:
+                        stream.store(o, tuple(c.scope.elements.emit(*r)))
+
+
+class _Column:
+    """`lanes` neighbouring columns."""
+
+    def __init__(self, kernel: Columns, start: str, mask: str | None):
+        self.kernel = kernel
+        self.start = start
+        self.mask = mask
+        self.accumulators: list = []
+        self.scope = Scope(kernel, kernel.lanes, False, self._load_column)
+        self.scope.open()
+        for e, numbers in kernel.state_of.items():
+            self.scope.define(e, self.stream({}, "0").load(kernel.states[numbers[-1]])[0])
+
+    def address(self, o: Operand, offsets: dict) -> str:
+        f = self.kernel.function
+        base = f.offset(o.base, offsets[o.number]) if o.number in offsets else o.base
+        step = t.SIZE[o.dtype] if o.dense else o.strides[0]
+        return base if o.kind == "b" else f.offset(base, f.mul(self.start, step))
+
+    def stream(self, offsets: dict, position: str) -> Stream:
+        stream = Stream(
+            self.kernel, self.scope, self.kernel.lanes, lambda o: self.address(o, offsets), self.mask,
+            lambda: stream.elements.spread(position, "i64"),
+        )  # fmt: skip
+        return stream
+
+    def _load_column(self, o: Operand, part: int) -> str:
+        return self.stream({}, "0").load(o)[part]

@@ -1,0 +1,49 @@
+"""Steps of row programs (see `ir.row`), lowered to what kernels are written from."""
+
+from dataclasses import dataclass, field
+
+from flambeau.ir import row as ir
+from flambeau.ir.expr import Expr
+from flambeau.ir.program import lower
+
+from .states import component_dtypes
+
+
+@dataclass(frozen=True)
+class RowProgram:
+    """A step ready for code: roots and levels in primitives.
+
+    Attributes:
+        roots: one expression an output.
+        outputs, inputs: (role, storage dtype) of each operand.
+        leaves: operand number of each `input` node's number.
+        levels: reductions by level.
+    """
+
+    roots: tuple[Expr, ...]
+    outputs: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, str], ...]
+    leaves: dict[int, int]
+    levels: tuple[tuple[Expr, ...], ...]
+    space: dict[Expr, int] = field(compare=False)
+    name: str = "row"
+
+    def states(self, level: int) -> list[str]:
+        """Dtypes of the states of a level."""
+        return [d for e in self.levels[level] for d in component_dtypes(e)]
+
+
+def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: str) -> RowProgram:
+    """Lowers a step. Dtypes are storage dtypes of its outputs and inputs, in its own order."""
+    roots = tuple(lower(step.roots))
+    roles = {leaf.attr[0]: role for leaf, role in zip(step.leaves, step.roles, strict=True)}
+    numbers = list(dict.fromkeys(leaf.attr[0] for leaf in step.leaves))
+    return RowProgram(
+        roots,
+        tuple(zip(step.out_roles, out_dtypes, strict=True)),
+        tuple(zip((roles[n] for n in numbers), in_dtypes, strict=True)),
+        {n: k for k, n in enumerate(numbers)},
+        ir.levels_of(roots),
+        ir.spaces(roots, roles),
+        name,
+    )
