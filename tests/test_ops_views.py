@@ -82,3 +82,17 @@ def test_factories():
         torch.full((2,), 300, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="Only Tensors of floating point"):
         torch.ones(2, dtype=torch.int64, requires_grad=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 100_003])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int64"])
+def test_sequences_of_any_length(dtype, count):
+    given = getattr(torch, dtype)
+    assert np.array_equal(torch.arange(count, dtype=given).numpy(), np.arange(count).astype(dtype))
+    steps = 5.0 - 3.0 * np.arange(count)
+    if dtype != "int16":
+        assert np.array_equal(torch.arange(5, 5 - 3 * count, -3, dtype=given).numpy(), steps.astype(dtype))
+    if dtype.startswith("float"):
+        line = torch.linspace(-1, 3, count, dtype=given).numpy()
+        assert np.allclose(line, np.linspace(-1, 3, count), rtol=0, atol=4 * np.finfo(dtype).eps)
+        assert count < 2 or (line[0] == -1 and line[-1] == 3)

@@ -5,9 +5,11 @@
 
 #include "core/element.h"
 #include "core/error.h"
+#include "runtime/clones.h"
 #include "runtime/copy.h"
 #include "runtime/cuda_driver.h"
 #include "runtime/promotion.h"
+#include "runtime/runs.h"
 #include "runtime/shape_text.h"
 
 namespace fl {
@@ -183,10 +185,26 @@ void scalar_tensor(const Call& c, Outputs& outputs) {
 
 // ---- sequences
 
+constexpr int32_t kBlock = 64;  // elements: a number that compilers make vectors of
+
+// out[j] = value(first, j) for j < n. What is added to `first` fits 32 bits, which every machine makes vectors of floats of.
 template <class T, class F>
-void write_elements(const TensorRef& t, F&& value) {
+FL_CLONES void write_run(T* out, int64_t first, int64_t n, const F& given) {
+  const F value = given;  // a copy, which no store can change
+  for (; n >= kBlock; n -= kBlock, first += kBlock, out += kBlock)
+    for (int32_t j = 0; j < kBlock; ++j) out[j] = value(first, j);
+  for (int32_t j = 0; j < n; ++j) out[j] = value(first, j);
+}
+
+// Elements begin .. end, element i by value(first, j) for some first + j = i.
+template <class T, class F>
+void write_elements(const TensorRef& t, int64_t begin, int64_t end, F&& value) {
   T* out = t->data<T>();
-  for (int64_t i = 0; i < t->numel(); ++i) out[i] = value(i);
+  constexpr int64_t piece = kPieceBytes / sizeof(T);
+  share_pieces((end - begin + piece - 1) / piece, (end - begin) * static_cast<int64_t>(sizeof(T)), [&](int64_t p) {
+    const int64_t first = begin + p * piece;
+    write_run(out + first, first, std::min(piece, end - first), value);
+  });
 }
 
 bool is_integral(const Value& v) { return v.tag() == Value::Tag::Int || v.tag() == Value::Tag::Bool; }
@@ -209,27 +227,37 @@ int64_t arange_length(const Value& start, const Value& end, const Value& step, b
   return static_cast<int64_t>(length);
 }
 
-// arange(start, end, step, <options>)
-void arange(const Call& c, Outputs& outputs) {
-  bool integers = is_integral(c[0]) && is_integral(c[1]) && is_integral(c[2]);
-  TensorOptions options(c, 3, integers ? DType::I64 : default_dtype());
-  FL_CHECK(!is_integer(options.dtype) || c[2].as_double() == 0 || std::abs(c[2].as_double()) >= 1, ErrorKind::Value,
+// start, start + step, ... below end; the options stand at argument `at`.
+void arange_between(const Value& from, const Value& to, const Value& by, const Call& c, int at, Outputs& outputs) {
+  bool integers = is_integral(from) && is_integral(to) && is_integral(by);
+  TensorOptions options(c, at, integers ? DType::I64 : default_dtype());
+  FL_CHECK(!is_integer(options.dtype) || by.as_double() == 0 || std::abs(by.as_double()) >= 1, ErrorKind::Value,
            "step must be nonzero [it is cast to %s]", dtype_title(options.dtype));
   FL_CHECK(!is_float8(options.dtype), ErrorKind::NotImplemented, "\"arange_cpu\" not implemented for '%s'",
            dtype_title(options.dtype));
-  int64_t length = arange_length(c[0], c[1], c[2], integers && is_integer(options.dtype));
+  int64_t length = arange_length(from, to, by, integers && is_integer(options.dtype));
   TensorRef t = options.empty(IntSpan(&length, 1));
   if (!t->is_meta()) {
-    int64_t first = c[0].as_int(), by = c[2].as_int();
-    double start = c[0].as_double(), step = c[2].as_double();
     with_element_type(options.dtype, [&]<class T>(std::type_identity<T>) {
       if constexpr (std::is_integral_v<T>)
-        write_elements<T>(t, [&](int64_t i) { return static_cast<T>(first + i * by); });
+        write_elements<T>(t, 0, length, [start = from.as_int(), step = by.as_int()](int64_t first, int32_t j) {
+          return static_cast<T>(start + (first + j) * step);
+        });
       else
-        write_elements<T>(t, [&](int64_t i) { return static_cast<T>(start + static_cast<double>(i) * step); });
+        write_elements<T>(t, 0, length, [start = from.as_double(), step = by.as_double()](int64_t first, int32_t j) {
+          return static_cast<T>(start + (static_cast<double>(first) + j) * step);
+        });
     });
   }
   give(outputs, std::move(t));
+}
+
+// arange(start, end, step, <options>)
+void arange(const Call& c, Outputs& outputs) { arange_between(c[0], c[1], c[2], c, 3, outputs); }
+
+// arange_to(end, <options>)
+void arange_to(const Call& c, Outputs& outputs) {
+  arange_between(Value(int64_t{0}), c[0], Value(int64_t{1}), c, 1, outputs);
 }
 
 template <class T>
@@ -255,12 +283,11 @@ void write_line(const TensorRef& t, const Value& from, const Value& to, F&& map)
   using Step = StepType<T>;
   int64_t n = t->numel();
   auto start = static_cast<Step>(end_of_line<T>(from)), end = static_cast<Step>(end_of_line<T>(to));
-  auto number = [](int64_t i) { return static_cast<Step>(static_cast<double>(i)); };
-  Step step = n > 1 ? (end - start) / number(n - 1) : Step{0};
-  write_elements<T>(t, [&](int64_t i) {
-    Step at = i < n / 2 ? start + step * number(i) : end - step * number(n - 1 - i);
-    return static_cast<T>(map(n == 1 ? start : at));
-  });
+  auto number = [](int64_t i, int32_t j) { return static_cast<Step>(static_cast<double>(i) + j); };
+  Step step = n > 1 ? (end - start) / number(n - 1, 0) : Step{0}, last = n > 1 ? end : start;
+  write_elements<T>(t, 0, n / 2, [=](int64_t i, int32_t j) { return static_cast<T>(map(start + step * number(i, j))); });
+  write_elements<T>(t, n / 2, n,
+                    [=](int64_t i, int32_t j) { return static_cast<T>(map(last - step * number(n - 1 - i, -j))); });
 }
 
 template <class F>
@@ -420,6 +447,7 @@ const RegisterNative natives[] = {{"empty", empty},
                                   {"new_full", new_full},
                                   {"scalar_tensor", scalar_tensor},
                                   {"arange", arange},
+                                  {"arange_to", arange_to},
                                   {"linspace", linspace},
                                   {"logspace", logspace},
                                   {"eye", eye},

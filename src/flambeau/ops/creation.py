@@ -40,6 +40,8 @@ factory(f"scalar_tensor(Scalar s, *, {OPTIONS}) -> Tensor", "scalar_tensor", "A 
 factory(f"arange.start_step(Scalar start, Scalar end, Scalar step=1, *, {OPTIONS}) -> Tensor", "arange",
         "start, start + step, ... below end.", ("arange",),
         lambda np, start, end, step=1: np.arange(start, end, step))  # fmt: skip
+factory(f"arange(Scalar end, *, {OPTIONS}) -> Tensor", "arange_to", "0, 1, 2, ... below end.", ("arange",),
+        lambda np, end: np.arange(end))  # fmt: skip
 factory(f"linspace(Scalar start, Scalar end, int steps, *, {OPTIONS}) -> Tensor", "linspace",
         "`steps` numbers evenly spaced from start to end, both included.", ("linspace",),
         lambda np, start, end, steps: np.linspace(start, end, steps))  # fmt: skip
@@ -82,20 +84,6 @@ for _name, _body, _base in (("linspace", _linspace, ""), ("logspace", _logspace,
             differentiable=False,
             doc=f"{_name} between tensors of no dimensions.",
         )
-
-
-def _arange_to(o, end, dtype, layout, device, pin_memory, requires_grad):
-    # Written out: a single argument is the end.
-    return o.arange(0, end, 1, dtype=dtype, device=device, requires_grad=requires_grad)
-
-
-op(
-    f"arange(Scalar end, *, {OPTIONS}) -> Tensor",
-    names=("arange",),
-    body=Composite(_arange_to),
-    differentiable=False,
-    doc="0, 1, 2, ... below end.",
-)
 
 
 def _range(o, start, end, step, dtype, layout, device, pin_memory, requires_grad):
