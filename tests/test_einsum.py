@@ -11,7 +11,8 @@ from memory import peak_of
 
 SIZES = {"a": 2, "b": 3, "c": 4, "d": 5, "e": 1}
 EQUATIONS = [
-    "ab->ba", "ab", "ba", "ab->", "aa->a", "aab->b", "ab,bc->ac", "ab,bc", "abc,acd->abd", "a,b->ab", "ab,ab->a", "ab,cd->acbd",
+    "ab->ba", "ab", "ba", "ab->", "aa->a", "aab->b", "ab,bc->ac", "ab,bc", "abc,acd->abd", "a,b->ab", "a,b->ba", "ab,ab->ab", "ab,ba->ba",
+    "ab,ba->", "bac,acb->a", "abc,abc->c", "a,b,c->cab", "abc,c->cba", "ab,ab->a", "ab,cd->acbd",
     "abc,bc->a", "ab,bc,cd->ad", "ab,bc,cd,ad->", "...ab,...bc->...ac", "...a,...a->...", "...b->b...", "a...b->b...", "abc,c", "eb,ab->ab",
 ]  # fmt: skip
 
@@ -50,6 +51,7 @@ def test_einsum_broadcasts_size_one_and_takes_lists():
         (("ab",), "must provide at least one operand"),
         (("ab,bc", flambeau.ones(2, 2)), "fewer operands were provided than specified"),
         (("ab", flambeau.ones(2, 2), flambeau.ones(2, 2)), "more operands were provided than specified"),
+        (("a,a", flambeau.ones(2), flambeau.ones(2, dtype=flambeau.float64)), "expected scalar type Float but found Double"),
         (("ab", flambeau.ones(2)), "the number of subscripts in the equation"),
         (("ab->cb", flambeau.ones(2, 2)), "output subscript c does not appear in the equation"),
         (("ab->aa", flambeau.ones(2, 2)), "output subscript a appears more than once in the output"),

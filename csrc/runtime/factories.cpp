@@ -187,7 +187,8 @@ void scalar_tensor(const Call& c, Outputs& outputs) {
 
 constexpr int32_t kBlock = 64;  // elements: a number that compilers make vectors of
 
-// out[j] = value(first, j) for j < n. What is added to `first` fits 32 bits, which every machine makes vectors of floats of.
+// out[j] = value(first, j) for j < n. What is added to `first` fits 32 bits, which every machine makes vectors of
+// floats of.
 template <class T, class F>
 FL_CLONES void write_run(T* out, int64_t first, int64_t n, const F& given) {
   const F value = given;  // a copy, which no store can change
@@ -285,7 +286,8 @@ void write_line(const TensorRef& t, const Value& from, const Value& to, F&& map)
   auto start = static_cast<Step>(end_of_line<T>(from)), end = static_cast<Step>(end_of_line<T>(to));
   auto number = [](int64_t i, int32_t j) { return static_cast<Step>(static_cast<double>(i) + j); };
   Step step = n > 1 ? (end - start) / number(n - 1, 0) : Step{0}, last = n > 1 ? end : start;
-  write_elements<T>(t, 0, n / 2, [=](int64_t i, int32_t j) { return static_cast<T>(map(start + step * number(i, j))); });
+  write_elements<T>(t, 0, n / 2,
+                    [=](int64_t i, int32_t j) { return static_cast<T>(map(start + step * number(i, j))); });
   write_elements<T>(t, n / 2, n,
                     [=](int64_t i, int32_t j) { return static_cast<T>(map(last - step * number(n - 1 - i, -j))); });
 }

@@ -1,11 +1,15 @@
-"""einsum: sums of products by subscripts, as batched matrix products of two operands at a time.
+"""einsum: sums of products by subscripts, of two operands at a time: as batched products of matrices where each has
+dimensions of its own and they share some that are summed.
 
 A subscript is a letter, or the number of a dimension behind an ellipsis, counted from its end.
 """
 
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import combinations
 
 from .launch import check_tensors, product
+from .sort import check_implemented
 from .table import Composite, op
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -51,27 +55,31 @@ def _labels(text: str, dims: int, operand: int) -> list:
     return [*before, *range(dims - named, 0, -1), *after]
 
 
-def _diagonals(x, labels: list, operand: int):
-    """Takes the diagonal of dimensions with the same subscript."""
+def _diagonals(shape: list[int], labels: list, operand: int) -> list[tuple[int, int]]:
+    """Pairs of dimensions with the same subscript, of which the diagonal is taken; changes shape and labels to match."""
+    pairs = []
     for label in dict.fromkeys(labels):
         while labels.count(label) > 1:
             first = labels.index(label)
             second = labels.index(label, first + 1)
-            if x.shape[first] != x.shape[second]:
+            if shape[first] != shape[second]:
                 raise RuntimeError(
                     f"einsum(): subscript {label} is repeated for operand {operand} but the sizes don't match, "
-                    f"{x.shape[second]} != {x.shape[first]}"
+                    f"{shape[second]} != {shape[first]}"
                 )
-            x = x.diagonal(0, first, second)
-            labels = [v for i, v in enumerate(labels) if i not in (first, second)] + [label]
-    return x, labels
+            pairs.append((first, second))
+            size = shape[first]
+            for values, last in ((shape, size), (labels, label)):
+                del values[second], values[first]
+                values.append(last)
+    return pairs
 
 
 def _sizes(operands) -> dict:
     """The size of every subscript; size 1 goes with any other."""
     sizes: dict = {}
-    for i, (x, labels) in enumerate(operands):
-        for label, size in zip(labels, x.shape, strict=True):
+    for i, (shape, labels) in enumerate(operands):
+        for label, size in zip(labels, shape, strict=True):
             known = sizes.get(label, 1)
             if 1 not in (known, size) and known != size:
                 raise RuntimeError(
@@ -82,48 +90,94 @@ def _sizes(operands) -> dict:
     return sizes
 
 
-def _without_ones(x, labels: list, sizes: dict):
-    """Drops dimensions of size 1 whose subscript is larger elsewhere."""
-    drop = [i for i, label in enumerate(labels) if x.shape[i] == 1 and sizes[label] != 1]
-    for i in reversed(drop):
-        x = x.squeeze(i)
-    return x, [label for i, label in enumerate(labels) if i not in drop]
+@dataclass(frozen=True, slots=True)
+class _Arranged:
+    """What is done to an operand before it is multiplied: sums, another order, another shape; None: nothing."""
+
+    dims: tuple[int, ...] | None
+    order: tuple[int, ...] | None
+    shape: tuple[int, ...] | None
+
+    def __call__(self, o, x):
+        if self.dims:
+            x = o.sum(x, self.dims)
+        if self.order:
+            x = x.permute(self.order)
+        return x if self.shape is None else x.reshape(self.shape)
 
 
-def _summed(o, x, labels: list, keep) -> tuple:
-    """Sums the dimensions whose subscript nobody needs."""
-    dims = tuple(i for i, label in enumerate(labels) if label not in keep)
-    return (o.sum(x, dims) if dims else x), [label for label in labels if label in keep]
+def _arranged(labels: list, keep, wanted: list, sizes: dict, shape: list[int] | None = None) -> _Arranged:
+    """From dimensions of these labels to those of `wanted`, seen in `shape`; those that nobody keeps are summed."""
+    dims = tuple(i for i, v in enumerate(labels) if v not in keep)
+    left = [v for v in labels if v in keep]
+    order = tuple(left.index(v) for v in wanted)
+    same = shape is None or shape == [sizes[v] for v in wanted]
+    return _Arranged(dims or None, order if order != tuple(range(len(order))) else None, None if same else tuple(shape))
 
 
-def _product(o, a, b, keep, sizes: dict) -> tuple:
-    """The product of two operands, summed over what only they have."""
-    (x, of_x), (y, of_y) = a, b
-    x, of_x = _summed(o, x, of_x, {*keep, *of_y})
-    y, of_y = _summed(o, y, of_y, {*keep, *of_x})
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The product of two operands: element by element, of rows over their last `rows` dimensions, or of matrices."""
+
+    pair: tuple[int, int]
+    x: _Arranged
+    y: _Arranged
+    rows: int = 0
+    matrices: bool = False
+    shape: tuple[int, ...] | None = None  # of the result, where the product has another
+
+    def __call__(self, o, x, y):
+        x, y = self.x(o, x), self.y(o, y)
+        if self.rows:
+            if x.dtype is not y.dtype:
+                raise RuntimeError(f"expected scalar type {x.dtype.title} but found {y.dtype.title}")
+            check_implemented(x, "bmm", ("b1",))
+            return o.dot_rows(x, y, list(range(-self.rows, 0)))
+        made = o.matmul(x, y) if self.matrices else o.mul(x, y)
+        return made if self.shape is None else made.reshape(self.shape)
+
+
+def _step(pair, of_x: list, of_y: list, keep, out: list, sizes: dict) -> tuple[_Step, list]:
+    """The product of two operands, summed over what only they have, and its subscripts."""
     both = [v for v in of_x if v in of_y]
-    batch, inner = [v for v in both if v in keep], [v for v in both if v not in keep]
-    left, right = [v for v in of_x if v not in both], [v for v in of_y if v not in both]
+    inner = [v for v in both if v not in keep]
+    batch = [v for v in both if v in keep]
+    left, right = ([v for v in own if v in keep and v not in both] for own in (of_x, of_y))
+    x, y = partial(_arranged, of_x, {*keep, *of_y}), partial(_arranged, of_y, {*keep, *of_x})
+    in_turn = partial(sorted, key=lambda v: out.index(v) if v in out else len(out))
+    if not inner:
+        labels = in_turn(batch + left + right)
+        seen = [[sizes[v] if v in own else 1 for v in labels] for own in (of_x, of_y)]
+        mine, theirs = ([v for v in labels if v in own] for own in (of_x, of_y))
+        return _Step(pair, x(mine, sizes, seen[0]), y(theirs, sizes, seen[1])), labels
+    if not left and not right:
+        labels = in_turn(batch)
+        wanted = labels + inner
+        return _Step(pair, x(wanted, sizes), y(wanted, sizes), len(inner)), labels
 
     def size(labels) -> int:
         return product(sizes[v] for v in labels)
 
     # Batch dimensions stay apart: as one they might need a copy.
     lead = [sizes[v] for v in batch]
-    x = x.permute([of_x.index(v) for v in batch + left + inner]).reshape(*lead, size(left), size(inner))
-    y = y.permute([of_y.index(v) for v in batch + inner + right]).reshape(*lead, size(inner), size(right))
+    first = x(batch + left + inner, sizes, [*lead, size(left), size(inner)])
+    second = y(batch + inner + right, sizes, [*lead, size(inner), size(right)])
     labels = batch + left + right
-    return o.matmul(x, y).reshape([sizes[v] for v in labels]), labels
+    shape = tuple(sizes[v] for v in labels)
+    made = (*lead, size(left), size(right))
+    return _Step(pair, first, second, matrices=True, shape=None if made == shape else shape), labels
 
 
-def _cheapest(operands, out, sizes: dict) -> tuple[int, int]:
+def _cheapest(operands: list[list], out, sizes: dict) -> tuple[int, int]:
     """The two operands whose product is smallest beside what they take up now; the first such pair."""
+
+    def size(labels) -> int:
+        return product(sizes[v] for v in labels)
 
     def cost(pair):
         i, j = pair
-        keep = {*out, *(v for k, (_, labels) in enumerate(operands) if k not in pair for v in labels)}
-        result = {v for v in (*operands[i][1], *operands[j][1]) if v in keep}
-        return product(sizes[v] for v in result) - sum(operands[k][0].numel() for k in pair)
+        keep = {*out, *(v for k, labels in enumerate(operands) if k not in pair for v in labels)}
+        return size({v for v in (*operands[i], *operands[j]) if v in keep}) - sum(size(operands[k]) for k in pair)
 
     return min(combinations(range(len(operands)), 2), key=cost)
 
@@ -146,6 +200,61 @@ def _output(text: str | None, inputs: list[list]) -> list:
     return [*before, *(behind if dots else ()), *after]
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How an equation is computed for operands of some shapes."""
+
+    views: list[tuple[list, list[int]]]  # of each operand: the diagonals taken, and dimensions that are dropped
+    steps: list[_Step]
+    last: _Arranged
+
+    def __call__(self, o, tensors):
+        operands = []
+        for x, (diagonals, ones) in zip(tensors, self.views, strict=True):
+            for first, second in diagonals:
+                x = x.diagonal(0, first, second)
+            for dim in ones:
+                x = x.squeeze(dim)
+            operands.append(x)
+        for step in self.steps:
+            i, j = step.pair
+            y, x = operands.pop(j), operands.pop(i)
+            operands.append(step(o, x, y))
+        return self.last(o, operands[0])
+
+
+@lru_cache(1024)
+def _plan(equation: str, shapes: tuple[tuple[int, ...], ...]) -> _Plan:
+    _check_letters(equation)
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not shapes:
+        raise RuntimeError("einsum(): must provide at least one operand")
+    if len(terms) != len(shapes):
+        fewer = "fewer" if len(shapes) < len(terms) else "more"
+        raise RuntimeError(f"einsum(): {fewer} operands were provided than specified in the equation")
+    inputs = [_labels(term, len(shape), i) for i, (term, shape) in enumerate(zip(terms, shapes, strict=True))]
+    out = _output(right if arrow else None, inputs)
+    seen = [(list(shape), list(labels)) for shape, labels in zip(shapes, inputs, strict=True)]
+    diagonals = [_diagonals(shape, labels, i) for i, (shape, labels) in enumerate(seen)]
+    sizes = _sizes(seen)
+    views, operands = [], []
+    for (shape, labels), pairs in zip(seen, diagonals, strict=True):
+        # Dimensions of size 1 whose subscript is larger elsewhere.
+        ones = [i for i, label in enumerate(labels) if shape[i] == 1 and sizes[label] != 1]
+        views.append((pairs, ones[::-1]))
+        operands.append([v for i, v in enumerate(labels) if i not in ones])
+    steps = []
+    while len(operands) > 1:
+        i, j = (0, 1) if len(operands) == 2 else _cheapest(operands, out, sizes)
+        rest = [labels for k, labels in enumerate(operands) if k not in (i, j)]
+        keep = {*out, *(v for labels in rest for v in labels)}
+        step, labels = _step((i, j), operands[i], operands[j], keep, out, sizes)
+        steps.append(step)
+        operands = [*rest, labels]
+    return _Plan(views, steps, _arranged(operands[0], set(out), out, sizes))
+
+
 def _einsum(o, *arguments):
     if not arguments:
         raise ValueError(
@@ -158,26 +267,7 @@ def _einsum(o, *arguments):
     else:
         equation, tensors = _from_lists(arguments)
     check_tensors(tensors, 1)
-    _check_letters(equation)
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if not tensors:
-        raise RuntimeError("einsum(): must provide at least one operand")
-    if len(terms) != len(tensors):
-        fewer = "fewer" if len(tensors) < len(terms) else "more"
-        raise RuntimeError(f"einsum(): {fewer} operands were provided than specified in the equation")
-    inputs = [_labels(term, x.dim(), i) for i, (term, x) in enumerate(zip(terms, tensors, strict=True))]
-    out = _output(right if arrow else None, inputs)
-    operands = [_diagonals(x, list(labels), i) for i, (x, labels) in enumerate(zip(tensors, inputs, strict=True))]
-    sizes = _sizes(operands)
-    operands = [_without_ones(x, labels, sizes) for x, labels in operands]
-    while len(operands) > 1:
-        i, j = (0, 1) if len(operands) == 2 else _cheapest(operands, out, sizes)
-        rest = [x for k, x in enumerate(operands) if k not in (i, j)]
-        keep = {*out, *(v for _, labels in rest for v in labels)}
-        operands = [*rest, _product(o, operands[i], operands[j], keep, sizes)]
-    x, labels = _summed(o, *operands[0], set(out))
-    return x.permute([labels.index(v) for v in out])
+    return _plan(equation, tuple(tuple(x.shape) for x in tensors))(o, tensors)
 
 
 op(

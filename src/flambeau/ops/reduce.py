@@ -274,6 +274,15 @@ op(
 )
 
 op(
+    "dot_rows(Tensor self, Tensor other, int[1] dim) -> Tensor",
+    names=(),
+    body=Row(lambda x, y: r.row_sum(x * y), roles="FF", out="B", out_dtypes="c"),
+    ref=lambda np, x, y, dim: np.sum(x * y, axis=tuple(dim)),
+    samples=lambda s: [(s.x(3, 4), s.x(3, 4), [1]), (s.x(2, 3, 70), s.x(2, 3, 70), [0, -1]), (s.x(4), s.x(4), [0])],
+    doc="Sum of products over dimensions, of tensors of the same sizes: no product is kept.",
+)
+
+op(
     f"nansum({_DIMS}, *, ScalarType? dtype=None) -> Tensor",
     body=Row(
         lambda x: r.row_sum(where(isnan(x), const(0, x.dtype), x) if x.dtype.startswith("f") else x),

@@ -165,7 +165,7 @@ def _vecdot(o, x, y, *, dim=-1):
     check.same_dtype(x, y, "linalg.vecdot", "x", "y")
     if x.dim() == 1 and y.dim() == 1:
         return o.dot(o.conj(x), y)
-    return o.sum(o.conj(x) * y, dim)
+    return o.dot_rows(*o.broadcast_tensors(o.conj(x), y), dim)
 
 
 op(
