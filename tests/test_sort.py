@@ -215,7 +215,11 @@ def test_counts():
     y = flambeau.from_numpy(w)
     np.testing.assert_array_equal(flambeau.histc(y, 7, 0, 1).numpy(), np.histogram(w, 7, (0, 1))[0])
     assert flambeau.histc(flambeau.tensor([1.0, 1.0]), 4).tolist() == [0, 0, 2, 0]
-    assert flambeau.histc(flambeau.tensor([1.0, nan]), 4, 0, 3).tolist() == [0, 1, 0, 0]
+    half = flambeau.tensor([1.0, nan, float("inf"), 3.0], dtype=flambeau.bfloat16)
+    for x in (flambeau.tensor([1.0, nan, float("inf"), 3.0]), half):
+        assert flambeau.histc(x, 4, 0, 3).tolist() == [0, 1, 0, 1]
+    z = np.random.default_rng(9).random(70_000, np.float32)
+    assert np.array_equal(flambeau.histc(flambeau.from_numpy(z), 64, 0, 1).numpy(), np.histogram(z, 64, (0, 1))[0])
 
 
 @pytest.mark.parametrize("how", ["linear", "lower", "higher", "midpoint", "nearest"])

@@ -195,6 +195,21 @@ def test_histogram_counts_between_edges() -> None:
     assert torch.histogram(torch.ones(0), 3).bin_edges.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-3.3, 7.7), (100.0, 100.5)])
+def test_histogram_puts_what_lies_at_an_edge_where_the_edges_say(limits) -> None:
+    edges = torch.linspace(*limits, 38)
+    e = edges.numpy()
+    near = np.concatenate([e, np.nextafter(e, np.float32(np.inf)), np.nextafter(e, np.float32(-np.inf)), [np.nan, np.inf]])
+    x = torch.tensor(near.astype(np.float32))
+    want = np.histogram(near[np.isfinite(near)], e)[0]
+    for bins in (37, edges):
+        options = {"range": limits} if isinstance(bins, int) else {}
+        np.testing.assert_array_equal(torch.histogram(x, bins, **options).hist, want)
+    points = torch.stack([x, x.flip(0)], 1)
+    want = np.histogramdd(np.nan_to_num(points.numpy(), nan=1e30, posinf=1e30), [e, e])[0]
+    np.testing.assert_array_equal(torch.histogramdd(points, [37, 37], range=[*limits, *limits]).hist, want)
+
+
 def test_histogramdd_counts_points() -> None:
     x = torch.tensor(RNG.standard_normal((40, 2)))
     got = torch.histogramdd(x, [3, 4])

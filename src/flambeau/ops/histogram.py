@@ -1,8 +1,9 @@
 """Histograms over given or evenly spaced edges, of one or several dimensions."""
 
-from .launch import product
+from ..ir.fn import cast, maximum, minimum, where
+from .launch import Launch, product
 from .sort import check_implemented
-from .table import Composite, op
+from .table import Composite, Loop, Scalar, op
 
 _FLOATS_ONLY = ("b1", "u8", "i8", "i16", "i32", "i64", "u16", "u32", "u64", "f16", "bf16", "c64", "c128")
 
@@ -86,19 +87,78 @@ def _edges(o, x, bins, range):
     ]
 
 
-def _counted(o, x, edges, weight, density: bool):
-    """How many rows of x (or the sum of whose weights) lie between edges, the last of which belongs to its bin."""
+# int: how many bins
+def _bin_program(b):
+    """Buffers: bins, values, edges. One iteration: one value, whose bin is guessed; the edges say which it is."""
+    with b.parallel() as i:
+        n, x = b.int(0), b.load(1, i)
+        low, high = b.load(2, 0), b.load(2, n)
+        guess = cast((x - low) * cast(n, x.dtype) / (high - low), "i64")
+        at = maximum(minimum(guess, n - 1), 0)
+        at = at + cast(x >= b.load(2, at + 1), "i64")
+        at = at - cast((at > 0) & (x < b.load(2, at)), "i64")
+        b.store(0, i, where((x >= low) & (x <= high), minimum(at, n - 1), n))
+
+
+def _bin_plan(o, self, edges):
+    x, edges = self.contiguous(), edges.contiguous()
+    out = o.empty(tuple(x.shape), dtype=o.int64, device=x.device)
+    return Launch((out,), (out, x, edges), [edges.numel() - 1], x.numel(), 2, _bin_program)
+
+
+op(
+    "bin_among_even(Tensor self, Tensor edges) -> Tensor",
+    names=(),
+    body=Loop(_bin_plan, pure=True),
+    differentiable=False,
+    doc="The bin of each element between edges that are about evenly spaced; the number of bins where it lies in none.",
+)
+
+
+def _ranked(rank, x, last, bins):
+    outside = (rank <= 0) | (rank > bins)
+    return where(x == last, bins - 1, where(outside, bins, rank - 1))
+
+
+op(
+    "bin_of_rank(Tensor rank, Tensor self, Tensor last, int bins) -> Tensor",
+    names=(),
+    roles={"self": "k", "last": "k"},
+    body=Scalar(_ranked),
+    result="int64",
+    differentiable=False,
+    doc="The bin of elements that stand behind `rank` edges, of which `last` belongs to its bin.",
+)
+
+
+def _bins(o, column, edges, even: bool):
+    """The bin of each element, their number where it lies in none."""
+    if even:
+        return o.bin_among_even(column, edges)
+    rank = o.search_positions(edges, column, None, True, False)
+    return o.bin_of_rank(rank, column, edges[-1], edges.numel() - 1)
+
+
+def _counted(o, x, edges, weight, density: bool, even: bool):
+    """How many rows of x (or the sum of whose weights) lie between edges, the last of which belongs to its bin.
+
+    `even`: edges are about evenly spaced.
+    """
     sizes = [e.numel() - 1 for e in edges]
-    inside, place = None, None
+    total, place = product(sizes), None
     for d, e in enumerate(edges):
-        column = x.select(1, d).contiguous()
-        ok = o.logical_and(column >= e[0], column <= e[-1])
-        at = o.clamp(o.search_positions(e.contiguous(), column, None, True, False) - 1, 0, sizes[d] - 1)
-        inside = ok if inside is None else o.logical_and(inside, ok)
-        place = at if place is None else place * sizes[d] + at
-    each = o.ones((x.shape[0],), dtype=x.dtype, device=x.device) if weight is None else weight.detach().reshape(-1)
-    hist = o.zeros((product(sizes),), dtype=x.dtype, device=x.device)
-    hist = o.index_add(hist, 0, o.masked_select(place, inside), o.masked_select(each, inside)).reshape(sizes)
+        at = _bins(o, x.select(1, d).contiguous(), e.contiguous(), even)
+        if place is None:
+            place = at
+        else:
+            outside = o.logical_or(place >= product(sizes[:d]), at >= sizes[d])
+            place = o.masked_fill(place * sizes[d] + at, outside, total)
+    if weight is None:
+        hist = o.count_positions(place, total + 1).to(x.dtype)
+    else:
+        hist = o.zeros((total + 1,), dtype=x.dtype, device=x.device)
+        hist = o.index_add(hist, 0, place, weight.detach().reshape(-1))
+    hist = hist.narrow(0, 0, total).reshape(sizes)
     if density:
         hist = hist / o.sum(hist)
         for d, e in enumerate(edges):
@@ -112,7 +172,7 @@ def _histogram(o, self, bins, *, range=None, weight=None, density=False):
     if weight is not None:
         _check_weight_shape(x, x.shape, weight if weight.shape != self.shape else weight.reshape(-1))
     edges = _edges(o, x, [bins], range)
-    return _counted(o, x, edges, weight, density), edges[0]
+    return _counted(o, x, edges, weight, density, not isinstance(bins, o.Tensor)), edges[0]
 
 
 _RESULT = "(Tensor hist, Tensor bin_edges)"
@@ -150,7 +210,8 @@ def _histogramdd(o, self, bins, *, range=None, weight=None, density=False):
     _check(o, x, bins, weight)
     _check_weight_shape(x, self.shape, weight)
     edges = _edges(o, x, bins, range)
-    return _counted(o, x, edges, weight, density), tuple(edges)
+    even = not isinstance(bins[0], o.Tensor)
+    return _counted(o, x, edges, weight, density, even), tuple(edges)
 
 
 for _overload, _kind in ((".int_bins", "int"), ("", "int[]"), (".TensorList_bins", "Tensor[]")):

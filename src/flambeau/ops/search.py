@@ -1,8 +1,9 @@
 """Looking up elements among sorted ones, and counting: searchsorted, bucketize, isin, bincount, histc."""
 
+from ..ir.fn import cast, minimum, where
 from .launch import Launch
 from .sort import check_implemented
-from .table import Composite, Loop, Native, op
+from .table import Composite, Loop, Native, Scalar, op
 
 _TOGETHER = 8  # values that are looked up side by side: none waits for what another one reads
 
@@ -250,22 +251,40 @@ op(
 )
 
 
+def _bin(x, low, high, bins):
+    at = cast((x - low) * cast(bins, x.dtype) / (high - low), "i64")
+    return where((x >= low) & (x <= high), minimum(at, bins - 1), bins)
+
+
+op(
+    "bin_positions(Tensor self, Scalar low, Scalar high, int bins) -> Tensor",
+    names=(),
+    body=Scalar(_bin),
+    result="int64",
+    differentiable=False,
+    doc="In which of `bins` equal intervals from low to high each element lies; `bins` where it lies in none.",
+)
+
+
 def _histc(o, self, bins=100, min=0, max=0):
     check_implemented(self, "histogram_cpu", ("b1", "u8", "i8", "i16", "i32", "i64", "c64", "c128"))
     if bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
     x, low, high = self.detach().reshape(-1), float(min), float(max)
     if low == high and x.numel():
-        low, high = o.min(x).item(), o.max(x).item()
+        low, high = (v.item() for v in o.aminmax(x))
     if low == high:
         low, high = low - 1, high + 1
     if not abs(high - low) < float("inf"):
         raise RuntimeError(f"torch.histc: range of [{low:g}, {high:g}] is not finite")
     if high <= low:
         raise RuntimeError("torch.histc: max must be larger than min")
-    x = o.masked_select(x, (x >= low) & (x <= high))
-    at = o.clamp(((x - low) * bins / (high - low)).to(o.int64), max=bins - 1)
-    return o.index_add(o.zeros((bins,), dtype=self.dtype, device=self.device), 0, at, o.ones_like(x))
+    if x.dtype.itemsize >= 4:
+        at = o.bin_positions(x, low, high, bins)
+    else:  # PyTorch rounds after each operation
+        at = o.clamp(((x - low) * bins / (high - low)).to(o.int64), max=bins - 1)
+        at = o.masked_fill(at, (x < low) | (x > high) | o.isnan(x), bins)
+    return o.count_positions(at, bins + 1).narrow(0, 0, bins).to(self.dtype)
 
 
 op(
