@@ -9,6 +9,7 @@
 #include <new>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -48,68 +49,29 @@ bool spin_until(F ready) {
   return false;
 }
 
-// The chunks that one thread starts with, on a line of its own: others take from it when they are done with theirs.
+// The chunks that one thread starts with; others take from it when they are done with theirs. All that is needed to run
+// them stands on this one line of the cache: each line that a thread fetches from another core's takes as long as a
+// hundred multiply-adds.
 struct alignas(64) Share {
-  std::atomic<int64_t> next{0};
+  std::atomic<int64_t> left{0};  // chunks that nobody took yet; whoever finds one may use what follows
   int64_t end = 0;
+  void (*fn)(void*, int64_t) = nullptr;
+  void* context = nullptr;
+  std::atomic<int64_t> finished{0};  // chunks, of all shares, that this thread ever finished
+  std::atomic<bool> stop{false};
+
+  void offer(int64_t begin, int64_t end_, void (*fn_)(void*, int64_t), void* context_) {
+    end = end_;
+    fn = fn_;
+    context = context_;
+    left.store(end_ - begin, std::memory_order_release);
+  }
+  bool has_chunks() const { return left.load(std::memory_order_relaxed) > 0; }
 };
 
-// One parallel_for; lives on the caller's stack. Chunks that neighbour each other go to one thread, and the same ones
-// to it in the next parallel_for of as many: what it wrote may still lie in its core's cache, and where cores share
-// no cache, fetching it from another's costs more than most kernels.
-class Job {
- public:
-  Job(int64_t chunks, void (*fn)(void*, int64_t), void* context, Share* shares, int most)
-      : shares_(shares), count_(static_cast<int>(std::min<int64_t>(chunks, most))), fn_(fn), context_(context) {
-    open_.store(count_, std::memory_order_relaxed);
-    int64_t each = chunks / count_, extra = chunks % count_, begin = 0;
-    for (int i = 0; i < count_; ++i) {
-      shares_[i].next.store(begin, std::memory_order_relaxed);
-      shares_[i].end = begin += each + (i < extra);
-    }
-  }
-
-  int shares() const { return count_; }
-
-  void work(int thread) {
-    inside_parallel = true;
-    for (int i = 0; i < count_ && open_.load(std::memory_order_relaxed) > 0; ++i) drain(shares_[(thread + i) % count_]);
-    inside_parallel = false;
-  }
-
-  void rethrow() {
-    if (failure_) std::rethrow_exception(failure_);
-  }
-
- private:
-  void drain(Share& share) {
-    if (share.next.load(std::memory_order_relaxed) >= share.end) return;
-    for (int64_t c; (c = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
-      if (c == share.end - 1) open_.fetch_sub(1, std::memory_order_relaxed);
-      if (c > failed_chunk_.load(std::memory_order_relaxed)) continue;  // those below may still fail, and count more
-      try {
-        fn_(context_, c);
-      } catch (...) { keep(c, std::current_exception()); }
-    }
-  }
-
-  void keep(int64_t chunk, std::exception_ptr failure) {
-    std::lock_guard lock(mutex_);
-    if (chunk >= failed_chunk_.load(std::memory_order_relaxed)) return;
-    failed_chunk_.store(chunk, std::memory_order_relaxed);
-    failure_ = std::move(failure);
-  }
-
-  Share* const shares_;
-  const int count_;
-  std::atomic<int> open_;  // shares of which chunks are left
-  void (*const fn_)(void*, int64_t);
-  void* const context_;
-  std::mutex mutex_;
-  std::atomic<int64_t> failed_chunk_{INT64_MAX};
-  std::exception_ptr failure_;
-};
-
+// Chunks that neighbour each other go to one thread, and the same ones to it in the next parallel_for of as many: what
+// it wrote may still lie in its core's cache, and where cores share no cache, fetching it from another's costs more
+// than most kernels.
 class Pool {
  public:
   explicit Pool(int threads)
@@ -123,19 +85,21 @@ class Pool {
   // The caller has acquired the pool.
   void run(int64_t chunks, void (*fn)(void*, int64_t), void* context) {
     if (workers_.empty()) start();
-    Job job(chunks, fn, context, shares_.data(), static_cast<int>(shares_.size()));
-    job_.store(&job);
+    const int64_t count = std::min<int64_t>(chunks, std::ssize(shares_));
+    for (int64_t i = count - 1; i >= 0; --i) {
+      shares_[static_cast<size_t>(i)].offer(chunks * i / count, chunks * (i + 1) / count, fn, context);
+    }
     epoch_.fetch_add(1);
-    if (sleepers_.load() > 0) platform::wake(epoch_, std::min(job.shares() - 1, workers_wanted_));
-    job.work(0);
-    job_.store(nullptr);
+    if (sleepers_.load() > 0) platform::wake(epoch_, static_cast<int>(count) - 1);
+    finished_ += chunks;
+    work(0);
     wait_for_workers();
-    job.rethrow();
+    if (failure_) rethrow();
   }
 
   // Ends the workers; the caller has acquired the pool and nobody will use it again.
   void stop() {
-    stop_.store(true);
+    for (Share& share : shares_) share.stop.store(true);
     epoch_.fetch_add(1);
     platform::wake(epoch_, kMaxThreads);
     for (std::thread& t : workers_) t.join();
@@ -155,36 +119,93 @@ class Pool {
   }
 
   void loop(int thread) {
-    for (uint32_t seen = 0; !stop_.load();) {
-      seen = wait_for_epoch(seen);
-      // Announced before the job is read, withdrawn after it was left: the caller takes the job away first and then
-      // waits until nobody is announced, so a worker that comes late finds nothing and holds nobody up.
-      inside_.fetch_add(1);
-      if (Job* job = job_.load()) job->work(thread);
-      if (inside_.fetch_sub(1) == 1 && caller_waits_.load()) platform::wake(inside_, 1);
+    for (const Share& own = shares_[static_cast<size_t>(thread)]; !own.stop.load();) {
+      wait_for_chunks(own);
+      work(thread);
     }
   }
 
-  uint32_t wait_for_epoch(uint32_t seen) {
-    if (spins_ && spin_until([&] { return epoch_.load(std::memory_order_acquire) != seen; })) return epoch_.load();
+  // Returns early where another thread's chunks woke this one.
+  void wait_for_chunks(const Share& own) {
+    auto ready = [&] { return own.has_chunks() || own.stop.load(std::memory_order_relaxed); };
+    if (spins_ && spin_until(ready)) return;
+    const uint32_t seen = epoch_.load();
     sleepers_.fetch_add(1);
-    while (epoch_.load() == seen) platform::wait_on(epoch_, seen);
+    while (!ready() && epoch_.load() == seen) platform::wait_on(epoch_, seen);
     sleepers_.fetch_sub(1);
-    return epoch_.load();
+  }
+
+  // Own chunks, then those that others have left. What is done is said at once: the caller may be waiting for it.
+  void work(int thread) {
+    const int threads = static_cast<int>(shares_.size());
+    std::atomic<int64_t>& finished = shares_[static_cast<size_t>(thread)].finished;
+    inside_parallel = true;
+    for (int i = 0; i < threads; ++i) {
+      const int64_t done = drain(shares_[static_cast<size_t>((thread + i) % threads)]);
+      if (!done) continue;
+      finished.store(finished.load(std::memory_order_relaxed) + done);
+      if (thread && caller_waits_.load()) wake_caller();
+    }
+    inside_parallel = false;
+  }
+
+  int64_t drain(Share& share) {
+    int64_t done = 0;
+    while (share.has_chunks()) {
+      const int64_t left = share.left.fetch_sub(1, std::memory_order_acquire);
+      if (left <= 0) break;
+      ++done;
+      const int64_t chunk = share.end - left;
+      if (chunk > failed_chunk_.load(std::memory_order_relaxed)) continue;  // one below may still fail, and counts more
+      try {
+        share.fn(share.context, chunk);
+      } catch (...) { keep(chunk, std::current_exception()); }
+    }
+    return done;
+  }
+
+  void keep(int64_t chunk, std::exception_ptr failure) {
+    std::lock_guard lock(failure_mutex_);
+    if (chunk >= failed_chunk_.load(std::memory_order_relaxed)) return;
+    failed_chunk_.store(chunk, std::memory_order_relaxed);
+    failure_ = std::move(failure);
+  }
+
+  void rethrow() {
+    failed_chunk_.store(INT64_MAX, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+
+  bool all_finished() const {
+    int64_t sum = 0;
+    for (const Share& share : shares_) sum += share.finished.load();
+    return sum == finished_;
   }
 
   void wait_for_workers() {
-    if (spin_until([&] { return inside_.load() == 0; })) return;
-    caller_waits_.store(true);
-    for (uint32_t n; (n = inside_.load()) != 0;) platform::wait_on(inside_, n);
-    caller_waits_.store(false);
+    if (spin_until([&] { return all_finished(); })) return;
+    while (!all_finished()) {
+      caller_waits_.store(1);
+      if (!all_finished()) platform::wait_on(caller_waits_, 1);
+    }
+    caller_waits_.store(0);
   }
 
+  void wake_caller() {
+    caller_waits_.store(0);
+    platform::wake(caller_waits_, 1);
+  }
+
+  // Written by the caller, and read by workers that are about to sleep.
   alignas(64) std::atomic<uint32_t> epoch_{0};
-  alignas(64) std::atomic<uint32_t> inside_{0};
-  std::atomic<Job*> job_{nullptr};
-  alignas(64) std::atomic<int> sleepers_{0};
-  std::atomic<bool> caller_waits_{false}, stop_{false}, busy_{false};
+  std::atomic<int> sleepers_{0};
+  std::atomic<bool> busy_{false};
+  int64_t finished_ = 0;  // chunks of all jobs so far
+  // Written where a job fails, or the caller sleeps.
+  alignas(64) std::atomic<int64_t> failed_chunk_{INT64_MAX};
+  std::atomic<uint32_t> caller_waits_{0};
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;
   const bool spins_;
   int workers_wanted_;
   std::vector<std::thread> workers_;
