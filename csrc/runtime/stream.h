@@ -70,6 +70,16 @@ inline void copy_bytes(char* to, const char* from, size_t n, bool stream) {
 #else
   (void)stream;
 #endif
+#if defined(__x86_64__)
+  // For long runs memcpy takes an instruction that is ten times as slow as a loop where `to` stands less than a line
+  // further on in its page than `from` (Zen 3 and 4).
+  const uintptr_t ahead = (reinterpret_cast<uintptr_t>(to) - reinterpret_cast<uintptr_t>(from)) % 4096;
+  if (n >= 1024 && ahead && ahead < kLine) {
+    size_t i = 0;
+    for (; i + kLine <= n; i += kLine) copy_line(to + i, from + i, false);
+    to += i, from += i, n -= i;
+  }
+#endif
   std::memcpy(to, from, n);
 }
 
