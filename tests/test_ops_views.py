@@ -96,3 +96,11 @@ def test_sequences_of_any_length(dtype, count):
         line = torch.linspace(-1, 3, count, dtype=given).numpy()
         assert np.allclose(line, np.linspace(-1, 3, count), rtol=0, atol=4 * np.finfo(dtype).eps)
         assert count < 2 or (line[0] == -1 and line[-1] == 3)
+
+
+@pytest.mark.parametrize("shift", [1, 3, 15, 16, 17, 1021])
+def test_roll_of_long_rows(shift):
+    """Targets that stand a little further on in their page than the source are copied in a way of their own."""
+    x = np.arange(6 * 3001, dtype=np.float32).reshape(6, 3001)
+    for dims in (None, 1):
+        assert np.array_equal(torch.roll(torch.from_numpy(x), shift, dims).numpy(), np.roll(x, shift, dims))

@@ -493,6 +493,7 @@ class RowCall {
   // Which dimensions are the row's.
   void find_row() {
     sizes_ = full_->sizes;
+    if (info_.out_roles.find('F') == std::string::npos) broadcast_operands();
     int n = sizes_.size();
     in_row_.assign(static_cast<size_t>(n), false);
     switch (info_.rule) {
@@ -509,6 +510,15 @@ class RowCall {
       case RowInfo::Rule::Param: mark_param(call_[info_.param]); break;
     }
     if (!info_.empty_error.empty()) check_not_empty();
+  }
+
+  // Where no result varies over everything, each operand may be one element wide along what another one varies over.
+  void broadcast_operands() {
+    for (size_t i = 0; i < operands_.size(); ++i) {
+      if (!operands_[i] || info_.in_roles[i] != 'F' || operands_[i]->dim() != sizes_.size()) continue;
+      for (int d = 0; d < sizes_.size(); ++d)
+        if (sizes_[d] == 1) sizes_[d] = operands_[i]->sizes[d];
+    }
   }
 
   void check_not_empty() const {

@@ -92,7 +92,7 @@ _ELSEWHERE = {
         "cosine_similarity", "ctc_loss", "embedding_bag", "embedding_renorm_", "feature_alpha_dropout",
         "feature_dropout", "gru", "gru_cell", "hinge_embedding_loss", "instance_norm", "kl_div", "lstm", "lstm_cell",
         "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle", "native_dropout",
-        "norm_except_dim", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss",
+        "norm_except_dim", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss",
         "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell", "triplet_margin_loss",
     ),
     "nn._grid": ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"),

@@ -235,6 +235,7 @@ CASES = {
     "norm": lambda s: [
         case(s.away(2, 3)), case(s.away(2, 3), 2, 1), case(s.tall(3, 2), "nuc"), case(s.away(2, 3), 1, (0, 1), True),
     ],
+    "pdist": lambda s: [case(s.x(3, 2)), case(s.x(4, 2), 3.0)] if s.real else [],
     "cdist": lambda s: [
         case(s.x(3, 2), s.x(4, 2)), case(s.x(2, 3, 2), s.x(2, 2, 2), 1.0), case(s.x(3, 2), s.x(2, 2), 3.0),
         case(s.x(3, 2), s.x(2, 2), float("inf")),

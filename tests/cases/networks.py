@@ -215,7 +215,6 @@ FUNCTIONS = {
     "cosine_similarity": lambda s: [case(s.x(2, 3), s.x(2, 3)), case(s.x(3), s.x(2, 3), dim=-1)],
     "pairwise_distance": lambda s: [case(s.x(2, 3), s.x(2, 3)), case(s.x(2, 3), s.x(3), 3.0, keepdim=True)],
     "normalize": lambda s: [case(s.away(2, 3)), case(s.away(2, 3), 3.0, 0)],
-    "pdist": lambda s: [case(s.x(3, 2)), case(s.x(4, 2), 3.0)],
     "glu": lambda s: [case(s.x(2, 4)), case(s.x(4, 2), 0)],
     "local_response_norm": lambda s: [case(s.x(1, 4, 3), 3), case(s.x(2, 3, 2, 1), 2, 0.1)],
     "instance_norm": lambda s: [case(s.x(2, 2, 4)), case(s.x(1, 2, 2, 2), weight=s.x(2), bias=s.x(2)), case(s.x(2, 2, 3), Fixed(np.array([0.1, 0.2])), Fixed(np.array([1.1, 0.9])), use_input_stats=False)],

@@ -27,15 +27,3 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
     """x / max(|x|_p, eps) along a dimension."""
     length = o.linalg.vector_norm(input, p, dim, True).clamp_min(eps).expand_as(input)
     return input / length if out is None else o.div(input, length, out=out)
-
-
-def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """Distances of all pairs of rows, in the order (0, 1), (0, 2), ..., (1, 2), ..."""
-    if input.dim() != 2:
-        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
-    if not input.is_floating_point():
-        raise RuntimeError("pdist only supports floating-point dtypes")
-    if p < 0:
-        raise RuntimeError("pdist only supports non-negative p values")
-    places = o.triu_indices(input.size(0), input.size(0), 1, device=input.device)
-    return o.linalg.vector_norm(input[places[0]] - input[places[1]], p, 1)

@@ -264,5 +264,5 @@ rnn_tanh_cell, rnn_relu_cell, lstm_cell, gru_cell = (
 # ---- the same function as in nn.functional
 
 avg_pool1d, channel_shuffle, cosine_similarity = F.avg_pool1d, F.channel_shuffle, F.cosine_similarity
-native_channel_shuffle, pairwise_distance, pdist = F.channel_shuffle, F.pairwise_distance, F.pdist
+native_channel_shuffle, pairwise_distance = F.channel_shuffle, F.pairwise_distance
 pixel_shuffle, pixel_unshuffle = F.pixel_shuffle, F.pixel_unshuffle

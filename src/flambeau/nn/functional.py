@@ -7,7 +7,7 @@ from flambeau import functional_ns as o
 from flambeau._suggest import missing
 from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward
 from flambeau.nn._ctc import ctc_loss
-from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance, pdist
+from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance
 from flambeau.nn._fractional import (
     fractional_max_pool2d,
     fractional_max_pool2d_with_indices,

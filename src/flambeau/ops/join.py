@@ -200,8 +200,8 @@ op(
 )
 
 
-def _roll(o, self, shifts, dims=()):
-    shifts, dims = list(shifts), list(dims)
+def _roll(o, self, shifts, dims=None):
+    shifts, dims = list(shifts), list(dims or ())
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims:
@@ -223,7 +223,7 @@ def _roll(o, self, shifts, dims=()):
 
 
 op(
-    "roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor",
+    "roll(Tensor self, int[1] shifts, int[1]? dims=None) -> Tensor",
     body=Composite(_roll),
     ref=lambda np, x, shifts, dims=None: np.roll(x, shifts, dims),
     doc="Elements moved along dimensions; what leaves at the end comes back at the start.",

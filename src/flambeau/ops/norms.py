@@ -1,4 +1,4 @@
-"""Norms of vectors and matrices, and distances between rows, over `linalg.vector_norm`."""
+"""Norms of vectors and matrices, over `linalg.vector_norm`."""
 
 from .launch import check_tensor, wrap_dim
 from .table import Composite, op
@@ -185,55 +185,4 @@ op(
     names=("linalg.norm",),
     body=Composite(_linalg_norm, raw=True),
     doc="Norm of a vector, or of a matrix where two dimensions are given; without ord the 2-norm of all elements.",
-)
-
-
-_WITHOUT_PRODUCT = "donot_use_mm_for_euclid_dist"
-_MODES = (None, "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", _WITHOUT_PRODUCT)
-_FEW = 25  # rows up to which differences are made where the mode leaves it open
-
-
-def _euclidean(o, x1, x2):
-    """Distances by a product of matrices: |a - b|^2 = |a|^2 - 2 a b + |b|^2. Their gradient is 0 where they are."""
-    first, second = (o.sum(x * x, -1, True) for x in (x1, x2))
-    a = o.cat([x1 * -2, first, o.ones_like(first)], -1)
-    b = o.cat([x2, o.ones_like(second), second], -1)
-    squares = o.matmul(a, b.mT)
-    apart = squares > 0
-    one, zero = (o.full((), v, dtype=squares.dtype, device=squares.device) for v in (1, 0))
-    return o.where(apart, o.sqrt(o.where(apart, squares, one)), zero)
-
-
-def _cdist(o, x1, x2, p=2.0, compute_mode=None):
-    if compute_mode not in _MODES:
-        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
-    for name, x in (("X1", x1), ("X2", x2)):
-        if x.dim() < 2:
-            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.dim()}D")
-    if x1.shape[-1] != x2.shape[-1]:
-        raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]} [in cdist]"
-        )
-    for name, x in (("X1", x1), ("X2", x2)):
-        if not x.dtype.is_floating_point:
-            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x.dtype.title}")
-    if p < 0:
-        raise RuntimeError("cdist only supports non-negative p values")
-    many = max(x1.shape[-2], x2.shape[-2]) > _FEW or compute_mode == "use_mm_for_euclid_dist"
-    if p == 2 and many and compute_mode != _WITHOUT_PRODUCT:
-        return _euclidean(o, x1, x2)
-    return _vector_norm(o, x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1, False, None)
-
-
-op(
-    "cdist(Tensor x1, Tensor x2, float p=2.0, str? compute_mode=None) -> Tensor",
-    names=("cdist",),
-    body=Composite(_cdist),
-    doc="""Distances (p-norm of the difference) of each row of x1 from each row of x2.
-
-    Args:
-        p: 2, or another number from 0 on, or inf.
-        compute_mode: whether distances of p = 2 come from one product of matrices, which is fast and exact to the root of
-            the dtype's precision: "use_mm_for_euclid_dist_if_necessary" where there are more than 25 rows (default),
-            "use_mm_for_euclid_dist" always, "donot_use_mm_for_euclid_dist" never. Else differences are made, then summed.""",
 )
