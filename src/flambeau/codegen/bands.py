@@ -15,7 +15,7 @@ from .columns import Columns
 from .module import Module
 from .row import RowKernel
 from .row_program import RowProgram
-from .states import initial, twin
+from .states import initial
 
 _COLUMNS = 4  # vectors of them in a band
 _ROWS_AHEAD = 8  # that are fetched before they are read
@@ -59,7 +59,7 @@ class Bands(Columns):
         """Asks for what some rows further on is read, where it is not copied yet."""
         f = self.function
         if self.copied:
-            if len(self.levels) == 1:
+            if len(self.levels) == 1 or self.near is not None:  # one pass that reduces
                 self._fetch_next(stream)
             return
         for o in self.copied_from():
@@ -80,40 +80,44 @@ class Bands(Columns):
             stream.loaded[o.number] = stream.load(o)
             stream.store(self.copies[o.number], stream.loaded[o.number])
 
-    def _reduce_columns(self, level: int) -> None:
-        f, reductions = self.function, self.program.levels[level]
-        live = [e for e in reductions if twin(e, reductions) is None]
+    def reduce(self, level: int) -> None:
+        self.copied = self.copied and level > 0  # a first guess may have been bad
+        self.last = level == self.levels[-1]
+        super().reduce(level)
+
+    def pass_over(self, reductions: Any, parks: Any) -> list[dict[Any, list[str]]]:
+        f = self.function
         for c in self.columns:
-            c.totals = {e: self._accumulators(e) for e in live}
-            c.accumulators = {e: self._accumulators(e) for e in live}
+            c.totals = {e: self._accumulators(e) for e in reductions}
+            c.accumulators = {e: self._accumulators(e) for e in reductions}
             c.scope.open()
         with f.loop(0, self.shape[1]) as i1, f.loop(0, self.shape[2], _ROWS_TOGETHER) as first:
             for c in self.columns:
-                for e in live:
+                for e in reductions:
                     self._put(c.accumulators[e], [x for _, x in initial(f, self.lanes, e)])
             with f.loop(first, f.smaller(f.add(first, _ROWS_TOGETHER), self.shape[2])) as i0:
                 offsets, position = self.row_at(i1, i0)
                 for c in self.columns:
-                    self._take(c, c.stream(offsets, position), level, live)
+                    self._take(c, c.stream(offsets, position), reductions, parks)
             for c in self.columns:
-                for e in live:
+                for e in reductions:
                     total = self.merge(e, self._read(e, c.totals[e]), self._read(e, c.accumulators[e]))
                     self._put(c.totals[e], total)
-        for c in self.columns:
-            self.close(c, reductions, {e: self._read(e, c.totals[e]) for e in live})
         self.copied = True
+        return [{e: self._read(e, c.totals[e]) for e in reductions} for c in self.columns]
 
-    def _take(self, column: Any, stream: Any, level: int, live: list) -> None:
+    def _take(self, column: Any, stream: Any, reductions: Any, parks: Any) -> None:
         """Takes an element of each column into the partial states."""
         if not self.copied:
             self.fetch_ahead(stream, _ROWS_AHEAD)
-            self._copy(stream)
-        elif level == self.levels[-1]:
+            if parks is None:
+                self._copy(stream)
+        elif self.last:
             self._fetch_next(stream)
-        for e in live:
+        for e in reductions:
             self.accumulate(stream, e, column.accumulators[e])
-        if self.parked is not None and level == self.levels[-1]:
-            self.park(stream)
+        if parks is not None:
+            self.park(stream, parks)
 
     def _put(self, variables: Any, values: list[str]) -> None:
         for (kind, address), value in zip(variables, values, strict=True):

@@ -3,13 +3,14 @@
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr
 
-from . import panels
+from . import near, panels
 from .memory import tail_mask
 from .rows import Operand, Rows, Scope, Stream, run_sums, with_roots
 from .states import settle, twin
 
 _REGISTERS = 16  # vectors of states of a short program
 _ROWS_AHEAD = 8  # that are fetched before they are read
+_SOME = 4  # elements of a column that stand for all
 
 
 class Columns(Rows):
@@ -50,8 +51,8 @@ class Columns(Rows):
 
     def block(self, starts: list[str], mask: str | None = None) -> None:
         self.columns = [self.column(start, mask) for start in starts]
-        for level in self.levels:
-            self._reduce_columns(level)
+        for level in self.levels[near.reduce(self) :]:
+            self.reduce(level)
         if self.level is None:
             self._finish_columns()
 
@@ -94,22 +95,46 @@ class Columns(Rows):
             for c in self.columns:
                 end(c, c.stream(offsets, position))
 
-    def _reduce_columns(self, level: int) -> None:
+    def reduce(self, level: int) -> None:
+        """Writes a level, and says what its reductions come to."""
         reductions = self.program.levels[level]
+        live = tuple(e for e in reductions if twin(e, reductions) is None)
+        for c, states in zip(self.columns, self.pass_over(live, self.parks(level)), strict=True):
+            self.close(c, reductions, states)
+
+    def pass_over(self, reductions: tuple[Expr, ...], parks: Expr | None) -> list[dict[Expr, list[str]]]:
+        """States of each column, from one pass, which parks a value."""
         for c in self.columns:
-            c.accumulators = [self._accumulators(e) for e in reductions]
+            c.accumulators = {e: self._accumulators(e) for e in reductions}
 
         def visit(column: "_Column", stream: Stream) -> None:
-            for e, variables in zip(reductions, column.accumulators, strict=True):
-                if twin(e, reductions) is None:
-                    self.accumulate(stream, e, variables)
-            if self.parked is not None and level == self.levels[-1]:
-                self.park(stream)
+            for e, variables in column.accumulators.items():
+                self.accumulate(stream, e, variables)
+            if parks is not None:
+                self.park(stream, parks)
 
         self._elements_of_row(visit)
+        return [{e: self._read(e, variables) for e, variables in c.accumulators.items()} for c in self.columns]
+
+    def scopes(self) -> list[Scope]:
+        """Of the columns that are done together."""
+        return [c.scope for c in self.columns]
+
+    def is_long(self) -> str:
+        """Whether a pass over a column takes longer than a look at some of it."""
+        return self.function.value(f"icmp sge i64 {self.shape[4]}, {4 * _SOME}")
+
+    def some(self, e: Expr) -> list[list[str]]:
+        """The state of a few elements of each column that lie apart."""
+        f, states = self.function, []
         for c in self.columns:
-            states = zip(reductions, c.accumulators, strict=True)
-            self.close(c, reductions, {e: self._read(e, variables) for e, variables in states})
+            c.scope.open()
+        for k in range(_SOME):
+            at = f.value(f"udiv i64 {f.mul(self.shape[4], k)}, {_SOME}")
+            offsets, position = self.row_at(*(f.value(f"u{op} i64 {at}, {self.shape[2]}") for op in ("div", "rem")))
+            found = [c.stream(offsets, position).emit([e.args[0]]) for c in self.columns]
+            states = [self.merge(e, a, b) for a, b in zip(states, found, strict=True)] if states else found
+        return states
 
     def close(self, column: "_Column", reductions: tuple[Expr, ...], states: dict[Expr, list[str]]) -> None:
         """Says what the reductions came to, from their states; writes those where they are the result."""

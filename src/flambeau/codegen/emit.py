@@ -136,7 +136,7 @@ class Elements:
         f = self.function
         condition = self._values[group[0].args[0]]
         kept = [f.variable(self.type(e.dtype), self._values[e.args[2]]) for e in group]
-        any_lane = self._any_lane(condition)
+        any_lane = self.any_lane(condition)
         outside = dict(self._values)
         with f.when(any_lane):
             for e, address in zip(group, kept, strict=True):
@@ -149,7 +149,8 @@ class Elements:
         for e, address in zip(group, kept, strict=True):
             self._values[e] = f.value(f"load {self.type(e.dtype)}, ptr {address}")
 
-    def _any_lane(self, condition: str) -> str:
+    def any_lane(self, condition: str) -> str:
+        """Whether a condition holds in some lane."""
         if self.lanes == 1:
             return condition
         name = f"llvm.vector.reduce.or.v{self.lanes}i1"
@@ -168,7 +169,7 @@ class Elements:
                 self._values[carry(k, n.dtype)] = f.value(f"load {self.type(n.dtype)}, ptr {place}")
             self._visit(steps.go)
             go = self._values[steps.go]
-            go_on_if(self._any_lane(go))
+            go_on_if(self.any_lane(go))
             for following in steps.next:
                 self._visit(following)
             for k, (n, place) in enumerate(zip(nodes, state, strict=True)):

@@ -27,4 +27,5 @@ def join(step: ir.Step, program: RowProgram, following: RowProgram) -> RowProgra
         return None
     roles = {n: program.inputs[k][0] for n, k in program.leaves.items()}
     outputs = (*program.outputs, *(("A", e.dtype) for e in sums))
-    return replace(program, roots=roots, outputs=outputs, space=ir.spaces(roots, roles), name=program.name + "+")
+    space, name = ir.spaces(roots, roles), program.name + "+"
+    return replace(program, roots=roots, outputs=outputs, space=space, near=None, name=name)

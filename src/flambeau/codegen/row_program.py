@@ -6,6 +6,7 @@ from flambeau.ir import row as ir
 from flambeau.ir.expr import Expr
 from flambeau.ir.program import lower
 
+from .near import GUESS, Near, find
 from .states import component_dtypes
 
 
@@ -18,6 +19,7 @@ class RowProgram:
         outputs, inputs: (role, storage dtype) of each operand.
         leaves: operand number of each `input` node's number.
         levels: reductions by level.
+        near: what stands in for two levels, if something does.
     """
 
     roots: tuple[Expr, ...]
@@ -26,6 +28,7 @@ class RowProgram:
     leaves: dict[int, int]
     levels: tuple[tuple[Expr, ...], ...]
     space: dict[Expr, int] = field(compare=False)
+    near: Near | None = field(default=None, compare=False)
     name: str = "row"
 
     def states(self, level: int) -> list[str]:
@@ -38,12 +41,14 @@ def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: st
     roots = tuple(lower(step.roots))
     roles = {leaf.attr[0]: role for leaf, role in zip(step.leaves, step.roles, strict=True)}
     numbers = list(dict.fromkeys(leaf.attr[0] for leaf in step.leaves))
+    found = find(step)
     return RowProgram(
         roots,
         tuple(zip(step.out_roles, out_dtypes, strict=True)),
         tuple(zip((roles[n] for n in numbers), in_dtypes, strict=True)),
         {n: k for k, n in enumerate(numbers)},
         ir.levels_of(roots),
-        ir.spaces(roots, roles),
+        ir.spaces((*roots, found.by_sums, found.k, found.bad) if found else roots, roles | {GUESS: "B"}),
+        found,
         name,
     )

@@ -8,7 +8,7 @@ from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, input_, walk
 from flambeau.ir.scalar import substitute
 
-from . import elementwise, pick, shifted
+from . import elementwise, near, pick, shifted
 from .emit import Elements
 from .memory import Memory, load_param, tail_mask
 from .module import Function, Module, llvm_type
@@ -62,6 +62,7 @@ class Kernel:
         self.lanes = self._lanes()
         self.state_of = self._number_states(finished)
         self.parked = self._parked() if mode == "fused" else None
+        self.near = program.near if mode == "fused" and not self.target.is_gpu else None
 
     def _parked(self) -> Expr | None:
         """A costly value that the last level computes and the output is made of (softmax's exp): kept in the output's
@@ -129,9 +130,13 @@ class Kernel:
         """Over the row."""
         return bool(self.program.space[e] & ir.ROW) if e in self.program.space else True
 
-    def park(self, stream: "Stream") -> None:
-        """Puts the parked value into memory."""
-        stream.store(self.parking, tuple(stream.emit([self.parked])))
+    def parks(self, level: int) -> Expr | None:
+        """What the pass of a level puts into memory."""
+        return self.parked if level == self.levels[-1] else None
+
+    def park(self, stream: "Stream", value: Expr) -> None:
+        """Puts what is parked into memory."""
+        stream.store(self.parking, tuple(stream.emit([value])))
 
     def unpark(self, stream: "Stream") -> None:
         """Takes the parked value from memory."""
@@ -291,7 +296,7 @@ class Rows(Kernel):
                 self.scope.define(e, self._scalar_memory().load(o.dtype, o.row)[0])
             self._find_next(b)
             self.tests = [(e, p) for e in walk(self.program.roots) if (p := self.is_at(e)) is not None]
-            for level in self.levels[shifted.reduce(self) :]:
+            for level in self.levels[shifted.reduce(self) or near.reduce(self) :]:
                 self.reduce(level)
             if self.level is None:
                 self._finish()
@@ -299,9 +304,11 @@ class Rows(Kernel):
     def _find_next(self, b: str) -> None:
         """How far the next row is, where a pass over a row asks for it; 0 in the last row.
 
-        That pass is the last one, or the one that computes what is parked: the last one then does nothing but write.
+        That pass is the last one, or the one that takes exponentials, or computes what is parked: the last one then
+        does nothing but write.
         """
         f, self.next_rows = self.function, {}
+        self.fetches_early = self.parked is not None or self.near is not None
         full = any(o.role in "FRAP" for o in self.outputs)
         if self.mode != "fused" or self.target.is_gpu or len(self.levels) + full < 2:
             return
@@ -386,7 +393,7 @@ class Rows(Kernel):
         reductions = self.program.levels[level]
         totals = pick.emit(self, reductions)
         rest = tuple(e for e in reductions if e not in totals) if totals else reductions
-        totals |= self.totals(rest, {}) if rest else {}
+        totals |= self.totals(rest, {}, self.parks(level), level == self.levels[-1]) if rest else {}
         for k, e in enumerate(reductions):
             self.scope.define(e, totals[e][-1])
             if self.level is not None:
@@ -394,9 +401,41 @@ class Rows(Kernel):
                 for value, o in zip(totals[e], self.outputs[at:], strict=False):
                     self._scalar_memory().store(o.dtype, (value,), o.row)
 
-    def totals(self, reductions, known: dict[Expr, str]) -> dict[Expr, list[str]]:
-        """States of the whole row, or piece of it, from one pass. `known`: values of leaves that all elements share."""
-        parks = self.parked is not None and reductions is self.program.levels[-1]
+    def scopes(self) -> "list[Scope]":
+        """Of the rows that are done together."""
+        return [self.scope]
+
+    def pass_over(self, reductions: tuple[Expr, ...], parks: Expr | None) -> list[dict[Expr, list[str]]]:
+        """States in each scope, from one pass, which parks a value and is the last to reduce."""
+        return [self.totals(reductions, {}, parks, True)]
+
+    def is_long(self) -> str:
+        """Whether a pass over a row takes longer than a look at some of it."""
+        return self.function.value(f"icmp sge i64 {self.shape[2]}, {2 * self.accumulators * self.lanes}")
+
+    def some(self, e: Expr, apart: bool = True) -> list[list[str]]:
+        """In each scope, the state of a few vectors that lie apart in a row, or in its runs alone: what the pass before
+        asked for comes in order."""
+        f, count = self.function, self.accumulators
+        self.scope.open()
+
+        def part(n: str, k: int) -> str:
+            return f.value(f"lshr i64 {f.mul(n, k)}, {count.bit_length() - 1}")
+
+        last, vectors = f.value(f"sub i64 {self.shape[2]}, {self.lanes}"), []
+        for k in range(count):
+            run = part(self.shape[1], k)
+            self.enter_run(run)
+            at = part(last, k) if apart else str(k * self.lanes)
+            stream = self.stream(at, f.add(f.mul(run, self.shape[2]), self.shape[3]))
+            vectors.append(stream.emit([e.args[0]]))
+        return [self.total(e, vectors)]
+
+    def totals(
+        self, reductions, known: dict[Expr, str], parks: Expr | None = None, last: bool = False
+    ) -> dict[Expr, list[str]]:
+        """States of the whole row, or piece of it, from one pass, which parks a value; `last` that reduces. `known`:
+        values of leaves that all elements share."""
         accumulators = [[self._accumulators(e) for e in reductions] for _ in range(self.accumulators)]
         shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
 
@@ -407,8 +446,9 @@ class Rows(Kernel):
                 for e, variables in zip(reductions, mine, strict=True):
                     if twin(e, reductions) is None:
                         self.accumulate(stream, e, variables)
-                if parks:
-                    self.park(stream)
+                if parks is not None:
+                    self.park(stream, parks)
+                if last and self.fetches_early:
                     self.fetch_next(stream)
 
         self.passes(step)
@@ -495,7 +535,7 @@ class Rows(Kernel):
                 for s in streams:
                     if self.parked is not None:
                         self.unpark(s)
-                    else:
+                    if not self.fetches_early:
                         self.fetch_next(s)
                 results = [iter(s.emit(roots)) for s in streams]
                 for o, r in over_row:  # one output after the other: lines that go past the caches stay together

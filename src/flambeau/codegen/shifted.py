@@ -15,6 +15,7 @@ from flambeau.ir import row as ir
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, input_, walk
 
+from . import guess
 from .module import llvm_type
 
 _SHIFT = ir.TEMP - 1  # operand number that stands for s
@@ -76,25 +77,14 @@ def reduce(kernel: Any) -> int:
     found = find(kernel.program) if kernel.mode == "fused" and not kernel.target.is_gpu else None
     if found is None or kernel.parked is not None:
         return 0
-    f, scope, levels = kernel.function, kernel.scope, kernel.program.levels
+    levels = kernel.program.levels
     others = [e for e in levels[0] if e is not found.total]
-    wanted = [found.mean, *others, *levels[1]]
-    places = {e: f.variable(llvm_type(e.dtype)) for e in wanted}
-    done = f.variable("i1", "false")
-    with f.when(_fits(kernel, found.x.dtype)), scope.elements.scope():
+
+    def once() -> tuple[guess.Values, str]:
         values, good = _once(kernel, found, others)
-        for e, value in values.items():
-            f.do(f"store {llvm_type(e.dtype)} {value}, ptr {places[e]}")
-        f.do(f"store i1 {good}, ptr {done}")
-    with f.when(f.value(f"xor i1 {f.value(f'load i1, ptr {done}')}, true")), scope.elements.scope():
-        for level in (0, 1):
-            kernel.reduce(level)
-        scope.open()
-        for e, place in places.items():
-            f.do(f"store {llvm_type(e.dtype)} {scope.scalar(e)}, ptr {place}")
-    scope.open()
-    for e, place in places.items():
-        scope.define(e, f.value(f"load {llvm_type(e.dtype)}, ptr {place}"))
+        return [values], good
+
+    guess.either(kernel, [found.mean, *others, *levels[1]], _fits(kernel, found.x.dtype), once)
     return 2
 
 
@@ -113,7 +103,8 @@ def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr
     """Results from one pass, and whether they are good."""
     f, dtype = kernel.function, found.x.dtype
     kind = llvm_type(dtype)
-    near = _near_mean(kernel, found.x)
+    ((*_, some),) = kernel.some(ir.row_sum(found.x), False)
+    near = f.value(f"fmul {kind} {some}, {1 / (kernel.accumulators * kernel.lanes)!r}")
     shift = input_(_SHIFT, dtype)
     d = found.x - shift
     first, square = ir.row_sum(d), ir.row_sum(d * d)
@@ -132,17 +123,3 @@ def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr
     near_enough = f.value(f"fcmp ole {kind} {f.value(f'fmul {kind} {lost}, 4.0')}, {rest}")
     finite = f.value(f"fcmp olt {kind} {totals[square]}, 0x7FF0000000000000")
     return values, f.value(f"and i1 {near_enough}, {finite}")
-
-
-def _near_mean(kernel: Any, x: Expr) -> str:
-    """The mean of a few vectors: the first ones, or of runs that lie apart."""
-    f, lanes, count = kernel.function, kernel.lanes, kernel.accumulators
-    kernel.scope.open()
-    vectors = []
-    for k in range(count):
-        run = f.value(f"lshr i64 {f.mul(kernel.shape[1], k)}, {count.bit_length() - 1}")
-        kernel.enter_run(run)
-        first = f.add(f.mul(run, kernel.shape[2]), kernel.shape[3])
-        vectors += kernel.stream(str(k * lanes), first).emit([x])
-    total = kernel.total(ir.row_sum(x), [[v] for v in vectors])
-    return f.value(f"fmul {llvm_type(x.dtype)} {total[-1]}, {1 / (count * lanes)!r}")

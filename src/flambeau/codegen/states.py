@@ -5,10 +5,13 @@ from collections.abc import Callable
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, const, input_
+from flambeau.ir.fn import where
 from flambeau.ir.scalar import binary, make
 
 from .emit import Elements
 from .module import Function
+
+NUMBERS = "numbers"  # attribute of a maximum that leaves out nan: one instruction an element instead of three
 
 
 def component_dtypes(e: Expr) -> list[str]:
@@ -44,6 +47,8 @@ def initial(function: Function, lanes: int, e: Expr) -> list[tuple[str, str]]:
 def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
     """The state of the elements of both."""
     plain = {"row_sum": "add", "row_prod": "mul", "row_max": "max", "row_min": "min"}
+    if e.attr == NUMBERS:
+        return [where(b[0] > a[0], b[0], a[0])]
     if e.op in plain:
         return [binary(plain[e.op], a[0], b[0])]
     if e.op in ir.COMPLEX_PRODUCTS:

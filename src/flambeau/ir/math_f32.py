@@ -26,6 +26,7 @@ _EXP = (0.5000000095095835, 0.16666518838299363, 0.04166620597869941, 0.00836888
 # exp_near_f32: the same, |r| <= ln2/32
 _EXP_NEAR = (0.5000097769495964, 0.16667057742902644)
 _ROOTS = tuple(2.0 ** (k / 16) for k in range(16))
+_SIXTEENTHS = 1.5 * 2.0**19  # a sixteenth is the last bit of numbers near by
 # exp2_f32: (2^r - 1) / r
 _EXP2 = (
     0.6931471805416357, 0.24022651075850324, 0.05550410962612345, 0.009618036911145754, 0.0013333430761353865,
@@ -74,13 +75,25 @@ _FAST_TRIGONOMETRY = 60000.0  # below: three-part reduction; above: all digits o
 def exp(x: Expr) -> Expr:
     """2^n with n in sixteenths times exp(r), |r| <= ln2/32; they are the last bits of x*log2(e) + 1.5*2^19."""
     x = between(x, -104.5, 89.0)
-    moved = fn.fma(x, LOG2E, 1.5 * 2.0**19)
-    n = moved - 1.5 * 2.0**19
+    moved = fn.fma(x, LOG2E, _SIXTEENTHS)
+    n = moved - _SIXTEENTHS
     high, low = F32.ln2
-    r = fn.fma(-n, low, fn.fma(-n, high, x))
+    return fn.ldexp(_below_two(moved, fn.fma(-n, low, fn.fma(-n, high, x))), fn.floor(n))
+
+
+def exp_over(x: Expr, k: Expr) -> Expr:
+    """exp(x) / 2^k for a whole k and x < (k + 127) ln2, ln2 being rounded: right beside others with the same k."""
+    high, _ = F32.ln2
+    x = fn.clamp(x, k * high - 104.5)
+    moved = fn.fma(x, LOG2E, _SIXTEENTHS)
+    n = moved - _SIXTEENTHS
+    return fn.ldexp(_below_two(moved, fn.fma(-n, high, x)), fn.floor(n - k))
+
+
+def _below_two(moved: Expr, r: Expr) -> Expr:
     root = fn.lookup(_ROOTS, fn.bitcast(moved, "i32") & 15, "f32")
     p = fn.fma(r * r, fn.polynomial(r, _EXP_NEAR), r)
-    return fn.ldexp(fn.fma(root, p, root), fn.floor(n))
+    return fn.fma(root, p, root)
 
 
 def exp2(x: Expr) -> Expr:

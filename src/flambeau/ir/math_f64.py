@@ -48,6 +48,12 @@ def exp(x: Expr) -> Expr:
     return fn.ldexp(fn.fma(r * r, fn.polynomial(r, EXP), r) + 1.0, n)
 
 
+def exp_over(x: Expr, k: Expr) -> Expr:
+    """exp(x) / 2^k for a whole k and x < (k + 1023) ln2."""
+    n, r = power_of_two_and_rest(fn.clamp(x, k * F64.ln2[0] - 746.0), F64)
+    return fn.ldexp(fn.fma(r * r, fn.polynomial(r, EXP), r) + 1.0, n - k)
+
+
 def exp2(x: Expr) -> Expr:
     x = between(x, -1076.0, 1025.0)
     n = fn.round(x)

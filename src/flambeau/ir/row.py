@@ -98,7 +98,8 @@ def row_pick(x: Expr, position: Expr) -> Expr:
 
 
 def constant(x: Expr) -> Expr:
-    """x, through which no gradient flows (the maximum that softmax subtracts)."""
+    """x, through which no gradient flows as the results are the same without it (the maximum that softmax subtracts):
+    code may take something near instead."""
     return detach(x)
 
 

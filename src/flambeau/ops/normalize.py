@@ -10,7 +10,7 @@ from .table import REAL_FLOATS, Composite, Row, Scalar, op
 
 def _softmax(x):
     e = exp(x - r.constant(finite_max(x)))
-    return e / r.row_sum(e)
+    return e * (1 / r.row_sum(e))
 
 
 def _log_softmax(x):

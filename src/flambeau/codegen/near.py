@@ -1,0 +1,115 @@
+"""Sums of exponentials in one pass over a row, from a first guess at its maximum.
+
+Softmax and its kin subtract the maximum m so that no exponential overflows; the results are the same without it. Here
+k, from the greatest of some elements, is taken off where a power of two and the rest come together,
+
+    e^x / 2^k = 2^(n - k) e^r,        x = n ln2 + r,
+
+which rounds nothing: the sum is as exact whether m lies near the guess or far above it. Where m is asked for, it comes
+from the same pass, and
+
+    sum(e^(x - m)) = sum(e^x / 2^k) / (e^m / 2^k),
+
+which is 1 where all but one of the terms vanish. Rows in which something overflows or is not finite are read again, as
+the program is written.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flambeau.ir import fn, math_f32, math_f64
+from flambeau.ir import row as ir
+from flambeau.ir.expr import Expr, input_, node, walk
+from flambeau.ir.math_common import LOG2E
+from flambeau.ir.program import lower
+from flambeau.ir.scalar import substitute
+
+from . import guess
+from .states import NUMBERS
+
+GUESS = ir.TEMP - 2  # operand number that stands for k
+_FARTHEST = 2.0**11  # of k from 0
+_HIGHEST = 60.0  # of m over k ln2
+_LARGEST = 2.0**100  # of the sum, which is no nan either
+
+
+@dataclass(frozen=True)
+class Near:
+    """Parts of a program, and what it is made of here, in primitives.
+
+    Attributes:
+        top, total: the maximum, and the sum of exponentials.
+        guess, k: the leaf that stands for k, and k from `top`.
+        scaled: e^x / 2^k.
+        sums: its sum, and m.
+        by_sums: `total` from them.
+        bad: whether they are of no use.
+        alone: whether results are made of exponentials and their sum alone, so that both may be scaled.
+    """
+
+    top: Expr
+    total: Expr
+    guess: Expr
+    k: Expr
+    scaled: Expr
+    sums: tuple[Expr, Expr]
+    by_sums: Expr
+    bad: Expr
+    alone: bool
+
+
+def find(step: ir.Step) -> Near | None:
+    """What a step of two levels comes to, where it is of this kind."""
+    if [[e.op for e in level] for level in step.levels] != [["row_max"], ["row_sum"]]:
+        return None
+    (top,), (total,) = step.levels
+    x, e = top.args[0], total.args[0]
+    if e.op != "exp" or e.args[0].op != "sub" or e.args[0].args[0] is not x or x.dtype not in ("f32", "f64"):
+        return None
+    if e.args[0].args[1].op != "detach":
+        return None
+    k = input_(GUESS, x.dtype)
+    alone = not any(n is top for n in walk(substitute(step.roots, {e: k, total: k})))
+    exp_over = (math_f32 if x.dtype == "f32" else math_f64).exp_over
+    scaled = exp_over(x, k)
+    sum_, m = sums = ir.row_sum(scaled), node("row_max", x.dtype, (x,), NUMBERS)
+    good = (fn.abs(k) <= _FARTHEST) & (fn.fma(k, -1 / LOG2E, m) <= _HIGHEST) & (sum_ <= _LARGEST)
+    head = lower([top, total, k, fn.round(top * LOG2E), scaled])
+    return Near(*head, lower(sums), *lower([sum_ / exp_over(m, k), ~good]), alone)
+
+
+def reduce(kernel: Any) -> int:
+    """Writes both levels of a kernel where it can, and says what their reductions come to. How many levels are done
+    then."""
+    found, parks = kernel.near, kernel.parked is not None
+    if found is None or (parks and not found.alone):
+        return 0
+    sum_, m = found.sums
+    results = {found.total: sum_} if parks else {found.top: m, found.total: found.by_sums}
+
+    def once() -> tuple[guess.Values, str]:
+        scopes, values, bad = kernel.scopes(), [], []
+        for scope, state in zip(scopes, kernel.some(found.top), strict=True):
+            scope.open()
+            with scope.elements.scope():
+                scope.define(found.top, state[-1])
+                k = scope.scalar(found.k)
+            scope.define(found.guess, k)
+        for scope, states in zip(scopes, kernel.pass_over(found.sums, found.scaled if parks else None), strict=True):
+            scope.open()
+            for e, state in states.items():
+                scope.define(e, state[-1])
+            values.append({e: scope.scalar(by) for e, by in results.items()})
+            bad.append(scope.scalar(found.bad))
+        return values, kernel.function.value(f"xor i1 {_any(kernel, bad)}, true")
+
+    guess.either(kernel, list(results), kernel.is_long(), once)
+    return 2
+
+
+def _any(kernel: Any, conditions: list[str]) -> str:
+    """Whether one of the conditions, one of each scope, holds in some lane."""
+    elements, together = kernel.scopes()[0].elements, conditions[0]
+    for other in conditions[1:]:
+        together = kernel.function.value(f"or {elements.type('b1')} {together}, {other}")
+    return elements.any_lane(together)
