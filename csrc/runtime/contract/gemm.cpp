@@ -15,13 +15,16 @@
 namespace fl {
 namespace {
 
+// A product with a transposed B that has so many times more columns than rows is computed as its transpose.
+constexpr int64_t kFewRows = 16;
+
 // One block of C over one range of depth. `c` may be a part's own memory instead of g.c.
 struct Block {
   Range rows, columns, depth;
-  char* c;  // element (rows.begin, columns.begin)
-  int64_t c_row;
-  bool accumulate, finish;  // add to what is there; apply bias and activation
-  bool streams;             // whole panels go past the caches
+  char* c = nullptr;  // element (rows.begin, columns.begin)
+  int64_t c_row = 0;
+  bool accumulate = false, finish = false;  // add to what is there; apply bias and activation
+  int64_t flags = 0;                        // kStream: whole panels go past the caches; kNear
 };
 
 // Whether C is written once, by whole lines of the cache, and too large to stay there.
@@ -35,7 +38,7 @@ void multiply_panels(const MicroKernels& mk, const Gemm& g, const Plan& p, const
   const int64_t element = mk.element_bytes, row = g.b_row * element, col = g.b_col * element;
   const bool finish = block.finish && depth.end == block.depth.end;
   args.k = depth.size();
-  args.flags = 0;
+  args.flags = block.flags & kNear;
   if (block.accumulate || depth.begin > block.depth.begin) args.flags |= kAccumulate;
   if (finish && g.bias) args.flags |= kColumnBias;
   if (finish && g.row_bias) {
@@ -48,7 +51,7 @@ void multiply_panels(const MicroKernels& mk, const Gemm& g, const Plan& p, const
     const char* source = static_cast<const char*>(g.b) + depth.begin * row + j * col;
     Tap tap = plain_tap(mk.lanes, shape.vectors, shape.tail);
     args.mask = lane_mask(shape.tail);
-    args.flags = block.streams && shape.full(mk.lanes) ? args.flags | kStream : args.flags & ~kStream;
+    args.flags = shape.full(mk.lanes) ? args.flags | (block.flags & kStream) : args.flags & ~kStream;
     args.c = block.c + (j - block.columns.begin) * element;
     args.column_bias = static_cast<const char*>(g.bias) + (g.bias ? j * element : 0);
     args.panel = packed_panel;
@@ -71,9 +74,10 @@ void multiply_panels(const MicroKernels& mk, const Gemm& g, const Plan& p, const
 
 void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const Block& block) {
   const int64_t element = mk.element_bytes, a_row = g.a_row * element, a_col = g.a_col * element;
-  Tiles tiles(block.rows.size(), p.height);
+  const int64_t height = a_col == element ? tile_height(p.height, a_row) : p.height;
+  Tiles tiles(block.rows.size(), height);
   int64_t panels = ceil_div(block.columns.size(), p.width);
-  LeftPacking packing(mk, tiles.rows, p.depth, p.height, a_row, a_col, panels, g.m * a_row > mk.l2_bytes);
+  LeftPacking packing(mk, tiles.rows, p.depth, height, a_row, a_col, panels, g.m * a_row > mk.l2_bytes);
   // A panel that is read once and straight from B needs the room of one row only.
   bool kept = tiles.count > 1 || g.b_col != 1 || !mk.masked;
   size_t panel_size = panel_bytes(mk, kept ? p.depth : 1, p.vectors);
@@ -91,26 +95,38 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
   }
 }
 
+// A block of the transpose of C.
+void transpose_block(const MicroKernels& mk, const Gemm& g, const Plan& p, Block block) {
+  const int64_t rows = block.rows.size(), columns = block.columns.size(), element = mk.element_bytes;
+  // An odd number of lines, so that neighbouring rows do not fall into the same sets of the cache.
+  block.c_row = (ceil_div(columns * element, kLine) | 1) * kLine;
+  Workspace work(static_cast<size_t>(rows * block.c_row));
+  block.c = work.take(static_cast<size_t>(rows * block.c_row));
+  block.flags = kNear;
+  multiply_block(mk, g, p, block);
+  char* c = static_cast<char*>(g.c) + (block.columns.begin * g.c_row + block.rows.begin) * element;
+  transpose_exactly(mk, block.c, block.c_row, columns, rows, g.c_row * element, c);
+}
+
 // Chunk i: a block of rows and columns, over one part of the depth; part 0 alone writes to C, the others beside it.
 void run_chunk(const MicroKernels& mk, const Gemm& g, const Plan& p, char* partials, int64_t i) {
-  auto [rows, columns, depth, part] = chunk_of(mk, g, p, i);
-  Block block;
-  block.rows = rows;
-  block.columns = columns;
-  block.depth = depth;
+  auto [rows, columns, depth, part] = chunk_of(g, p, i);
+  if (rows.size() <= 0 || columns.size() <= 0) return;
+  Block block{.rows = rows, .columns = columns, .depth = depth};
+  block.accumulate = part == 0 && g.accumulate;
+  block.finish = p.parts == 1;
+  if (p.transposes) return transpose_block(mk, g, p, block);
   if (part == 0) {
-    block.c = static_cast<char*>(g.c) + (block.rows.begin * g.c_row + block.columns.begin) * mk.element_bytes;
+    block.c = static_cast<char*>(g.c) + (rows.begin * g.c_row + columns.begin) * mk.element_bytes;
     block.c_row = g.c_row * mk.element_bytes;
   } else {
-    int64_t first = ((part - 1) * g.m + block.rows.begin) * g.n + block.columns.begin;
+    int64_t first = ((part - 1) * g.m + rows.begin) * g.n + columns.begin;
     block.c = partials + first * mk.element_bytes;
     block.c_row = g.n * mk.element_bytes;
   }
-  block.accumulate = part == 0 && g.accumulate;
-  block.finish = p.parts == 1;
-  block.streams = streams(mk, g, p);
-  if (block.rows.size() > 0 && block.columns.size() > 0) multiply_block(mk, g, p, block);
-  if (block.streams) stream_fence();
+  if (streams(mk, g, p)) block.flags = kStream;
+  multiply_block(mk, g, p, block);
+  if (block.flags & kStream) stream_fence();
 }
 
 // C += the other parts' sums, in their order; then bias and activation.
@@ -126,10 +142,26 @@ void add_partials(const Gemm& g, int64_t parts, const T* partials, Range rows) {
   }
 }
 
+// Whether to compute the transpose of C, since that saves more transposing of operands.
+bool prefers_transpose(const MicroKernels& mk, const Gemm& g) {
+  if (g.b_col == 1 || g.b_row != 1 || g.accumulate) return false;
+  if (g.a_row == 1 && g.a_col != 1) return 2 * g.k * (g.m + g.n) > 3 * g.m * g.n;
+  return g.a_col == 1 && g.m > mk.lanes / 2 && kFewRows * g.m <= g.n;
+}
+
+void run_transpose(const MicroKernels& mk, const Gemm& g, Threads threads) {
+  Plan p = make_plan(mk, g);
+  p.transposes = true;
+  p.parts = 1;
+  p.row_unit = mk.lanes;
+  for_chunks(threads, p.chunks(), [&](int64_t i) { run_chunk(mk, g, p, nullptr, i); });
+}
+
 void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
-  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_generated(mk, transposed_column(g), threads);
+  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_generated(mk, transposed(g), threads);
   if (is_row_product(g)) return row_product(mk, g, threads);
   Plan p = make_plan(mk, g);
+  if (p.parts == 1 && prefers_transpose(mk, g)) return run_transpose(mk, transposed(g), threads);
   if (p.chunks() == 1) return run_chunk(mk, g, p, nullptr, 0);
   Scratch partials(static_cast<size_t>((p.parts - 1) * g.m * g.n * mk.element_bytes));
   for_chunks(threads, p.chunks(), [&](int64_t i) { run_chunk(mk, g, p, partials.as(), i); });
@@ -148,7 +180,7 @@ void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
 void run_narrow(const Gemm& g, Threads threads) {
   const NarrowKernels* nk = g.k > 0 ? narrow_kernels(g.dtype) : nullptr;
   if (!nk) return narrow_gemm(g, threads);
-  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_narrow(transposed_column(g), threads);
+  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_narrow(transposed(g), threads);
   if (is_row_product(g)) return row_product(*nk, g, threads);
   if (nk->has_pairs) return pairs_gemm(*nk, g, threads);
   narrow_gemm(g, threads);
@@ -185,7 +217,7 @@ void gemm_batched(const Gemm& g, const Batch& batch) {
   };
   // Large products are cut themselves; of small ones a chunk takes several.
   int64_t work = g.m * g.n * std::max<int64_t>(g.k, 1);
-  if (work >= 2 * kChunkWork && count < kChunks) {
+  if (work >= 2 * kChunkWork && count < 2 * kChunks) {
     for (int64_t i = 0; i < count; i++) one(i, Threads::Pool);
     return;
   }

@@ -128,17 +128,16 @@ void row_product(const NarrowKernels& nk, const Gemm& g, Threads threads) {
   multiply_rows<BFloat16>(dots, g, threads);
 }
 
-Gemm transposed_column(const Gemm& g) {
+Gemm transposed(const Gemm& g) {
   Gemm t = g;
-  t.m = 1;
+  t.m = g.n;
   t.n = g.m;
   t.a = g.b;
-  t.a_row = 0;
+  t.a_row = g.b_col;
   t.a_col = g.b_row;
   t.b = g.a;
   t.b_row = g.a_col;
   t.b_col = g.a_row;
-  t.c_row = 0;
   t.bias = g.row_bias;
   t.row_bias = g.bias;
   return t;

@@ -10,7 +10,8 @@ bool is_row_product(const Gemm& g);
 void row_product(const MicroKernels& mk, const Gemm& g, Threads threads);
 void row_product(const NarrowKernels& nk, const Gemm& g, Threads threads);
 
-// The same product transposed: a matrix times a column becomes a row times a matrix.
-Gemm transposed_column(const Gemm& g);
+// The product whose result is the transpose: a matrix times a column becomes a row times a matrix. `c` and `c_row`
+// stay.
+Gemm transposed(const Gemm& g);
 
 }  // namespace fl

@@ -250,7 +250,7 @@ void pairs_gemm(const NarrowKernels& nk, const Gemm& g, Threads threads) {
   const float* row_bias = widened(g.row_bias, g.m);
   Problem problem{nk, g, plan, bias, row_bias, next};
   for_chunks(threads, plan.chunks(), [&](int64_t i) {
-    Chunk chunk = chunk_of(nk.pairs, units, plan, i);
+    Chunk chunk = chunk_of(units, plan, i);
     if (chunk.rows.size() > 0 && chunk.columns.size() > 0) Block(problem, chunk).run();
   });
   if (plan.parts == 1) return;

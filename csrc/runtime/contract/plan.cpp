@@ -9,20 +9,23 @@ constexpr int64_t kWholeDepth = 800, kBlockDepth = 512;
 constexpr int64_t kPartDepth = 1024;
 // Multiply-adds that are worth waking a thread for, and the chunks that they are cut into at most.
 constexpr int64_t kLeastWork = 1 << 17, kFewChunks = 4;
+// Multiply-adds of a chunk of large products.
+constexpr int64_t kLargeChunkWork = 1 << 26;
 
 int panel_vectors(const MicroKernels& mk, const Gemm& g) {
   int64_t n = ceil_div(g.n, mk.lanes);
   if (n <= 2) return static_cast<int>(std::max<int64_t>(n, 1));
   // Three vectors a panel load less per multiplication, where registers leave tiles of eight rows or more; two suit a
   // panel better that is transposed first and then read by few tiles.
-  int64_t rows = g.b_col == 1 ? 64 : 256;
+  int64_t rows = g.b_col == 1 ? 96 : 256;
   return mk.max_height[3] >= 8 && n >= 16 && g.m >= rows ? 3 : 2;
 }
 
 // Small products are shared by a few threads as soon as that pays; more chunks only where each has plenty to do.
 int64_t wanted_chunks(int64_t work) {
-  if (work >= kLargeWork) return kManyChunks;
-  return std::clamp<int64_t>(std::max(std::min(work / kLeastWork, kFewChunks), work / kChunkWork), 1, kChunks);
+  if (work < kChunks * kChunkWork)
+    return std::max(std::clamp<int64_t>(work / kLeastWork, 1, kFewChunks), work / kChunkWork);
+  return std::min(round_up(ceil_div(work, kLargeChunkWork), kChunks), kManyChunks);
 }
 
 // Every row block packs all of B, every column block reads all of A: of the grids that give enough chunks, the
@@ -58,16 +61,16 @@ Plan make_plan(const MicroKernels& mk, const Gemm& g) {
   if (wanted > 1) choose_grid(mk, g, wanted, p);
   int64_t grid = p.row_blocks * p.column_blocks;
   if (2 * grid <= wanted && g.k >= 2 * kPartDepth) p.parts = std::min(wanted / grid, g.k / kPartDepth);
+  // Blocks of a transposed operand begin with a line of the cache (if the operand does).
+  if (g.a_row == 1) p.row_unit = mk.lanes;
   return p;
 }
 
-Chunk chunk_of(const MicroKernels& mk, const Gemm& g, const Plan& p, int64_t i) {
+Chunk chunk_of(const Gemm& g, const Plan& p, int64_t i) {
   int64_t part = i / (p.row_blocks * p.column_blocks), row = i / p.column_blocks % p.row_blocks;
   Range panels = even_part(ceil_div(g.n, p.width), p.column_blocks, i % p.column_blocks);
-  // Blocks of a transposed operand begin with a line of the cache (if the operand does).
-  int64_t unit = g.a_row == 1 ? mk.lanes : 1;
-  Range units = even_part(ceil_div(g.m, unit), p.row_blocks, row);
-  return {.rows = {units.begin * unit, std::min(units.end * unit, g.m)},
+  Range units = even_part(ceil_div(g.m, p.row_unit), p.row_blocks, row);
+  return {.rows = {units.begin * p.row_unit, std::min(units.end * p.row_unit, g.m)},
           .columns = {panels.begin * p.width, std::min(panels.end * p.width, g.n)},
           .depth = even_part(g.k, p.parts, part),
           .part = part};

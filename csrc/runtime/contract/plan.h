@@ -8,9 +8,9 @@ namespace fl {
 
 // Multiply-adds that one chunk should have before threads are worth waking.
 constexpr int64_t kChunkWork = 1 << 19;
-// Chunks of middling and of large products: numbers that most counts of threads divide; each chunk packs its own
-// panels, so not more.
-constexpr int64_t kChunks = 24, kManyChunks = 48, kLargeWork = int64_t{1} << 32;
+// Chunks of middling products, a number that most counts of threads divide, and the most that large ones are cut into:
+// each chunk packs its own panels, so not more.
+constexpr int64_t kChunks = 12, kManyChunks = 48;
 
 // How a product is cut. It follows from the sizes and strides alone, never from the number of threads.
 struct Plan {
@@ -18,6 +18,8 @@ struct Plan {
   int64_t width, height;  // of a tile
   int64_t depth;          // of a block
   int64_t row_blocks = 1, column_blocks = 1, parts = 1;
+  int64_t row_unit = 1;     // blocks of rows begin at its multiples
+  bool transposes = false;  // blocks are transposed on their way into C
   int64_t chunks() const { return row_blocks * column_blocks * parts; }
 };
 
@@ -29,6 +31,6 @@ struct Chunk {
   Range rows, columns, depth;
   int64_t part;
 };
-Chunk chunk_of(const MicroKernels& mk, const Gemm& g, const Plan& p, int64_t i);
+Chunk chunk_of(const Gemm& g, const Plan& p, int64_t i);
 
 }  // namespace fl

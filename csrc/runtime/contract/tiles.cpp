@@ -6,7 +6,7 @@ namespace fl {
 namespace {
 
 // Rows whose distance is a multiple of the bytes of one way of the L1 cache all fall into one set, which holds few.
-constexpr int64_t kWayBytes = 4096, kWays = 9;
+constexpr int64_t kWayBytes = 4096, kWays = 9, kAliasedHeight = 8;
 // Rows so short begin again before they are foreseen: copied one after the other they arrive from memory in time, which
 // pays where the product is too narrow to hide the waiting.
 constexpr int64_t kShortRow = 1024, kFewPanels = 3;
@@ -49,6 +49,27 @@ void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64
   }
 }
 
+void transpose_exactly(const MicroKernels& mk, const char* from, int64_t col, int64_t n_rows, int64_t depth,
+                       int64_t to_row, char* to) {
+  const int64_t element = mk.element_bytes, lanes = mk.lanes, groups = n_rows / lanes, most = kMaxVectors * lanes;
+  PackedRow rows[kMaxVectors * 16];
+  for (int64_t k = 0; groups && k < depth; k += most) {
+    const int64_t width = std::min(most, depth - k), whole = width / lanes, rest = width - whole * lanes;
+    for (int64_t j = 0; j < round_up(width, lanes); j++) rows[j] = {std::min(j, width - 1) * col, nullptr};
+    const char* source = from + k * col;
+    char* out = to + k * element;
+    if (whole) mk.pack_columns(groups, source, rows, out, whole, to_row, 0);
+    if (!rest) continue;
+    out += whole * mk.vector_bytes;
+    mk.scatter_columns(groups, source, rows + whole * lanes, out, 1, to_row, lane_mask(rest));
+  }
+  for (int64_t i = groups * lanes; i < n_rows; i++) {
+    copy_strided(from + i * element, col, depth, element, to + i * to_row);
+  }
+}
+
+int64_t tile_height(int64_t most, int64_t a_row) { return rows_alias(most, a_row) ? kAliasedHeight : most; }
+
 bool LeftPacking::worthwhile(int64_t rows, int64_t height, int64_t a_row, int64_t panels) {
   return rows > height && panels > 1 && rows_alias(height, a_row);
 }
@@ -59,7 +80,8 @@ LeftPacking::LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, in
   if (rows <= height || panels <= 1) return;
   bool waits = far && a_row <= kShortRow && panels <= kFewPanels;
   if (a_col == element && !waits && !worthwhile(rows, height, a_row, panels)) return;
-  if (a_row == element && panels <= 2) return;
+  // Columns so near stay in the L2 cache as they lie.
+  if (a_row == element && (panels <= 2 || depth * a_col <= mk.l2_bytes / 2)) return;
   row_ = (round_up(depth, mk.lanes) + kRowPadding) * element;
   bytes_ = static_cast<size_t>(round_up(rows, mk.lanes) * row_);
 }

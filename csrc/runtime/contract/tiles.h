@@ -126,6 +126,10 @@ inline int best_vectors(const MicroKernels& mk, int64_t n) {
   return best;
 }
 
+// Rows of a tile whose rows of A are `a_row` bytes apart: at most so many, fewer where one set of the L1 cache would
+// have to hold them all.
+int64_t tile_height(int64_t most, int64_t a_row);
+
 // Copies a block of the left operand into rows that suit the cache, where that pays.
 class LeftPacking {
  public:
@@ -153,6 +157,10 @@ void pack_panel(const MicroKernels& mk, const char* source, int64_t row, int64_t
 // vectors of rows.
 void transpose_rows(const MicroKernels& mk, const char* from, int64_t col, int64_t n_rows, int64_t depth,
                     int64_t to_row, char* to);
+
+// The same without a byte more than the transpose has.
+void transpose_exactly(const MicroKernels& mk, const char* from, int64_t col, int64_t n_rows, int64_t depth,
+                       int64_t to_row, char* to);
 
 // Bytes of a panel.
 inline size_t panel_bytes(const MicroKernels& mk, int64_t depth, int vectors) {
