@@ -129,6 +129,32 @@ def test_taps_pack_a_convolution(family, machine) -> None:
     np.testing.assert_array_equal(got, panel)
 
 
+def test_taps_read_pixels(family, machine) -> None:
+    """Pixels at a distance of two, of every channel through some of the taps; the others' rows of the panel are nan."""
+    target, _, dtype, _ = family
+    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    rng, channels, shifts, used = np.random.default_rng(9), 3, (0, 1, 4, 5), (1, 2)
+    for height in range(1, contract.max_height(target, contract.TAPS_VECTORS) + 1):
+        tail = lanes - height % lanes
+        width, flags = (contract.TAPS_VECTORS - 1) * lanes + tail, height % 16 & ~ROW_BIAS
+        x = rng.standard_normal((channels, 2 * height - 1 + shifts[used[-1]])).astype(kind)
+        panel = np.full((channels, len(shifts), contract.TAPS_VECTORS * lanes), np.nan, kind)
+        panel[:, used] = rng.standard_normal((channels, len(used), panel.shape[2]))
+        bias, c = rng.standard_normal(width).astype(kind), rng.standard_normal((height, width)).astype(kind)
+        table = b"".join(struct.pack("<qq", shifts[t] * x.itemsize, t * panel.strides[1]) for t in used)
+        room = np.zeros(-(-panel.nbytes // 64) * 64, np.uint8)
+        room[: panel.nbytes] = panel.view(np.uint8).ravel()
+        at_c, taps = machine.place(c), machine.place(np.frombuffer(table, np.uint8))
+        fields = {"k": channels * len(used), "a": machine.place(x), "a_row": 2 * x.itemsize, "b": machine.place(room)}
+        fields |= {"taps": taps, "taps_end": taps + len(table), "channel_step": x.strides[0], "c": at_c}
+        fields |= {"panel_step": panel.strides[0], "c_row": c.strides[0], "mask": (1 << tail) - 1, "flags": flags}
+        run_tile(machine, fields | {"column_bias": machine.place(bias)}, contract.taps_kernel_name(height))
+        columns = [x[:, shifts[t] : shifts[t] + 2 * height - 1 : 2] for t in used]
+        a, b = np.stack(columns, 1).reshape(-1, height).T, panel[:, used, :width].reshape(-1, width)
+        wanted = expected(a, b, c, bias, np.zeros(height), flags)
+        np.testing.assert_allclose(machine.fetch(at_c, c), wanted, atol=1e-5 if dtype == "f32" else 1e-13)
+
+
 @pytest.mark.parametrize("name", ["pack_columns", "scatter_columns"])
 def test_columns(family, machine, name: str) -> None:
     target, _, dtype, _ = family

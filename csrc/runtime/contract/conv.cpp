@@ -5,6 +5,7 @@
 #include "runtime/contract/conv_images.h"
 #include "runtime/contract/conv_patches.h"
 #include "runtime/contract/conv_phases.h"
+#include "runtime/contract/conv_pixels.h"
 #include "runtime/contract/conv_plain.h"
 #include "runtime/contract/conv_planes.h"
 #include "runtime/contract/conv_split.h"
@@ -35,6 +36,7 @@ void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases) {
   std::vector<const TapConv*> planes, others;
   for (const InputPhase& phase : phases) { (planes_suit(mk, phase.taps) ? planes : others).push_back(&phase.taps); }
   if (!planes.empty()) planes_forward(mk, planes);
+  if (!others.empty() && pixels_suit(mk, others)) return run_pixels(mk, others);
   if (others.size() > 1) return run_interleaved(mk, others);
   for (const TapConv* taps : others) run_taps(mk, *taps);
 }
@@ -61,6 +63,7 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
   }
   if (taps.batch == 0) return;
   if (planes_suit(*mk, taps)) return planes_forward(*mk, {&taps});
+  if (pixels_suit(*mk, {&taps})) return run_pixels(*mk, {&taps});
   run_taps(*mk, taps);
 }
 

@@ -8,10 +8,14 @@
 
 namespace fl {
 
-// Where a kernel in mode `make` finds a row of B: at `offset` bytes, lanes by mask, one mask a vector.
+// Where a kernel in mode `make` finds a row of B: at `offset` bytes, lanes by mask, one mask a vector. In mode `taps` it
+// finds a column of A there, and the row of the panel that belongs to it at `panel` bytes.
 struct Tap {
   int64_t offset;
-  uint16_t mask[4];
+  union {
+    uint16_t mask[4];
+    int64_t panel;
+  };
 };
 
 // Where pack_columns finds one lane of the panel: at `offset` bytes, elements by mask, one mask a group of lanes. Null
@@ -44,8 +48,8 @@ struct MicroArgs {
   const char* column_bias;
   const char* row_bias;
   char* panel;  // mode make writes the panel here, rows `panel_step` apart (0: the panel is not wanted)
-  int64_t panel_step;
-  const Tap* taps;  // mode make: row k of B is tap k % taps of channel k / taps
+  int64_t panel_step;  // mode taps: between channels of the panel
+  const Tap* taps;     // row k of B is tap k % taps of channel k / taps
   const Tap* taps_end;
   int64_t channel_step;
   int64_t prefetch;   // bytes from here to what the next panel will read
@@ -74,6 +78,7 @@ struct PlaneArgs {
 
 constexpr int kMaxVectors = 3;
 constexpr int kMaxHeight = 14;
+constexpr int kTapsVectors = 2;
 constexpr int kPlaneRows = 4;
 constexpr int kColumnVectors = 2;
 constexpr int kColumnHeights[] = {3, 5, 7};
@@ -108,6 +113,7 @@ struct MicroKernels {
   int max_plane_sums;  // taps
   Kernel make[kMaxVectors + 1][kMaxHeight + 1];
   Kernel use[kMaxVectors + 1][kMaxHeight + 1];
+  Kernel taps[kMaxHeight + 1];  // kTapsVectors wide
   PackColumns pack_columns, scatter_columns;
   Split split_2;
   Merge merge_2;

@@ -2,12 +2,14 @@
 
 A micro-kernel multiplies a tile of `height` rows of A by a panel of `vectors` SIMD vectors of B over the depth K; the
 tile of C stays in registers. Depth, strides, lane masks, epilogue and addresses are run-time arguments (`FIELDS`, the
-C++ struct `MicroArgs`), so nothing is compiled per shape. There are two modes:
+C++ struct `MicroArgs`), so nothing is compiled per shape. There are three modes:
 
 * `use`:  B is a packed panel, K rows of `vectors` aligned vectors.
 * `make`: B is read where it lies, through a table of taps (offset, lane masks), and stored to the panel for the tiles
   that follow: one tap for a matrix; one a kernel position for a convolution, which hides im2col behind the arithmetic.
   Height 0 only packs.
+* `taps`: B is a packed panel with a row for each channel and tap of a convolution, A its input where it lies: a table
+  of taps says where, and which rows of the panel take part.
 
 Convolutions of groups with few channels sum over taps without a panel (`plane_*`).
 
@@ -16,7 +18,7 @@ The C++ drivers in csrc/runtime/contract cut a problem into such tiles.
 
 import importlib
 import itertools
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 
 from . import split
@@ -36,6 +38,7 @@ FIELDS = (
 )
 _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
 _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"}
+_TAPS_NEVER = {"a_col", "panel", "panel_step", "taps_end", "channel_step", "prefetch", "pair_step"}
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
 # The fields of PlaneArgs (the same header).
 PLANE_FIELDS = (
@@ -44,12 +47,13 @@ PLANE_FIELDS = (
 )
 _PLANE_POINTERS = {"taps", "weights", "x", "y", "bias", "masks", "ahead"}
 ACCUMULATE, COLUMN_BIAS, ROW_BIAS, RELU, STREAM, NEAR = 1, 2, 4, 8, 32, 64
-_TAP_BYTES = 16  # int64 offset, four uint16 lane masks
+_TAP_BYTES = 16  # int64 offset, four uint16 lane masks or (mode taps) an int64 offset in the panel
 _CACHE_LINE = 64
 
 ELEMENT_BYTES = {"f32": 4, "f64": 8}
 MAX_VECTORS = 3
 MAX_HEIGHT = 14
+TAPS_VECTORS = 2
 DOT_ROWS = (1, 4)
 PLANE_ROWS = (1, 4)
 FLAT_PLANES = (1, 4)
@@ -99,14 +103,17 @@ def flagged(f: Function, flags: str, bit: int, on: bool = True) -> Iterator[None
 
 
 def load_fields(
-    f: Function, fields: Iterable[str], pointers: Set[str], unused: Set[str] = frozenset()
+    f: Function, fields: Sequence[str], pointers: Set[str], unused: Set[str] = frozenset()
 ) -> dict[str, str]:
     """The fields of the struct at `%args`, eight bytes each, by name."""
     return {
-        name: f.value(f"load {'ptr' if name in pointers else 'i64'}, ptr {f.offset('%args', 8 * i)}")
-        for i, name in enumerate(fields)
-        if name not in unused
+        name: load_field(f, fields, name, "ptr" if name in pointers else "i64") for name in fields if name not in unused
     }
+
+
+def load_field(f: Function, fields: Sequence[str], name: str, kind: str) -> str:
+    """One field of the struct at `%args`."""
+    return f.value(f"load {kind}, ptr {f.offset('%args', 8 * fields.index(name))}")
 
 
 def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
@@ -207,8 +214,8 @@ class Lanes:
 class MicroKernel:
     """Writes `mk_<vectors>_<height>_<use|make>(MicroArgs*)`."""
 
-    def __init__(self, module: Module, dtype: str, vectors: int, height: int, make: bool) -> None:
-        self.f = Function(module, kernel_name(vectors, height, make), [("ptr", "args")])
+    def __init__(self, module: Module, dtype: str, vectors: int, height: int, make: bool, name: str = "") -> None:
+        self.f = Function(module, name or kernel_name(vectors, height, make), [("ptr", "args")])
         self.lanes = self._lanes(dtype)
         self.vectors, self.height, self.make = vectors, height, make
         # Packing alone is not hidden behind arithmetic, but it reads what needs masks on every machine.
@@ -230,8 +237,10 @@ class MicroKernel:
         self.f.finish()
 
     def _load_arguments(self) -> None:
-        unused = (set() if self.make else _MAKE_ONLY) | (set() if self.height else _PACK_NEVER)
-        self.arg = load_fields(self.f, FIELDS, _POINTERS, unused)
+        self.arg = load_fields(self.f, FIELDS, _POINTERS, self._unused())
+
+    def _unused(self) -> set[str]:
+        return (set() if self.make else _MAKE_ONLY) | (set() if self.height else _PACK_NEVER)
 
     def _output_rows(self) -> list[str]:
         rows = [self.arg["c"]]
@@ -253,10 +262,10 @@ class MicroKernel:
             self.strides[3] = f.mul(one, 3)
         if self.height > 5:
             self.strides[5] = f.mul(one, 5)
-        bases = [self.arg["a"]]
-        if self.height > 7:
-            bases.append(f.offset(self.arg["a"], self.strides[5]))
-        self.bases = [f.variable("ptr", base) for base in bases]
+        self.bases = [f.variable("ptr", base) for base in self._row_bases(self.arg["a"])]
+
+    def _row_bases(self, a: str) -> list[str]:
+        return [a, self.f.offset(a, self.strides[5])] if self.height > 7 else [a]
 
     def _depth_loop(self) -> None:
         f = self.f
@@ -265,13 +274,16 @@ class MicroKernel:
             panel_at, tap_at = f.variable("ptr", self.arg["panel"]), f.variable("ptr", self.arg["taps"])
         with repeat(f, self.arg["k"]):
             bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
-            b = self._make_row(b_at, panel_at, tap_at) if self.make else self._use_row(b_at)
-            for i, row in enumerate(self.accumulators):
-                x = self.lanes.broadcast(self._row_address(bases, i))
-                for j, sum_ in enumerate(row):
-                    self.lanes.set(sum_, self.lanes.fma(x, b[j], self.lanes.get(sum_)))
+            self._multiply(bases, self._make_row(b_at, panel_at, tap_at) if self.make else self._use_row(b_at))
             for variable, base in zip(self.bases, bases, strict=True):
                 _advance(f, variable, base, self.arg["a_col"])
+
+    def _multiply(self, bases: list[str], b: list[str]) -> None:
+        """One step of the depth: a row of B times a column of A."""
+        for i, row in enumerate(self.accumulators):
+            x = self.lanes.broadcast(self._row_address(bases, i))
+            for sum_, vector in zip(row, b, strict=True):
+                self.lanes.set(sum_, self.lanes.fma(x, vector, self.lanes.get(sum_)))
 
     def _row_address(self, bases: list[str], row: int) -> str:
         which, stride, scale = _ROW_ADDRESS[row]
@@ -281,9 +293,12 @@ class MicroKernel:
 
     def _use_row(self, b_at: str) -> list[str]:
         b = self.f.value(f"load ptr, ptr {b_at}")
-        row = [self.lanes.load(self.f.offset(b, j * self.lanes.bytes), aligned=True) for j in range(self.vectors)]
+        row = self._panel_row(b)
         _advance(self.f, b_at, b, self.vectors * self.lanes.bytes)
         return row
+
+    def _panel_row(self, b: str) -> list[str]:
+        return [self.lanes.load(self.f.offset(b, j * self.lanes.bytes), aligned=True) for j in range(self.vectors)]
 
     def _make_row(self, b_at: str, panel_at: str, tap_at: str) -> list[str]:
         """Read one row of B through the current tap, store it to the panel, step to the next tap (or channel)."""
@@ -301,14 +316,23 @@ class MicroKernel:
         ahead = f.offset(source, arg["prefetch"])
         for byte in range(0, self.vectors * lanes.bytes, _CACHE_LINE):
             f.fetch(f.offset(ahead, byte))
-        following = f.offset(tap, _TAP_BYTES)
-        last = f.value(f"icmp eq ptr {following}, {arg['taps_end']}")
-        step = f.value(f"select i1 {last}, i64 {arg['channel_step']}, i64 0")
-        wrapped = f.value(f"select i1 {last}, ptr {arg['taps']}, ptr {following}")
-        f.do(f"store ptr {wrapped}, ptr {tap_at}")
-        f.do(f"store ptr {f.offset(b, step)}, ptr {b_at}")
+        self._next_tap(tap_at, tap, {b_at: (b, "channel_step")})
         _advance(f, panel_at, panel, arg["panel_step"])
         return row
+
+    def _next_tap(self, tap_at: str, tap: str, by_channel: dict[str, tuple[str, str]]) -> None:
+        """Behind the last tap comes the first one of the next channel: variable = pointer + step, for each of them.
+
+        What the step takes is read where it is used: addresses leave few registers.
+        """
+        f = self.f
+        following = f.offset(tap, _TAP_BYTES)
+        last = f.value(f"icmp eq ptr {following}, {load_field(f, FIELDS, 'taps_end', 'ptr')}")
+        wrapped = f.value(f"select i1 {last}, ptr {load_field(f, FIELDS, 'taps', 'ptr')}, ptr {following}")
+        f.do(f"store ptr {wrapped}, ptr {tap_at}")
+        for variable, (pointer, step) in by_channel.items():
+            moved = f.offset(pointer, f.value(f"select i1 {last}, i64 {load_field(f, FIELDS, step, 'i64')}, i64 0"))
+            f.do(f"store ptr {moved}, ptr {variable}")
 
     def _load_b(self, source: str, j: int, mask: str | None) -> str:
         """Vector j of a row of B as it stands in the panel."""
@@ -366,6 +390,36 @@ class MicroKernel:
             lanes.store(lanes.get(sum_), at, mask)
         f.do(f"br label %{end}")
         f.begin(end)
+
+
+class TapsKernel(MicroKernel):
+    """Writes `mk_<vectors>_<height>_taps(MicroArgs*)`: a tap's offset counts from A, which moves by `channel_step`
+    behind the last tap, and its offset in the panel from B, which moves by `panel_step`.
+
+    What the next channel takes of the panel is fetched ahead, and what lies `prefetch` bytes from the pixels."""
+
+    def __init__(self, module: Module, dtype: str, height: int) -> None:
+        super().__init__(module, dtype, TAPS_VECTORS, height, False, taps_kernel_name(height))
+
+    def _unused(self) -> set[str]:
+        return _TAPS_NEVER
+
+    def _depth_loop(self) -> None:
+        f, arg = self.f, self.arg
+        a_at, b_at, tap_at = (f.variable("ptr", arg[name]) for name in ("a", "b", "taps"))
+        with repeat(f, arg["k"]):
+            a, b, tap = (f.value(f"load ptr, ptr {at}") for at in (a_at, b_at, tap_at))
+            pixel = f.offset(a, f.value(f"load i64, ptr {tap}"))
+            panel = f.offset(b, f.value(f"load i64, ptr {f.offset(tap, 8)}"))
+            self._multiply(self._row_bases(pixel), self._panel_row(panel))
+            # Behind the multiply-adds, as nothing that reads memory changes places with these.
+            self._fetch_lines(f.offset(panel, load_field(f, FIELDS, "panel_step", "i64")), 1)
+            self._fetch_lines(f.offset(pixel, load_field(f, FIELDS, "prefetch", "i64")), 2)
+            self._next_tap(tap_at, tap, {a_at: (a, "channel_step"), b_at: (b, "panel_step")})
+
+    def _fetch_lines(self, at: str, level: int) -> None:
+        for byte in range(0, TAPS_VECTORS * self.lanes.bytes, _CACHE_LINE):
+            self.f.fetch(self.f.offset(at, byte), level)
 
 
 def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
@@ -643,6 +697,10 @@ def kernel_name(vectors: int, height: int, make: bool) -> str:
     return f"mk_{vectors}_{height}_{'make' if make else 'use'}"
 
 
+def taps_kernel_name(height: int) -> str:
+    return f"mk_{TAPS_VECTORS}_{height}_taps"
+
+
 def kernel_names(target: Target) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
     names = ["pack_columns", "scatter_columns", "split_2", "merge_2", *(f"dot_{rows}" for rows in DOT_ROWS)]
@@ -651,6 +709,7 @@ def kernel_names(target: Target) -> list[str]:
         names += [kernel_name(vectors, h, True) for h in heights]
         names += [kernel_name(vectors, h, False) for h in heights[1:]]
         names += [f"plane_{vectors}_{rows}" for rows in PLANE_ROWS]
+    names += [taps_kernel_name(h) for h in range(1, max_height(target, TAPS_VECTORS) + 1)]
     names += [f"plane_column_{vectors}_{height}" for vectors in COLUMN_VECTORS for height in COLUMN_HEIGHTS]
     names += [f"plane_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
     if target.masks:
@@ -682,6 +741,8 @@ def module(target: Target, dtype: str) -> Module:
                 MicroKernel(result, dtype, vectors, height, False).write()
         for rows in PLANE_ROWS:
             _PlaneKernel(result, dtype, vectors, rows).write()
+    for height in range(1, max_height(target, TAPS_VECTORS) + 1):
+        TapsKernel(result, dtype, height).write()
     for vectors in COLUMN_VECTORS:
         for height in COLUMN_HEIGHTS:
             _PlaneKernel(result, dtype, vectors, PLANE_ROWS[-1], height).write()

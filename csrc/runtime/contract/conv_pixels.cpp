@@ -1,0 +1,298 @@
+#include "runtime/contract/conv_pixels.h"
+
+#include <list>
+
+#include "runtime/pool.h"
+
+namespace fl {
+namespace {
+
+// Units at least, and pixels of one at most, so that the results of a panel stay in the nearest cache.
+constexpr int64_t kUnits = 24, kUnitPixels = 512;
+// Pixels side by side from which a tile goes along a row: it reads fewer lines than one that goes down a column.
+constexpr int64_t kAlongRow = 4;
+// Rows of a panel that are packed together.
+constexpr int64_t kPackedDepth = 256;
+// What a tile costs beside its multiply-adds, in pixels times depth.
+constexpr int64_t kTileCost = 50;
+// Pixels that each weight is wanted for, at least, and depth: else packing weights, or ending tiles, takes too long.
+constexpr int64_t kLeastPixels = 1024, kLeastDepth = 64;
+
+// Outputs of one axis, cut where taps begin or cease to reach the input.
+std::vector<Range> stretches(int64_t outputs, int64_t stride, int64_t size, const std::vector<int64_t>& taps) {
+  std::vector<int64_t> cuts{0, outputs};
+  for (int64_t tap : taps) {
+    for (int64_t edge : {-tap, size - tap}) cuts.push_back(std::clamp<int64_t>(ceil_div(edge, stride), 0, outputs));
+  }
+  std::ranges::sort(cuts);
+  std::vector<Range> result;
+  for (size_t i = 1; i < cuts.size(); i++) {
+    if (cuts[i - 1] < cuts[i]) result.push_back({cuts[i - 1], cuts[i]});
+  }
+  return result;
+}
+
+bool reaches(int64_t tap, const Range& outputs, int64_t stride, int64_t size) {
+  int64_t at = outputs.begin * stride + tap;
+  return at >= 0 && at < size;
+}
+
+// Pixels that the same taps reach the input for.
+struct Area {
+  Range axes[3];
+  size_t first_tap;
+  int64_t count;
+};
+
+// One of the convolutions: its areas and their taps.
+struct Part {
+  const TapConv& conv;
+  std::vector<Area> areas;
+  std::vector<Tap> taps;
+  std::optional<Scratch> weights;  // [group][panel][channel][tap][output]
+
+  // `row_bytes` is the size of a row of the panels.
+  Part(const TapConv& conv, int64_t element, int64_t row_bytes);
+  int64_t pixel_steps(int64_t height) const;
+
+ private:
+  void add_area(const Range& z, const Range& y, const Range& x, int64_t element, int64_t row_bytes);
+};
+
+Part::Part(const TapConv& conv_, int64_t element, int64_t row_bytes) : conv(conv_) {
+  std::vector<int64_t> z, y, x;
+  for (const TapPosition& tap : conv.taps) {
+    z.push_back(tap.z);
+    y.push_back(tap.y);
+    x.push_back(tap.x);
+  }
+  auto rows = stretches(conv.grid_height, conv.stride_y, conv.height, y);
+  auto columns = stretches(conv.grid_width, conv.stride_x, conv.width, x);
+  for (const Range& slices : stretches(conv.grid_slices, conv.stride_z, conv.slices, z)) {
+    for (const Range& row : rows) {
+      for (const Range& column : columns) add_area(slices, row, column, element, row_bytes);
+    }
+  }
+  std::ranges::stable_sort(areas, std::ranges::greater(), [](const Area& area) { return area.axes[2].size(); });
+}
+
+void Part::add_area(const Range& z, const Range& y, const Range& x, int64_t element, int64_t row_bytes) {
+  Area area{{z, y, x}, taps.size(), 0};
+  for (int64_t t = 0; t < conv.tap_count(); t++) {
+    const TapPosition& tap = conv.taps[static_cast<size_t>(t)];
+    if (!reaches(tap.z, z, conv.stride_z, conv.slices) || !reaches(tap.y, y, conv.stride_y, conv.height)) continue;
+    if (!reaches(tap.x, x, conv.stride_x, conv.width)) continue;
+    Tap& own = taps.emplace_back();
+    own.offset = ((tap.z * conv.height + tap.y) * conv.width + tap.x) * element;
+    own.panel = t * row_bytes;
+    area.count++;
+  }
+  areas.push_back(area);
+}
+
+// The axis that tiles of so many pixels go along.
+int tile_axis(const int64_t (&lengths)[3]) {
+  if (lengths[2] >= kAlongRow) return 2;
+  return lengths[0] > std::max(lengths[1], lengths[2]) ? 0 : lengths[1] > lengths[2] ? 1 : 2;
+}
+
+// Multiply-adds of all areas, with what tiles cost beside them, in pixels times taps and channels.
+int64_t Part::pixel_steps(int64_t height) const {
+  int64_t sum = 0;
+  for (const Area& area : areas) {
+    const int64_t lengths[] = {area.axes[0].size(), area.axes[1].size(), area.axes[2].size()};
+    int64_t pixels = lengths[0] * lengths[1] * lengths[2], along = lengths[tile_axis(lengths)];
+    Tiles tiles(along, height);
+    int64_t steps = along == 1 ? 2 : along;  // one pixel alone waits for the additions before
+    sum += pixels / along * (steps * area.count * conv.channels + tiles.count * kTileCost);
+  }
+  return sum;
+}
+
+// All of one image and group, or some of its slices or rows.
+struct Box {
+  int64_t image, group;
+  Range slices, rows;  // of the grid
+};
+
+class PixelsRun {
+ public:
+  PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs);
+  void run();
+
+ private:
+  void pack_weights(Part& part) const;
+  void unit(const Box& box, Range panels) const;
+  void run_area(const Part& part, const Area& area, const Box& box, MicroArgs& args) const;
+  void store(const Box& box, int64_t first, int64_t outputs, const char* results) const;
+  Range out_slices(const Box& box) const {
+    return {box.slices.begin * whole_.step_z, std::min(box.slices.end * whole_.step_z, whole_.out_slices)};
+  }
+  Range out_rows(const Box& box) const {
+    return {box.rows.begin * whole_.step_y, std::min(box.rows.end * whole_.step_y, whole_.out_height)};
+  }
+
+  const MicroKernels& mk_;
+  const TapConv& whole_;  // any of them: what they share
+  int64_t width_, row_bytes_, panels_;
+  std::list<Part> parts_;
+  std::vector<PackedRow> pixels_;
+};
+
+PixelsRun::PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs)
+    : mk_(mk),
+      whole_(*convs[0]),
+      width_(kTapsVectors * mk.lanes),
+      row_bytes_(kTapsVectors * mk.vector_bytes),
+      panels_(ceil_div(whole_.outputs, width_)) {
+  for (const TapConv* conv : convs) pack_weights(parts_.emplace_back(*conv, mk.element_bytes, row_bytes_));
+}
+
+void PixelsRun::pack_weights(Part& part) const {
+  const TapConv& conv = part.conv;
+  int64_t depth = conv.depth(), blocks = ceil_div(depth, kPackedDepth);
+  part.weights.emplace(static_cast<size_t>(conv.groups * panels_ * depth * row_bytes_));
+  parallel_for(conv.groups * panels_ * blocks, [&](int64_t i) {
+    int64_t panel = i / blocks, first = panel % panels_ * width_, k = i % blocks * kPackedDepth;
+    PanelShape shape(std::min(width_, conv.outputs - first), mk_.lanes);
+    shape.vectors = kTapsVectors;
+    const char* from = conv.weights + (panel / panels_ * conv.outputs + first) * conv.weights_row;
+    pack_panel(mk_, from + k * mk_.element_bytes, mk_.element_bytes, conv.weights_row,
+               std::min(kPackedDepth, depth - k), shape, part.weights->as() + (panel * depth + k) * row_bytes_);
+  });
+}
+
+void PixelsRun::run() {
+  int64_t grid_slices = ceil_div(whole_.out_slices, whole_.step_z);
+  int64_t grid_height = ceil_div(whole_.out_height, whole_.step_y), images = whole_.batch * whole_.groups;
+  int64_t plane = whole_.out_height * whole_.out_width;
+  int64_t wanted = std::max(ceil_div(whole_.out_slices * plane, kUnitPixels), ceil_div(kUnits, images));
+  int64_t in_slices = std::min(wanted, grid_slices), in_rows = std::min(ceil_div(wanted, in_slices), grid_height);
+  int64_t boxes = images * in_slices * in_rows, blocks = std::min(ceil_div(kUnits, boxes), panels_);
+  int64_t most = ceil_div(grid_height, in_rows) * whole_.step_y * whole_.out_width;
+  for (int64_t i = 0; i < round_up(most, mk_.lanes); i++) pixels_.push_back({i * row_bytes_, nullptr});
+  parallel_for(boxes * blocks, [&](int64_t i) {
+    int64_t rest = i % boxes / in_rows, image = rest / in_slices;
+    unit({image / whole_.groups, image % whole_.groups, even_part(grid_slices, in_slices, rest % in_slices),
+          even_part(grid_height, in_rows, i % in_rows)},
+         even_part(panels_, blocks, i / boxes));
+  });
+}
+
+void PixelsRun::unit(const Box& box, Range panels) const {
+  int64_t element = mk_.element_bytes, pixels = out_rows(box).size() * whole_.out_width;
+  auto bytes = static_cast<size_t>((out_slices(box).size() * pixels + mk_.lanes) * row_bytes_);
+  Workspace work(bytes);
+  char* results = work.take(bytes);
+  int64_t image = box.image * whole_.groups + box.group;
+  for (int64_t panel = panels.begin; panel < panels.end; panel++) {
+    int64_t first = panel * width_, outputs = std::min(width_, whole_.outputs - first);
+    MicroArgs args{};
+    args.c_row = row_bytes_;
+    args.mask = lane_mask(outputs - (kTapsVectors - 1) * mk_.lanes);
+    args.flags = kNear;
+    if (whole_.bias) args.flags |= kColumnBias;
+    if (whole_.bias) args.column_bias = whole_.bias + (box.group * whole_.outputs + first) * element;
+    if (whole_.act == Activation::Relu) args.flags |= kRelu;
+    for (const Part& part : parts_) {
+      const TapConv& conv = part.conv;
+      args.channel_step = conv.in_volume() * element;
+      args.panel_step = conv.tap_count() * row_bytes_;
+      args.b = part.weights->as() + (box.group * panels_ + panel) * conv.depth() * row_bytes_;
+      for (const Area& area : part.areas) {
+        args.a = conv.x + image * conv.channels * args.channel_step;
+        args.c = results;
+        run_area(part, area, box, args);
+      }
+    }
+    store(box, first, outputs, results);
+  }
+}
+
+// The pixels of an area that lie in a box, in tiles along one axis; args.a and args.c stand at the first pixels of the
+// image and of the box.
+void PixelsRun::run_area(const Part& part, const Area& area, const Box& box, MicroArgs& args) const {
+  const TapConv& conv = part.conv;
+  auto inside = [](const Range& a, const Range& b) {
+    return Range{std::max(a.begin, b.begin), std::min(a.end, b.end)};
+  };
+  const Range axes[] = {inside(area.axes[0], box.slices), inside(area.axes[1], box.rows), area.axes[2]};
+  const int64_t lengths[] = {axes[0].size(), axes[1].size(), axes[2].size()};
+  if (std::ranges::min(lengths) <= 0) return;
+  int64_t row = conv.width * mk_.element_bytes, out_row = conv.out_width * row_bytes_;
+  const int64_t in[] = {conv.stride_z * conv.height * row, conv.stride_y * row, conv.stride_x * mk_.element_bytes};
+  const int64_t pixel[] = {out_rows(box).size() * out_row, out_row, row_bytes_};
+  const int64_t steps[] = {conv.step_z, conv.step_y, conv.step_x}, first[] = {conv.first_z, conv.first_y, conv.first_x};
+  const int64_t origin[] = {box.slices.begin, box.rows.begin, 0};
+  int64_t out[3];
+  for (int d = 0; d < 3; d++) {
+    out[d] = steps[d] * pixel[d];
+    args.a += axes[d].begin * in[d];
+    args.c += (axes[d].begin - origin[d]) * out[d] + first[d] * pixel[d];
+  }
+  int along = tile_axis(lengths), outer = along == 0 ? 1 : 0, inner = along == 2 ? 1 : 2;
+  Tiles tiles(lengths[along], mk_.max_height[kTapsVectors]);
+  args.k = area.count * conv.channels;
+  args.taps = part.taps.data() + area.first_tap;
+  args.taps_end = args.taps + area.count;
+  args.a_row = in[along];
+  args.c_row = out[along];
+  const char* a = args.a;
+  char* c = args.c;
+  int64_t lines = lengths[outer] * lengths[inner];
+  for (int64_t i = 0; i < lines; i++) {
+    const char* next = a + (i + 1) / lengths[inner] * in[outer] + (i + 1) % lengths[inner] * in[inner];
+    args.a = a + i / lengths[inner] * in[outer] + i % lengths[inner] * in[inner];
+    args.c = c + i / lengths[inner] * out[outer] + i % lengths[inner] * out[inner];
+    for (int64_t t = 0; t < tiles.count; t++) {
+      int64_t height = tiles.begin(t + 1) - tiles.begin(t);
+      args.prefetch = t + 1 < tiles.count ? height * in[along] : i + 1 < lines ? next - args.a : 0;
+      mk_.taps[height](&args);
+      args.a += height * in[along];
+      args.c += height * out[along];
+    }
+  }
+}
+
+// The results of a panel, [pixel][output], to the planes of its outputs.
+void PixelsRun::store(const Box& box, int64_t first, int64_t outputs, const char* results) const {
+  Range slices = out_slices(box), rows = out_rows(box);
+  int64_t element = mk_.element_bytes, plane = whole_.out_height * whole_.out_width, lanes = mk_.lanes;
+  int64_t pixels = rows.size() * whole_.out_width, whole = pixels / lanes, step = whole_.out_slices * plane * element;
+  int64_t output = (box.image * whole_.groups + box.group) * whole_.outputs + first;
+  for (int64_t z = 0; z < slices.size(); z++) {
+    const char* from = results + z * pixels * row_bytes_;
+    int64_t corner = (output * whole_.out_slices + slices.begin + z) * plane + rows.begin * whole_.out_width;
+    char* to = whole_.y + corner * element;
+    if (whole) mk_.pack_columns(outputs / lanes, from, pixels_.data(), to, whole, step, 0);
+    if (whole * lanes == pixels) continue;
+    mk_.scatter_columns(outputs / lanes, from, pixels_.data() + whole * lanes, to + whole * mk_.vector_bytes, 1, step,
+                        lane_mask(pixels - whole * lanes));
+  }
+}
+
+}  // namespace
+
+bool pixels_suit(const MicroKernels& mk, const std::vector<const TapConv*>& convs) {
+  int64_t width = kTapsVectors * mk.lanes, volume = 0, steps = 0, dense = 0;
+  const TapConv& whole = *convs[0];
+  int64_t all = whole.out_slices * whole.out_height * whole.out_width;
+  if (whole.outputs % mk.lanes != 0 || 4 * round_up(whole.outputs, width) > 5 * whole.outputs) return false;
+  if (whole.batch * all < kLeastPixels) return false;
+  for (const TapConv* conv : convs) {
+    bool strides = conv->stride_z * conv->stride_y * conv->stride_x * conv->step_z * conv->step_y * conv->step_x > 1;
+    if (!strides || conv->depth() < kLeastDepth) return false;
+    Part part(*conv, mk.element_bytes, 1);
+    for (const Area& area : part.areas) {
+      if (area.count == 0) return false;
+    }
+    volume += conv->volume();
+    steps += part.pixel_steps(mk.max_height[kTapsVectors]);
+    dense += conv->volume() * conv->depth();
+  }
+  return volume == all && 16 * steps <= 17 * dense;
+}
+
+void run_pixels(const MicroKernels& mk, const std::vector<const TapConv*>& convs) { PixelsRun(mk, convs).run(); }
+
+}  // namespace fl

@@ -1,0 +1,13 @@
+// Convolutions that read pixels where they lie, whatever the strides: lanes are output channels, rows of a tile are
+// neighbouring pixels of an axis, and only the weights are packed. Outputs are cut by the taps that reach the input for
+// them, so that padding costs nothing.
+#pragma once
+#include "runtime/contract/conv_taps.h"
+
+namespace fl {
+
+// The convolutions have one input and fill one output together, each of them a phase of its own.
+bool pixels_suit(const MicroKernels& mk, const std::vector<const TapConv*>& convs);
+void run_pixels(const MicroKernels& mk, const std::vector<const TapConv*>& convs);
+
+}  // namespace fl
