@@ -13,10 +13,9 @@ constexpr int64_t kUnits = 24, kUnitPixels = 512;
 constexpr int64_t kAlongRow = 4;
 // Rows of a panel that are packed together.
 constexpr int64_t kPackedDepth = 256;
-// What a tile costs beside its multiply-adds, in pixels times depth.
-constexpr int64_t kTileCost = 50;
-// Pixels that each weight is wanted for, at least, and depth: else packing weights, or ending tiles, takes too long.
-constexpr int64_t kLeastPixels = 1024, kLeastDepth = 64;
+// What it costs to pack a row of a panel, and to begin and end a tile, in pixels: of all that a row is multiplied by, and
+// times the depth of the tile. A tile of fewer pixels than kFewPixels waits for its panel.
+constexpr int64_t kPackCost = 64, kTileCost = 50, kFewPixels = 3;
 
 // Outputs of one axis, cut where taps begin or cease to reach the input.
 std::vector<Range> stretches(int64_t outputs, int64_t stride, int64_t size, const std::vector<int64_t>& taps) {
@@ -50,10 +49,11 @@ struct Part {
   std::vector<Area> areas;
   std::vector<Tap> taps;
   std::optional<Scratch> weights;  // [group][panel][channel][tap][output]
+  int64_t panel_bytes = 0;
 
   // `row_bytes` is the size of a row of the panels.
   Part(const TapConv& conv, int64_t element, int64_t row_bytes);
-  int64_t pixel_steps(int64_t height) const;
+  int64_t cost(int64_t height) const;  // of an image
 
  private:
   void add_area(const Range& z, const Range& y, const Range& x, int64_t element, int64_t row_bytes);
@@ -96,15 +96,14 @@ int tile_axis(const int64_t (&lengths)[3]) {
   return lengths[0] > std::max(lengths[1], lengths[2]) ? 0 : lengths[1] > lengths[2] ? 1 : 2;
 }
 
-// Multiply-adds of all areas, with what tiles cost beside them, in pixels times taps and channels.
-int64_t Part::pixel_steps(int64_t height) const {
+// Pixels times depth of all areas, and what tiles cost beside them.
+int64_t Part::cost(int64_t height) const {
   int64_t sum = 0;
   for (const Area& area : areas) {
     const int64_t lengths[] = {area.axes[0].size(), area.axes[1].size(), area.axes[2].size()};
-    int64_t pixels = lengths[0] * lengths[1] * lengths[2], along = lengths[tile_axis(lengths)];
-    Tiles tiles(along, height);
-    int64_t steps = along == 1 ? 2 : along;  // one pixel alone waits for the additions before
-    sum += pixels / along * (steps * area.count * conv.channels + tiles.count * kTileCost);
+    int64_t along = lengths[tile_axis(lengths)], lines = lengths[0] * lengths[1] * lengths[2] / along;
+    int64_t tiles = ceil_div(along, height), pixels = std::max(along, kFewPixels);
+    sum += lines * (pixels * area.count * conv.channels + tiles * kTileCost);
   }
   return sum;
 }
@@ -151,14 +150,15 @@ PixelsRun::PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& 
 void PixelsRun::pack_weights(Part& part) const {
   const TapConv& conv = part.conv;
   int64_t depth = conv.depth(), blocks = ceil_div(depth, kPackedDepth);
-  part.weights.emplace(static_cast<size_t>(conv.groups * panels_ * depth * row_bytes_));
+  part.panel_bytes = round_up(depth, mk_.lanes) * row_bytes_;  // whole squares of lanes are packed
+  part.weights.emplace(static_cast<size_t>(conv.groups * panels_ * part.panel_bytes));
   parallel_for(conv.groups * panels_ * blocks, [&](int64_t i) {
     int64_t panel = i / blocks, first = panel % panels_ * width_, k = i % blocks * kPackedDepth;
     PanelShape shape(std::min(width_, conv.outputs - first), mk_.lanes);
     shape.vectors = kTapsVectors;
     const char* from = conv.weights + (panel / panels_ * conv.outputs + first) * conv.weights_row;
     pack_panel(mk_, from + k * mk_.element_bytes, mk_.element_bytes, conv.weights_row,
-               std::min(kPackedDepth, depth - k), shape, part.weights->as() + (panel * depth + k) * row_bytes_);
+               std::min(kPackedDepth, depth - k), shape, part.weights->as() + panel * part.panel_bytes + k * row_bytes_);
   });
 }
 
@@ -198,7 +198,7 @@ void PixelsRun::unit(const Box& box, Range panels) const {
       const TapConv& conv = part.conv;
       args.channel_step = conv.in_volume() * element;
       args.panel_step = conv.tap_count() * row_bytes_;
-      args.b = part.weights->as() + (box.group * panels_ + panel) * conv.depth() * row_bytes_;
+      args.b = part.weights->as() + (box.group * panels_ + panel) * part.panel_bytes;
       for (const Area& area : part.areas) {
         args.a = conv.x + image * conv.channels * args.channel_step;
         args.c = results;
@@ -274,23 +274,24 @@ void PixelsRun::store(const Box& box, int64_t first, int64_t outputs, const char
 }  // namespace
 
 bool pixels_suit(const MicroKernels& mk, const std::vector<const TapConv*>& convs) {
-  int64_t width = kTapsVectors * mk.lanes, volume = 0, steps = 0, dense = 0;
   const TapConv& whole = *convs[0];
-  int64_t all = whole.out_slices * whole.out_height * whole.out_width;
+  int64_t all = whole.out_slices * whole.out_height * whole.out_width, width = kTapsVectors * mk.lanes;
   if (whole.outputs % mk.lanes != 0 || 4 * round_up(whole.outputs, width) > 5 * whole.outputs) return false;
-  if (whole.batch * all < kLeastPixels) return false;
+  // A single tap reads every pixel once, whether that is dealt out before or not.
+  if (whole.batch * all < 12 * kPackCost || (convs.size() == 1 && whole.tap_count() == 1)) return false;
+  int64_t volume = 0, cost = 0, others = 0;
   for (const TapConv* conv : convs) {
-    bool strides = conv->stride_z * conv->stride_y * conv->stride_x * conv->step_z * conv->step_y * conv->step_x > 1;
-    if (!strides || conv->depth() < kLeastDepth) return false;
     Part part(*conv, mk.element_bytes, 1);
     for (const Area& area : part.areas) {
-      if (area.count == 0) return false;
+      if (area.count == 0) return false;  // kernels want some depth
     }
     volume += conv->volume();
-    steps += part.pixel_steps(mk.max_height[kTapsVectors]);
-    dense += conv->volume() * conv->depth();
+    cost += conv->depth() * kPackCost + conv->batch * part.cost(mk.max_height[kTapsVectors]);
+    others += conv->work() / (conv->groups * conv->outputs);
   }
-  return volume == all && 16 * steps <= 17 * dense;
+  // What takes strides out of a convolution, or makes it wider, costs the others about a tenth.
+  bool direct = convs.size() == 1 && whole.direct();
+  return volume == all && cost * 10 <= others * (direct ? 10 : 11);
 }
 
 void run_pixels(const MicroKernels& mk, const std::vector<const TapConv*>& convs) { PixelsRun(mk, convs).run(); }

@@ -18,7 +18,7 @@ The C++ drivers in csrc/runtime/contract cut a problem into such tiles.
 
 import importlib
 import itertools
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 
 from . import split
@@ -38,7 +38,7 @@ FIELDS = (
 )
 _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
 _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"}
-_TAPS_NEVER = {"a_col", "panel", "panel_step", "taps_end", "channel_step", "prefetch", "pair_step"}
+_TAPS_NEAR = {"taps", "taps_end", "channel_step", "panel_step", "prefetch"}
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
 # The fields of PlaneArgs (the same header).
 PLANE_FIELDS = (
@@ -103,17 +103,14 @@ def flagged(f: Function, flags: str, bit: int, on: bool = True) -> Iterator[None
 
 
 def load_fields(
-    f: Function, fields: Sequence[str], pointers: Set[str], unused: Set[str] = frozenset()
+    f: Function, fields: Iterable[str], pointers: Set[str], unused: Set[str] = frozenset()
 ) -> dict[str, str]:
     """The fields of the struct at `%args`, eight bytes each, by name."""
     return {
-        name: load_field(f, fields, name, "ptr" if name in pointers else "i64") for name in fields if name not in unused
+        name: f.value(f"load {'ptr' if name in pointers else 'i64'}, ptr {f.offset('%args', 8 * i)}")
+        for i, name in enumerate(fields)
+        if name not in unused
     }
-
-
-def load_field(f: Function, fields: Sequence[str], name: str, kind: str) -> str:
-    """One field of the struct at `%args`."""
-    return f.value(f"load {kind}, ptr {f.offset('%args', 8 * fields.index(name))}")
 
 
 def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
@@ -316,22 +313,19 @@ class MicroKernel:
         ahead = f.offset(source, arg["prefetch"])
         for byte in range(0, self.vectors * lanes.bytes, _CACHE_LINE):
             f.fetch(f.offset(ahead, byte))
-        self._next_tap(tap_at, tap, {b_at: (b, "channel_step")})
+        self._next_tap(tap_at, tap, arg, {b_at: (b, "channel_step")})
         _advance(f, panel_at, panel, arg["panel_step"])
         return row
 
-    def _next_tap(self, tap_at: str, tap: str, by_channel: dict[str, tuple[str, str]]) -> None:
-        """Behind the last tap comes the first one of the next channel: variable = pointer + step, for each of them.
-
-        What the step takes is read where it is used: addresses leave few registers.
-        """
+    def _next_tap(self, tap_at: str, tap: str, arg: dict[str, str], by_channel: dict[str, tuple[str, str]]) -> None:
+        """Behind the last tap comes the first one of the next channel: variable = pointer + step, for each of them."""
         f = self.f
         following = f.offset(tap, _TAP_BYTES)
-        last = f.value(f"icmp eq ptr {following}, {load_field(f, FIELDS, 'taps_end', 'ptr')}")
-        wrapped = f.value(f"select i1 {last}, ptr {load_field(f, FIELDS, 'taps', 'ptr')}, ptr {following}")
+        last = f.value(f"icmp eq ptr {following}, {arg['taps_end']}")
+        wrapped = f.value(f"select i1 {last}, ptr {arg['taps']}, ptr {following}")
         f.do(f"store ptr {wrapped}, ptr {tap_at}")
         for variable, (pointer, step) in by_channel.items():
-            moved = f.offset(pointer, f.value(f"select i1 {last}, i64 {load_field(f, FIELDS, step, 'i64')}, i64 0"))
+            moved = f.offset(pointer, f.value(f"select i1 {last}, i64 {arg[step]}, i64 0"))
             f.do(f"store ptr {moved}, ptr {variable}")
 
     def _load_b(self, source: str, j: int, mask: str | None) -> str:
@@ -402,7 +396,7 @@ class TapsKernel(MicroKernel):
         super().__init__(module, dtype, TAPS_VECTORS, height, False, taps_kernel_name(height))
 
     def _unused(self) -> set[str]:
-        return _TAPS_NEVER
+        return (_MAKE_ONLY | {"a_col"}) - {"taps"}
 
     def _depth_loop(self) -> None:
         f, arg = self.f, self.arg
@@ -412,10 +406,12 @@ class TapsKernel(MicroKernel):
             pixel = f.offset(a, f.value(f"load i64, ptr {tap}"))
             panel = f.offset(b, f.value(f"load i64, ptr {f.offset(tap, 8)}"))
             self._multiply(self._row_bases(pixel), self._panel_row(panel))
-            # Behind the multiply-adds, as nothing that reads memory changes places with these.
-            self._fetch_lines(f.offset(panel, load_field(f, FIELDS, "panel_step", "i64")), 1)
-            self._fetch_lines(f.offset(pixel, load_field(f, FIELDS, "prefetch", "i64")), 2)
-            self._next_tap(tap_at, tap, {a_at: (a, "channel_step"), b_at: (b, "panel_step")})
+            # Behind the multiply-adds, as nothing that reads memory changes places with fetches. Addresses leave few
+            # registers: what comes here is read from memory again.
+            near = load_fields(f, FIELDS, _POINTERS, set(FIELDS) - _TAPS_NEAR)
+            self._fetch_lines(f.offset(panel, near["panel_step"]), 1)
+            self._fetch_lines(f.offset(pixel, near["prefetch"]), 2)
+            self._next_tap(tap_at, tap, near, {a_at: (a, "channel_step"), b_at: (b, "panel_step")})
 
     def _fetch_lines(self, at: str, level: int) -> None:
         for byte in range(0, TAPS_VECTORS * self.lanes.bytes, _CACHE_LINE):
