@@ -13,9 +13,11 @@ constexpr int64_t kUnits = 24, kUnitPixels = 512;
 constexpr int64_t kAlongRow = 4;
 // Rows of a panel that are packed together.
 constexpr int64_t kPackedDepth = 256;
-// What it costs to pack a row of a panel, and to begin and end a tile, in pixels: of all that a row is multiplied by, and
-// times the depth of the tile. A tile of fewer pixels than kFewPixels waits for its panel.
+// The cost of a row of a panel that is packed, in pixels that it is multiplied by, and of a tile's beginning and end,
+// in pixels times depth. A tile of less than kFewPixels waits for its panel.
 constexpr int64_t kPackCost = 64, kTileCost = 50, kFewPixels = 3;
+// Taps up to which areas are few, and pixels of a row up to which a unit is small enough.
+constexpr int64_t kMostTaps = 128, kMostWidth = 2048;
 
 // Outputs of one axis, cut where taps begin or cease to reach the input.
 std::vector<Range> stretches(int64_t outputs, int64_t stride, int64_t size, const std::vector<int64_t>& taps) {
@@ -53,7 +55,7 @@ struct Part {
 
   // `row_bytes` is the size of a row of the panels.
   Part(const TapConv& conv, int64_t element, int64_t row_bytes);
-  int64_t cost(int64_t height) const;  // of an image
+  int64_t cost() const;  // of an image
 
  private:
   void add_area(const Range& z, const Range& y, const Range& x, int64_t element, int64_t row_bytes);
@@ -97,12 +99,12 @@ int tile_axis(const int64_t (&lengths)[3]) {
 }
 
 // Pixels times depth of all areas, and what tiles cost beside them.
-int64_t Part::cost(int64_t height) const {
+int64_t Part::cost() const {
   int64_t sum = 0;
   for (const Area& area : areas) {
     const int64_t lengths[] = {area.axes[0].size(), area.axes[1].size(), area.axes[2].size()};
     int64_t along = lengths[tile_axis(lengths)], lines = lengths[0] * lengths[1] * lengths[2] / along;
-    int64_t tiles = ceil_div(along, height), pixels = std::max(along, kFewPixels);
+    int64_t tiles = ceil_div(along, kMaxHeight), pixels = std::max(along, kFewPixels);
     sum += lines * (pixels * area.count * conv.channels + tiles * kTileCost);
   }
   return sum;
@@ -158,7 +160,8 @@ void PixelsRun::pack_weights(Part& part) const {
     shape.vectors = kTapsVectors;
     const char* from = conv.weights + (panel / panels_ * conv.outputs + first) * conv.weights_row;
     pack_panel(mk_, from + k * mk_.element_bytes, mk_.element_bytes, conv.weights_row,
-               std::min(kPackedDepth, depth - k), shape, part.weights->as() + panel * part.panel_bytes + k * row_bytes_);
+               std::min(kPackedDepth, depth - k), shape,
+               part.weights->as() + panel * part.panel_bytes + k * row_bytes_);
   });
 }
 
@@ -231,7 +234,7 @@ void PixelsRun::run_area(const Part& part, const Area& area, const Box& box, Mic
     args.c += (axes[d].begin - origin[d]) * out[d] + first[d] * pixel[d];
   }
   int along = tile_axis(lengths), outer = along == 0 ? 1 : 0, inner = along == 2 ? 1 : 2;
-  Tiles tiles(lengths[along], mk_.max_height[kTapsVectors]);
+  Tiles tiles(lengths[along], kMaxHeight);
   args.k = area.count * conv.channels;
   args.taps = part.taps.data() + area.first_tap;
   args.taps_end = args.taps + area.count;
@@ -276,7 +279,9 @@ void PixelsRun::store(const Box& box, int64_t first, int64_t outputs, const char
 bool pixels_suit(const MicroKernels& mk, const std::vector<const TapConv*>& convs) {
   const TapConv& whole = *convs[0];
   int64_t all = whole.out_slices * whole.out_height * whole.out_width, width = kTapsVectors * mk.lanes;
-  if (whole.outputs % mk.lanes != 0 || 4 * round_up(whole.outputs, width) > 5 * whole.outputs) return false;
+  if (!mk.taps[kMaxHeight] || whole.outputs % mk.lanes != 0 || 4 * round_up(whole.outputs, width) > 5 * whole.outputs)
+    return false;
+  if (whole.tap_count() > kMostTaps || whole.out_width * whole.step_y > kMostWidth) return false;
   // A single tap reads every pixel once, whether that is dealt out before or not.
   if (whole.batch * all < 12 * kPackCost || (convs.size() == 1 && whole.tap_count() == 1)) return false;
   int64_t volume = 0, cost = 0, others = 0;
@@ -286,7 +291,7 @@ bool pixels_suit(const MicroKernels& mk, const std::vector<const TapConv*>& conv
       if (area.count == 0) return false;  // kernels want some depth
     }
     volume += conv->volume();
-    cost += conv->depth() * kPackCost + conv->batch * part.cost(mk.max_height[kTapsVectors]);
+    cost += conv->depth() * kPackCost + conv->batch * part.cost();
     others += conv->work() / (conv->groups * conv->outputs);
   }
   // What takes strides out of a convolution, or makes it wider, costs the others about a tenth.

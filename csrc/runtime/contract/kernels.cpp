@@ -81,7 +81,9 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
     take(kernels->plane_row[v], addresses);
     take(kernels->plane_rows[v], addresses);
   }
-  for (int h = 1; h <= kernels->max_height[kTapsVectors]; h++) take(kernels->taps[h], addresses);
+  if (kernels->max_height[kTapsVectors] == kMaxHeight) {
+    for (int h = 1; h <= kMaxHeight; h++) take(kernels->taps[h], addresses);
+  }
   for (int v = 1; v <= kColumnVectors; v++) {
     for (auto& column : kernels->plane_column) take(column[v], addresses);
   }

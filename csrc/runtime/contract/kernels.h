@@ -8,8 +8,8 @@
 
 namespace fl {
 
-// Where a kernel in mode `make` finds a row of B: at `offset` bytes, lanes by mask, one mask a vector. In mode `taps` it
-// finds a column of A there, and the row of the panel that belongs to it at `panel` bytes.
+// Where a kernel in mode `make` finds a row of B: at `offset` bytes, lanes by mask, one mask a vector. In mode `taps` a
+// column of A lies there, and its row of the panel at `panel` bytes.
 struct Tap {
   int64_t offset;
   union {
@@ -47,7 +47,7 @@ struct MicroArgs {
   int64_t flags;  // MicroFlag
   const char* column_bias;
   const char* row_bias;
-  char* panel;  // mode make writes the panel here, rows `panel_step` apart (0: the panel is not wanted)
+  char* panel;         // mode make writes the panel here, rows `panel_step` apart (0: the panel is not wanted)
   int64_t panel_step;  // mode taps: between channels of the panel
   const Tap* taps;     // row k of B is tap k % taps of channel k / taps
   const Tap* taps_end;
@@ -113,7 +113,7 @@ struct MicroKernels {
   int max_plane_sums;  // taps
   Kernel make[kMaxVectors + 1][kMaxHeight + 1];
   Kernel use[kMaxVectors + 1][kMaxHeight + 1];
-  Kernel taps[kMaxHeight + 1];  // kTapsVectors wide
+  Kernel taps[kMaxHeight + 1];  // kTapsVectors wide; null where tiles are low
   PackColumns pack_columns, scatter_columns;
   Split split_2;
   Merge merge_2;

@@ -697,6 +697,12 @@ def taps_kernel_name(height: int) -> str:
     return f"mk_{TAPS_VECTORS}_{height}_taps"
 
 
+def taps_heights(target: Target) -> range:
+    """Only where tiles are tall: the steps from tap to tap take longer than the multiply-adds of a low one."""
+    tallest = max_height(target, TAPS_VECTORS)
+    return range(1, tallest + 1 if tallest == MAX_HEIGHT else 1)
+
+
 def kernel_names(target: Target) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
     names = ["pack_columns", "scatter_columns", "split_2", "merge_2", *(f"dot_{rows}" for rows in DOT_ROWS)]
@@ -705,7 +711,7 @@ def kernel_names(target: Target) -> list[str]:
         names += [kernel_name(vectors, h, True) for h in heights]
         names += [kernel_name(vectors, h, False) for h in heights[1:]]
         names += [f"plane_{vectors}_{rows}" for rows in PLANE_ROWS]
-    names += [taps_kernel_name(h) for h in range(1, max_height(target, TAPS_VECTORS) + 1)]
+    names += [taps_kernel_name(h) for h in taps_heights(target)]
     names += [f"plane_column_{vectors}_{height}" for vectors in COLUMN_VECTORS for height in COLUMN_HEIGHTS]
     names += [f"plane_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
     if target.masks:
@@ -737,7 +743,7 @@ def module(target: Target, dtype: str) -> Module:
                 MicroKernel(result, dtype, vectors, height, False).write()
         for rows in PLANE_ROWS:
             _PlaneKernel(result, dtype, vectors, rows).write()
-    for height in range(1, max_height(target, TAPS_VECTORS) + 1):
+    for height in taps_heights(target):
         TapsKernel(result, dtype, height).write()
     for vectors in COLUMN_VECTORS:
         for height in COLUMN_HEIGHTS:
