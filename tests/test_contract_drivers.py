@@ -38,6 +38,26 @@ def test_other_dtypes(rng: np.random.Generator, dtype: str) -> None:
             c.run_gemm(rng, m, n, k, "plain", right, dtype)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "complex64", "complex128"])
+def test_blocks_of_other_dtypes(rng: np.random.Generator, dtype: str) -> None:
+    """Copies of the left operand, and the right one in parts."""
+    for m, n, k in ((3, 130, 70), (4, 64, 1), (70, 700, 900)):
+        for left, right in (("plain", "plain"), ("transposed", "transposed")):
+            c.run_gemm(rng, m, n, k, left, right, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_sums_and_rows(rng: np.random.Generator, dtype: str) -> None:
+    a, b, row, whole = (
+        (rng.standard_normal(s) + 1j * rng.standard_normal(s)).astype(dtype) for s in ((9, 20), (20, 70), 70, (9, 70))
+    )
+    x, y, r, w = (flambeau.from_numpy(v) for v in (a, b, row, whole))
+    close = {"rtol": 1e-4 if dtype == "complex64" else 1e-12, "atol": 1e-5 if dtype == "complex64" else 1e-13}
+    np.testing.assert_allclose(o.addmm(w, x, y).numpy(), whole + a @ b, **close)
+    np.testing.assert_allclose(o.linear(x, y.mT, r).numpy(), a @ b + row, **close)
+    np.testing.assert_allclose(o.matmul(x[:, None], y).numpy()[:, 0], a @ b, **close)
+
+
 def test_half_is_summed_in_float32() -> None:
     """4,096 ones: a sum in float16 stays at 2,048, one in bfloat16 at 256."""
     for dtype in ("float16", "bfloat16"):

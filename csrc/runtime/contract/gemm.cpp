@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "runtime/contract/complex.h"
 #include "runtime/contract/gemv.h"
 #include "runtime/contract/pairs.h"
 #include "runtime/contract/plain.h"
@@ -191,6 +192,7 @@ void run_narrow(const Gemm& g, Threads threads) {
 void gemm(const Gemm& g, Threads threads) {
   if (g.m <= 0 || g.n <= 0) return;
   if (compute_type(g.dtype) != g.dtype) return run_narrow(g, threads);
+  if (as_real_product(g)) return complex_gemm(g, threads);
   const MicroKernels* mk = g.k > 0 ? micro_kernels(g.dtype) : nullptr;
   if (mk) return run_generated(*mk, g, threads);
   plain_gemm(g, threads);
@@ -198,7 +200,7 @@ void gemm(const Gemm& g, Threads threads) {
 
 void gemm_batched(const Gemm& g, const Batch& batch) {
   // Asked for here, so that no thread of the pool has to wait for Python.
-  micro_kernels(compute_type(g.dtype));
+  micro_kernels(to_real(compute_type(g.dtype)));
   narrow_kernels(g.dtype);
   const auto element = static_cast<int64_t>(dtype_size(g.dtype));
   const int64_t count = std::accumulate(batch.sizes.begin(), batch.sizes.end(), int64_t{1}, std::multiplies<>());
