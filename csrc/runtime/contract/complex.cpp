@@ -1,102 +1,116 @@
-#include "runtime/contract/complex.h"
+// Matrix products of complex numbers as one of real numbers: a matrix of complex numbers is, as it lies, one of twice
+// as many real columns. Rows of A become two rows each, so that B is read where it lies.
+#include <complex>
 
-#include <algorithm>
-
-#include "core/allocator.h"
 #include "runtime/clones.h"
-#include "runtime/contract/kernels.h"
+#include "runtime/contract/gemv.h"
 #include "runtime/contract/plain.h"
 #include "runtime/contract/tiles.h"
 
 namespace fl {
 namespace {
 
-constexpr int64_t kFewRows = 4;               // for which b is not worth a copy
-constexpr int64_t kFewColumns = 64;           // of b that go together at least
-constexpr int64_t kCopiedBytes = 4 << 20;     // of b at a time
-constexpr int64_t kCopiedElements = 1 << 14;  // by a thread at a time
+constexpr int64_t kPieceElements = 1 << 14;
 
-template <class T>
-struct Pair {
-  T re, im;
-};
-
-// Rows of a that are not in order, one behind the other.
-template <class T>
-void copy_rows(const Gemm& g, Pair<T>* to, Threads threads) {
-  const auto* from = static_cast<const Pair<T>*>(g.a);
-  for_chunks(threads, ceil_div(g.m * g.k, kCopiedElements), [&](int64_t i) {
-    const Range rows = even_part(g.m, ceil_div(g.m * g.k, kCopiedElements), i);
-    for (int64_t r = rows.begin; r < rows.end; r++)
-      for (int64_t k = 0; k < g.k; k++) to[r * g.k + k] = from[r * g.a_row + k * g.a_col];
-  });
+// Calls fn with ranges of rows, of `row` elements each.
+template <class F>
+void for_rows(Threads threads, int64_t rows, int64_t row, F&& fn) {
+  const int64_t pieces = std::clamp<int64_t>(rows * row / kPieceElements, 1, std::max<int64_t>(rows, 1));
+  for_chunks(threads, pieces, [&](int64_t i) { fn(even_part(rows, pieces, i)); });
 }
 
-template <class T>
-inline void expand_elements(const Pair<T>* from, int64_t step, int64_t n, Pair<T>* __restrict upper,
-                            Pair<T>* __restrict lower) {
+// x + iy: x, and y apart; or, for a B whose depth is contiguous, (x, -y) pair by pair, and (y, x) apart.
+template <class R, bool pairs>
+FL_CLONES void split_row(const std::complex<R>* from, int64_t step, int64_t n, R* __restrict first,
+                         R* __restrict second) {
+  for (int64_t k = 0; k < n; k++) {
+    const R x = from[k * step].real(), y = from[k * step].imag();
+    if constexpr (pairs) {
+      first[2 * k] = x, first[2 * k + 1] = -y;
+      second[2 * k] = y, second[2 * k + 1] = x;
+    } else {
+      first[k] = x, second[k] = y;
+    }
+  }
+}
+
+// What a row's two rows of sums stand for.
+template <class R, bool pairs>
+FL_CLONES void join_row(const R* first, const R* second, int64_t n, bool accumulate, R* __restrict out) {
   for (int64_t j = 0; j < n; j++) {
-    const Pair<T> x = from[j * step];
-    upper[j] = x;
-    lower[j] = {-x.im, x.re};
+    const R x = pairs ? first[j] : first[2 * j] - second[2 * j + 1];
+    const R y = pairs ? second[j] : first[2 * j + 1] + second[2 * j];
+    out[2 * j] = accumulate ? out[2 * j] + x : x;
+    out[2 * j + 1] = accumulate ? out[2 * j + 1] + y : y;
   }
 }
 
-template <class T>
-FL_CLONES void expand_row(const Pair<T>* from, int64_t step, int64_t n, Pair<T>* upper, Pair<T>* lower) {
-  constexpr int64_t kBlock = 16;  // elements: a number that compilers make vectors of
-  int64_t j = 0;
-  for (; step == 1 && j + kBlock <= n; j += kBlock) expand_elements(from + j, 1, kBlock, upper + j, lower + j);
-  expand_elements(from + j * step, step, n - j, upper + j, lower + j);
-}
+// `pairs`: B's depth is contiguous.
+template <class R, bool pairs>
+class Product {
+ public:
+  using C = std::complex<R>;
 
-template <class T>
-void expand(const Gemm& g, Range columns, Pair<T>* to, Threads threads) {
-  const auto* from = static_cast<const Pair<T>*>(g.b) + columns.begin * g.b_col;
-  const int64_t n = columns.size(), chunks = ceil_div(g.k * n, kCopiedElements);
-  for_chunks(threads, chunks, [&](int64_t i) {
-    const Range rows = even_part(g.k, chunks, i);
-    for (int64_t k = rows.begin; k < rows.end; k++)
-      expand_row(from + k * g.b_row, g.b_col, n, to + 2 * k * n, to + (2 * k + 1) * n);
-  });
-}
+  Product(const Gemm& g, Threads threads) : g_(g), threads_(threads) {}
 
-template <class T>
-void multiply(const Gemm& g, Threads threads) {
-  Gemm real{.m = g.m, .k = 2 * g.k, .a = g.a, .a_row = 2 * g.a_row, .a_col = 1, .dtype = to_real(g.dtype)};
-  const bool in_order = g.a_col == 1 || g.k == 1;
-  Scratch rows(in_order ? 0 : static_cast<size_t>(g.m * g.k) * sizeof(Pair<T>));
-  if (!in_order) {
-    copy_rows(g, rows.as<Pair<T>>(), threads);
-    real.a = rows.as();
-    real.a_row = 2 * g.k;
+  void run() {
+    const bool copies = !pairs && g_.b_col != 1 && g_.n > 1;
+    Gemm real{.m = 2 * g_.m, .n = pairs ? g_.n : 2 * g_.n, .k = pairs ? 2 * g_.k : g_.k};
+    Scratch memory(static_cast<size_t>(real.m * (real.k + real.n) + (copies ? 2 * g_.k * g_.n : 0)) * sizeof(R));
+    R *a = memory.as<R>(), *c = a + real.m * real.k;
+    for_rows(threads_, g_.m, g_.k, [&](Range rows) { split(rows, a); });
+    real.a = a, real.a_row = real.k, real.a_col = 1;
+    real.b = g_.b, real.b_row = pairs ? 1 : 2 * g_.b_row, real.b_col = pairs ? 2 * g_.b_col : 1;
+    real.c = c, real.c_row = real.n;
+    real.dtype = std::is_same_v<R, float> ? DType::F32 : DType::F64;
+    if (copies) {
+      R* b = c + real.m * real.n;
+      for_rows(threads_, g_.k, g_.n, [&](Range rows) { copy_right(rows, b); });
+      real.b = b, real.b_row = 2 * g_.n;
+    }
+    gemm(real, threads_);
+    for_rows(threads_, g_.m, g_.n, [&](Range rows) { join(rows, c); });
   }
-  const int64_t row_bytes = 2 * g.k * static_cast<int64_t>(sizeof(Pair<T>));
-  const int64_t parts = std::clamp<int64_t>(g.n * row_bytes / kCopiedBytes, 1, ceil_div(g.n, kFewColumns));
-  Scratch copy(static_cast<size_t>(ceil_div(g.n, parts) * row_bytes));
-  for (int64_t part = 0; part < parts; part++) {
-    const Range columns = even_part(g.n, parts, part);
-    expand(g, columns, copy.as<Pair<T>>(), threads);
-    real.n = 2 * columns.size();
-    real.b = copy.as();
-    real.b_row = real.n, real.b_col = 1;
-    real.c = static_cast<Pair<T>*>(g.c) + columns.begin;
-    real.c_row = 2 * g.c_row;
-    real.bias = g.bias ? static_cast<const Pair<T>*>(g.bias) + columns.begin : nullptr;
-    real.accumulate = g.accumulate;
-    gemm(real, threads);
+
+ private:
+  void split(Range rows, R* out) const {
+    constexpr int64_t width = pairs ? 2 : 1;
+    for (int64_t i = rows.begin; i < rows.end; i++) {
+      R* first = out + width * i * g_.k;
+      split_row<R, pairs>(static_cast<const C*>(g_.a) + i * g_.a_row, g_.a_col, g_.k, first,
+                          first + width * g_.m * g_.k);
+    }
   }
-}
+
+  void copy_right(Range rows, R* out) const {
+    for (int64_t k = rows.begin; k < rows.end; k++) {
+      const C* from = static_cast<const C*>(g_.b) + k * g_.b_row;
+      for (int64_t j = 0; j < g_.n; j++) std::memcpy(out + 2 * (k * g_.n + j), from + j * g_.b_col, sizeof(C));
+    }
+  }
+
+  void join(Range rows, const R* sums) const {
+    constexpr int64_t width = pairs ? 1 : 2;
+    for (int64_t i = rows.begin; i < rows.end; i++) {
+      const R* first = sums + width * i * g_.n;
+      C* out = static_cast<C*>(g_.c) + i * g_.c_row;
+      join_row<R, pairs>(first, first + width * g_.m * g_.n, g_.n, g_.accumulate, reinterpret_cast<R*>(out));
+      finish_row(g_, i, out);
+    }
+  }
+
+  const Gemm& g_;
+  const Threads threads_;
+};
 
 }  // namespace
 
-bool as_real_product(const Gemm& g) {
-  return is_complex(g.dtype) && g.m >= kFewRows && g.k > 0 && !g.row_bias && g.act == Activation::None &&
-         micro_kernels(to_real(g.dtype));
-}
-
 void complex_gemm(const Gemm& g, Threads threads) {
-  g.dtype == DType::C64 ? multiply<float>(g, threads) : multiply<double>(g, threads);
+  if (g.n == 1 && g.m > 1 && g.c_row == 1) return complex_gemm(transposed(g), threads);
+  const bool pairs = g.b_row == 1 && g.b_col != 1;
+  if (g.dtype == DType::C64)
+    return pairs ? Product<float, true>(g, threads).run() : Product<float, false>(g, threads).run();
+  pairs ? Product<double, true>(g, threads).run() : Product<double, false>(g, threads).run();
 }
 
 }  // namespace fl

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "runtime/contract/complex.h"
 #include "runtime/contract/gemv.h"
 #include "runtime/contract/pairs.h"
 #include "runtime/contract/plain.h"
@@ -192,7 +191,6 @@ void run_narrow(const Gemm& g, Threads threads) {
 void gemm(const Gemm& g, Threads threads) {
   if (g.m <= 0 || g.n <= 0) return;
   if (compute_type(g.dtype) != g.dtype) return run_narrow(g, threads);
-  if (as_real_product(g)) return complex_gemm(g, threads);
   const MicroKernels* mk = g.k > 0 ? micro_kernels(g.dtype) : nullptr;
   if (mk) return run_generated(*mk, g, threads);
   plain_gemm(g, threads);

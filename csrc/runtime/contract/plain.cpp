@@ -1,11 +1,7 @@
 #include "runtime/contract/plain.h"
 
-#include <complex>
-#include <type_traits>
-
 #include "core/element.h"
 #include "core/error.h"
-#include "runtime/clones.h"
 #include "runtime/contract/kernels.h"
 #include "runtime/contract/tiles.h"
 
@@ -15,51 +11,19 @@ namespace {
 constexpr int64_t kPlainChunkWork = 1 << 17;
 
 template <class T>
-T multiply_add(T a, T b, T c) {
-  if constexpr (std::is_integral_v<T>) {
-    using U = Wrapping<T>;
-    return static_cast<T>(static_cast<U>(c) + static_cast<U>(a) * static_cast<U>(b));
-  } else {
-    return c + a * b;
-  }
-}
-
-template <class T>
-std::complex<T> multiply_add(std::complex<T> a, std::complex<T> b, std::complex<T> c) {
-  return {c.real() + (a.real() * b.real() - a.imag() * b.imag()),
-          c.imag() + (a.real() * b.imag() + a.imag() * b.real())};
-}
-
-constexpr int64_t kBlock = 64;  // elements: a number that compilers make vectors of
-
-// c += x[0] b + x[1] (b one row on) + ..., of neighbours. That c lies apart from both lets compilers make vectors.
-template <int rows, class T>
-FL_CLONES void add_scaled(const T* x, int64_t x_step, const T* b, int64_t row, T* __restrict c, int64_t n) {
-  T scale[rows];
-  for (int k = 0; k < rows; k++) scale[k] = x[k * x_step];
-  int64_t i = 0;
-  for (; i + kBlock <= n; i += kBlock)
-    for (int64_t j = i; j < i + kBlock; j++)
-      for (int k = 0; k < rows; k++) c[j] = multiply_add(scale[k], b[k * row + j], c[j]);
-  for (; i < n; i++)
-    for (int k = 0; k < rows; k++) c[i] = multiply_add(scale[k], b[k * row + i], c[i]);
-}
-
-template <class T>
 void plain_row(const Gemm& g, int64_t i) {
-  constexpr int kTogether = 4;  // rows of b, for each time that c is read and written
   const T* a = static_cast<const T*>(g.a) + i * g.a_row;
-  const T* b = static_cast<const T*>(g.b);
   T* c = static_cast<T*>(g.c) + i * g.c_row;
   if (!g.accumulate) std::fill(c, c + g.n, T(0));
-  int64_t k = 0;
-  if (g.b_col == 1) {
-    for (; k + kTogether <= g.k; k += kTogether)
-      add_scaled<kTogether>(a + k * g.a_col, g.a_col, b + k * g.b_row, g.b_row, c, g.n);
-    for (; k < g.k; k++) add_scaled<1>(a + k * g.a_col, 0, b + k * g.b_row, 0, c, g.n);
+  for (int64_t k = 0; k < g.k; k++) {
+    const T x = a[k * g.a_col];
+    const T* b = static_cast<const T*>(g.b) + k * g.b_row;
+    if (g.b_col == 1) {
+      for (int64_t j = 0; j < g.n; j++) c[j] += x * b[j];
+    } else {
+      for (int64_t j = 0; j < g.n; j++) c[j] += x * b[j * g.b_col];
+    }
   }
-  for (; k < g.k; k++)
-    for (int64_t j = 0; j < g.n; j++) c[j] = multiply_add(a[k * g.a_col], b[k * g.b_row + j * g.b_col], c[j]);
   finish_row(g, i, c);
 }
 
@@ -169,14 +133,13 @@ void narrow_blocks(const Gemm& g, Threads threads) {
 }  // namespace
 
 void plain_gemm(const Gemm& g, Threads threads) {
-  with_element_type(g.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    if constexpr (kPlainElement<T>) {
-      plain_rows<T>(g, threads);
-    } else {
-      fail(ErrorKind::Runtime, "matrix product of %s is not implemented", dtype_name(g.dtype));
-    }
-  });
+  switch (g.dtype) {
+    case DType::F32: return plain_rows<float>(g, threads);
+    case DType::F64: return plain_rows<double>(g, threads);
+    case DType::C64:
+    case DType::C128: return complex_gemm(g, threads);
+    default: integer_gemm(g, threads);
+  }
 }
 
 void narrow_gemm(const Gemm& g, Threads threads) {

@@ -8,6 +8,8 @@
 namespace fl {
 
 void plain_gemm(const Gemm& g, Threads threads);
+void integer_gemm(const Gemm& g, Threads threads);
+void complex_gemm(const Gemm& g, Threads threads);
 
 constexpr DType compute_type(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16 ? DType::F32 : dtype; }
 
