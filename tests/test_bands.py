@@ -52,7 +52,7 @@ def band_kernel(name: str, level: str, classes: str):
 
     def call(arrays, strides, shape):
         pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        stride, size = np.array(strides, np.int64).ravel(), np.array(shape, np.int64)
+        stride, size = np.array(strides, np.int64).ravel(), np.array((*shape, 0), np.int64)
         function(ctypes.addressof(pointers), stride.ctypes.data, size.ctypes.data, np.zeros(2).ctypes.data)
 
     return call, step.inputs

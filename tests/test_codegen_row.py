@@ -38,7 +38,7 @@ def kernel(roots, roles, out_roles, out_dtypes, in_dtypes, mode="fused", columns
 
     def call(arrays, strides, shape, params=()):
         pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        stride, size = np.array(strides, np.int64).ravel(), np.array(shape, np.int64)
+        stride, size = np.array(strides, np.int64).ravel(), np.array((*shape, 0), np.int64)
         slots = np.zeros((max(1, len(params)), 2))
         slots[: len(params), 0] = params
         function(ctypes.addressof(pointers), stride.ctypes.data, size.ctypes.data, slots.ctypes.data)

@@ -213,7 +213,7 @@ class Rows:
         starts = [x.ctypes.data + first * strides[2] for x, strides in passed]
         pointers = (ctypes.c_void_p * len(passed))(*starts)
         strides = np.array([s for _, s in passed], np.int64).ravel()
-        sizes = np.array([self.shape[0], 1, count, first, self.shape[1]], np.int64)
+        sizes = np.array([self.shape[0], 1, count, first, self.shape[1], 0], np.int64)
         slots = kernels.pack_params(["f32"], PARAMS)
         function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(where)
         function(ctypes.addressof(pointers), strides.ctypes.data, sizes.ctypes.data, slots.ctypes.data)

@@ -31,6 +31,7 @@ constexpr int64_t kLongColumn = 2048;     // a block of columns up to this lengt
 constexpr int64_t kMostOffsets = 256;     // of a step that is remembered
 constexpr int64_t kChunksTogether = 8;    // of a step that runs along with the one before: enough for all threads
 constexpr int64_t kNearBytes = 32768;     // of a row and what goes with it, that is read again without delay
+constexpr int64_t kRunBytes = 512;        // of a run from which on there is time to ask for others
 constexpr int64_t kBandBytes = 256;       // of a row of a band of columns, in what is computed in
 constexpr int64_t kBandsTogether = 4;     // of a task: one fetches the next
 constexpr int64_t kMostCopies = 1 << 21;  // bytes of the copies of a band
@@ -66,7 +67,7 @@ class StepRun {
     if (outer * static_cast<int64_t>(operands_.size()) > kMostOffsets) return false;
     step.kernel = fused_;
     step.strides = fused_strides_;
-    std::ranges::copy(std::to_array<int64_t>({inner, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row}),
+    std::ranges::copy(std::to_array<int64_t>({inner, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row, 0}),
                       step.shape);
     for (int64_t o = 0; o < outer; ++o)
       for (size_t k = 0; k < operands_.size(); ++k) step.offsets.push_back(layout_.outer_offset(o, k));
@@ -234,7 +235,22 @@ class StepRun {
       fused_strides_.insert(fused_strides_.end(), {0, layout_.row_size(1) * item, item});
       parking_.push_back(layout_.n_row * item);
     }
-    fused_ = reinterpret_cast<RowKernel>(kernel(band_ ? "banded" : sums.empty() ? "fused" : "joined", classes));
+    const char* mode = band_ ? "banded" : !sums.empty() ? "joined" : in_runs() ? "runs" : "fused";
+    fused_ = reinterpret_cast<RowKernel>(kernel(mode, classes));
+  }
+
+  // Whether rows are made of runs that lie apart, and of more than the caches keep: what comes next is asked for
+  // (codegen/runs.py).
+  bool in_runs() const {
+    if (layout_.columns || layout_.row.size() < 2) return false;
+    int64_t length = layout_.row_size(1), bytes = 0;
+    bool apart = false;
+    for (size_t k = n_outputs(); k < operands_.size(); ++k) {
+      if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+      bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
+      apart = apart || layout_.row_stride(0, k) != length * layout_.row_stride(1, k);
+    }
+    return apart && length * bytes >= kRunBytes && layout_.n_row * layout_.n_batch * bytes >= kStreamBytes / 2;
   }
 
   // What stands in for each operand whose columns are read again.
@@ -259,7 +275,8 @@ class StepRun {
     Scratch memory(static_cast<size_t>(std::accumulate(parking_.begin(), parking_.end(), int64_t{0})));
     char* at = memory.as<char>();
     for (int64_t bytes : parking_) ptr.push_back(std::exchange(at, at + bytes));
-    int64_t shape[5] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row};
+    int64_t after = layout_.inner_batch() - b1;
+    int64_t shape[kRowShape] = {b1 - b0, layout_.row_size(0), layout_.row_size(1), 0, layout_.n_row, after};
     fused_(ptr.data(), fused_strides_.data(), shape, params_);
   }
 
@@ -317,7 +334,7 @@ class StepRun {
     }
     for (auto& s : stats_) push_array(s, 0, count == 1);
     int64_t start = c.outer0 * layout_.row_size(1) + c.inner0;
-    int64_t shape[5] = {count > 1 ? count : inner, c.outers, c.inners, start, layout_.n_row};
+    int64_t shape[kRowShape] = {count > 1 ? count : inner, c.outers, c.inners, start, layout_.n_row, 0};
     fn(ptr.data(), strides.data(), shape, params_);
   }
 

@@ -4,7 +4,7 @@
 // An operand has a role: F varies over both, B over the batch only (a mean), R over the row only (a weight).
 // Python plans a program once per key: steps, each reducing over the row (or, for gradients of R operands, over the
 // batch, with the roles exchanged), each in levels (softmax has two: the maximum, then the sum). A step runs either
-//   fused: one kernel does a row from start to end,
+//   fused: one kernel does a row from start to end (one that asks ahead where rows lie in runs: codegen/runs.py),
 //   banded: the same for a band of columns of a large matrix, copied while it is read (codegen/bands.py), or
 //   split: where rows are few and long, level by level over chunks whose partial states are combined in a fixed tree.
 // All depend on shapes only, so results do not depend on the number of threads.
@@ -58,7 +58,9 @@ struct RowPlan {
 // void k(char** ptr, const int64_t* stride, const int64_t* shape, const Slot* params)
 //   ptr: outputs (or states), then inputs, then the finished states of earlier levels
 //   stride: three an operand, in bytes: batch, outer row, inner row
-//   shape: batch, outer row, inner row, position of the first element in the row, elements in the whole row
+//   shape: batch, outer row, inner row, position of the first element in the row, elements in the whole row, how much
+//     of the batch follows, which a later call does
+constexpr int kRowShape = 6;
 using RowKernel = void (*)(char** ptr, const int64_t* stride, const int64_t* shape, const Slot* params);
 
 // Set by bind.

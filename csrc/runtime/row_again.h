@@ -20,7 +20,7 @@ struct RowAgain {
     RowKernel kernel = nullptr;
     std::vector<int> tensors;  // of each operand: result, temporary or argument, numbered in that order
     std::vector<int64_t> strides;
-    int64_t shape[5] = {};
+    int64_t shape[kRowShape] = {};
     std::vector<int64_t> offsets;  // of each operand, in bytes, for one launch after the other
   };
   std::vector<Made> results, temps;

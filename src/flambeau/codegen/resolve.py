@@ -29,6 +29,7 @@ from .target import Target
 FAMILIES: dict[str, str] = {
     "ScalarProgram": "flambeau.codegen.elementwise",
     "BandKernel": "flambeau.codegen.bands",
+    "RunsKernel": "flambeau.codegen.runs",
     "RowKernel": "flambeau.codegen.row",
     "LoopProgram": "flambeau.codegen.loop",
 }

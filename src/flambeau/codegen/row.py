@@ -3,9 +3,10 @@
     void k(char** ptr, const int64_t* stride, const int64_t* shape, const Slot* params)
 
 `stride`: three an operand (batch, outer row, inner row); `shape`: batch, outer row, inner row, position of the first
-element in the row, elements in the whole row. Modes:
+element in the row, elements in the whole row, how much of the batch follows that other calls do. Modes:
 
 - `fused`     levels, then outputs. Operands: outputs, inputs.
+- `runs`      the same where rows are made of runs that lie apart (see `codegen.runs`).
 - `joined`    the same with the sums of the next step (see `codegen.join`). Operands: outputs, sums, inputs.
 - `levelN`    states of level N over a chunk. Operands: states, inputs, finished states of earlier levels.
 - `combineN`  an elementwise kernel: states = combine(states, states).

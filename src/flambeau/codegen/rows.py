@@ -104,7 +104,7 @@ class Kernel:
 
     def write(self) -> None:
         f = self.function
-        self.shape = [f.value(f"load i64, ptr {f.offset('%shape', k, 'i64')}") for k in range(5)]
+        self.shape = [f.value(f"load i64, ptr {f.offset('%shape', k, 'i64')}") for k in range(6)]
         for o in self.operands:
             o.base = f.value(f"load ptr, ptr {f.offset('%ptr', o.number, 'ptr')}")
             o.strides = tuple(
@@ -272,6 +272,7 @@ class Rows(Kernel):
 
     accumulators = 4
     in_lanes = True  # elements of one row
+    in_runs = False  # that lie apart, and what comes next is not to be guessed by the machine
 
     def vector_stride(self, o: Operand) -> str:
         return o.strides[2]
@@ -302,7 +303,7 @@ class Rows(Kernel):
                 self._finish()
 
     def _find_next(self, b: str) -> None:
-        """How far the next row is, where a pass over a row asks for it; 0 in the last row.
+        """How far the next row is, where a pass over a row asks for it; 0 in the last row of all.
 
         That pass is the last one, or the one that takes exponentials, or computes what is parked: the last one then
         does nothing but write.
@@ -312,15 +313,22 @@ class Rows(Kernel):
         full = any(o.role in "FRAP" for o in self.outputs)
         if self.mode != "fused" or self.target.is_gpu or len(self.levels) + full < 2:
             return
-        inner = f.value(f"icmp slt i64 {f.add(b, 1)}, {self.shape[0]}")
-        for o in self.inputs:
-            if o.role == "F" and o.kind == elementwise.CONTIGUOUS:
-                self.next_rows[o.number] = f.value(f"select i1 {inner}, i64 {o.strides[0]}, i64 0")
+        if not (self.fetches_early or self.in_runs):
+            return
+        inner = f.value(f"icmp slt i64 {f.add(b, 1)}, {f.add(self.shape[0], self.shape[5])}")
+        self.next_rows = {o.number: f.choose(inner, o.strides[0], 0) for o in self.full_vectors()}
+
+    def full_vectors(self) -> list[Operand]:
+        """What is read in vectors that are new at every step."""
+        return [o for o in self.inputs if o.role == "F" and o.kind == elementwise.CONTIGUOUS]
 
     def fetch_next(self, stream: "Stream") -> None:
         """Asks for what stands in the next row where a vector stands in this one."""
         for number, distance in self.next_rows.items():
             self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
+
+    def fetch_on(self, streams: list["Stream"]) -> None:
+        """Asks for what a pass that sums reads some steps later: nothing, where the next row was asked for."""
 
     def batch(self) -> AbstractContextManager[str]:
         """The loop over rows."""
@@ -440,6 +448,7 @@ class Rows(Kernel):
         shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
 
         def step(streams: list[Stream]) -> None:
+            self.fetch_on(streams)
             for stream, mine in zip(streams, accumulators, strict=False):
                 for e, value in shared.items():
                     stream.elements.define(e, value)
