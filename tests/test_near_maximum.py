@@ -101,6 +101,16 @@ def test_other_dtypes_and_layouts(dtype, tolerance):
     np.testing.assert_allclose(total.ravel(), reference(rows)[2], rtol=tolerance)
 
 
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 4e-3), ("float16", 5e-4)])
+def test_exponentials_of_narrow_rows_wait_in_float32(kind, dtype, tolerance):
+    with np.errstate(over="ignore"):
+        x = torch.tensor(ROWS[kind](np.random.default_rng(2).standard_normal((40, 1000)))).to(getattr(torch, dtype))
+    wanted = reference(x.double().numpy())[0]
+    got = torch.softmax(x, 1).double().numpy()
+    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=1e-40 if dtype == "bfloat16" else 4e-8)
+
+
 def test_bands_of_columns():
     """A band takes one pass or, where one of its columns is bad, is read again."""
     x = np.random.default_rng(1).standard_normal((65664, 131))

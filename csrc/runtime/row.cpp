@@ -213,6 +213,13 @@ class StepRun {
     });
   }
 
+  // Whether values that wait between two passes over rows do so in a wider dtype than that of the results.
+  bool is_narrow_and_many() const {
+    DType d = operands_[0].dtype;
+    bool narrow = step_.out_roles[0] == 'F' && (d == DType::BF16 || d == DType::F16);
+    return narrow && !layout_.columns && layout_.n_batch * layout_.n_row >= 2 * kGrain;
+  }
+
   using Arrays = std::vector<std::pair<char*, DType>>;
 
   // `sums`: of the next step, one for each element of a row.
@@ -229,8 +236,8 @@ class StepRun {
     }
     if (band_) {
       add_copies(classes);
-    } else if (classes[0] == 'n' && !step_.levels.empty()) {
-      auto item = static_cast<int64_t>(dtype_size(operands_[0].dtype));
+    } else if (!step_.levels.empty() && (classes[0] == 'n' || is_narrow_and_many())) {
+      auto item = std::max<int64_t>(4, static_cast<int64_t>(dtype_size(operands_[0].dtype)));
       classes.push_back('c');
       fused_strides_.insert(fused_strides_.end(), {0, layout_.row_size(1) * item, item});
       parking_.push_back(layout_.n_row * item);

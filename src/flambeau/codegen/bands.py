@@ -4,6 +4,10 @@ Rows of a large matrix lie whole pages apart, so that a band of its columns woul
 gone before the next pass. The copies stay near, so memory is read once. Operands beyond those of a fused kernel: a copy
 of each operand of role F that lies in the direction of the lanes, in what is computed in.
 
+To walk over 256 bytes of each row is slower than to go in the order of memory: moving 64 MB so, copies and all but
+without arithmetic, took 3.3 ms where a copy took 2.5, and softmax 3.5. Wider bands, whose copies leave the second
+cache, took no less, nor did reading the next band in the pass that writes one.
+
 A column's sums are taken over some rows at a time: as exact as where a column is cut.
 """
 

@@ -13,8 +13,8 @@ element in the row, elements in the whole row, how much of the batch follows tha
 - `write`     outputs from finished states. Operands: outputs, inputs, states.
 - `finish`    the same where no output varies over the row.
 
-Where the first output is written past the caches, `fused` kernels along rows have one operand more, a row of its dtype
-for values between two passes.
+Where the first output is written past the caches, or is narrow and long, `fused` kernels along rows have one operand
+more, a row of what it is computed in for values between two passes.
 
 The order of a sum depends on the program and the shape alone: lane i of accumulator k takes elements
 i + lanes * (k + accumulators * j), whatever the stride or alignment.

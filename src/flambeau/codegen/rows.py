@@ -48,7 +48,7 @@ class Kernel:
         finished = range(level if level is not None else 0 if mode == "fused" else len(program.levels))
         states = [("B", d) for k in finished for d in program.states(k)]
         described = [*outputs, *program.inputs, *states]
-        described += [("F", outputs[0][1])] * (len(classes) - len(described))
+        described += [("F", t.compute_dtype(outputs[0][1]))] * (len(classes) - len(described))
         operands = [Operand(r, d, c, k) for k, ((r, d), c) in enumerate(zip(described, classes, strict=True))]
         self.outputs = operands[: len(outputs)]
         self.inputs = operands[len(outputs) : len(outputs) + len(program.inputs)]
@@ -70,11 +70,11 @@ class Kernel:
         full = [(o, r) for o, r in zip(self.outputs, self.program.roots, strict=False) if o.role == "F"]
         if len(full) != 1 or len(self.outputs) != 1 or not self.program.levels or len(self.program.roots) != 1:
             return None
-        out, root = full[0]
-        if out.dtype not in ("f32", "f64"):
+        (_, root), dtype = full[0], self.parking.dtype
+        if dtype not in ("f32", "f64"):
             return None
         inside = {id(e) for e in walk([r.args[0] for r in self.program.levels[-1]])}
-        shared = [e for e in walk([root]) if id(e) in inside and e.args and e.dtype == out.dtype and self.varies(e)]
+        shared = [e for e in walk([root]) if id(e) in inside and e.args and e.dtype == dtype and self.varies(e)]
         for e in reversed(shared):  # the largest first
             if len(walk([e])) < _COSTLY:
                 return None
