@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.nn import functional as F
 
 RNG = np.random.default_rng(0)
 DTYPES = ["u1", "f2", "f4", "f8", "c16"]
@@ -103,3 +104,25 @@ def test_widths_that_no_size_holds():
     for pad in ([most, most], [-(2**63), 0], [0, -(2**63)], [-(2**63), -(2**63)], [-most, most]):
         with pytest.raises(RuntimeError, match="length must be non-negative|^The input size 3"):
             torch.constant_pad_nd(x, pad)
+
+
+@pytest.mark.parametrize("size,kernel,padding", [((8, 12), 4, 0), ((9, 13), 4, 0), ((7, 7), (2, 3), 0), ((8, 8), 4, 1)])
+def test_patches_that_lie_side_by_side(size, kernel, padding) -> None:
+    x = np.random.default_rng(3).standard_normal((2, 3, *size))
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+    framed = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    corners = [
+        (i, j)
+        for i in range(0, framed.shape[2] - high + 1, high)
+        for j in range(0, framed.shape[3] - wide + 1, wide)
+    ]
+    want = np.stack([framed[:, :, i : i + high, j : j + wide].reshape(2, -1) for i, j in corners], -1)
+    patches = F.unfold(torch.tensor(x), kernel, padding=padding, stride=kernel)
+    np.testing.assert_array_equal(patches, want)
+    back = np.zeros_like(framed)
+    for i, j in corners:
+        back[:, :, i : i + high, j : j + wide] = framed[:, :, i : i + high, j : j + wide]
+    back = back[:, :, padding : padding + size[0], padding : padding + size[1]]
+    np.testing.assert_array_equal(F.fold(patches, size, kernel, padding=padding, stride=kernel), back)
+    small = patches[:1].detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: F.fold(p, size, kernel, padding=padding, stride=kernel), (small,))

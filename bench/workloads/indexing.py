@@ -71,6 +71,7 @@ WORKLOADS = {
     "embedding_both": _table(_embedding_both, gradient=True),
     "embedding_both_wide": _table(_embedding_both, 8000, 768, gradient=True),
     "embedding_bag": _table(lambda t, x, at: t.nn.functional.embedding_bag(at.view(-1, 16), x, mode="sum")),
+    "embedding_bag_max": _table(lambda t, x, at: t.nn.functional.embedding_bag(at.view(-1, 16), x, mode="max")),
     "embedding_bag_both": _table(_bag_both, gradient=True),
     "index_select_0": _table(lambda t, x, at: x.index_select(0, at)),
     "index_select_1": _table(lambda t, x, at: x.index_select(1, at), 1024, 4096, 1024),
@@ -99,6 +100,11 @@ WORKLOADS = {
         lambda t, x, at: t.zeros(2708, 64).scatter_add_(0, (at % 2708).view(-1, 1).expand(-1, 64), x), 8192, 64
     ),
     "scatter_reduce_amax": _plane(lambda t, x, at, mask: x.scatter_reduce(1, at, x, "amax")),
+    "scatter_amax_rows": _table(
+        lambda t, x, at: t.zeros(2708, 64).scatter_reduce(0, (at % 2708).view(-1, 1).expand(-1, 64), x, "amax"),
+        8192,
+        64,
+    ),
     "one_hot": _table(lambda t, x, at: t.nn.functional.one_hot(at % 1000, 1000), 1000, 8),
     "mask_index": _plane(lambda t, x, at, mask: x[mask]),
     "mask_rows": _plane(lambda t, x, at, mask: x[mask[0]]),

@@ -34,6 +34,14 @@ def _linear(rows, inputs, outputs, backward):
     return make
 
 
+def _einsum(equation, n):
+    def make(torch):
+        a, b = torch.randn(n, n), torch.randn(n, n)
+        return lambda: torch.einsum(equation, a, b)
+
+    return make
+
+
 WORKLOADS, WORK = {}, {}
 
 
@@ -63,6 +71,8 @@ _add("batched_64_32", 32, 32, 32, batch=(64,))
 _add("batched_64_128", 128, 128, 128, batch=(64,))
 _add("batched_16_8_128_64_bt", 128, 128, 64, "b", batch=(16, 8))
 _add("batched_64_64_bfloat16", 64, 64, 64, dtype="bfloat16", batch=(64,))
+for _n in (64, 512):
+    WORKLOADS[f"complex64_{_n}"] = _product(_n, _n, _n, dtype="complex64")
 for _m, _k in ((1024, 1024), (4096, 4096)):
     WORKLOADS[f"vector_{_m}_{_k}"] = _vector(_m, _k, False)
     WORKLOADS[f"vector_{_m}_{_k}_at"] = _vector(_m, _k, True)
@@ -72,4 +82,6 @@ for _rows, _inputs, _outputs in ((1, 512, 512), (64, 784, 512), (2048, 384, 1536
     WORKLOADS[f"linear_{_rows}_{_inputs}_{_outputs}_backward"] = _linear(_rows, _inputs, _outputs, True)
     WORK[f"linear_{_rows}_{_inputs}_{_outputs}"] = ("float32", 2.0 * _rows * _inputs * _outputs)
     WORK[f"linear_{_rows}_{_inputs}_{_outputs}_backward"] = ("float32", 6.0 * _rows * _inputs * _outputs)
+for _name, _equation in (("elements", "ij,ij->ij"), ("rows", "ij,ij->i"), ("product", "ij,jk->ik")):
+    WORKLOADS[f"einsum_{_name}_512"] = _einsum(_equation, 512)
 QUICK = ("square_64", "square_512", "bt_512", "batched_64_128", "linear_64_784_512_backward")

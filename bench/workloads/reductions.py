@@ -71,3 +71,9 @@ WORKLOADS.update(
         "sort_0": _case(_M, lambda t, x: x.sort(0)),
     }
 )
+WORKLOADS["histc_2M"] = _case((1 << 21,), lambda t, x: t.histc(x, 100))
+WORKLOADS["histogram_1M"] = _case((1 << 20,), lambda t, x: t.histogram(x, 64))
+WORKLOADS["trapezoid_1M"] = _case(_SIZES["1M"], lambda t, x: t.trapezoid(x, dim=1))
+for _name, _p in (("1", 1.0), ("2", 2.0), ("inf", float("inf"))):
+    WORKLOADS[f"cdist_{_name}"] = _case((512, 16), lambda t, x, p=_p: t.cdist(x, x, p))
+WORKLOADS["pdist"] = _case((512, 16), lambda t, x: t.nn.functional.pdist(x))

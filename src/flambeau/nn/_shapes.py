@@ -116,6 +116,12 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
             f"as ({rows}, {columns}), but its components must be at least one."
         )
     padded = pad(images, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else images
+    n, c = images.shape[:2]
+    if kernel == stride and set(dilation) == {1}:  # patches lie side by side
+        whole = padded[:, :, : rows * kernel[0], : columns * kernel[1]]
+        split = whole.reshape(n, c, rows, kernel[0], columns, kernel[1]).permute(0, 1, 3, 5, 2, 4)
+        result = split.reshape(n, c * kernel[0] * kernel[1], rows * columns)
+        return result if input.dim() == 4 else result.squeeze(0)
     patches = [
         padded[
             :,
@@ -126,7 +132,6 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         for i in range(kernel[0])
         for j in range(kernel[1])
     ]
-    n, c = images.shape[:2]
     result = o.stack(patches, 2).reshape(n, c * kernel[0] * kernel[1], rows * columns)
     return result if input.dim() == 4 else result.squeeze(0)
 
@@ -158,8 +163,13 @@ def fold(
     n, c = columns.size(0), columns.size(1) // elements
     patches = columns.reshape(n, c, kernel[0], kernel[1], h, w)
     shape = (n, c, size[0] + 2 * padding[0], size[1] + 2 * padding[1])
-    out = input.new_zeros(shape)
-    for i in range(kernel[0]):
+    apart = kernel == stride and set(dilation) == {1}  # patches lie side by side
+    if apart:
+        whole = patches.permute(0, 1, 4, 2, 5, 3).reshape(n, c, h * kernel[0], w * kernel[1])
+        out = pad(whole, (0, shape[3] - whole.size(3), 0, shape[2] - whole.size(2)))
+    else:
+        out = input.new_zeros(shape)
+    for i in range(0 if apart else kernel[0]):
         for j in range(kernel[1]):
             top, left = i * dilation[0], j * dilation[1]
             place = out[

@@ -100,7 +100,7 @@ def _each_column(b, body, mode: str):
     first, end = maximum(before, 0), minimum(width, before + n)
     with b.loop(0, first, simd=False) as j:
         body(j, _inside(b, 2, j - before, mode))
-    with b.loop(first, end) as j:
+    with b.loop(first, end, independent=True) as j:
         body(j, j - before)
     with b.loop(maximum(end, first), width, simd=False) as j:
         body(j, _inside(b, 2, j - before, mode))

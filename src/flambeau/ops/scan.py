@@ -392,6 +392,9 @@ def _trapezoid(o, y, x=None, *, dx=1, dim=-1):
         dim = wrap_dim(dim, y.dim())
         sizes = [s for d, s in enumerate(y.shape) if d != dim]
         return o.zeros(sizes, dtype=y.dtype if y.dtype.is_floating_point or y.dtype.is_complex else None)
+    if x is None and y.dtype is not o.bool:
+        ends = y.select(dim, 0) + y.select(dim, -1)
+        return (o.sum(y, (dim,)) - ends * 0.5) * dx
     return o.sum(_slabs(o, "trapezoid", y, x, dx, dim), (dim,)) / 2
 
 
