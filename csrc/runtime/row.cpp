@@ -184,13 +184,24 @@ class StepRun {
     return class_of(o, layout_.columns ? layout_.batch_stride(k) : layout_.row_stride(1, k));
   }
 
+  // Of an operand's elements, each counted once.
+  int64_t bytes_of(size_t k) const {
+    auto bytes = static_cast<int64_t>(dtype_size(operands_[k].dtype));
+    for (const auto* axes : {&layout_.batch, &layout_.row})
+      for (const RowAxis& a : *axes) bytes *= a.strides[k] ? a.size : 1;
+    return bytes;
+  }
+
   // Whether an output is larger than the caches, and its vectors start at multiples of 64 bytes.
   bool streams(size_t k) const {
     const RowOperand& o = operands_[k];
     auto item = static_cast<int64_t>(dtype_size(o.dtype));
     if (k >= n_outputs() || o.role != 'F' || is_complex(o.dtype) || operand_class(k) != 'c' ||
-        layout_.n_batch * layout_.n_row * item < kStreamBytes || reinterpret_cast<uintptr_t>(o.data) % 64)
+        reinterpret_cast<uintptr_t>(o.data) % 64)
       return false;
+    int64_t written = layout_.n_batch * layout_.n_row * item, total = 0;
+    for (size_t i = 0; i < operands_.size(); ++i) total += bytes_of(i);
+    if (!fl::streams(written, total - written)) return false;
     auto aligned = [&](const std::vector<RowAxis>& axes, bool last) {
       return std::all_of(axes.begin(), axes.end() - (last && !axes.empty()),
                          [&](const RowAxis& a) { return a.strides[k] % 64 == 0; });
