@@ -227,6 +227,21 @@ def test_channels_last(rng: np.random.Generator, channels, outputs, groups, kern
         assert tuple(got.stride()) == tuple(like.stride())
 
 
+@pytest.mark.parametrize(("channels", "kernel", "groups"), [(6, 1, 1), (6, 3, 6), (32, 3, 1)])
+def test_without_a_batch_no_format_is_channels_last(rng: np.random.Generator, channels, kernel, groups) -> None:
+    """Channels, slices, rows and columns in memory that would be channels last if the first were a batch."""
+    x = rng.standard_normal((channels, 10, 12, 11)).astype(np.float32)
+    w = rng.standard_normal((32 if groups == 1 else channels, channels // groups, *[kernel] * 3)).astype(np.float32)
+    window = ((1,) * 3, (kernel // 2,) * 3, (1,) * 3, groups)
+    y = o.conv3d(c.tensor(x), c.tensor(w), None, *window)
+    np.testing.assert_array_equal(o.conv3d(c.last(x), c.tensor(w), None, *window).numpy(), y.numpy())
+    dy = y.numpy()
+    dx = o.conv_input_grad(c.tensor(dy), c.tensor(w), x.shape, *window).numpy()
+    np.testing.assert_array_equal(o.conv_input_grad(c.last(dy), c.tensor(w), x.shape, *window).numpy(), dx)
+    dw = o.conv_weight_grad(c.tensor(dy), c.tensor(x), w.shape, *window).numpy()
+    np.testing.assert_array_equal(o.conv_weight_grad(c.last(dy), c.last(x), w.shape, *window).numpy(), dw)
+
+
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "dilation"),
     [

@@ -32,11 +32,11 @@ bool covered(const Conv& conv) {
   return true;
 }
 
-void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases) {
+void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases, bool pixels) {
+  if (pixels) return run_pixels(mk, taps_of(phases));
   std::vector<const TapConv*> planes, others;
   for (const InputPhase& phase : phases) { (planes_suit(mk, phase.taps) ? planes : others).push_back(&phase.taps); }
   if (!planes.empty()) planes_forward(mk, planes);
-  if (!others.empty() && pixels_suit(mk, others)) return run_pixels(mk, others);
   if (others.size() > 1) return run_interleaved(mk, others);
   for (const TapConv* taps : others) run_taps(mk, *taps);
 }
@@ -55,6 +55,7 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
   taps.bias = static_cast<const char*>(bias);
   taps.y = static_cast<char*>(y);
   taps.act = act;
+  if (pixels_suit(*mk, conv, false)) return run_pixels(*mk, {&taps});
   if (int64_t images = images_as_lanes(*mk, conv)) {
     images_forward(*mk, conv, images, taps.x, taps.weights, taps.bias, taps.y, act);
     taps.batch -= images;
@@ -63,7 +64,6 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
   }
   if (taps.batch == 0) return;
   if (planes_suit(*mk, taps)) return planes_forward(*mk, {&taps});
-  if (pixels_suit(*mk, {&taps})) return run_pixels(*mk, {&taps});
   run_taps(*mk, taps);
 }
 
@@ -79,7 +79,8 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   Conv rest = conv;
   const char* from = static_cast<const char*>(dy);
   char* to = static_cast<char*>(dx);
-  if (int64_t images = images_as_lanes(*mk, conv)) {
+  bool pixels = pixels_suit(*mk, conv, true);
+  if (int64_t images = pixels ? 0 : images_as_lanes(*mk, conv)) {
     images_backward_input(*mk, conv, images, from, static_cast<const char*>(w), static_cast<const char*>(bias), to);
     rest.batch -= images;
     from += images * conv.out_channels * conv.output[1] * conv.output[2] * mk->element_bytes;
@@ -87,7 +88,7 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   }
   if (rest.batch == 0) return;
   if (!every_phase_reached(rest)) fill_planes(rest, bias, to);
-  run_phases(*mk, input_phases(rest, from, w, bias, to));
+  run_phases(*mk, input_phases(rest, from, w, bias, to), pixels);
 }
 
 void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {

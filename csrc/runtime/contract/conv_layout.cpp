@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "runtime/contract/tiles.h"
+#include "runtime/contract/conv_pixels.h"
 #include "runtime/pool.h"
 
 namespace fl {
@@ -79,6 +79,20 @@ TensorRef in_format(TensorRef t, MemoryFormat format) {
   transpose_images(*mk, t->sizes[0], t->sizes[1], pixels_of(t.get()), static_cast<const char*>(t->data()),
                    static_cast<char*>(out->data()));
   return out;
+}
+
+void pixels_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y) {
+  TapConv taps = forward_taps(conv);
+  taps.x = static_cast<const char*>(x);
+  taps.weights = static_cast<const char*>(w);
+  taps.bias = static_cast<const char*>(bias);
+  taps.y = static_cast<char*>(y);
+  run_pixels(*micro_kernels(conv.dtype), {&taps}, true);
+}
+
+void pixels_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
+  std::list<InputPhase> phases = input_phases(conv, dy, w, bias, dx);
+  run_pixels(*micro_kernels(conv.dtype), taps_of(phases), true);
 }
 
 bool is_pointwise(const Conv& conv) {

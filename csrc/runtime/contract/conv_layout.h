@@ -1,5 +1,6 @@
-// Operands of convolutions in channels-last order: a convolution of points is a matrix product of them as they lie, all
-// others are computed channels first, with squares of lanes transposed on the way.
+// Operands of convolutions in channels-last order: a convolution of points is a matrix product of them as they lie,
+// some others read pixels where they lie, the rest is computed channels first, with squares of lanes transposed on the
+// way.
 #pragma once
 #include "runtime/contract/conv.h"
 #include "runtime/copy.h"
@@ -16,6 +17,10 @@ TensorRef in_format(TensorRef t, MemoryFormat format);
 
 // One kernel position, no strides, no padding, no groups.
 bool is_pointwise(const Conv& conv);
+// For those that pixels_suit.
+void pixels_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y);
+void pixels_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx);
+
 // Dense weights, everything else channels last; as the functions of conv.h.
 void points_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y);
 void points_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx);

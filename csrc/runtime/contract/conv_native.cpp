@@ -5,6 +5,7 @@
 #include "runtime/contract/conv.h"
 #include "runtime/contract/conv_channels.h"
 #include "runtime/contract/conv_layout.h"
+#include "runtime/contract/conv_pixels.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
 #include "runtime/promotion.h"
@@ -129,6 +130,11 @@ void check_forward(const char* op, const Window& window, const Tensor* x, const 
       by_text(padded).c_str(), by_text(extent).c_str(), op, shape_text(x->sizes).c_str());
 }
 
+// The format of an operand of a convolution over n dimensions: without a batch dimension it is none.
+MemoryFormat format_of(const Tensor* t, size_t n) {
+  return t->dim() == static_cast<int>(n) + 2 ? channels_format(t) : MemoryFormat::Contiguous;
+}
+
 // The result as the caller sees it: without the batch dimension that was added, in the input's memory format.
 TensorRef finished(TensorRef y, const Tensor* x, size_t n) {
   if (x->dim() == static_cast<int>(n) + 1) {
@@ -137,34 +143,37 @@ TensorRef finished(TensorRef y, const Tensor* x, size_t n) {
     strides.erase(0);
     return Tensor::make(y->storage, y->offset, sizes, strides, y->dtype);
   }
-  return in_format(y, channels_format(x));
+  return in_format(y, format_of(x, n));
 }
 
 TensorRef empty_in_format(IntSpan sizes, MemoryFormat format, const Tensor* like) {
   return Tensor::empty_strided(sizes, format_strides(sizes, format), like->dtype, like->device());
 }
 
-// Functions that take operands as they lie whose channels are last.
+// Functions that take operands as they lie whose channels are last; the gradient of the weight may be missing.
 struct ChannelsLast {
   decltype(&points_forward) forward;
   decltype(&points_backward_input) backward_input;
   decltype(&points_backward_weight) backward_weight;
 };
 constexpr ChannelsLast kPoints{points_forward, points_backward_input, points_backward_weight};
+constexpr ChannelsLast kPixels{pixels_forward, pixels_backward_input, nullptr};
 constexpr ChannelsLast kDepthwise{channels_forward, channels_backward_input, channels_backward_weight};
 
-// Null where channels have to come first.
-const ChannelsLast* channels_last(const Conv& c, const Tensor* x) {
-  if (channels_format(x) == MemoryFormat::Contiguous || x->is_meta()) return nullptr;
+// Null where channels have to come first. `turned`: for the gradient of the input.
+const ChannelsLast* channels_last(const Conv& c, const Tensor* x, size_t n, bool turned) {
+  if (format_of(x, n) == MemoryFormat::Contiguous || x->is_meta()) return nullptr;
   if (is_pointwise(c)) return &kPoints;
-  return channels_suit(c) ? &kDepthwise : nullptr;
+  if (channels_suit(c)) return &kDepthwise;
+  const MicroKernels* mk = micro_kernels(c.dtype);
+  return mk && pixels_suit(*mk, c, turned, true) ? &kPixels : nullptr;
 }
 
 const void* data_of(const TensorRef& t) { return t ? t->data() : nullptr; }
 
 // The result of a convolution over n dimensions or, turned, of a transposed one, in the memory format of x.
 TensorRef convolved(const Conv& c, bool turned, IntSpan sizes, Tensor* x, Tensor* w, Tensor* bias, size_t n) {
-  const ChannelsLast* last = channels_last(c, x);
+  const ChannelsLast* last = channels_last(c, x, n, turned);
   TensorRef y = empty_in_format(sizes, last ? channels_format(x) : MemoryFormat::Contiguous, x);
   if (y->is_meta() || y->numel() == 0) return finished(y, x, n);
   TensorRef weight = contiguous_tensor(w), b = bias ? contiguous_tensor(bias) : nullptr;
@@ -206,7 +215,7 @@ void input_grad(const Call& call, Outputs& outputs) {
   if (!dx->is_meta() && dx->numel()) {
     Conv c = geometry(window, result->sizes, w->sizes, g->dtype);
     TensorRef weight = contiguous_tensor(w);
-    if (const ChannelsLast* last = channels_last(c, g)) {
+    if (const ChannelsLast* last = channels_last(c, g, n, true)) {
       dx = empty_in_format(size, channels_format(g), g);
       last->backward_input(c, g->data(), weight->data(), nullptr, dx->data());
       outputs.emplace_back(dx);
@@ -215,7 +224,7 @@ void input_grad(const Call& call, Outputs& outputs) {
     TensorRef dense = channels_first(grad.get());
     conv_backward_input(c, dense->data(), weight->data(), nullptr, result->data());
   }
-  outputs.emplace_back(in_format(dx, channels_format(g)));
+  outputs.emplace_back(in_format(dx, format_of(g, n)));
 }
 
 // conv_weight_grad(grad, input, size, stride, padding, dilation, groups): the gradient of the weight of that size.
@@ -228,8 +237,8 @@ void weight_grad(const Call& call, Outputs& outputs) {
   TensorRef dw = Tensor::empty(size, g->dtype, g->device());
   if (!dw->is_meta() && dw->numel()) {
     Conv c = geometry(window, input->sizes, size, g->dtype);
-    const ChannelsLast* last = channels_format(g) == channels_format(x) ? channels_last(c, x) : nullptr;
-    if (last) {
+    const ChannelsLast* last = format_of(g, n) == format_of(x, n) ? channels_last(c, x, n, false) : nullptr;
+    if (last && last->backward_weight) {
       last->backward_weight(c, x->data(), g->data(), dw->data());
     } else {
       TensorRef dense = channels_first(input.get()), dy = channels_first(grad.get());

@@ -81,6 +81,7 @@ void make_phase(const Conv& conv, TapPosition at, const void* dy, const void* w,
   taps.grid_height = ceil_div(conv.size[1] - at.y, conv.stride[1]);
   taps.grid_width = ceil_div(conv.size[2] - at.x, conv.stride[2]);
   taps.weights_row = taps.depth() * static_cast<int64_t>(dtype_size(conv.dtype));
+  if (!w) return;
   phase.weights.emplace(static_cast<size_t>(conv.in_channels * taps.weights_row));
   if (conv.dtype == DType::F32) {
     reorder_weights(conv, static_cast<const float*>(w), positions, phase.weights->as<float>());
@@ -121,6 +122,12 @@ TapConv forward_taps(const Conv& conv) {
     }
   }
   taps.weights_row = taps.depth() * static_cast<int64_t>(dtype_size(conv.dtype));
+  return taps;
+}
+
+std::vector<const TapConv*> taps_of(const std::list<InputPhase>& phases) {
+  std::vector<const TapConv*> taps;
+  for (const InputPhase& phase : phases) taps.push_back(&phase.taps);
   return taps;
 }
 

@@ -17,8 +17,10 @@ struct InputPhase {
   std::optional<Scratch> weights;
 };
 
-// All phases that a tap reaches.
+// All phases that a tap reaches; without weights, where `w` is null.
 std::list<InputPhase> input_phases(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx);
+
+std::vector<const TapConv*> taps_of(const std::list<InputPhase>& phases);
 
 bool every_phase_reached(const Conv& conv);
 

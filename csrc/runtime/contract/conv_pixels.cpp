@@ -1,7 +1,9 @@
 #include "runtime/contract/conv_pixels.h"
 
-#include <list>
+#include <numeric>
 
+#include "runtime/contract/conv_images.h"
+#include "runtime/contract/conv_planes.h"
 #include "runtime/pool.h"
 
 namespace fl {
@@ -11,13 +13,17 @@ namespace {
 constexpr int64_t kUnits = 24, kUnitPixels = 512;
 // Pixels side by side from which a tile goes along a row: it reads fewer lines than one that goes down a column.
 constexpr int64_t kAlongRow = 4;
+// Neighbouring channels that lie in one line of the cache.
+constexpr int64_t kBlockChannels = 16;
 // Rows of a panel that are packed together.
 constexpr int64_t kPackedDepth = 256;
 // The cost of a row of a panel that is packed, in pixels that it is multiplied by, and of a tile's beginning and end,
 // in pixels times depth. A tile of less than kFewPixels waits for its panel.
-constexpr int64_t kPackCost = 64, kTileCost = 50, kFewPixels = 3;
+constexpr int64_t kPackCost = 64, kTileCost = 50, kFewPixels = 6;
 // Taps up to which areas are few, and pixels of a row up to which a unit is small enough.
 constexpr int64_t kMostTaps = 128, kMostWidth = 2048;
+// Pixels from which packing the weights may pay.
+constexpr int64_t kLeastPixels = 768;
 
 // Outputs of one axis, cut where taps begin or cease to reach the input.
 std::vector<Range> stretches(int64_t outputs, int64_t stride, int64_t size, const std::vector<int64_t>& taps) {
@@ -38,30 +44,44 @@ bool reaches(int64_t tap, const Range& outputs, int64_t stride, int64_t size) {
   return at >= 0 && at < size;
 }
 
+// Bytes between images, groups, channels and pixels.
+struct Places {
+  int64_t image, group, channel, pixel;
+  Places(int64_t groups, int64_t channels, int64_t volume, int64_t element, bool last)
+      : image(groups * channels * volume * element),
+        group(channels * (last ? 1 : volume) * element),
+        channel((last ? 1 : volume) * element),
+        pixel((last ? groups * channels : 1) * element) {}
+};
+
 // Pixels that the same taps reach the input for.
 struct Area {
   Range axes[3];
   size_t first_tap;
   int64_t count;
+  int64_t pixels() const { return axes[0].size() * axes[1].size() * axes[2].size(); }
 };
 
-// One of the convolutions: its areas and their taps.
+// One of the convolutions: its areas and their taps, each for a block of channels.
 struct Part {
   const TapConv& conv;
+  int64_t block;
   std::vector<Area> areas;
   std::vector<Tap> taps;
   std::optional<Scratch> weights;  // [group][panel][channel][tap][output]
   int64_t panel_bytes = 0;
 
   // `row_bytes` is the size of a row of the panels.
-  Part(const TapConv& conv, int64_t element, int64_t row_bytes);
+  Part(const TapConv& conv, const Places& in, int64_t row_bytes);
   int64_t cost() const;  // of an image
 
  private:
-  void add_area(const Range& z, const Range& y, const Range& x, int64_t element, int64_t row_bytes);
+  void add_area(const Range& z, const Range& y, const Range& x, const Places& in, int64_t row_bytes);
 };
 
-Part::Part(const TapConv& conv_, int64_t element, int64_t row_bytes) : conv(conv_) {
+// Channels that lie side by side are taken together, as they share lines.
+Part::Part(const TapConv& conv_, const Places& in, int64_t row_bytes)
+    : conv(conv_), block(in.channel < in.pixel ? std::gcd(conv_.channels, kBlockChannels) : 1) {
   std::vector<int64_t> z, y, x;
   for (const TapPosition& tap : conv.taps) {
     z.push_back(tap.z);
@@ -72,21 +92,23 @@ Part::Part(const TapConv& conv_, int64_t element, int64_t row_bytes) : conv(conv
   auto columns = stretches(conv.grid_width, conv.stride_x, conv.width, x);
   for (const Range& slices : stretches(conv.grid_slices, conv.stride_z, conv.slices, z)) {
     for (const Range& row : rows) {
-      for (const Range& column : columns) add_area(slices, row, column, element, row_bytes);
+      for (const Range& column : columns) add_area(slices, row, column, in, row_bytes);
     }
   }
   std::ranges::stable_sort(areas, std::ranges::greater(), [](const Area& area) { return area.axes[2].size(); });
 }
 
-void Part::add_area(const Range& z, const Range& y, const Range& x, int64_t element, int64_t row_bytes) {
+void Part::add_area(const Range& z, const Range& y, const Range& x, const Places& in, int64_t row_bytes) {
   Area area{{z, y, x}, taps.size(), 0};
   for (int64_t t = 0; t < conv.tap_count(); t++) {
     const TapPosition& tap = conv.taps[static_cast<size_t>(t)];
     if (!reaches(tap.z, z, conv.stride_z, conv.slices) || !reaches(tap.y, y, conv.stride_y, conv.height)) continue;
     if (!reaches(tap.x, x, conv.stride_x, conv.width)) continue;
-    Tap& own = taps.emplace_back();
-    own.offset = ((tap.z * conv.height + tap.y) * conv.width + tap.x) * element;
-    own.panel = t * row_bytes;
+    for (int64_t c = 0; c < block; c++) {
+      Tap& own = taps.emplace_back();
+      own.offset = ((tap.z * conv.height + tap.y) * conv.width + tap.x) * in.pixel + c * in.channel;
+      own.panel = (c * conv.tap_count() + t) * row_bytes;
+    }
     area.count++;
   }
   areas.push_back(area);
@@ -103,12 +125,19 @@ int64_t Part::cost() const {
   int64_t sum = 0;
   for (const Area& area : areas) {
     const int64_t lengths[] = {area.axes[0].size(), area.axes[1].size(), area.axes[2].size()};
-    int64_t along = lengths[tile_axis(lengths)], lines = lengths[0] * lengths[1] * lengths[2] / along;
+    int64_t along = lengths[tile_axis(lengths)], lines = area.pixels() / along;
     int64_t tiles = ceil_div(along, kMaxHeight), pixels = std::max(along, kFewPixels);
     sum += lines * (pixels * area.count * conv.channels + tiles * kTileCost);
   }
   return sum;
 }
+
+// Where results of a box are written to: the place of the image's first pixel, and the distances of slices, rows,
+// pixels.
+struct Results {
+  char* data;
+  int64_t steps[3];
+};
 
 // All of one image and group, or some of its slices or rows.
 struct Box {
@@ -118,13 +147,14 @@ struct Box {
 
 class PixelsRun {
  public:
-  PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs);
+  PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool last);
   void run();
 
  private:
   void pack_weights(Part& part) const;
   void unit(const Box& box, Range panels) const;
-  void run_area(const Part& part, const Area& area, const Box& box, MicroArgs& args) const;
+  Results results_of(const Box& box, int64_t first, char* scratch) const;
+  void run_area(const Part& part, const Area& area, const Box& box, const Results& results, MicroArgs& args) const;
   void store(const Box& box, int64_t first, int64_t outputs, const char* results) const;
   Range out_slices(const Box& box) const {
     return {box.slices.begin * whole_.step_z, std::min(box.slices.end * whole_.step_z, whole_.out_slices)};
@@ -135,18 +165,24 @@ class PixelsRun {
 
   const MicroKernels& mk_;
   const TapConv& whole_;  // any of them: what they share
+  bool last_;             // channels are last
+  Places in_, out_;
   int64_t width_, row_bytes_, panels_;
   std::list<Part> parts_;
   std::vector<PackedRow> pixels_;
 };
 
-PixelsRun::PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs)
+PixelsRun::PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool last)
     : mk_(mk),
       whole_(*convs[0]),
+      last_(last),
+      in_(whole_.groups, whole_.channels, whole_.in_volume(), mk.element_bytes, last),
+      out_(whole_.groups, whole_.outputs, whole_.out_slices * whole_.out_height * whole_.out_width, mk.element_bytes,
+           last),
       width_(kTapsVectors * mk.lanes),
       row_bytes_(kTapsVectors * mk.vector_bytes),
       panels_(ceil_div(whole_.outputs, width_)) {
-  for (const TapConv* conv : convs) pack_weights(parts_.emplace_back(*conv, mk.element_bytes, row_bytes_));
+  for (const TapConv* conv : convs) pack_weights(parts_.emplace_back(*conv, in_, row_bytes_));
 }
 
 void PixelsRun::pack_weights(Part& part) const {
@@ -184,37 +220,41 @@ void PixelsRun::run() {
 
 void PixelsRun::unit(const Box& box, Range panels) const {
   int64_t element = mk_.element_bytes, pixels = out_rows(box).size() * whole_.out_width;
-  auto bytes = static_cast<size_t>((out_slices(box).size() * pixels + mk_.lanes) * row_bytes_);
+  auto bytes = static_cast<size_t>(last_ ? 0 : (out_slices(box).size() * pixels + mk_.lanes) * row_bytes_);
   Workspace work(bytes);
-  char* results = work.take(bytes);
-  int64_t image = box.image * whole_.groups + box.group;
+  char* scratch = work.take(bytes);
   for (int64_t panel = panels.begin; panel < panels.end; panel++) {
     int64_t first = panel * width_, outputs = std::min(width_, whole_.outputs - first);
+    Results results = results_of(box, first, scratch);
     MicroArgs args{};
-    args.c_row = row_bytes_;
     args.mask = lane_mask(outputs - (kTapsVectors - 1) * mk_.lanes);
-    args.flags = kNear;
+    if (!last_) args.flags |= kNear;
     if (whole_.bias) args.flags |= kColumnBias;
     if (whole_.bias) args.column_bias = whole_.bias + (box.group * whole_.outputs + first) * element;
     if (whole_.act == Activation::Relu) args.flags |= kRelu;
     for (const Part& part : parts_) {
-      const TapConv& conv = part.conv;
-      args.channel_step = conv.in_volume() * element;
-      args.panel_step = conv.tap_count() * row_bytes_;
+      args.channel_step = part.block * in_.channel;
+      args.panel_step = part.block * part.conv.tap_count() * row_bytes_;
       args.b = part.weights->as() + (box.group * panels_ + panel) * part.panel_bytes;
-      for (const Area& area : part.areas) {
-        args.a = conv.x + image * conv.channels * args.channel_step;
-        args.c = results;
-        run_area(part, area, box, args);
-      }
+      for (const Area& area : part.areas) run_area(part, area, box, results, args);
     }
-    store(box, first, outputs, results);
+    if (!last_) store(box, first, outputs, scratch);
   }
 }
 
-// The pixels of an area that lie in a box, in tiles along one axis; args.a and args.c stand at the first pixels of the
-// image and of the box.
-void PixelsRun::run_area(const Part& part, const Area& area, const Box& box, MicroArgs& args) const {
+Results PixelsRun::results_of(const Box& box, int64_t first, char* scratch) const {
+  if (last_) {
+    int64_t row = whole_.out_width * out_.pixel;
+    char* y = whole_.y + box.image * out_.image + box.group * out_.group + first * out_.channel;
+    return {y, {whole_.out_height * row, row, out_.pixel}};
+  }
+  int64_t row = whole_.out_width * row_bytes_, slice = out_rows(box).size() * row;
+  return {scratch - out_slices(box).begin * slice - out_rows(box).begin * row, {slice, row, row_bytes_}};
+}
+
+// The pixels of an area that lie in a box, in tiles along one axis.
+void PixelsRun::run_area(const Part& part, const Area& area, const Box& box, const Results& results,
+                         MicroArgs& args) const {
   const TapConv& conv = part.conv;
   auto inside = [](const Range& a, const Range& b) {
     return Range{std::max(a.begin, b.begin), std::min(a.end, b.end)};
@@ -222,26 +262,24 @@ void PixelsRun::run_area(const Part& part, const Area& area, const Box& box, Mic
   const Range axes[] = {inside(area.axes[0], box.slices), inside(area.axes[1], box.rows), area.axes[2]};
   const int64_t lengths[] = {axes[0].size(), axes[1].size(), axes[2].size()};
   if (std::ranges::min(lengths) <= 0) return;
-  int64_t row = conv.width * mk_.element_bytes, out_row = conv.out_width * row_bytes_;
-  const int64_t in[] = {conv.stride_z * conv.height * row, conv.stride_y * row, conv.stride_x * mk_.element_bytes};
-  const int64_t pixel[] = {out_rows(box).size() * out_row, out_row, row_bytes_};
+  int64_t row = conv.width * in_.pixel;
+  const int64_t in[] = {conv.stride_z * conv.height * row, conv.stride_y * row, conv.stride_x * in_.pixel};
   const int64_t steps[] = {conv.step_z, conv.step_y, conv.step_x}, first[] = {conv.first_z, conv.first_y, conv.first_x};
-  const int64_t origin[] = {box.slices.begin, box.rows.begin, 0};
+  const char* a = conv.x + box.image * in_.image + box.group * in_.group;
+  char* c = results.data;
   int64_t out[3];
   for (int d = 0; d < 3; d++) {
-    out[d] = steps[d] * pixel[d];
-    args.a += axes[d].begin * in[d];
-    args.c += (axes[d].begin - origin[d]) * out[d] + first[d] * pixel[d];
+    out[d] = steps[d] * results.steps[d];
+    a += axes[d].begin * in[d];
+    c += axes[d].begin * out[d] + first[d] * results.steps[d];
   }
   int along = tile_axis(lengths), outer = along == 0 ? 1 : 0, inner = along == 2 ? 1 : 2;
   Tiles tiles(lengths[along], kMaxHeight);
   args.k = area.count * conv.channels;
   args.taps = part.taps.data() + area.first_tap;
-  args.taps_end = args.taps + area.count;
+  args.taps_end = args.taps + area.count * part.block;
   args.a_row = in[along];
   args.c_row = out[along];
-  const char* a = args.a;
-  char* c = args.c;
   int64_t lines = lengths[outer] * lengths[inner];
   for (int64_t i = 0; i < lines; i++) {
     const char* next = a + (i + 1) / lengths[inner] * in[outer] + (i + 1) % lengths[inner] * in[inner];
@@ -274,31 +312,50 @@ void PixelsRun::store(const Box& box, int64_t first, int64_t outputs, const char
   }
 }
 
-}  // namespace
-
-bool pixels_suit(const MicroKernels& mk, const std::vector<const TapConv*>& convs) {
+// Whether this takes less time than images as lanes do, which skip padding too, or else sums over taps.
+bool wins(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool images, bool last) {
+  if (convs.empty()) return false;
   const TapConv& whole = *convs[0];
-  int64_t all = whole.out_slices * whole.out_height * whole.out_width, width = kTapsVectors * mk.lanes;
-  if (!mk.taps[kMaxHeight] || whole.outputs % mk.lanes != 0 || 4 * round_up(whole.outputs, width) > 5 * whole.outputs)
-    return false;
   if (whole.tap_count() > kMostTaps || whole.out_width * whole.step_y > kMostWidth) return false;
   // A single tap reads every pixel once, whether that is dealt out before or not.
-  if (whole.batch * all < 12 * kPackCost || (convs.size() == 1 && whole.tap_count() == 1)) return false;
+  if (!last && convs.size() == 1 && whole.tap_count() == 1) return false;
+  Places in(whole.groups, whole.channels, whole.in_volume(), mk.element_bytes, last);
   int64_t volume = 0, cost = 0, others = 0;
   for (const TapConv* conv : convs) {
-    Part part(*conv, mk.element_bytes, 1);
+    if (planes_suit(mk, *conv)) return false;
+    Part part(*conv, in, 1);
     for (const Area& area : part.areas) {
       if (area.count == 0) return false;  // kernels want some depth
+      others += images ? conv->batch * area.pixels() * area.count * conv->channels : 0;
     }
+    others += images ? 0 : conv->batch * conv->volume() * conv->depth();
     volume += conv->volume();
     cost += conv->depth() * kPackCost + conv->batch * part.cost();
-    others += conv->work() / (conv->groups * conv->outputs);
   }
-  // What takes strides out of a convolution, or makes it wider, costs the others about a tenth.
   bool direct = convs.size() == 1 && whole.direct();
-  return volume == all && cost * 10 <= others * (direct ? 10 : 11);
+  // In twentieths: what brings channels to the front, rearranges pixels, takes strides out or makes rows wider.
+  int64_t more = (last ? 2 : 0) + (images ? 1 : direct ? 0 : 2);
+  return volume == whole.out_slices * whole.out_height * whole.out_width && cost * 20 <= others * (20 + more);
 }
 
-void run_pixels(const MicroKernels& mk, const std::vector<const TapConv*>& convs) { PixelsRun(mk, convs).run(); }
+}  // namespace
+
+bool pixels_suit(const MicroKernels& mk, const Conv& conv, bool turned, bool last) {
+  int64_t pixels = conv.batch, outputs = (turned ? conv.in_channels : conv.out_channels) / conv.groups;
+  for (int64_t size : turned ? conv.size : conv.output) pixels *= size;
+  if (!mk.taps[kMaxHeight] || pixels < kLeastPixels || conv.in_channels * conv.out_channels == 0) return false;
+  if (outputs % mk.lanes != 0 || 4 * round_up(outputs, kTapsVectors * mk.lanes) > 5 * outputs) return false;
+  bool images = images_as_lanes(mk, conv) > 0;
+  if (!turned) {
+    TapConv taps = forward_taps(conv);
+    return wins(mk, {&taps}, images, last);
+  }
+  std::list<InputPhase> phases = input_phases(conv, nullptr, nullptr, nullptr, nullptr);
+  return wins(mk, taps_of(phases), images, last);
+}
+
+void run_pixels(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool last) {
+  PixelsRun(mk, convs, last).run();
+}
 
 }  // namespace fl
