@@ -63,14 +63,14 @@ def test_which_programs():
 
 
 @pytest.mark.parametrize("kind", ROWS)
-@pytest.mark.parametrize("n", [5, 16, 127, 128, 1000, 4099])
+@pytest.mark.parametrize("n", [5, 16, 70, 127, 128, 1000, 4099])
 def test_as_exact_as_in_two_passes(kind, n):
     rows = ROWS[kind](np.random.default_rng(n).standard_normal((20, n))).astype("f4")
     wanted = reference(rows)
     for columns in (False, True):  # vectors along the row, or a row in every lane
         x = torch.tensor(rows.T.copy()).t() if columns else torch.tensor(rows)
         soft, logs, total = torch.softmax(x, 1), torch.log_softmax(x, 1), torch.logsumexp(x, 1)
-        once = kind in ONE_PASS and n >= 128 and not columns
+        once = kind in ONE_PASS and n >= 64 and not columns
         np.testing.assert_allclose(soft.numpy(), wanted[0], rtol=2e-6 if once else 1e-5, atol=1e-43)
         rounded = 3e-6 if columns else 1e-6
         np.testing.assert_allclose(logs.numpy(), wanted[1], rtol=rounded, atol=rounded)

@@ -120,9 +120,8 @@ class Columns(Rows):
         """Of the columns that are done together."""
         return [c.scope for c in self.columns]
 
-    def is_long(self) -> str:
-        """Whether a pass over a column takes longer than a look at some of it."""
-        return self.function.value(f"icmp sge i64 {self.shape[4]}, {4 * _SOME}")
+    def is_long(self, steps: int) -> str:
+        return self.function.value(f"icmp sge i64 {self.shape[4]}, {steps * _SOME}")
 
     def some(self, e: Expr) -> list[list[str]]:
         """The state of a few elements of each column that lie apart."""

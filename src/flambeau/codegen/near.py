@@ -30,7 +30,8 @@ from .states import NUMBERS
 GUESS = ir.TEMP - 2  # operand number that stands for k
 _FARTHEST = 2.0**11  # of k from 0
 _HIGHEST = 60.0  # of m over k ln2
-_LARGEST = 2.0**100  # of the sum, which is no nan either
+_LARGEST = 2.0**120  # of the sum, which is no nan either
+_LEAST = 1  # steps of a pass that is worth a guess; twice as many where the maximum is wanted
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def reduce(kernel: Any) -> int:
             bad.append(scope.scalar(found.bad))
         return values, kernel.function.value(f"xor i1 {_any(kernel, bad)}, true")
 
-    guess.either(kernel, list(results), kernel.is_long(), once)
+    guess.either(kernel, list(results), kernel.is_long(_LEAST if parks else 2 * _LEAST), once)
     return 2
 
 

@@ -417,9 +417,9 @@ class Rows(Kernel):
         """States in each scope, from one pass, which parks a value and is the last to reduce."""
         return [self.totals(reductions, {}, parks, True)]
 
-    def is_long(self) -> str:
-        """Whether a pass over a row takes longer than a look at some of it."""
-        return self.function.value(f"icmp sge i64 {self.shape[2]}, {2 * self.accumulators * self.lanes}")
+    def is_long(self, steps: int) -> str:
+        """Whether a pass over a row takes so many steps, `some` of its elements being one."""
+        return self.function.value(f"icmp sge i64 {self.shape[2]}, {steps * self.accumulators * self.lanes}")
 
     def some(self, e: Expr, apart: bool = True) -> list[list[str]]:
         """In each scope, the state of a few vectors that lie apart in a row, or in its runs alone: what the pass before
