@@ -132,3 +132,22 @@ def test_channels_last_gives_the_same():
     for pool in (lambda t: F.max_pool2d(t, 3, 2, 1), lambda t: F.avg_pool2d(t, 3, 1, 1)):
         assert pool(last).tolist() == pool(x).tolist()
         assert pool(last).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("n,sizes,wanted", [(1, (24,), 3), (2, (8, 12), (2, 3)), (2, (5, 7), 1), (3, (2, 4, 8), (1, 2, 2))])
+def test_windows_of_one_size(n, sizes, wanted):
+    """They are reduced as dimensions of a view; positions and other layouts take another way."""
+    x = torch.from_numpy(np.random.default_rng(n).standard_normal((2, 3, *sizes)))
+    x[0, 0, ..., -1] = float("nan")
+    pool = getattr(F, f"adaptive_max_pool{n}d")
+    want, where = pool(x, wanted, return_indices=True)
+    np.testing.assert_array_equal(pool(x, wanted), want)
+    leaf = x.clone().requires_grad_()
+    pool(leaf, wanted).sum().backward()
+    spread = torch.zeros(2, 3, x[0, 0].numel(), dtype=x.dtype).scatter_add(2, where.flatten(2), torch.ones_like(want).flatten(2))
+    np.testing.assert_array_equal(leaf.grad[1], spread.view(x.shape)[1])
+    y = x[1:].requires_grad_()
+    means = getattr(F, f"adaptive_avg_pool{n}d")
+    assert torch.autograd.gradcheck(lambda v: means(v, wanted), (y,))
+    kernel = [s // w for s, w in zip(sizes, (wanted,) * n if isinstance(wanted, int) else wanted, strict=True)]
+    np.testing.assert_allclose(means(y, wanted).detach(), getattr(F, f"avg_pool{n}d")(y.detach(), kernel), rtol=1e-12)

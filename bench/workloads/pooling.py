@@ -20,6 +20,8 @@ _CASES = {
     "average_3x3_stride_1": ((8, 64, 35, 35), lambda f, x: f.avg_pool2d(x, 3, 1, 1)),
     "global_average": ((32, 512, 7, 7), lambda f, x: f.adaptive_avg_pool2d(x, 1)),
     "adaptive_max": ((16, 64, 30, 30), lambda f, x: f.adaptive_max_pool2d(x, 7)),
+    "global_max": ((16, 64, 28, 28), lambda f, x: f.adaptive_max_pool2d(x, 1)),
+    "adaptive_average_even": ((8, 64, 56, 56), lambda f, x: f.adaptive_avg_pool2d(x, 7)),
     "max_1d": ((32, 64, 1024), lambda f, x: f.max_pool1d(x, 2)),
     "patches_16": ((8, 3, 224, 224), lambda f, x: f.unfold(x, 16, stride=16)),
     "max_3d": ((4, 16, 16, 32, 32), lambda f, x: f.max_pool3d(x, 2)),

@@ -441,6 +441,26 @@ def _output_size(input, output_size, n: int) -> tuple[int, ...]:
     return tuple(input.shape[k - len(wanted)] if w is None else int(w) for k, w in enumerate(wanted))
 
 
+_WIDE = 4  # elements of a window next to each other, which vectors are worth for
+
+
+def _even_windows(o, input, wanted, n: int):
+    """The input with a dimension for places in windows beside each for windows, and those of the places; None where
+    windows differ in size, are narrow, or have channels between their elements."""
+    if len(wanted) != n or input.dim() <= n or min(wanted) < 1 or _layout(o, input, n)[0] != 1:
+        return None
+    lead, sizes = tuple(input.shape[:-n]), tuple(input.shape[-n:])
+    one = set(wanted) == {1}
+    if not input.numel() or any(s % w for s, w in zip(sizes, wanted, strict=True)):
+        return None
+    if not one and sizes[-1] // wanted[-1] < _WIDE:
+        return None
+    if one:
+        return input, list(range(-n, 0)), True
+    split = [part for s, w in zip(sizes, wanted, strict=True) for part in (w, s // w)]
+    return input.reshape(*lead, *split), [2 * k - 2 * n + 1 for k in range(n)]
+
+
 # ---- public forms
 
 
@@ -470,6 +490,13 @@ def _public_pools(n: int) -> None:
     )
 
     def adaptive_max(o, input, output_size, return_indices=False):
+        wanted = _output_size(input, output_size, n)
+        if not return_indices and (windows := _even_windows(o, input, wanted, n)):
+            _check_adaptive("max", input, n, wanted)
+            if values_suffice(input):
+                return o.amax(*windows)
+            if set(wanted) == {1}:
+                return o.max(input.flatten(-n), -1)[0].reshape(*input.shape[:-n], *wanted)
         values, where_ = getattr(o, f"adaptive_max_pool{n}d_with_indices")(input, _output_size(input, output_size, n))
         return (values, where_) if return_indices else values
 
@@ -482,9 +509,9 @@ def _public_pools(n: int) -> None:
 
     def adaptive_mean(o, input, output_size):
         wanted = _output_size(input, output_size, n)
-        if set(wanted) == {1} and len(wanted) == n and _layout(o, input, n)[0] == 1:
+        if windows := _even_windows(o, input, wanted, n):
             _check_adaptive("avg", input, n, wanted)
-            return o.mean(input, list(range(-n, 0)), True)
+            return o.mean(*windows)
         return getattr(o, f"adaptive_avg_pool{n}d_sized")(input, wanted)
 
     op(
