@@ -7,6 +7,7 @@
 #include "runtime/promotion.h"
 #include "runtime/scalar_layout.h"
 #include "runtime/shape_text.h"
+#include "runtime/short_rows.h"
 #include "runtime/stream.h"
 
 namespace fl {
@@ -106,6 +107,10 @@ ElementKernel kernel_for(const ElementKernelCall& call, std::span<const StrideCl
 void run_elements(const ElementKernelCall& call, Iteration& it) {
   if (it.elements == 0) return;
   it.collapse();
+  if (auto rows = join_rows(it, call.overload.op->n_outputs, call.dtypes)) {
+    run_elements(call, rows->joined);
+    return run_elements(call, rows->rest);
+  }
   StrideClass classes[kMaxOperands];
   classify(it, call.dtypes, classes);
   reverse(it, call, classes);
