@@ -47,7 +47,7 @@ def chains(target) -> int:
 
 
 def _write_peak(f, dtype: str) -> None:
-    from flambeau.codegen.contract import Lanes
+    from flambeau.codegen.lanes import Lanes
 
     lanes = Lanes(f, dtype)
     x = lanes.load("%from")
@@ -80,7 +80,7 @@ def _write_bfloat16_peak(f) -> None:
 
 def _write_copy(f) -> None:
     """Past the caches, as kernels write results that are larger than them; n is a multiple of 8 vectors."""
-    from flambeau.codegen.contract import Lanes
+    from flambeau.codegen.lanes import Lanes
 
     lanes = Lanes(f, "f32")
     with f.loop(0, "%n", 8 * lanes.bytes) as i:
@@ -92,7 +92,7 @@ def _write_copy(f) -> None:
 
 
 def _write_read(f) -> None:
-    from flambeau.codegen.contract import Lanes
+    from flambeau.codegen.lanes import Lanes
 
     lanes = Lanes(f, "f32")
     sums = [lanes.variable() for _ in range(8)]
@@ -108,7 +108,7 @@ def _write_read(f) -> None:
 
 def _write_fill(f) -> None:
     """Past the caches as well, and not zeros: lines of zeros some machines write without their bytes."""
-    from flambeau.codegen.contract import Lanes
+    from flambeau.codegen.lanes import Lanes
 
     lanes = Lanes(f, "f32")
     one = lanes.load("%from")

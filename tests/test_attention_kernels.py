@@ -10,9 +10,9 @@ import pytest
 
 import kernels
 from flambeau.codegen import attention
-from flambeau.codegen.contract import MAX_VECTORS
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.link import Code
+from flambeau.codegen.micro import MAX_VECTORS
 from flambeau.codegen.target import LEVELS, Target
 
 NUMPY = {"f32": np.float32, "f64": np.float64}

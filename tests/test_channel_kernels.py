@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import kernels
-from flambeau.codegen import channels, contract
+from flambeau.codegen import channels
 from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.lanes import ELEMENT_BYTES
 from flambeau.codegen.link import Code
+from flambeau.codegen.planes import plane_sums
 from flambeau.codegen.target import LEVELS, Target
 
 NUMPY, TOLERANCE = {"f32": np.float32, "f64": np.float64}, {"f32": 2e-5, "f64": 1e-13}
@@ -31,7 +33,7 @@ class Case:
     def __init__(self, machine, family, rows: int, pixels: int, count: int, taps: list[tuple[int, int]]) -> None:
         target, _, dtype, _ = family
         self.lanes, self.kind, self.machine = (
-            target.vector_bytes // contract.ELEMENT_BYTES[dtype],
+            target.vector_bytes // ELEMENT_BYTES[dtype],
             NUMPY[dtype],
             machine,
         )
@@ -80,7 +82,7 @@ class Case:
 
 
 def test_taps(family, machine) -> None:
-    lanes = family[0].vector_bytes // contract.ELEMENT_BYTES[family[2]]
+    lanes = family[0].vector_bytes // ELEMENT_BYTES[family[2]]
     counts = (lanes, 2 * lanes + 1, 3)
     for number, (pixels, count) in enumerate(itertools.product(channels.PIXELS, counts)):
         flags = (0 if count % lanes else STREAM, BIAS, BIAS | RELU)[number % 3]
@@ -97,8 +99,8 @@ def test_taps(family, machine) -> None:
 
 def test_sums(family, machine) -> None:
     """They are added to what is there."""
-    lanes = family[0].vector_bytes // contract.ELEMENT_BYTES[family[2]]
-    for count in range(1, contract.plane_sums(family[0]) + 1):
+    lanes = family[0].vector_bytes // ELEMENT_BYTES[family[2]]
+    for count in range(1, plane_sums(family[0]) + 1):
         taps = [(t // 3, t % 3) for t in range(count)]
         case = Case(machine, family, 2, 5, (lanes, lanes + 3, 2)[count % 3], taps)
         sums, at = case.table()

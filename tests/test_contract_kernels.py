@@ -12,7 +12,18 @@ import pytest
 import kernels
 from flambeau.codegen import contract
 from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.lanes import ELEMENT_BYTES
 from flambeau.codegen.link import Code
+from flambeau.codegen.micro import (
+    FIELDS,
+    MAX_VECTORS,
+    TAPS_VECTORS,
+    kernel_name,
+    max_height,
+    taps_heights,
+    taps_kernel_name,
+)
+from flambeau.codegen.planes import COLUMN_HEIGHTS, COLUMN_VECTORS, FLAT_PLANES, PLANE_FIELDS, PLANE_ROWS, plane_sums
 from flambeau.codegen.target import LEVELS, Target
 
 NUMPY = {"f32": np.float32, "f64": np.float64}
@@ -27,8 +38,8 @@ def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str])
 
 def run_tile(machine, fields: dict[str, int], name: str) -> None:
     """Calls a micro-kernel; fields that are not given are 0."""
-    assert set(fields) <= set(contract.FIELDS)
-    values = [fields.get(field, 0) for field in contract.FIELDS]
+    assert set(fields) <= set(FIELDS)
+    values = [fields.get(field, 0) for field in FIELDS]
     machine.call(name, machine.place(np.array(values, np.int64)))
 
 
@@ -46,10 +57,10 @@ def expected(a, b, c, column_bias, row_bias, flags) -> np.ndarray:
 
 def cases(target: Target, dtype: str):
     """Every kernel once, with depths, tails, strides and flags that vary together."""
-    lanes = target.vector_bytes // contract.ELEMENT_BYTES[dtype]
+    lanes = target.vector_bytes // ELEMENT_BYTES[dtype]
     number = 0
-    for vectors in range(1, contract.MAX_VECTORS + 1):
-        for height in range(1, contract.max_height(target, vectors) + 1):
+    for vectors in range(1, MAX_VECTORS + 1):
+        for height in range(1, max_height(target, vectors) + 1):
             for make in (False, True):
                 number += 1
                 tail = lanes - number % lanes
@@ -58,7 +69,7 @@ def cases(target: Target, dtype: str):
 
 def test_every_kernel(family, machine) -> None:
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     rng = np.random.default_rng(0)
     for vectors, height, make, depth, tail, flags, transposed in cases(target, dtype):
         if make and not target.masks:
@@ -86,7 +97,7 @@ def test_every_kernel(family, machine) -> None:
             fields |= {"panel": at["panel"], "panel_step": panel.strides[0]}
         else:
             fields["b"] = at["panel"]
-        run_tile(machine, fields, contract.kernel_name(vectors, height, make))
+        run_tile(machine, fields, kernel_name(vectors, height, make))
         wanted = expected(a.T if transposed else a, b, c, column_bias, row_bias, flags)
         got = machine.fetch(at["c"], c)
         np.testing.assert_allclose(got, wanted, atol=1e-5 if dtype == "f32" else 1e-13)
@@ -97,12 +108,12 @@ def test_every_kernel(family, machine) -> None:
 
 def test_relu_keeps_nan(family, machine) -> None:
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     b = np.zeros(64 // np.dtype(kind).itemsize, kind)
     b[:2] = np.nan, -1
     a, c = np.ones(1, kind), np.zeros(lanes, kind)
     fields = {"k": 1, "a": machine.place(a), "b": machine.place(b), "c": machine.place(c), "flags": RELU}
-    run_tile(machine, {**fields, "mask": (1 << lanes) - 1}, contract.kernel_name(1, 1, False))
+    run_tile(machine, {**fields, "mask": (1 << lanes) - 1}, kernel_name(1, 1, False))
     got = machine.fetch(fields["c"], c)
     assert np.isnan(got[0]) and (got[1:] == 0).all()
 
@@ -110,7 +121,7 @@ def test_relu_keeps_nan(family, machine) -> None:
 def test_taps_pack_a_convolution(family, machine) -> None:
     """A panel of pixels through three taps with padding: row (channel, tap) holds the shifted pixels, 0 outside."""
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     pixels, channels, shifts = lanes - 1 if lanes > 2 else lanes, 3, (-1, 0, 1)
     x = np.random.default_rng(1).standard_normal((channels, pixels)).astype(kind)
     panel = np.zeros((channels * 3, lanes), kind)
@@ -124,7 +135,7 @@ def test_taps_pack_a_convolution(family, machine) -> None:
     taps, out = machine.place(np.frombuffer(table, np.uint8)), machine.place(room)
     fields = {"k": 3 * channels, "b": machine.place(x), "panel": out, "panel_step": panel.strides[0]}
     fields |= {"taps": taps, "taps_end": taps + len(table), "channel_step": x.strides[0]}
-    run_tile(machine, fields, contract.kernel_name(1, 0, True))
+    run_tile(machine, fields, kernel_name(1, 0, True))
     got = machine.fetch(out, room)[: panel.nbytes].view(kind).reshape(panel.shape)
     np.testing.assert_array_equal(got, panel)
 
@@ -132,14 +143,14 @@ def test_taps_pack_a_convolution(family, machine) -> None:
 def test_taps_read_pixels(family, machine) -> None:
     """Pixels at a distance of two, of every channel through some of the taps; the others' rows of the panel are nan."""
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     rng, channels, shifts, used = np.random.default_rng(9), 3, (0, 1, 4, 5), (1, 2)
-    assert len(contract.taps_heights(target)) == (14 if target.registers >= 32 else 0)
-    for height in contract.taps_heights(target):
+    assert len(taps_heights(target)) == (14 if target.registers >= 32 else 0)
+    for height in taps_heights(target):
         tail = lanes - height % lanes
-        width, flags = (contract.TAPS_VECTORS - 1) * lanes + tail, height % 16 & ~ROW_BIAS
+        width, flags = (TAPS_VECTORS - 1) * lanes + tail, height % 16 & ~ROW_BIAS
         x = rng.standard_normal((channels, 2 * height - 1 + shifts[used[-1]])).astype(kind)
-        panel = np.full((channels, len(shifts), contract.TAPS_VECTORS * lanes), np.nan, kind)
+        panel = np.full((channels, len(shifts), TAPS_VECTORS * lanes), np.nan, kind)
         panel[:, used] = rng.standard_normal((channels, len(used), panel.shape[2]))
         bias, c = rng.standard_normal(width).astype(kind), rng.standard_normal((height, width)).astype(kind)
         table = b"".join(struct.pack("<qq", shifts[t] * x.itemsize, t * panel.strides[1]) for t in used)
@@ -149,7 +160,7 @@ def test_taps_read_pixels(family, machine) -> None:
         fields = {"k": channels * len(used), "a": machine.place(x), "a_row": 2 * x.itemsize, "b": machine.place(room)}
         fields |= {"taps": taps, "taps_end": taps + len(table), "channel_step": x.strides[0], "c": at_c}
         fields |= {"panel_step": panel.strides[0], "c_row": c.strides[0], "mask": (1 << tail) - 1, "flags": flags}
-        run_tile(machine, fields | {"column_bias": machine.place(bias)}, contract.taps_kernel_name(height))
+        run_tile(machine, fields | {"column_bias": machine.place(bias)}, taps_kernel_name(height))
         columns = [x[:, shifts[t] : shifts[t] + 2 * height - 1 : 2] for t in used]
         a, b = np.stack(columns, 1).reshape(-1, height).T, panel[:, used, :width].reshape(-1, width)
         wanted = expected(a, b, c, bias, np.zeros(height), flags)
@@ -159,7 +170,7 @@ def test_taps_read_pixels(family, machine) -> None:
 @pytest.mark.parametrize("name", ["pack_columns", "scatter_columns"])
 def test_columns(family, machine, name: str) -> None:
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     vectors, depth, groups = 2, lanes + 1, 2
     source = np.random.default_rng(2).standard_normal((vectors * lanes, depth)).astype(kind)
     masks = machine.place(np.array([(1 << lanes) - 1, 1], np.uint16))
@@ -181,7 +192,7 @@ def test_columns(family, machine, name: str) -> None:
 
 def test_dot(family, machine) -> None:
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     rng = np.random.default_rng(3)
     for depth in (1, lanes, 2 * lanes, 3 * lanes + 1, 4 * lanes - 1):
         x, b = rng.standard_normal(depth).astype(kind), rng.standard_normal((4, depth)).astype(kind)
@@ -197,7 +208,7 @@ def test_dot(family, machine) -> None:
 
 
 def plane_fields(machine, fields: dict[str, int]) -> int:
-    values = [fields.get(name, 0) for name in contract.PLANE_FIELDS]
+    values = [fields.get(name, 0) for name in PLANE_FIELDS]
     return machine.place(np.frombuffer(struct.pack(f"<{len(values)}q", *values), np.uint8))
 
 
@@ -208,9 +219,9 @@ def plane_taps(machine, x: np.ndarray, taps: list[tuple[int, int]]) -> int:
 def test_planes(family, machine) -> None:
     """Rows of outputs from a padded plane, two rows apart: whole vectors are read, columns of outputs only written."""
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     rng, taps, blocks = np.random.default_rng(4), [(0, 0), (0, 2), (1, 1), (2, 0)], 2
-    for number, (vectors, rows) in enumerate((v, r) for v in (1, 2, 3) for r in contract.PLANE_ROWS):
+    for number, (vectors, rows) in enumerate((v, r) for v in (1, 2, 3) for r in PLANE_ROWS):
         columns, height = vectors * lanes - number % 2, rows * blocks
         x = rng.standard_normal((2 * height + 1, vectors * lanes + 2)).astype(kind)
         weights, bias = rng.standard_normal(len(taps)).astype(kind), rng.standard_normal(1).astype(kind)
@@ -232,11 +243,11 @@ def test_planes(family, machine) -> None:
 def test_plane_columns(family, machine) -> None:
     """Columns of taps: the weights of a kernel row by row, a vector of the plane read once."""
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     rng, blocks, right = np.random.default_rng(6), 2, 2
-    for vectors in contract.COLUMN_VECTORS:
-        for height in contract.COLUMN_HEIGHTS:
-            rows, columns = contract.PLANE_ROWS[-1] * blocks, vectors * lanes - 1
+    for vectors in COLUMN_VECTORS:
+        for height in COLUMN_HEIGHTS:
+            rows, columns = PLANE_ROWS[-1] * blocks, vectors * lanes - 1
             x = rng.standard_normal((rows + height - 1, vectors * lanes + right - 1)).astype(kind)
             weights, y = rng.standard_normal((height, right)).astype(kind), np.zeros((rows, columns), kind)
             wide, at_y = x.astype(np.float64), machine.place(y)
@@ -255,9 +266,9 @@ def test_plane_columns(family, machine) -> None:
 def test_plane_sums(family, machine) -> None:
     """Sums a tap are added to what is there; an infinity behind the last column counts for nothing."""
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     rng, height = np.random.default_rng(5), 3
-    for count in range(1, contract.plane_sums(target) + 1):
+    for count in range(1, plane_sums(target) + 1):
         vectors = 1 + count % 3
         columns = vectors * lanes - 1
         x = rng.standard_normal((height + 2, vectors * lanes + 2)).astype(kind)
@@ -299,7 +310,7 @@ def test_no_register_is_spilled(dtype: str) -> None:
 def flat_case(machine, family, planes: int, taps: int, columns: int) -> tuple:
     """Whole planes of some columns and a tail: input, taps by vector, and the fields that say so."""
     target, _, dtype, _ = family
-    lanes, kind = target.vector_bytes // contract.ELEMENT_BYTES[dtype], NUMPY[dtype]
+    lanes, kind = target.vector_bytes // ELEMENT_BYTES[dtype], NUMPY[dtype]
     rng, vectors = np.random.default_rng(8), -(-columns // lanes)
     x = rng.standard_normal((planes, columns)).astype(kind)
     offsets = rng.integers(-columns + 1, columns, taps)
@@ -320,7 +331,7 @@ def test_flat_planes(family, machine) -> None:
     target, _, dtype, _ = family
     if not target.masks:
         pytest.skip("planes go by rows where vectors have no lane masks")
-    for planes, flags in itertools.product(contract.FLAT_PLANES, (0, ROW_BIAS, ROW_BIAS | RELU)):
+    for planes, flags in itertools.product(FLAT_PLANES, (0, ROW_BIAS, ROW_BIAS | RELU)):
         rng, x, read, fields = flat_case(machine, family, 2 * planes, 5, 37)
         weights, bias = (rng.standard_normal(shape).astype(x.dtype) for shape in ((2 * planes, 5), (2 * planes,)))
         at_y = machine.place(np.zeros_like(x))
@@ -336,7 +347,7 @@ def test_flat_sums(family, machine) -> None:
     target, _, dtype, _ = family
     if not target.masks:
         pytest.skip("planes go by rows where vectors have no lane masks")
-    for count in range(1, contract.plane_sums(target) + 1):
+    for count in range(1, plane_sums(target) + 1):
         rng, x, read, fields = flat_case(machine, family, 3, count, 20 + count)
         y = rng.standard_normal(x.shape).astype(x.dtype)
         sums = rng.standard_normal((count, target.vector_bytes // x.itemsize)).astype(x.dtype)
@@ -352,7 +363,7 @@ def test_flat_sums(family, machine) -> None:
 def test_split_and_merge(family, machine, whole: int) -> None:
     """Rows dealt out to even and odd elements, and put together again; nothing else is written."""
     target, _, dtype, _ = family
-    lanes, rows = target.vector_bytes // contract.ELEMENT_BYTES[dtype], 3
+    lanes, rows = target.vector_bytes // ELEMENT_BYTES[dtype], 3
     rng = np.random.default_rng(9)
     for rest in (0, 1, lanes, 2 * lanes - 1):
         count, width = whole * 2 * lanes + rest, (whole + 1) * lanes

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import kernels
-from flambeau.codegen import contract, narrow
+from flambeau.codegen import narrow
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.link import Code
+from flambeau.codegen.micro import FIELDS, MAX_VECTORS, kernel_name, max_height
 from flambeau.codegen.target import LEVELS, Target, cpu_flags, host_level
 from machines import MACHINES, Native
 
@@ -95,8 +96,8 @@ def interleaved(b: np.ndarray, lanes: int) -> np.ndarray:
 def pair_cases():
     """Every kernel once, with depths, tails and flags that vary together."""
     number = 0
-    for vectors in range(1, contract.MAX_VECTORS + 1):
-        for height in range(1, contract.max_height(PAIRS, vectors) + 1):
+    for vectors in range(1, MAX_VECTORS + 1):
+        for height in range(1, max_height(PAIRS, vectors) + 1):
             for make in (False, True):
                 number += 1
                 yield vectors, height, make, 2 + 2 * (number % 7), 16 - number % 16, number % 32
@@ -129,8 +130,8 @@ def test_pairs(end: bool) -> None:
             taps = machine.place(np.frombuffer(struct.pack("<q4H", 0, *masks), np.uint8))
             fields |= {"b": machine.place(b), "taps": taps, "taps_end": taps + 16, "pair_step": b.strides[0]}
             fields |= {"channel_step": 2 * b.strides[0], "panel": at_panel, "panel_step": panel.strides[0]}
-        values = np.array([fields.get(field, 0) for field in contract.FIELDS], np.int64)
-        machine.call(contract.kernel_name(vectors, height, make), machine.place(values))
+        values = np.array([fields.get(field, 0) for field in FIELDS], np.int64)
+        machine.call(kernel_name(vectors, height, make), machine.place(values))
         got = machine.fetch(at_c, c)
         if flags & NARROW:
             np.testing.assert_allclose(wide(got, "bf16"), wanted, rtol=2**-8, atol=1e-5)

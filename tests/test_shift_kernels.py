@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import kernels
-from flambeau.codegen import contract, shifts
+from flambeau.codegen import shifts
 from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.lanes import ELEMENT_BYTES
 from flambeau.codegen.link import Code
 from flambeau.codegen.target import LEVELS, Target
 
@@ -78,7 +79,7 @@ class Case:
 @pytest.mark.parametrize(("size", "parts", "rows"), CASES)
 def test_narrow_images(family, machine, size: int, parts: int, rows: int) -> None:
     """As wide as their part of a vector, and narrower; blocks of rows that overlap, and parts of unequal height."""
-    lanes = family[0].vector_bytes // contract.ELEMENT_BYTES[family[2]]
+    lanes = family[0].vector_bytes // ELEMENT_BYTES[family[2]]
     for number, (narrower, more) in enumerate(itertools.product((0, 1), (0, 1, rows + 1))):
         height, width = rows * parts + more, lanes // parts - narrower
         case = Case(machine, family, (height, width), size, 1, (0, BIAS, BIAS | RELU)[number % 3])
@@ -90,7 +91,7 @@ def test_narrow_images(family, machine, size: int, parts: int, rows: int) -> Non
 def test_strides_of_two(family, machine, size: int, vectors: int) -> None:
     """Odd and even sizes, all columns at once or beginning in the middle of a row; rows outside are read elsewhere."""
     target, _, dtype, _ = family
-    lanes = target.vector_bytes // contract.ELEMENT_BYTES[dtype]
+    lanes = target.vector_bytes // ELEMENT_BYTES[dtype]
     zeros = machine.place(np.zeros((2 * vectors + 2) * lanes, NUMPY[dtype])) + target.vector_bytes
     for number, (width, height) in enumerate(itertools.product((1, 2, 2 * lanes - 1, 2 * lanes), (7, 8, 13))):
         columns = 2 * lanes * (vectors - 1) + width

@@ -5,6 +5,7 @@
 #include "bind/python.h"
 #include "runtime/contract/attention_kernels.h"
 #include "runtime/contract/channel_kernels.h"
+#include "runtime/contract/plain.h"
 #include "runtime/contract/shift_kernels.h"
 
 namespace fl {
@@ -29,7 +30,8 @@ PyRef provide(const char* source, DType dtype) {
 void load_micro_kernels(DType dtype) {
   NeedsGil gil;
   if (!gil.alive()) return;
-  PyRef answer = provide("flambeau.codegen.contract", dtype);
+  bool narrow = compute_type(dtype) != dtype;
+  PyRef answer = provide(narrow ? "flambeau.codegen.narrow" : "flambeau.codegen.contract", dtype);
   if (answer.get() == Py_None) return;
   PyObject *layout, *addresses;
   if (!PyArg_ParseTuple(answer.get(), "O!O!", &PyList_Type, &layout, &PyList_Type, &addresses)) throw PythonError{};

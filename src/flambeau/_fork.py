@@ -13,7 +13,8 @@ from typing import Any
 _LATE = (
     "flambeau.kernels.scalar", "flambeau.kernels.row", "flambeau.kernels.loop", "flambeau.codegen.jit",
     "flambeau.codegen.elementwise", "flambeau.codegen.contract", "flambeau.codegen.attention",
-    "flambeau.codegen.channels", "flambeau.autograd.program", "llvmlite.binding", "numpy",
+    "flambeau.codegen.channels", "flambeau.codegen.narrow", "flambeau.codegen.shifts", "flambeau.autograd.program",
+    "llvmlite.binding", "numpy",
 )  # fmt: skip
 _held: list[Any] = []
 

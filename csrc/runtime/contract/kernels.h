@@ -1,5 +1,5 @@
-// Generated micro-kernels of contractions, as src/flambeau/codegen/contract.py makes them: the tables and their
-// arguments.
+// Generated micro-kernels of contractions, as micro.py, planes.py and contract.py in src/flambeau/codegen make them:
+// the tables and their arguments.
 #pragma once
 #include <cstdint>
 #include <iterator>
@@ -35,7 +35,7 @@ enum MicroFlag : int64_t {
   kNear = 64,    // the result lies in a near cache, and is not asked for ahead
 };
 
-// The arguments of a micro-kernel; strides in bytes. The order is that of FIELDS in contract.py.
+// The arguments of a micro-kernel; strides in bytes. The order is that of FIELDS in micro.py.
 struct MicroArgs {
   int64_t k;  // at least 1
   const char* a;
@@ -56,7 +56,7 @@ struct MicroArgs {
   int64_t pair_step;  // kernels of pairs, mode make: to the second row of a pair
 };
 
-// The arguments of a kernel over planes, as PLANE_FIELDS in contract.py; strides and offsets in bytes.
+// The arguments of a kernel over planes, as PLANE_FIELDS in planes.py; strides and offsets in bytes.
 struct PlaneArgs {
   const int64_t* taps;  // distance from an output to what tap t reads for it
   int64_t count;

@@ -23,14 +23,16 @@ from flambeau.ir.program import lower
 
 from . import target as targets
 from .arena import ExecutableMemoryError
-from .contract import MAX_VECTORS, Lanes, repeat, transpose
 from .emit import Elements
 from .jit import compile_code
+from .lanes import Lanes, repeat
 from .link import Code
 from .memory import Memory
+from .micro import MAX_VECTORS
 from .module import Function, Module, literal
 from .resolve import resolve_family
 from .target import Target
+from .turn import transpose
 
 # The fields of ScoreArgs (csrc/runtime/contract/attention_kernels.h), eight bytes each.
 FIELDS = ("scores", "other", "rows", "free", "first", "limits", "maximum", "total", "factors", "lse", "delta", "scale")

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 
 from . import target as targets
 from .arena import ExecutableMemoryError
-from .contract import RELU, ROW_BIAS, STREAM, Lanes, flagged, load_fields, plane_sums, repeat
 from .jit import compile_code
+from .lanes import RELU, ROW_BIAS, STREAM, Lanes, flagged, load_fields, repeat
 from .link import Code
 from .module import Function, Module
+from .planes import plane_sums
 from .resolve import resolve_family
 from .target import Target
 

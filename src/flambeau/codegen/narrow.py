@@ -1,7 +1,7 @@
 """Kernels of products of 16-bit floating point, summed in float32.
 
 bfloat16 has instructions that multiply pairs and add to float32 (AVX512-BF16). Where the machine has them, the
-micro-kernels of contract.py count the depth in pairs: a pair of A is broadcast from where it lies, a pair of rows of B
+micro-kernels of micro.py count the depth in pairs: a pair of A is broadcast from where it lies, a pair of rows of B
 is interleaved on its way into the panel, and a tile is rounded as it is stored. Such code treats subnormal numbers as
 0, as the instructions do.
 
@@ -11,20 +11,13 @@ Everywhere else rows are widened to float32 (`widen`), multiplied by the kernels
 from dataclasses import replace
 
 from . import target as targets
-from .contract import (
-    DOT_ROWS,
-    MAX_VECTORS,
-    Lanes,
-    MicroKernel,
-    compile_code,
-    kernel_name,
-    max_height,
-    write_columns,
-    write_dot,
-)
+from .arena import ExecutableMemoryError
 from .emit import Elements
+from .jit import compile_code
+from .lanes import Lanes
 from .link import Code
 from .memory import Memory
+from .micro import DOT_ROWS, MAX_VECTORS, MicroKernel, kernel_name, max_height, write_columns, write_dot
 from .module import Function, Module, llvm_type
 from .resolve import resolve_family
 from .target import Target
@@ -238,3 +231,11 @@ def narrow_kernels(dtype: str, target: Target | None = None) -> tuple[list[int],
     key = f"contract|{kind}||{dtype}|c|{chosen.level}"
     addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
     return layout(chosen, dtype), [addresses[name] for name in kernel_names(chosen, dtype)]
+
+
+def provide(dtype: str) -> tuple[list[int], list[int]] | None:
+    """What C++ installs for a type; None where the system refuses executable memory, so that loops serve."""
+    try:
+        return narrow_kernels(dtype)
+    except ExecutableMemoryError:
+        return None

@@ -14,8 +14,8 @@ from itertools import product
 
 from . import target as targets
 from .arena import ExecutableMemoryError
-from .contract import RELU, ROW_BIAS, Lanes, flagged, load_fields, repeat
 from .jit import compile_code
+from .lanes import RELU, ROW_BIAS, Lanes, flagged, load_fields, repeat
 from .link import Code
 from .module import Function, Module
 from .resolve import resolve_family

@@ -6,12 +6,8 @@
   read; `masks` tells the lanes of the last two vectors that are written, if any.
 """
 
-from typing import TYPE_CHECKING
-
+from .lanes import Lanes
 from .module import Function
-
-if TYPE_CHECKING:
-    from .contract import Lanes
 
 _POINTERS = {"from", "evens", "odds", "to"}
 
@@ -26,7 +22,7 @@ ARGUMENTS = {
 }
 
 
-def write_split(f: Function, lanes: "Lanes") -> None:
+def write_split(f: Function, lanes: Lanes) -> None:
     """Writes split_2."""
     masks = [lanes.mask(f.value(f"lshr i64 %masks, {16 * i}"), "i64") for i in range(4)]
 
@@ -48,7 +44,7 @@ def write_split(f: Function, lanes: "Lanes") -> None:
     f.finish()
 
 
-def write_merge(f: Function, lanes: "Lanes") -> None:
+def write_merge(f: Function, lanes: Lanes) -> None:
     """Writes merge_2."""
     masks = [lanes.mask(f.value(f"lshr i64 %masks, {16 * i}"), "i64") for i in range(2)]
     half = lanes.count // 2

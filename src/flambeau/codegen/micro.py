@@ -1,0 +1,369 @@
+"""Micro-kernels of contractions (GEMM and convolution).
+
+A micro-kernel multiplies a tile of `height` rows of A by a panel of `vectors` SIMD vectors of B over the depth K; the
+tile of C stays in registers. Depth, strides, lane masks, epilogue and addresses are run-time arguments (`FIELDS`, the
+C++ struct `MicroArgs`), so nothing is compiled per shape. There are three modes:
+
+* `use`:  B is a packed panel, K rows of `vectors` aligned vectors.
+* `make`: B is read where it lies, through a table of taps (offset, lane masks), and stored to the panel for the tiles
+  that follow: one tap for a matrix; one a kernel position for a convolution, which hides im2col behind the arithmetic.
+  Height 0 only packs.
+* `taps`: B is a packed panel with a row for each channel and tap of a convolution, A its input where it lies: a table
+  of taps says where, and which rows of the panel take part.
+"""
+
+from .lanes import (
+    ACCUMULATE,
+    CACHE_LINE,
+    COLUMN_BIAS,
+    NEAR,
+    RELU,
+    ROW_BIAS,
+    STREAM,
+    Lanes,
+    flagged,
+    load_fields,
+    repeat,
+)
+from .module import Function, Module
+from .target import Target
+from .turn import transpose
+
+# The fields of MicroArgs (csrc/runtime/contract/kernels.h), eight bytes each; strides are in bytes.
+FIELDS = (
+    *("k", "a", "a_row", "a_col", "b", "c", "c_row", "mask", "flags", "column_bias", "row_bias"),
+    *("panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"),
+)
+_POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
+_MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"}
+_TAPS_NEAR = {"taps", "taps_end", "channel_step", "panel_step", "prefetch"}
+_PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
+_TAP_BYTES = 16  # int64 offset, four uint16 lane masks or (mode taps) an int64 offset in the panel
+
+MAX_VECTORS = 3
+MAX_HEIGHT = 14
+TAPS_VECTORS = 2
+DOT_ROWS = (1, 4)
+
+
+def max_height(target: Target, vectors: int) -> int:
+    """Rows of a tile: accumulators, the vectors of B and one broadcast of A fit the registers."""
+    return min(MAX_HEIGHT, (target.registers - vectors - 1) // vectors)
+
+
+def kernel_name(vectors: int, height: int, make: bool) -> str:
+    return f"mk_{vectors}_{height}_{'make' if make else 'use'}"
+
+
+def taps_kernel_name(height: int) -> str:
+    return f"mk_{TAPS_VECTORS}_{height}_taps"
+
+
+def taps_heights(target: Target) -> range:
+    """Only where tiles are tall: the steps from tap to tap take longer than the multiply-adds of a low one."""
+    tallest = max_height(target, TAPS_VECTORS)
+    return range(1, tallest + 1 if tallest == MAX_HEIGHT else 1)
+
+
+# Row i of a tile lies at A + i * a_row. Addresses base + index * {1, 2, 4, 8} reach every row from two bases (A and
+# A + 5 rows) and three index registers (1, 3 and 5 rows): row -> (base, index, scale).
+_ROW_ADDRESS = {
+    0: (0, 0, 1), 1: (0, 1, 1), 2: (0, 1, 2), 3: (0, 3, 1), 4: (0, 1, 4), 5: (0, 5, 1), 6: (0, 3, 2),
+    7: (1, 1, 2), 8: (0, 1, 8), 9: (1, 1, 4), 10: (0, 5, 2), 11: (1, 3, 2), 12: (0, 3, 4), 13: (1, 1, 8),
+}  # fmt: skip
+
+
+def _advance(f: Function, variable: str, pointer: str, step: int | str) -> None:
+    """variable = pointer + step. `freeze` hides the recurrence from loop strength reduction, which would replace the
+    addresses we chose by a chain of additions."""
+    f.do(f"store ptr {f.value(f'freeze ptr {f.offset(pointer, step)}')}, ptr {variable}")
+
+
+class MicroKernel:
+    """Writes `mk_<vectors>_<height>_<use|make>(MicroArgs*)`."""
+
+    def __init__(self, module: Module, dtype: str, vectors: int, height: int, make: bool, name: str = "") -> None:
+        self.f = Function(module, name or kernel_name(vectors, height, make), [("ptr", "args")])
+        self.lanes = self._lanes(dtype)
+        self.vectors, self.height, self.make = vectors, height, make
+        # Packing alone is not hidden behind arithmetic, but it reads what needs masks on every machine.
+        self.masked = make and (module.target.masks or height == 0)
+
+    def _lanes(self, dtype: str) -> Lanes:
+        return Lanes(self.f, dtype)
+
+    def write(self) -> None:
+        self._load_arguments()
+        self.accumulators = [[self.lanes.variable() for _ in range(self.vectors)] for _ in range(self.height)]
+        self.bases: list[str] = []
+        if self.height:
+            self._prefetch_output()
+            self._row_strides()
+        self._depth_loop()
+        if self.height:
+            self._epilogue()
+        self.f.finish()
+
+    def _load_arguments(self) -> None:
+        self.arg = load_fields(self.f, FIELDS, _POINTERS, self._unused())
+
+    def _unused(self) -> set[str]:
+        return (set() if self.make else _MAKE_ONLY) | (set() if self.height else _PACK_NEVER)
+
+    def _output_rows(self) -> list[str]:
+        rows = [self.arg["c"]]
+        for _ in range(1, self.height):
+            rows.append(self.f.offset(rows[-1], self.arg["c_row"]))
+        return rows
+
+    def _prefetch_output(self) -> None:
+        f = self.f
+        with flagged(f, self.arg["flags"], STREAM | NEAR, on=False):
+            for row in self._output_rows():
+                for j in range(self.vectors):
+                    f.fetch(f.offset(row, j * self.lanes.bytes), 1)
+
+    def _row_strides(self) -> None:
+        f, one = self.f, self.arg["a_row"]
+        self.strides = {1: one}
+        if self.height > 3:
+            self.strides[3] = f.mul(one, 3)
+        if self.height > 5:
+            self.strides[5] = f.mul(one, 5)
+        self.bases = [f.variable("ptr", base) for base in self._row_bases(self.arg["a"])]
+
+    def _row_bases(self, a: str) -> list[str]:
+        return [a, self.f.offset(a, self.strides[5])] if self.height > 7 else [a]
+
+    def _depth_loop(self) -> None:
+        f = self.f
+        b_at = f.variable("ptr", self.arg["b"])
+        if self.make:
+            panel_at, tap_at = f.variable("ptr", self.arg["panel"]), f.variable("ptr", self.arg["taps"])
+        with repeat(f, self.arg["k"]):
+            bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
+            self._multiply(bases, self._make_row(b_at, panel_at, tap_at) if self.make else self._use_row(b_at))
+            for variable, base in zip(self.bases, bases, strict=True):
+                _advance(f, variable, base, self.arg["a_col"])
+
+    def _multiply(self, bases: list[str], b: list[str]) -> None:
+        """One step of the depth: a row of B times a column of A."""
+        for i, row in enumerate(self.accumulators):
+            x = self.lanes.broadcast(self._row_address(bases, i))
+            for sum_, vector in zip(row, b, strict=True):
+                self.lanes.set(sum_, self.lanes.fma(x, vector, self.lanes.get(sum_)))
+
+    def _row_address(self, bases: list[str], row: int) -> str:
+        which, stride, scale = _ROW_ADDRESS[row]
+        if stride == 0:
+            return bases[which]
+        return self.f.offset(bases[which], self.f.mul(self.strides[stride], scale))
+
+    def _use_row(self, b_at: str) -> list[str]:
+        b = self.f.value(f"load ptr, ptr {b_at}")
+        row = self._panel_row(b)
+        _advance(self.f, b_at, b, self.vectors * self.lanes.bytes)
+        return row
+
+    def _panel_row(self, b: str) -> list[str]:
+        return [self.lanes.load(self.f.offset(b, j * self.lanes.bytes), aligned=True) for j in range(self.vectors)]
+
+    def _make_row(self, b_at: str, panel_at: str, tap_at: str) -> list[str]:
+        """Read one row of B through the current tap, store it to the panel, step to the next tap (or channel)."""
+        f, lanes, arg = self.f, self.lanes, self.arg
+        b, panel, tap = (f.value(f"load ptr, ptr {at}") for at in (b_at, panel_at, tap_at))
+        source = f.offset(b, f.value(f"load i64, ptr {tap}"))
+        row = []
+        for j in range(self.vectors):
+            mask = None
+            if self.masked:
+                mask = lanes.mask(f.value(f"load i16, ptr {f.offset(tap, 8 + 2 * j)}"), "i16")
+            row.append(self._load_b(source, j, mask))
+            # Stored at once: what is loaded next stays behind the store, so that few registers are wanted at a time.
+            lanes.store(row[j], f.offset(panel, j * lanes.bytes), aligned=True)
+        ahead = f.offset(source, arg["prefetch"])
+        for byte in range(0, self.vectors * lanes.bytes, CACHE_LINE):
+            f.fetch(f.offset(ahead, byte))
+        self._next_tap(tap_at, tap, arg, {b_at: (b, "channel_step")})
+        _advance(f, panel_at, panel, arg["panel_step"])
+        return row
+
+    def _next_tap(self, tap_at: str, tap: str, arg: dict[str, str], by_channel: dict[str, tuple[str, str]]) -> None:
+        """Behind the last tap comes the first one of the next channel: variable = pointer + step, for each of them."""
+        f = self.f
+        following = f.offset(tap, _TAP_BYTES)
+        last = f.value(f"icmp eq ptr {following}, {arg['taps_end']}")
+        wrapped = f.value(f"select i1 {last}, ptr {arg['taps']}, ptr {following}")
+        f.do(f"store ptr {wrapped}, ptr {tap_at}")
+        for variable, (pointer, step) in by_channel.items():
+            moved = f.offset(pointer, f.value(f"select i1 {last}, i64 {arg[step]}, i64 0"))
+            f.do(f"store ptr {moved}, ptr {variable}")
+
+    def _load_b(self, source: str, j: int, mask: str | None) -> str:
+        """Vector j of a row of B as it stands in the panel."""
+        return self.lanes.load(self.f.offset(source, j * self.lanes.bytes), mask)
+
+    def _epilogue(self) -> None:
+        f, lanes, arg = self.f, self.lanes, self.arg
+        masks = [None] * (self.vectors - 1) + [lanes.mask(arg["mask"], "i64")]
+        rows = self._output_rows()
+
+        def add_to(sum_: str, x: str) -> None:
+            lanes.set(sum_, lanes.add(x, lanes.get(sum_)))
+
+        with flagged(f, arg["flags"], ACCUMULATE):
+            for i, row in enumerate(rows):
+                for j, mask in enumerate(masks):
+                    add_to(self.accumulators[i][j], lanes.load(f.offset(row, j * lanes.bytes), mask))
+        with flagged(f, arg["flags"], COLUMN_BIAS):
+            for j, mask in enumerate(masks):
+                bias = lanes.load(f.offset(arg["column_bias"], j * lanes.bytes), mask)
+                for sums in self.accumulators:
+                    add_to(sums[j], bias)
+        with flagged(f, arg["flags"], ROW_BIAS):
+            for i, sums in enumerate(self.accumulators):
+                bias = lanes.broadcast(f.offset(arg["row_bias"], i * lanes.element_bytes))
+                for sum_ in sums:
+                    add_to(sum_, bias)
+        with flagged(f, arg["flags"], RELU):
+            for sums in self.accumulators:
+                for sum_ in sums:
+                    lanes.set(sum_, lanes.relu(lanes.get(sum_)))
+        self._store(rows, masks)
+
+    def _store(self, rows: list[str], masks: list) -> None:
+        """Where a vector is a line of the cache, whole tiles may go past the caches."""
+        f, lanes = self.f, self.lanes
+        places = [
+            (sum_, f.offset(row, j * lanes.bytes), mask)
+            for row, sums in zip(rows, self.accumulators, strict=True)
+            for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True))
+        ]
+        if lanes.bytes != CACHE_LINE:
+            for sum_, at, mask in places:
+                lanes.store(lanes.get(sum_), at, mask)
+            return
+        streamed, usual, end = f.label("streamed"), f.label("usual"), f.label("end")
+        bits = f.value(f"and i64 {self.arg['flags']}, {STREAM}")
+        f.do(f"br i1 {f.value(f'icmp ne i64 {bits}, 0')}, label %{streamed}, label %{usual}")
+        f.begin(streamed)
+        for sum_, at, _ in places:
+            lanes.store(lanes.get(sum_), at, stream=True)
+        f.do(f"br label %{end}")
+        f.begin(usual)
+        for sum_, at, mask in places:
+            lanes.store(lanes.get(sum_), at, mask)
+        f.do(f"br label %{end}")
+        f.begin(end)
+
+
+class TapsKernel(MicroKernel):
+    """Writes `mk_<vectors>_<height>_taps(MicroArgs*)`: a tap's offset counts from A, which moves by `channel_step`
+    behind the last tap, and its offset in the panel from B, which moves by `panel_step`.
+
+    What the next channel takes of the panel is fetched ahead, and what lies `prefetch` bytes from the pixels."""
+
+    def __init__(self, module: Module, dtype: str, height: int) -> None:
+        super().__init__(module, dtype, TAPS_VECTORS, height, False, taps_kernel_name(height))
+
+    def _unused(self) -> set[str]:
+        return (_MAKE_ONLY | {"a_col"}) - {"taps"}
+
+    def _depth_loop(self) -> None:
+        f, arg = self.f, self.arg
+        a_at, b_at, tap_at = (f.variable("ptr", arg[name]) for name in ("a", "b", "taps"))
+        with repeat(f, arg["k"]):
+            a, b, tap = (f.value(f"load ptr, ptr {at}") for at in (a_at, b_at, tap_at))
+            pixel = f.offset(a, f.value(f"load i64, ptr {tap}"))
+            panel = f.offset(b, f.value(f"load i64, ptr {f.offset(tap, 8)}"))
+            self._multiply(self._row_bases(pixel), self._panel_row(panel))
+            # Behind the multiply-adds, as nothing that reads memory changes places with fetches. Addresses leave few
+            # registers: what comes here is read from memory again.
+            near = load_fields(f, FIELDS, _POINTERS, set(FIELDS) - _TAPS_NEAR)
+            self._fetch_lines(f.offset(panel, near["panel_step"]), 1)
+            self._fetch_lines(f.offset(pixel, near["prefetch"]), 2)
+            self._next_tap(tap_at, tap, near, {a_at: (a, "channel_step"), b_at: (b, "panel_step")})
+
+    def _fetch_lines(self, at: str, level: int) -> None:
+        for byte in range(0, TAPS_VECTORS * self.lanes.bytes, CACHE_LINE):
+            self.f.fetch(self.f.offset(at, byte), level)
+
+
+def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
+    """`pack_columns(groups, source, rows, out, vectors, step, mask)`: a matrix transposed on its way into a panel.
+
+    Lane j of row k of the panel is element k of row j of the source: `rows` holds (byte offset, pointer to uint16 lane
+    masks) for each lane, masks indexed by group; where the first pointer is null, all lanes are read. Each of `groups`
+    steps takes one vector of every row. Rows of the panel are `step` bytes apart. `scatter_columns` writes only the
+    lanes in `mask` of every vector.
+    """
+    arguments = [("i64", "groups"), ("ptr", "source"), ("ptr", "rows"), ("ptr", "out")]
+    f = Function(module, name, [*arguments, ("i64", "vectors"), ("i64", "step"), ("i64", "mask")])
+    lanes = Lanes(f, dtype)
+    n, width = lanes.count, lanes.bytes
+    group_step = f.mul("%step", n)
+    written = lanes.mask("%mask", "i64") if masked else None
+
+    def groups(table: str, first_out: str, reads_masks: bool) -> None:
+        out_at = f.variable("ptr", first_out)
+        with repeat(f, "%groups") as g:
+            source = f.offset("%source", f.mul(g, width))
+            columns = []
+            for i in range(n):
+                read = None
+                if reads_masks:
+                    masks = f.offset(f.value(f"load ptr, ptr {f.offset(table, 16 * i + 8)}"), f.mul(g, 2))
+                    read = lanes.mask(f.value(f"load i16, ptr {masks}"), "i16")
+                columns.append(lanes.load(f.offset(source, f.value(f"load i64, ptr {f.offset(table, 16 * i)}")), read))
+            out = f.value(f"load ptr, ptr {out_at}")
+            for i, x in enumerate(transpose(columns, lanes.element_bytes, lanes.shuffle)):
+                lanes.store(x, f.offset(out, f.mul("%step", i) if i else 0), written)
+            f.do(f"store ptr {f.offset(out, group_step)}, ptr {out_at}")
+
+    with repeat(f, "%vectors") as j:
+        table, first_out = f.offset("%rows", f.mul(j, 16 * n)), f.offset("%out", f.mul(j, width))
+        masks = f.value(f"load ptr, ptr {f.offset(table, 8)}")
+        for reads_masks, test in ((False, "eq"), (True, "ne")):
+            with f.when(f.value(f"icmp {test} ptr {masks}, null")):
+                groups(table, first_out, reads_masks)
+    f.finish()
+
+
+def write_dot(module: Module, dtype: str, rows: int, kind: type[Lanes] = Lanes) -> None:
+    """`dot_<rows>(pairs, x, b, row, masks, out)`: products of the vector x with rows of b, `row` bytes apart.
+
+    The depth is `pairs` pairs of vectors and a last pair of which `masks` (two times 32 bits) tells the lanes. Whatever
+    the number of rows, a sum is made in the same order: even and odd vectors apart, then halves upon halves.
+    """
+    arguments = [("i64", "pairs"), ("ptr", "x"), ("ptr", "b"), ("i64", "row"), ("i64", "masks"), ("ptr", "out")]
+    f = Function(module, f"dot_{rows}", arguments)
+    lanes = kind(f, dtype)
+    sums = [[lanes.variable(), lanes.variable()] for _ in range(rows)]
+    starts = ["%b"]
+    for _ in range(1, rows):
+        starts.append(f.offset(starts[-1], "%row"))
+
+    def add_pair(at: str, masks: list[str] | list[None]) -> None:
+        for half, mask in enumerate(masks):
+            here = f.add(at, half * lanes.source_bytes)
+            x = lanes.load_source(f.offset("%x", here), mask)
+            for start, row_sums in zip(starts, sums, strict=True):
+                b = lanes.load_source(f.offset(start, here), mask)
+                lanes.set(row_sums[half], lanes.fma(x, b, lanes.get(row_sums[half])))
+
+    end = f.mul("%pairs", 2 * lanes.source_bytes)
+    with f.loop(0, end, 2 * lanes.source_bytes) as at:
+        add_pair(at, [None, None])
+    add_pair(end, [lanes.source_mask("%masks"), lanes.source_mask(f.value("lshr i64 %masks, 32"))])
+    for i, (even, odd) in enumerate(sums):
+        total = lanes.add(lanes.get(even), lanes.get(odd))
+        half = lanes.count // 2
+        while half:
+            total = lanes.add(
+                total, lanes.shuffle(total, "poison", [(x + half) % lanes.count for x in range(lanes.count)])
+            )
+            half //= 2
+        first = f.value(f"extractelement {lanes.type} {total}, i32 0")
+        out = f.offset("%out", i * lanes.element_bytes)
+        f.do(f"store {lanes.scalar} {first}, ptr {out}, align {lanes.element_bytes}")
+    f.finish()
