@@ -1,9 +1,10 @@
 """Matrix products and convolutions in GFLOP/s and as a share of the machine's multiply-add peak, which is measured too.
 
-    PYTHONPATH=src python bench/contract.py [--threads 2] [--level x86-64-v3] [--only REGEX] [--rounds 7]
+    PYTHONPATH=src python bench/contract.py [--threads 2] [--level x86-64-v3] [--dtype bfloat16] [--only REGEX]
 
 With one thread, time is that of the processor, so that other programs disturb less. `--level` runs the description of a
-lesser machine than this one, against the peak of that one.
+lesser machine than this one, against the peak of that one. Peak and case are measured in turn, some 10 ms each, and the
+share is the median over the rounds: the clock's frequency may change, and another program may take a core for a while.
 """
 
 import argparse
@@ -18,12 +19,13 @@ import limits
 
 PRODUCTS = [(n, n, n, "") for n in (64, 128, 256, 512, 1024, 2048)]
 PRODUCTS += [(4096, 768, 768, ""), (64, 784, 512, "")]
-PRODUCTS += [(n, n, n, form) for form in ("at", "bt") for n in (512, 1024)]
+PRODUCTS += [(n, n, n, form) for form in ("at", "bt", "at bt") for n in (128, 256, 512, 1024)]
 PRODUCTS += [
     (4096, 768, 768, "at"),
     (4096, 768, 768, "bt"),
     (64, 512, 784, "bt"),
     (512, 784, 64, "at"),
+    (16, 1024, 1024, "bt"),
     (1, 4096, 4096, "bt"),
 ]
 
@@ -46,8 +48,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--level", default="")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"))
     parser.add_argument("--only", default="")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     return parser.parse_args()
 
 
@@ -59,24 +62,24 @@ class Clock:
         self.now = time.thread_time if threads == 1 else time.perf_counter
 
     def peak(self, run: Callable[[], object], operations: float) -> float:
-        """Operations a second of `run`, which does so many, in every thread at once."""
+        """Operations a second of `run`, which does so many, in every thread at once; each has its own time."""
+        rates, together = [], threading.Barrier(self.threads)
 
         def work() -> None:
-            for _ in range(4):
-                run()
+            together.wait()
+            begin = self.now()
+            run()
+            rates.append(operations / (self.now() - begin))
 
-        begin = self.now()
-        if self.threads == 1:
-            work()
-        else:
-            workers = [threading.Thread(target=work) for _ in range(self.threads)]
-            for w in workers:
-                w.start()
-            for w in workers:
-                w.join()
-        return 4 * self.threads * operations / (self.now() - begin)
+        workers = [threading.Thread(target=work) for _ in range(self.threads - 1)]
+        for w in workers:
+            w.start()
+        work()
+        for w in workers:
+            w.join()
+        return sum(rates)
 
-    def seconds(self, run: Callable[[], object], least: float = 0.03) -> float:
+    def seconds(self, run: Callable[[], object], least: float = 0.012) -> float:
         """Seconds of one call; before, as many as take a third of `least`: the first wake threads and fill caches."""
         begin, warm = self.now(), 0
         while warm == 0 or self.now() - begin < least / 3:
@@ -92,8 +95,8 @@ class Clock:
 def products(o, randn) -> dict[str, tuple[float, Callable[[], object]]]:
     cases = {}
     for m, n, k, form in PRODUCTS:
-        a = o.transpose(randn(k, m), 0, 1) if form == "at" else randn(m, k)
-        b = o.transpose(randn(n, k), 0, 1) if form == "bt" else randn(k, n)
+        a = o.transpose(randn(k, m), 0, 1) if "at" in form else randn(m, k)
+        b = o.transpose(randn(n, k), 0, 1) if "bt" in form else randn(k, n)
         cases[f"gemm {m}x{n}x{k} {form}".strip()] = (2.0 * m * n * k, lambda a=a, b=b: o.mm(a, b))
     return cases
 
@@ -131,21 +134,27 @@ def main() -> None:
 
     namespace()
     rng = np.random.default_rng(0)
+    dtype = getattr(_core, options.dtype)
+    peaks = {"float32": "f32", "float64": "f64", "bfloat16": "bf16" if host().bfloat16 else "f32"}
 
     def randn(*shape: int):
-        return _core.tensor(rng.standard_normal(shape, np.float32))
+        return o.to(_core.tensor(rng.standard_normal(shape, np.float32)), dtype)
 
-    clock, peak = Clock(options.threads), limits.peak_kernel("f32", host())
+    clock, peak = Clock(options.threads), limits.peak_kernel(peaks[options.dtype], host())
     print(f"{host().level}, {options.threads} threads, peak {clock.peak(*peak) / 1e9:.0f} GFLOP/s")
-    for name, (work, run) in {**products(o, randn), **convolutions(o, randn)}.items():
+    cases = products(o, randn)
+    if options.dtype == "float32":
+        cases |= convolutions(o, randn)
+    for name, (work, run) in cases.items():
         if not re.search(options.only, name):
             continue
         run()
-        shares, seconds = [], []
+        shares, seconds, before = [], [], clock.peak(*peak)
         for _ in range(options.rounds):
-            before = clock.peak(*peak)
             seconds.append(clock.seconds(run))
-            shares.append(work / seconds[-1] / max(before, clock.peak(*peak)))
+            after = clock.peak(*peak)
+            shares.append(work / seconds[-1] / max(before, after))
+            before = after
         second = statistics.median(seconds)
         print(
             f"{name:36s} {second * 1e3:9.3f} ms {work / second / 1e9:7.0f} GFLOP/s "

@@ -7,7 +7,7 @@ namespace {
 constexpr int64_t kWholeDepth = 800, kBlockDepth = 512;
 // Depth from which partial sums over parts of it are worth their memory, when tiles are too few for the threads.
 constexpr int64_t kPartDepth = 1024;
-// Multiply-adds that are worth waking a thread for, and the chunks that they are cut into at most.
+// Multiply-adds that are worth sharing with another thread, and the chunks that a few of those are cut into at most.
 constexpr int64_t kLeastWork = 1 << 17, kFewChunks = 4;
 // Multiply-adds of a chunk of large products.
 constexpr int64_t kLargeChunkWork = 1 << 26;
@@ -23,8 +23,9 @@ int panel_vectors(const MicroKernels& mk, const Gemm& g) {
 
 // Small products are shared by a few threads as soon as that pays; more chunks only where each has plenty to do.
 int64_t wanted_chunks(int64_t work) {
+  if (work < kLeastWork) return 1;
   if (work < kChunks * kChunkWork)
-    return std::max(std::clamp<int64_t>(work / kLeastWork, 1, kFewChunks), work / kChunkWork);
+    return std::max(std::clamp<int64_t>(work / kLeastWork, 2, kFewChunks), work / kChunkWork);
   return std::min(round_up(ceil_div(work, kLargeChunkWork), kChunks), kManyChunks);
 }
 
@@ -34,11 +35,15 @@ void choose_grid(const MicroKernels& mk, const Gemm& g, int64_t wanted, Plan& p)
   int64_t panels = ceil_div(g.n, p.width), tiles = ceil_div(g.m, p.height);
   int64_t block_rows = std::max(p.height, mk.l2_bytes * 5 / 8 / (p.depth * mk.element_bytes));
   int64_t fewest = ceil_div(g.m, block_rows), most = std::max(fewest, ceil_div(tiles, 2));
+  // Where columns are no whole panels, blocks of rows are more even, and share fewer lines of C between threads: what
+  // matters where chunks are few.
+  const bool uneven = wanted <= kFewChunks && g.n % p.width;
+  const int64_t column_cost = (g.a_col == 1 ? 1 : 6) + (uneven ? 2 : 0);
   int64_t best = INT64_MAX;
   for (int64_t c = 1; c <= std::min(panels, wanted); c++) {
     int64_t r = std::clamp(ceil_div(wanted, c), fewest, most);
     if (r * c < wanted && c < std::min(panels, wanted)) continue;
-    int64_t cost = 4 * r * g.n + c * g.m * (g.a_col == 1 ? 1 : 6);
+    int64_t cost = 4 * r * g.n + c * g.m * column_cost;
     if (cost < best) {
       best = cost;
       p.row_blocks = r;
