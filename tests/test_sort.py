@@ -295,3 +295,13 @@ def test_running_totals_of_many_lines_are_those_of_one(operator):
     together = getattr(flambeau, operator)(x, 1)
     for j in range(300):
         assert (getattr(flambeau, operator)(x[:, :, j].contiguous(), 1) == together[:, :, j]).all()
+
+
+@pytest.mark.parametrize("values", [[True], [False], [True, False], [False, True, True] * 50])
+def test_distinct_bools(values):
+    x = flambeau.tensor(values)
+    want, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    assert flambeau.unique(x).tolist() == want.tolist()
+    assert [t.tolist() for t in flambeau.unique(x, return_counts=True)] == [want.tolist(), counts.tolist()]
+    found = flambeau.unique(x, return_inverse=True, return_counts=True)
+    assert [t.tolist() for t in found] == [want.tolist(), places.tolist(), counts.tolist()]

@@ -63,7 +63,7 @@ _SIGNED = {"u16": "int16", "u32": "int32", "u64": "int64"}
 
 def _unique_elements(o, x, return_inverse: bool, return_counts: bool, ordered: bool):
     n = x.numel()
-    if ordered and not return_inverse and n and x.dtype in (o.uint8, o.int8, o.int16, o.int32, o.int64):
+    if ordered and not return_inverse and n and x.dtype in (o.bool, o.uint8, o.int8, o.int16, o.int32, o.int64):
         found = _close_integers(o, x, return_counts)
         if found is not None:
             return found
