@@ -11,7 +11,8 @@ namespace {
 
 // Units at least, and pixels of one at most, so that the results of a panel stay in the nearest cache.
 constexpr int64_t kUnits = 24, kUnitPixels = 512;
-// Pixels side by side from which a tile goes along a row: it reads fewer lines than one that goes down a column.
+// Pixels side by side from which a tile goes along a row, which reads fewer lines than one that goes down a column, or
+// down a column.
 constexpr int64_t kAlongRow = 4;
 // Neighbouring channels that lie in one line of the cache.
 constexpr int64_t kBlockChannels = 16;
@@ -59,7 +60,10 @@ struct Area {
   Range axes[3];
   size_t first_tap;
   int64_t count;
+  int64_t first_pixel = 0;  // of those of narrow areas
   int64_t pixels() const { return axes[0].size() * axes[1].size() * axes[2].size(); }
+  // The axis that tiles go along; 0 for corners and the like, whose tiles go through the images of the batch.
+  int along() const { return axes[2].size() >= kAlongRow ? 2 : axes[1].size() >= kAlongRow ? 1 : 0; }
 };
 
 // One of the convolutions: its areas and their taps, each for a block of channels.
@@ -69,11 +73,12 @@ struct Part {
   std::vector<Area> areas;
   std::vector<Tap> taps;
   std::optional<Scratch> weights;  // [group][panel][channel][tap][output]
-  int64_t panel_bytes = 0;
+  std::optional<Scratch> corners;  // results of narrow areas: [group][panel][pixel][image][output]
+  int64_t panel_bytes = 0, corner_pixels = 0;
 
   // `row_bytes` is the size of a row of the panels.
   Part(const TapConv& conv, const Places& in, int64_t row_bytes);
-  int64_t cost() const;  // of an image
+  int64_t cost() const;
 
  private:
   void add_area(const Range& z, const Range& y, const Range& x, const Places& in, int64_t row_bytes);
@@ -111,33 +116,43 @@ void Part::add_area(const Range& z, const Range& y, const Range& x, const Places
     }
     area.count++;
   }
+  if (!area.along()) {
+    area.first_pixel = corner_pixels;
+    corner_pixels += area.pixels();
+  }
   areas.push_back(area);
-}
-
-// The axis that tiles of so many pixels go along.
-int tile_axis(const int64_t (&lengths)[3]) {
-  if (lengths[2] >= kAlongRow) return 2;
-  return lengths[0] > std::max(lengths[1], lengths[2]) ? 0 : lengths[1] > lengths[2] ? 1 : 2;
 }
 
 // Pixels times depth of all areas, and what tiles cost beside them.
 int64_t Part::cost() const {
-  int64_t sum = 0;
+  int64_t sum = 0, depth = conv.channels;
   for (const Area& area : areas) {
-    const int64_t lengths[] = {area.axes[0].size(), area.axes[1].size(), area.axes[2].size()};
-    int64_t along = lengths[tile_axis(lengths)], lines = area.pixels() / along;
-    int64_t tiles = ceil_div(along, kMaxHeight), pixels = std::max(along, kFewPixels);
-    sum += lines * (pixels * area.count * conv.channels + tiles * kTileCost);
+    int64_t along = area.along() ? area.axes[area.along()].size() : conv.batch;
+    int64_t lines = conv.batch * area.pixels() / along;
+    sum += lines * (std::max(along, kFewPixels) * area.count * depth + ceil_div(along, kMaxHeight) * kTileCost);
   }
   return sum;
 }
 
-// Where results of a box are written to: the place of the image's first pixel, and the distances of slices, rows,
-// pixels.
+// Bytes between neighbours of each axis.
+struct Steps {
+  int64_t axes[3];
+  int64_t to(int64_t z, int64_t y, int64_t x) const { return z * axes[0] + y * axes[1] + x * axes[2]; }
+};
+
+// Where results are written to: that of the first position, and how far it is to the others.
 struct Results {
   char* data;
-  int64_t steps[3];
+  Steps steps;
+  // The same for the grid of a convolution.
+  Results on_grid(const TapConv& conv) const {
+    auto [z, y, x] = steps.axes;
+    return {data + steps.to(conv.first_z, conv.first_y, conv.first_x),
+            {z * conv.step_z, y * conv.step_y, x * conv.step_x}};
+  }
 };
+
+Range overlap(const Range& a, const Range& b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
 // All of one image and group, or some of its slices or rows.
 struct Box {
@@ -153,8 +168,21 @@ class PixelsRun {
  private:
   void pack_weights(Part& part) const;
   void unit(const Box& box, Range panels) const;
+  void run_corners();
+  void run_corner(const Part& part, const Area& area, int64_t group, int64_t panel) const;
+  void copy_corner(const Part& part, const Area& area, const Box& box, int64_t panel, const Results& results) const;
+  MicroArgs arguments(const Part& part, const Area& area, int64_t group, int64_t panel) const;
+  void run_line(MicroArgs& args, const char* a, char* c, int64_t pixels, int64_t next) const;
+  char* corner(const Part& part, int64_t group, int64_t panel, int64_t pixel) const {
+    int64_t index = (group * panels_ + panel) * part.corner_pixels + pixel;
+    return part.corners->as() + index * whole_.batch * row_bytes_;
+  }
+  Steps input_steps(const TapConv& conv) const {
+    int64_t row = conv.width * in_.pixel;
+    return {{conv.stride_z * conv.height * row, conv.stride_y * row, conv.stride_x * in_.pixel}};
+  }
   Results results_of(const Box& box, int64_t first, char* scratch) const;
-  void run_area(const Part& part, const Area& area, const Box& box, const Results& results, MicroArgs& args) const;
+  void run_area(const Part& part, const Area& area, const Box& box, int64_t panel, const Results& results) const;
   void store(const Box& box, int64_t first, int64_t outputs, const char* results) const;
   Range out_slices(const Box& box) const {
     return {box.slices.begin * whole_.step_z, std::min(box.slices.end * whole_.step_z, whole_.out_slices)};
@@ -202,6 +230,7 @@ void PixelsRun::pack_weights(Part& part) const {
 }
 
 void PixelsRun::run() {
+  run_corners();
   int64_t grid_slices = ceil_div(whole_.out_slices, whole_.step_z);
   int64_t grid_height = ceil_div(whole_.out_height, whole_.step_y), images = whole_.batch * whole_.groups;
   int64_t plane = whole_.out_height * whole_.out_width;
@@ -219,80 +248,142 @@ void PixelsRun::run() {
 }
 
 void PixelsRun::unit(const Box& box, Range panels) const {
-  int64_t element = mk_.element_bytes, pixels = out_rows(box).size() * whole_.out_width;
+  int64_t pixels = out_rows(box).size() * whole_.out_width;
   auto bytes = static_cast<size_t>(last_ ? 0 : (out_slices(box).size() * pixels + mk_.lanes) * row_bytes_);
   Workspace work(bytes);
   char* scratch = work.take(bytes);
   for (int64_t panel = panels.begin; panel < panels.end; panel++) {
     int64_t first = panel * width_, outputs = std::min(width_, whole_.outputs - first);
     Results results = results_of(box, first, scratch);
-    MicroArgs args{};
-    args.mask = lane_mask(outputs - (kTapsVectors - 1) * mk_.lanes);
-    if (!last_) args.flags |= kNear;
-    if (whole_.bias) args.flags |= kColumnBias;
-    if (whole_.bias) args.column_bias = whole_.bias + (box.group * whole_.outputs + first) * element;
-    if (whole_.act == Activation::Relu) args.flags |= kRelu;
     for (const Part& part : parts_) {
-      args.channel_step = part.block * in_.channel;
-      args.panel_step = part.block * part.conv.tap_count() * row_bytes_;
-      args.b = part.weights->as() + (box.group * panels_ + panel) * part.panel_bytes;
-      for (const Area& area : part.areas) run_area(part, area, box, results, args);
+      for (const Area& area : part.areas) {
+        if (area.along()) {
+          run_area(part, area, box, panel, results);
+        } else if (!last_) {
+          copy_corner(part, area, box, panel, results);
+        }
+      }
     }
     if (!last_) store(box, first, outputs, scratch);
   }
+}
+
+// What all tiles of an area and a panel share.
+MicroArgs PixelsRun::arguments(const Part& part, const Area& area, int64_t group, int64_t panel) const {
+  int64_t first = panel * width_, outputs = std::min(width_, whole_.outputs - first);
+  MicroArgs args{};
+  args.mask = lane_mask(outputs - (kTapsVectors - 1) * mk_.lanes);
+  if (!last_) args.flags |= kNear;
+  if (whole_.bias) args.flags |= kColumnBias;
+  if (whole_.bias) args.column_bias = whole_.bias + (group * whole_.outputs + first) * mk_.element_bytes;
+  if (whole_.act == Activation::Relu) args.flags |= kRelu;
+  args.channel_step = part.block * in_.channel;
+  args.panel_step = part.block * part.conv.tap_count() * row_bytes_;
+  args.b = part.weights->as() + (group * panels_ + panel) * part.panel_bytes;
+  args.k = area.count * part.conv.channels;
+  args.taps = part.taps.data() + area.first_tap;
+  args.taps_end = args.taps + area.count * part.block;
+  return args;
 }
 
 Results PixelsRun::results_of(const Box& box, int64_t first, char* scratch) const {
   if (last_) {
     int64_t row = whole_.out_width * out_.pixel;
     char* y = whole_.y + box.image * out_.image + box.group * out_.group + first * out_.channel;
-    return {y, {whole_.out_height * row, row, out_.pixel}};
+    return {y, {{whole_.out_height * row, row, out_.pixel}}};
   }
   int64_t row = whole_.out_width * row_bytes_, slice = out_rows(box).size() * row;
-  return {scratch - out_slices(box).begin * slice - out_rows(box).begin * row, {slice, row, row_bytes_}};
+  return {scratch - out_slices(box).begin * slice - out_rows(box).begin * row, {{slice, row, row_bytes_}}};
+}
+
+// Pixels at one distance, in tiles; `next` is that of what will be read afterwards.
+void PixelsRun::run_line(MicroArgs& args, const char* a, char* c, int64_t pixels, int64_t next) const {
+  Tiles tiles(pixels, kMaxHeight);
+  for (int64_t t = 0; t < tiles.count; t++) {
+    int64_t begin = tiles.begin(t), height = tiles.begin(t + 1) - begin;
+    args.a = a + begin * args.a_row;
+    args.c = c + begin * args.c_row;
+    args.prefetch = t + 1 < tiles.count ? height * args.a_row : next - begin * args.a_row;
+    mk_.taps[height](&args);
+  }
 }
 
 // The pixels of an area that lie in a box, in tiles along one axis.
-void PixelsRun::run_area(const Part& part, const Area& area, const Box& box, const Results& results,
-                         MicroArgs& args) const {
-  const TapConv& conv = part.conv;
-  auto inside = [](const Range& a, const Range& b) {
-    return Range{std::max(a.begin, b.begin), std::min(a.end, b.end)};
-  };
-  const Range axes[] = {inside(area.axes[0], box.slices), inside(area.axes[1], box.rows), area.axes[2]};
-  const int64_t lengths[] = {axes[0].size(), axes[1].size(), axes[2].size()};
-  if (std::ranges::min(lengths) <= 0) return;
-  int64_t row = conv.width * in_.pixel;
-  const int64_t in[] = {conv.stride_z * conv.height * row, conv.stride_y * row, conv.stride_x * in_.pixel};
-  const int64_t steps[] = {conv.step_z, conv.step_y, conv.step_x}, first[] = {conv.first_z, conv.first_y, conv.first_x};
-  const char* a = conv.x + box.image * in_.image + box.group * in_.group;
-  char* c = results.data;
-  int64_t out[3];
-  for (int d = 0; d < 3; d++) {
-    out[d] = steps[d] * results.steps[d];
-    a += axes[d].begin * in[d];
-    c += axes[d].begin * out[d] + first[d] * results.steps[d];
+void PixelsRun::run_area(const Part& part, const Area& area, const Box& box, int64_t panel,
+                         const Results& results) const {
+  const Range axes[] = {overlap(area.axes[0], box.slices), overlap(area.axes[1], box.rows), area.axes[2]};
+  int along = area.along(), other = 3 - along;
+  int64_t slices = axes[0].size(), lines = axes[other].size(), pixels = axes[along].size();
+  if (std::min({slices, lines, pixels}) <= 0) return;
+  const Steps in = input_steps(part.conv);
+  const Results out = results.on_grid(part.conv);
+  const char* a = part.conv.x + box.image * in_.image + box.group * in_.group;
+  a += in.to(axes[0].begin, axes[1].begin, axes[2].begin);
+  char* c = out.data + out.steps.to(axes[0].begin, axes[1].begin, axes[2].begin);
+  MicroArgs args = arguments(part, area, box.group, panel);
+  args.a_row = in.axes[along];
+  args.c_row = out.steps.axes[along];
+  auto line = [&](const Steps& steps, int64_t i) { return i / lines * steps.axes[0] + i % lines * steps.axes[other]; };
+  for (int64_t i = 0; i < slices * lines; i++) {
+    int64_t next = i + 1 < slices * lines ? line(in, i + 1) - line(in, i) : 0;
+    run_line(args, a + line(in, i), c + line(out.steps, i), pixels, next);
   }
-  int along = tile_axis(lengths), outer = along == 0 ? 1 : 0, inner = along == 2 ? 1 : 2;
-  Tiles tiles(lengths[along], kMaxHeight);
-  args.k = area.count * conv.channels;
-  args.taps = part.taps.data() + area.first_tap;
-  args.taps_end = args.taps + area.count * part.block;
-  args.a_row = in[along];
-  args.c_row = out[along];
-  int64_t lines = lengths[outer] * lengths[inner];
-  for (int64_t i = 0; i < lines; i++) {
-    const char* next = a + (i + 1) / lengths[inner] * in[outer] + (i + 1) % lengths[inner] * in[inner];
-    args.a = a + i / lengths[inner] * in[outer] + i % lengths[inner] * in[inner];
-    args.c = c + i / lengths[inner] * out[outer] + i % lengths[inner] * out[inner];
-    for (int64_t t = 0; t < tiles.count; t++) {
-      int64_t height = tiles.begin(t + 1) - tiles.begin(t);
-      args.prefetch = t + 1 < tiles.count ? height * in[along] : i + 1 < lines ? next - args.a : 0;
-      mk_.taps[height](&args);
-      args.a += height * in[along];
-      args.c += height * out[along];
+}
+
+template <class F>
+void for_pixels(const Area& area, F&& run) {
+  int64_t pixel = area.first_pixel;
+  for (int64_t z = area.axes[0].begin; z < area.axes[0].end; z++) {
+    for (int64_t y = area.axes[1].begin; y < area.axes[1].end; y++) {
+      for (int64_t x = area.axes[2].begin; x < area.axes[2].end; x++) run(z, y, x, pixel++);
     }
   }
+}
+
+// All narrow areas, in tiles of images.
+void PixelsRun::run_corners() {
+  struct Corner {
+    const Part& part;
+    const Area& area;
+  };
+  std::vector<Corner> corners;
+  for (Part& part : parts_) {
+    if (!last_)
+      part.corners.emplace(
+          static_cast<size_t>(whole_.groups * panels_ * part.corner_pixels * whole_.batch * row_bytes_));
+    for (const Area& area : part.areas) {
+      if (!area.along()) corners.push_back({part, area});
+    }
+  }
+  auto count = static_cast<int64_t>(corners.size());
+  parallel_for(count * whole_.groups * panels_, [&](int64_t i) {
+    const auto& [part, area] = corners[static_cast<size_t>(i % count)];
+    run_corner(part, area, i / count / panels_, i / count % panels_);
+  });
+}
+
+void PixelsRun::run_corner(const Part& part, const Area& area, int64_t group, int64_t panel) const {
+  const Steps in = input_steps(part.conv);
+  const Box box{0, group, {0, 0}, {0, 0}};
+  const Results out = last_ ? results_of(box, panel * width_, nullptr).on_grid(part.conv) : Results{};
+  MicroArgs args = arguments(part, area, group, panel);
+  args.a_row = in_.image;
+  args.c_row = last_ ? out_.image : row_bytes_;
+  for_pixels(area, [&](int64_t z, int64_t y, int64_t x, int64_t pixel) {
+    char* c = last_ ? out.data + out.steps.to(z, y, x) : corner(part, group, panel, pixel);
+    run_line(args, part.conv.x + group * in_.group + in.to(z, y, x), c, whole_.batch, 0);
+  });
+}
+
+// The pixels of a narrow area that lie in a box to their place among its results.
+void PixelsRun::copy_corner(const Part& part, const Area& area, const Box& box, int64_t panel,
+                            const Results& results) const {
+  const Results out = results.on_grid(part.conv);
+  for_pixels(area, [&](int64_t z, int64_t y, int64_t x, int64_t pixel) {
+    if (z < box.slices.begin || z >= box.slices.end || y < box.rows.begin || y >= box.rows.end) return;
+    const char* from = corner(part, box.group, panel, pixel) + box.image * row_bytes_;
+    std::memcpy(out.data + out.steps.to(z, y, x), from, static_cast<size_t>(row_bytes_));
+  });
 }
 
 // The results of a panel, [pixel][output], to the planes of its outputs.
@@ -330,7 +421,7 @@ bool wins(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool
     }
     others += images ? 0 : conv->batch * conv->volume() * conv->depth();
     volume += conv->volume();
-    cost += conv->depth() * kPackCost + conv->batch * part.cost();
+    cost += conv->depth() * kPackCost + part.cost();
   }
   bool direct = convs.size() == 1 && whole.direct();
   // In twentieths: what brings channels to the front, rearranges pixels, takes strides out or makes rows wider.
