@@ -42,3 +42,23 @@ def test_channels_last():
     np.testing.assert_array_equal(y.numpy(), x - mean)
     t -= torch.from_numpy(mean)
     np.testing.assert_array_equal(t.numpy(), x - mean)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64", "complex128"])
+@pytest.mark.parametrize("size", [(2, 3, 50, 41), (1, 7, 1, 2050), (3, 2, 3, 3), (2, 1, 40, 30)])
+def test_copies_of_few_channels(size, dtype):
+    x = (np.random.default_rng(3).standard_normal(size) * 50).astype(dtype)
+    t = torch.from_numpy(x)
+    last = t.contiguous(memory_format=torch.channels_last)
+    for y in (last, last.contiguous(), t[..., ::2].contiguous(), last[..., ::2].contiguous()):
+        wanted = x if y.shape == t.shape else x[..., ::2]
+        np.testing.assert_array_equal(y.numpy(), wanted)
+
+
+def test_large_copies_of_few_channels():
+    """Past the caches, from where elements begin in the middle of a line as well."""
+    x = torch.rand(11, 3, 499, 401)
+    wanted = x.numpy()
+    last = x.contiguous(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(last.numpy(), wanted)
+    np.testing.assert_array_equal(last.contiguous().numpy(), wanted)

@@ -33,32 +33,57 @@ void copy_row(char* to, const char* from, int64_t to_inner, int64_t from_inner, 
 }
 
 template <class T>
-void copy_rows(char* to, const char* from, const Distances& d, int64_t n, int64_t m) {
+void copy_part(char* to, const char* from, const Distances& d, int64_t n, int64_t m) {
   constexpr auto kItem = static_cast<int64_t>(sizeof(T));
-  for (int64_t i = 0; i < n; i += kRowPart) {
-    int64_t part = std::min(kRowPart, n - i);
-    for (int64_t j = 0; j < m; ++j) {
-      char* row = to + i * d.to_inner + j * d.to_row;
-      const char* source = from + i * d.from_inner + j * d.from_row;
-      if (d.to_inner == kItem)
-        copy_row<T>(row, source, kItem, d.from_inner, part);
-      else
-        copy_row<T>(row, source, d.to_inner, d.from_inner, part);
-    }
+  for (int64_t j = 0; j < m; ++j, to += d.to_row, from += d.from_row) {
+    if (d.to_inner == kItem)
+      copy_row<T>(to, from, kItem, d.from_inner, n);
+    else if (d.from_inner == kItem)
+      copy_row<T>(to, from, d.to_inner, kItem, n);
+    else
+      copy_row<T>(to, from, d.to_inner, d.from_inner, n);
   }
+}
+
+// Rows whose elements alternate in the result: that is one run, which is put together before it goes past the caches.
+template <class T>
+void mix_rows(char* to, const char* from, const Distances& d, int64_t n, int64_t m) {
+  constexpr auto kItem = static_cast<int64_t>(sizeof(T));
+  alignas(64) char near[kFewest * kRowPart * kItem];
+  copy_part<T>(near, from, d, n, m);
+  copy_bytes(to, near, static_cast<size_t>(n * m * kItem), true);
+}
+
+template <class T>
+void copy_rows(char* to, const char* from, const Distances& d, int64_t n, int64_t m, bool stream) {
+  constexpr auto kItem = static_cast<int64_t>(sizeof(T));
+  stream = stream && m < kFewest && d.to_row == kItem && d.to_inner == m * kItem;
+  for (int64_t i = 0; i < n; i += kRowPart, to += kRowPart * d.to_inner, from += kRowPart * d.from_inner)
+    (stream ? mix_rows<T> : copy_part<T>)(to, from, d, std::min(kRowPart, n - i), m);
+  if (stream) stream_fence();
 }
 
 struct Wide {
   uint64_t parts[2];
 };
 
+// Of few long rows, as of a few channels, all go together: they share what is read, or written.
 template <class T>
-void copy_strided_as(const Iteration& it) {
+void copy_strided_as(Iteration& it) {
+  if (it.dims > 1 && it.size[it.dims - 2] < std::min(kFewest, it.inner_size())) it.swap_dims(it.dims - 2, it.dims - 1);
+  const auto all = it.elements * static_cast<int64_t>(sizeof(T));
+  const bool stream = streams(all, all);
   Distances d{it.inner_stride(0), it.row_stride(0), it.inner_stride(1), it.row_stride(1)};
-  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) { copy_rows<T>(ptr[0], ptr[1], d, n, m); });
+  Distances across{d.to_row, d.to_inner, d.from_row, d.from_inner};
+  run_pieces(it, [&](char** ptr, int64_t n, int64_t m) {
+    if (n < std::min(kFewest, m))
+      copy_rows<T>(ptr[0], ptr[1], across, m, n, stream);
+    else
+      copy_rows<T>(ptr[0], ptr[1], d, n, m, stream);
+  });
 }
 
-void copy_strided(const Iteration& it, size_t item) {
+void copy_strided(Iteration& it, size_t item) {
   switch (item) {
     case 1: return copy_strided_as<uint8_t>(it);
     case 2: return copy_strided_as<uint16_t>(it);
