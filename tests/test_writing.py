@@ -150,3 +150,21 @@ def test_nothing_is_written_where_an_index_lies_outside():
         with pytest.raises((IndexError, RuntimeError), match="out of (range|bounds)"):
             call()
     assert not x.any()
+
+
+@pytest.mark.parametrize("reduce", ["sum", "prod", "mean", "amax", "amin"])
+@pytest.mark.parametrize("rows,columns,count", [(10, 64, 100), (10, 3, 7), (1000, 20, 50), (5, 1, 40)])
+def test_slices_are_reduced_as_elements_are(reduce: str, rows: int, columns: int, count: int) -> None:
+    """An index that names whole slices takes another way than one of elements."""
+    rng = np.random.default_rng(rows + columns)
+    x, z = (tensor(rng.standard_normal((n, columns))) for n in (count, rows))
+    index = tensor(rng.integers(0, rows, count))
+    slices = index.view(-1, 1).expand(count, columns)
+    for inside in (True, False):
+        want = z.scatter_reduce(0, slices.contiguous(), x, reduce, include_self=inside)
+        found = [z.scatter_reduce(0, slices, x, reduce, include_self=inside)]
+        found += [z.mT.contiguous().scatter_reduce(1, slices.mT, x.mT.contiguous(), reduce, include_self=inside).mT]
+        if reduce != "sum":
+            found += [z.index_reduce(0, index, x, reduce, include_self=inside)]
+        for each in found:
+            np.testing.assert_allclose(each, want, rtol=1e-12, atol=1e-14)

@@ -1,11 +1,11 @@
 """Reading and writing by an index of the same number of dimensions: gather, scatter and their reductions."""
 
-from flambeau.ir.fn import cast, const, maximum, minimum
+from flambeau.ir.fn import cast, const, minimum
 from flambeau.ir.types import limit
 
 from .launch import Launch, number_as, row_strides, wrap_dim, written
 from .table import Composite, Loop, Native, op
-from .writing import plain_source, write_slices
+from .writing import REDUCTIONS, plain_source, write_slices
 
 op(
     "first_outside(Tensor self, int size, bool signed=False) -> Any",
@@ -30,14 +30,6 @@ def check_index_dtype(o, name: str, index) -> None:
     """Raises where an index that has elements is of no index dtype."""
     if index.dtype is not o.int64 and index.dtype is not o.int32 and index.numel():
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index [got {index.dtype}]")
-
-
-_REDUCTIONS = {
-    "add": lambda old, value: old + value,
-    "multiply": lambda old, value: old * value,
-    "amax": maximum,
-    "amin": minimum,
-}
 
 
 _TOGETHER = 4  # elements of a line that are written in one go
@@ -66,7 +58,7 @@ def _scatter_program(b, n_other: int, wide: bool, reduce: str, scalar: bool):
             for i in range(count):
                 at = target + (b.load(1, place + i) * b.int(2) if wide else b.load(1, place + i))
                 value = b.param(0, dtype) if scalar else cast(b.load(2, source + i), dtype)
-                b.store(0, at, _REDUCTIONS[reduce](b.load(0, at), value) if reduce else value)
+                b.store(0, at, REDUCTIONS[reduce](b.load(0, at), value) if reduce else value)
 
         if not wide:
             whole = b.int(0) - b.int(0) % _TOGETHER
@@ -132,7 +124,7 @@ def _scatter_slices(o, out, dim, index, src, reduce, fresh=False):
     """scatter for an index that `_is_vector`: whole slices are written."""
     at = index[tuple(slice(None) if d == dim else 0 for d in range(index.dim()))]
     src = src.narrow(dim, 0, at.shape[0]) if isinstance(src, o.Tensor) else o.full((1,), src, dtype=out.dtype)
-    return write_slices(o, out, dim, at.to(o.int64).contiguous(), plain_source(src), reduce == "add", fresh=fresh)
+    return write_slices(o, out, dim, at.to(o.int64).contiguous(), plain_source(src), reduce, fresh=fresh)
 
 
 def _scatter_into(o, out, dim, index, src, reduce):
@@ -163,7 +155,7 @@ def _scatter_plan(name, reduce=""):
         dim = wrap_dim(dim, self.dim())
         check_index_dtype(o, "scatter", index)
         how = reduce or kind
-        if how not in ("", *_REDUCTIONS):
+        if how not in ("", *REDUCTIONS):
             raise RuntimeError("reduce argument must be either add or multiply.")
         if isinstance(src, o.Tensor):
             _check_lines(name, self, dim, index, src)
@@ -174,7 +166,7 @@ def _scatter_plan(name, reduce=""):
             src = number_as(self.dtype, src)
         if index.numel():
             _check_index(o, name, index, self.shape[dim] if self.dim() else 1, dim)
-        if how in ("", "add") and (how == "" or isinstance(src, o.Tensor)) and _is_vector(index, self, dim):
+        if (how == "" or isinstance(src, o.Tensor)) and _is_vector(index, self, dim):
             out, *copied = written(o, self, into, *([src] if isinstance(src, o.Tensor) else []))
             return _scatter_slices(o, out, dim, index, copied[0] if copied else src, how)
         if isinstance(src, o.Tensor):

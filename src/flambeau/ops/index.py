@@ -81,7 +81,7 @@ def _put_launch(o, at, target, values, accumulate, result, fresh=False):
     if values.numel() != 1:
         values = values.expand(at.result)
     seen = target.view(product(at.front), product(at.sizes), product(at.back))
-    launch = write_slices(o, seen, 1, at.flat.reshape(-1), plain_source(values), bool(accumulate), fresh=fresh)
+    launch = write_slices(o, seen, 1, at.flat.reshape(-1), plain_source(values), "add" if accumulate else "", fresh=fresh)
     launch.results = (result,)
     return launch
 

@@ -25,7 +25,7 @@ def _vector(o, index):
 def _sum_plan(o, source, dim, index, size):
     out = o.empty(size, dtype=source.dtype, device=source.device)
     dim = wrap_dim(dim, len(size))
-    return write_slices(o, out, dim, _vector(o, index), plain_source(source), True, fresh=True)
+    return write_slices(o, out, dim, _vector(o, index), plain_source(source), "add", fresh=True)
 
 
 op(
@@ -64,7 +64,7 @@ def _add_plan(o, self, dim, index, source, alpha=1, into=False):
         )
     _check_positions(o, "index_add", index, self, dim)
     out, index, source = written(o, self, into, index, plain_source(source))
-    return write_slices(o, out, dim, _vector(o, index), source, True, alpha)
+    return write_slices(o, out, dim, _vector(o, index), source, "add", alpha)
 
 
 def _check_positions(o, name, index, self, dim, sentence="index out of range in self") -> None:
@@ -114,7 +114,7 @@ def _copy_plan(o, self, dim, index, source, into=False):
     sentence = "index_copy_(): index {bad} is out of bounds for dimension {dim} with size {size}"
     _check_positions(o, "index_copy", index, self, dim, sentence)
     out, index, source = written(o, self, into, index, plain_source(source))
-    return write_slices(o, out, dim, _vector(o, index), source, False)
+    return write_slices(o, out, dim, _vector(o, index), source)
 
 
 op(
@@ -150,7 +150,7 @@ def _index_fill_plan(o, self, dim, index, value, into=False):
     if bad is not None:
         raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size} [in index_fill]")
     out, fill, index = written(o, self, into, fill, o.where(index < 0, index + size, index))
-    return write_slices(o, out, dim, _vector(o, index), fill, False)
+    return write_slices(o, out, dim, _vector(o, index), fill)
 
 
 _INDEX_FILL = {

@@ -4,7 +4,7 @@ The tensor written is seen as [before, rows, width], the source as [before, posi
 meet a row is that of the positions, on any number of threads: iterations own either whole rows or some columns.
 """
 
-from flambeau.ir.fn import minimum
+from flambeau.ir.fn import maximum, minimum
 from flambeau.ir.types import SIZE
 
 from .launch import Launch, dims_of, number_as
@@ -18,6 +18,14 @@ op(
     doc="Places of checked int64 positions in the order of the rows they name, and where each row's begin.",
 )
 
+
+#: What an element that is written makes with the one before; without a reduction it takes its place.
+REDUCTIONS = {
+    "add": lambda old, value: old + value,
+    "multiply": lambda old, value: old * value,
+    "amax": maximum,
+    "amin": minimum,
+}
 
 ROWS_AHEAD = 8  # rows that memory is asked for before their turn comes: which they are, nobody can guess
 
@@ -39,7 +47,7 @@ def _fill_program(b):
             b.store(0, target + j, value)
 
 
-def _column_program(b, add: bool, scaled: bool, one: bool):
+def _column_program(b, reduce: str, scaled: bool, one: bool):
     """Buffers: written, positions, source. One iteration: some columns, through all positions in their order."""
     with b.parallel() as i:
         rows, width, n = b.int(0), b.int(1), b.int(2)
@@ -54,10 +62,10 @@ def _column_program(b, add: bool, scaled: bool, one: bool):
                 value = same if one else b.load(2, source + j)
                 if scaled:
                     value = value * b.param(0, b.compute_dtype(0))
-                b.store(0, target + j, b.load(0, target + j) + value if add else value)
+                b.store(0, target + j, REDUCTIONS[reduce](b.load(0, target + j), value) if reduce else value)
 
 
-def _single_program(b, add: bool, scaled: bool, one: bool):
+def _single_program(b, reduce: str, scaled: bool, one: bool):
     """The same for slices of one element. One iteration: one of `before`."""
     with b.parallel() as i:
         rows, n = b.int(0), b.int(2)
@@ -67,10 +75,10 @@ def _single_program(b, add: bool, scaled: bool, one: bool):
             value = same if one else b.load(2, i * n + k)
             if scaled:
                 value = value * b.param(0, b.compute_dtype(0))
-            b.store(0, target, b.load(0, target) + value if add else value)
+            b.store(0, target, REDUCTIONS[reduce](b.load(0, target), value) if reduce else value)
 
 
-def _row_program(b, add: bool, scaled: bool, one: bool, fresh: bool):
+def _row_program(b, reduce: str, scaled: bool, one: bool, fresh: bool):
     """Buffers: written, starts, order, source. One iteration: all that is written to one row.
 
     `fresh`: the row held nothing; where nothing is written it becomes zero.
@@ -88,9 +96,9 @@ def _row_program(b, add: bool, scaled: bool, one: bool, fresh: bool):
                 value = same if one else b.load(3, source + j)
                 if scaled:
                     value = value * b.param(0, b.compute_dtype(0))
-                b.store(0, target + j, b.load(0, target + j) + value if keep else value)
+                b.store(0, target + j, REDUCTIONS[reduce](b.load(0, target + j), value) if keep else value)
 
-        if not add:
+        if not reduce:
             with b.when(first < end):
                 write(end - 1, False)
             return
@@ -106,18 +114,19 @@ def _row_program(b, add: bool, scaled: bool, one: bool, fresh: bool):
 
 _LEAST_WIDTH = 16  # of slices that are worth an iteration of their own
 _COLUMNS = 64
+_MANY_LINES = 16  # enough for all threads
 
 
-def write_slices(o, out, dim, index, source, add, alpha=1, fresh=False) -> Launch:
-    """Writes slices to `out`, or adds them.
+def write_slices(o, out, dim, index, source, reduce="", alpha=1, fresh=False) -> Launch:
+    """Writes slices to `out`, or adds them, or reduces otherwise.
 
     Args:
         out: contiguous.
         dim: the dimension that positions are in.
         index: a vector of int64, checked.
         source: contiguous, or of one element that is written everywhere.
-        add: whether slices are added.
-        alpha: what they are multiplied with.
+        reduce: one of `REDUCTIONS`, or nothing.
+        alpha: what slices are multiplied with.
         fresh: `out` holds nothing yet, and stands for zeros.
     """
     before, rows, width = dims_of(tuple(out.shape), dim)
@@ -128,9 +137,9 @@ def write_slices(o, out, dim, index, source, add, alpha=1, fresh=False) -> Launc
         out.zero_()
     if not n and not (fresh and by_rows):
         return Launch((out,), (out,), (), 0, 1, _column_program)
-    if one and not add:
+    if one and not reduce and (width > 1 or before < _MANY_LINES):
         return Launch((out,), (out, index, source), [rows, width, n], before * n if width else 0, width, _fill_program)
-    attrs = (add, scaled, one)
+    attrs = (reduce, scaled, one)
     if by_rows:
         order, starts = o.group_positions(index, rows)
         work = width * max(n // max(rows, 1), 1)
