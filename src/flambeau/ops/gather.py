@@ -1,9 +1,11 @@
 """Reading and writing by an index of the same number of dimensions: gather, scatter and their reductions."""
 
+from functools import lru_cache
+
 from flambeau.ir.fn import cast, const, minimum
 from flambeau.ir.types import limit
 
-from .launch import Launch, number_as, row_strides, wrap_dim, written
+from .launch import Launch, number_as, product, row_strides, wrap_dim, written
 from .table import Composite, Loop, Native, op
 from .writing import REDUCTIONS, plain_source, write_slices
 
@@ -127,15 +129,13 @@ def _scatter_slices(o, out, dim, index, src, reduce, fresh=False):
     return write_slices(o, out, dim, at.to(o.int64).contiguous(), plain_source(src), reduce, fresh=fresh)
 
 
-def _scatter_into(o, out, dim, index, src, reduce):
-    """The launch that scatters into `out`, a copy of self or self; all checked, index and src contiguous."""
-    if not index.numel():
-        return Launch((out,), (out,), (), 0, 1, _scatter_program)
-    scalar = not isinstance(src, o.Tensor)
-    tensors = (index, out) if scalar else (index, out, src)
-    strides = [row_strides(tuple(t.shape)) or [1] for t in tensors]
+@lru_cache(1024)
+def _lines(dim: int, sizes: tuple, *shapes: tuple) -> tuple[tuple[int, ...], int, int, int, bool]:
+    """The integers of a launch for an index of `sizes` and tensors of `shapes` (written, then source); iterations, work
+    of one, other dimensions, and whether lines run side by side."""
+    strides = [row_strides(shape) or [1] for shape in (sizes, *shapes)]
     strides += [[0] * len(strides[0])] * (3 - len(strides))
-    sizes, last = tuple(index.shape) or (1,), max(index.dim() - 1, 0)
+    sizes, last = sizes or (1,), max(len(sizes) - 1, 0)
     wide = dim != last
     columns = sizes[last] if wide else 1
     block = min(columns, _SIDE_BY_SIDE)
@@ -144,10 +144,19 @@ def _scatter_into(o, out, dim, index, src, reduce):
         if d != dim and not (wide and d == last):
             ints += [size, *(s[d] for s in strides)]
             others += 1
-    tasks = index.numel() // (sizes[dim] * columns) * -(-columns // block)
-    attrs, params = (others, wide, reduce, scalar), (src,) if scalar else ()
+    tasks = product(sizes) // (sizes[dim] * columns) * -(-columns // block)
+    return tuple(ints), tasks, sizes[dim] * block, others, wide
+
+
+def _scatter_into(o, out, dim, index, src, reduce):
+    """The launch that scatters into `out`, a copy of self or self; all checked, index and src contiguous."""
+    if not index.numel():
+        return Launch((out,), (out,), (), 0, 1, _scatter_program)
+    scalar = not isinstance(src, o.Tensor)
     buffers = (out, index) if scalar else (out, index, src)
-    return Launch((out,), buffers, ints, tasks, sizes[dim] * block, _scatter_program, attrs, params)
+    ints, tasks, work, others, wide = _lines(dim, tuple(index.shape), *(tuple(t.shape) for t in (out, *buffers[2:])))
+    attrs, params = (others, wide, reduce, scalar), (src,) if scalar else ()
+    return Launch((out,), buffers, ints, tasks, work, _scatter_program, attrs, params)
 
 
 def _scatter_plan(name, reduce=""):
