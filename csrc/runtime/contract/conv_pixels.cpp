@@ -14,8 +14,9 @@ constexpr int64_t kUnits = 24, kUnitPixels = 512;
 // Pixels side by side from which a tile goes along a row, which reads fewer lines than one that goes down a column, or
 // down a column.
 constexpr int64_t kAlongRow = 4;
-// Neighbouring channels that lie in one line of the cache.
-constexpr int64_t kBlockChannels = 16;
+// Neighbouring channels that are taken together, as they share lines; the nearest cache holds the panel for those
+// ahead.
+constexpr int64_t kBlockChannels = 4;
 // Rows of a panel that are packed together.
 constexpr int64_t kPackedDepth = 256;
 // The cost of a row of a panel that is packed, in pixels that it is multiplied by, and of a tile's beginning and end,
