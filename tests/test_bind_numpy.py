@@ -60,6 +60,13 @@ def test_shapes_without_elements_or_dimensions():
     assert torch.from_numpy(np.ones((4, 4))[::2, 1:]).stride() == (8, 1)
 
 
+def test_steps_that_nobody_takes_may_be_of_any_size():
+    x = torch.arange(4.0, dtype=torch.float64).unfold(0, 2, 2**63 - 1)
+    assert x.stride() == (2**63 - 1, 1)
+    assert x.numpy().tolist() == memoryview(x).tolist() == x.tolist() == [[0.0, 1.0]]
+    assert x[:, :0].numpy().shape == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("array", "kind", "message"),
     [

@@ -303,8 +303,7 @@ PyObject* numpy_from_tensor(Tensor* t) {
   PyRef shape = checked(PyTuple_New(t->dim())), strides = checked(PyTuple_New(t->dim()));
   for (int i = 0; i < t->dim(); ++i) {
     PyTuple_SET_ITEM(shape.get(), i, checked(PyLong_FromLongLong(t->sizes[i])).release());
-    int64_t step = t->strides[i] * static_cast<int64_t>(t->itemsize());
-    PyTuple_SET_ITEM(strides.get(), i, checked(PyLong_FromLongLong(step)).release());
+    PyTuple_SET_ITEM(strides.get(), i, checked(PyLong_FromLongLong(t->byte_step(i))).release());
   }
   PyObject* dtype = np.dtypes[static_cast<int>(t->dtype)];
   if (t->numel() == 0) return PyObject_CallFunctionObjArgs(np.ndarray, shape.get(), dtype, nullptr);
@@ -326,7 +325,7 @@ void fill_buffer(PyObject* self, Tensor* t, Py_buffer* view, int flags) {
   auto layout = std::make_unique<Layout>();
   for (int i = 0; i < t->dim(); ++i) {
     layout->shape.push_back(t->sizes[i]);
-    layout->strides.push_back(t->strides[i] * static_cast<int64_t>(t->itemsize()));
+    layout->strides.push_back(t->byte_step(i));
   }
   static char nothing;
   view->buf = t->numel() ? t->data() : &nothing;

@@ -120,9 +120,8 @@ PyObject* item(PyObject* o, PyObject*) {
 PyRef nested_list(const Tensor& t, int d, const char* at) {
   if (d == t.dim()) return checked(element_object(at, t.dtype));
   PyRef list = checked(PyList_New(static_cast<Py_ssize_t>(t.sizes[d])));
-  int64_t step = t.strides[d] * static_cast<int64_t>(t.itemsize());
-  for (int64_t i = 0; i < t.sizes[d]; ++i, at += step)
-    PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), nested_list(t, d + 1, at).release());
+  for (int64_t i = 0; i < t.sizes[d]; ++i)
+    PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), nested_list(t, d + 1, at + i * t.byte_step(d)).release());
   return list;
 }
 PyObject* tolist(PyObject* o, PyObject*) {

@@ -97,6 +97,8 @@ class Tensor final : public RefCounted {
   int dim() const { return sizes.size(); }
   int64_t numel() const { return numel_; }
   size_t itemsize() const { return dtype_size(dtype); }
+  // Bytes between neighbours along a dimension. Where it has no two elements its stride may be any number: this wraps.
+  int64_t byte_step(int d) const { return static_cast<int64_t>(static_cast<uint64_t>(strides[d]) * itemsize()); }
   Device device() const { return storage->device(); }
   bool is_meta() const { return storage->device().type == DeviceType::Meta; }
   bool is_contiguous() const { return contiguous_; }
