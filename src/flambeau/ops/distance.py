@@ -197,7 +197,7 @@ op(
 )
 
 
-_PARTS, _LEAST_CUT = 4, 256
+_PARTS, _LEAST_CUT = 4, 400
 
 
 def _pdist(o, self, p=2.0):
@@ -209,10 +209,11 @@ def _pdist(o, self, p=2.0):
         raise RuntimeError("pdist only supports non-negative p values")
     n = self.shape[0]
     rows = n if n < _LEAST_CUT else -(-n // _PARTS)  # of a part: what lies below the diagonal between parts is not made
-    parts = [
-        o.upper_elements(_distances(o, self.narrow(0, at, min(rows, n - at)), self.narrow(0, at, n - at), p))
-        for at in range(0, n, max(rows, 1))
-    ]
+    columns = self.mT.contiguous().unsqueeze(-3)
+    parts = []
+    for at in range(0, n, max(rows, 1)):
+        left = self.narrow(0, at, min(rows, n - at)).unsqueeze(-1)
+        parts.append(o.upper_elements(o.distance_rows(columns.narrow(-1, at, n - at), left, p, -2)))
     return parts[0] if len(parts) == 1 else o.cat(parts) if parts else self.new_zeros(0)
 
 
