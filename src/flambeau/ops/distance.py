@@ -1,7 +1,7 @@
 """Distances between rows: cdist, pdist. Differences are made and summed in one pass, and none is kept."""
 
 from ..ir import row as r
-from ..ir.fn import abs, cast, const, pow, sign, sqrt, where
+from ..ir.fn import abs, cast, const, maximum, pow, sign, sqrt, where
 from .launch import Launch
 from .table import REAL_FLOATS, Composite, Loop, Row, Scalar, op
 
@@ -156,6 +156,76 @@ op(
 
 
 
+def _taken(size, p):
+    """What a difference adds to a sum, and the distance that the sum stands for."""
+    if p == 0:
+        return cast(size != 0, size.dtype)
+    return size if p in (1, _INF) else size * size if p == 2 else pow(size, p)
+
+
+def _distance_of(total, p):
+    return total if p in (0, 1, _INF) else sqrt(total) if p == 2 else pow(total, 1 / p)
+
+
+_TOGETHER = 4  # elements of a row that are taken into the sums at once
+
+
+# ints: rows, elements of a row
+def _pair_program(b, p):
+    """Buffers: distances of pairs, the matrix with rows as columns. An iteration takes a row from above and one from
+    below: all have as many pairs."""
+    with b.parallel() as k:
+        n, width = b.int(0), b.int(1)
+        with b.loop(0, where(k * 2 == n - 2, const(1, "i64"), 2)) as below:
+            i = where(below == 0, k, n - 2 - k)
+            pair = i * (n * 2 - i - 1) // 2 - i - 1
+            with b.loop(i + 1, n) as j:
+                b.store(0, pair + j, 0)
+            whole = width // _TOGETHER * _TOGETHER
+            for count, low, high in ((_TOGETHER, 0, whole), (1, whole, width)):
+                with b.loop(low, high, count) as at:
+                    columns = [(at + c) * n for c in range(count)]
+                    x = [b.load(1, column + i) for column in columns]
+                    with b.loop(i + 1, n) as j:
+                        total = b.load(0, pair + j)
+                        for value, column in zip(x, columns, strict=True):
+                            term = _taken(abs(value - b.load(1, column + j)), p)
+                            total = maximum(total, term) if p == _INF else total + term
+                        b.store(0, pair + j, total)
+            with b.loop(i + 1, n) as j:
+                b.store(0, pair + j, _distance_of(b.load(0, pair + j), p))
+
+
+def _pair_plan(o, self, p):
+    n, width = self.shape
+    out = o.empty((n * (n - 1) // 2,), dtype=self.dtype, device=self.device)
+    return Launch((out,), (out, self.mT.contiguous()), [n, width], n // 2, n * width, _pair_program, (p,))
+
+
+def _pair_grad(o, g, self, p):
+    if p == 0:
+        return (o.zeros_like(self),)
+    n = self.shape[0]
+    weight, distance = (o.unsqueeze(half + half.mT, -2) for half in (
+        o.from_upper_elements(v, n, n) for v in (g, o.saved.output(0))
+    ))
+    if p not in (1, _INF):
+        weight = o.masked_fill(weight * o.pow(distance, 1 - p), distance == 0, 0)
+    x = self.mT.contiguous().unsqueeze(-3)
+    return (o.distance_slopes(x, self.unsqueeze(-1), weight, distance, p, -3).squeeze(-3).mT,)
+
+
+op(
+    "pair_distances(Tensor self, Scalar p) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Loop(_pair_plan, pure=True),
+    grad=_pair_grad,
+    saves=("o0",),
+    doc="pdist of a dtype that sums are made in.",
+)
+
+
 # int: columns of the matrix
 def _upper_program(b, back: bool):
     """Buffers: what stands above the diagonal, row by row, and the matrix; `back`: the other way round, zeros below."""
@@ -197,9 +267,6 @@ op(
 )
 
 
-_PARTS, _LEAST_CUT = 4, 400
-
-
 def _pdist(o, self, p=2.0):
     if self.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {self.dim()}D")
@@ -207,14 +274,8 @@ def _pdist(o, self, p=2.0):
         raise RuntimeError("pdist only supports floating-point dtypes")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
-    n = self.shape[0]
-    rows = n if n < _LEAST_CUT else -(-n // _PARTS)  # of a part: what lies below the diagonal between parts is not made
-    columns = self.mT.contiguous().unsqueeze(-3)
-    parts = []
-    for at in range(0, n, max(rows, 1)):
-        left = self.narrow(0, at, min(rows, n - at)).unsqueeze(-1)
-        parts.append(o.upper_elements(o.distance_rows(columns.narrow(-1, at, n - at), left, p, -2)))
-    return parts[0] if len(parts) == 1 else o.cat(parts) if parts else self.new_zeros(0)
+    wide = self.to(self.dtype if self.dtype.itemsize >= 4 else o.float32)
+    return o.pair_distances(wide, p).to(self.dtype)
 
 
 op(
