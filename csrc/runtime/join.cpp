@@ -40,7 +40,7 @@ void copy_runs(const std::vector<Runs>& all, int64_t total) {
   for (const Runs& r : all) line += r.bytes;
   if (line < 2 * kPieceBytes) {
     const int64_t together = std::max<int64_t>(1, kPieceBytes / line / 8) * 8;  // so that each task begins at a word
-    // Nothing else lies between.
+    // Nothing else lies between, and it begins with a line of the cache.
     const bool whole = line == all[0].to_step && reinterpret_cast<uintptr_t>(all[0].to) % kLine == 0;
     return share_pieces((count + together - 1) / together, total, [&](int64_t k) {
       const int64_t first = k * together, last = std::min(count, first + together);

@@ -48,12 +48,8 @@ void conv_forward(const Conv& conv, const void* x, const void* w, const void* bi
   if (!mk || conv.in_channels == 0) return plain_conv_forward(conv, x, w, bias, y, act);
   if (patches_suit(conv))
     return patches_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
-  TapConv taps = forward_taps(conv);
+  TapConv taps = forward_taps(conv, x, w, bias, y);
   if (taps.batch * taps.groups * taps.outputs * taps.volume() == 0) return;
-  taps.x = static_cast<const char*>(x);
-  taps.weights = static_cast<const char*>(w);
-  taps.bias = static_cast<const char*>(bias);
-  taps.y = static_cast<char*>(y);
   taps.act = act;
   if (pixels_suit(*mk, conv, false)) return run_pixels(*mk, {&taps});
   if (int64_t images = images_as_lanes(*mk, conv)) {

@@ -82,11 +82,7 @@ TensorRef in_format(TensorRef t, MemoryFormat format) {
 }
 
 void pixels_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y) {
-  TapConv taps = forward_taps(conv);
-  taps.x = static_cast<const char*>(x);
-  taps.weights = static_cast<const char*>(w);
-  taps.bias = static_cast<const char*>(bias);
-  taps.y = static_cast<char*>(y);
+  TapConv taps = forward_taps(conv, x, w, bias, y);
   run_pixels(*micro_kernels(conv.dtype), {&taps}, true);
 }
 

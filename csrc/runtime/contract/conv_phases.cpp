@@ -125,6 +125,15 @@ TapConv forward_taps(const Conv& conv) {
   return taps;
 }
 
+TapConv forward_taps(const Conv& conv, const void* x, const void* w, const void* bias, void* y) {
+  TapConv taps = forward_taps(conv);
+  taps.x = static_cast<const char*>(x);
+  taps.weights = static_cast<const char*>(w);
+  taps.bias = static_cast<const char*>(bias);
+  taps.y = static_cast<char*>(y);
+  return taps;
+}
+
 std::vector<const TapConv*> taps_of(const std::list<InputPhase>& phases) {
   std::vector<const TapConv*> taps;
   for (const InputPhase& phase : phases) taps.push_back(&phase.taps);

@@ -9,6 +9,7 @@ namespace fl {
 
 // Geometry and taps of the forward convolution; operands are not set.
 TapConv forward_taps(const Conv& conv);
+TapConv forward_taps(const Conv& conv, const void* x, const void* w, const void* bias, void* y);
 
 // The part of the gradient of the input that lies at one phase of the stride: a convolution of its own, with weights
 // of its own, [groups * channels][outputs * taps].

@@ -198,7 +198,6 @@ class PixelsRun {
   Places in_, out_;
   int64_t width_, row_bytes_, panels_;
   std::list<Part> parts_;
-  std::vector<PackedRow> pixels_;
 };
 
 PixelsRun::PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool last)
@@ -238,8 +237,6 @@ void PixelsRun::run() {
   int64_t wanted = std::max(ceil_div(whole_.out_slices * plane, kUnitPixels), ceil_div(kUnits, images));
   int64_t in_slices = std::min(wanted, grid_slices), in_rows = std::min(ceil_div(wanted, in_slices), grid_height);
   int64_t boxes = images * in_slices * in_rows, blocks = std::min(ceil_div(kUnits, boxes), panels_);
-  int64_t most = ceil_div(grid_height, in_rows) * whole_.step_y * whole_.out_width;
-  for (int64_t i = 0; i < round_up(most, mk_.lanes); i++) pixels_.push_back({i * row_bytes_, nullptr});
   parallel_for(boxes * blocks, [&](int64_t i) {
     int64_t rest = i % boxes / in_rows, image = rest / in_slices;
     unit({image / whole_.groups, image % whole_.groups, even_part(grid_slices, in_slices, rest % in_slices),
@@ -250,7 +247,7 @@ void PixelsRun::run() {
 
 void PixelsRun::unit(const Box& box, Range panels) const {
   int64_t pixels = out_rows(box).size() * whole_.out_width;
-  auto bytes = static_cast<size_t>(last_ ? 0 : (out_slices(box).size() * pixels + mk_.lanes) * row_bytes_);
+  auto bytes = static_cast<size_t>(last_ ? 0 : out_slices(box).size() * pixels * row_bytes_);
   Workspace work(bytes);
   char* scratch = work.take(bytes);
   for (int64_t panel = panels.begin; panel < panels.end; panel++) {
@@ -390,17 +387,13 @@ void PixelsRun::copy_corner(const Part& part, const Area& area, const Box& box, 
 // The results of a panel, [pixel][output], to the planes of its outputs.
 void PixelsRun::store(const Box& box, int64_t first, int64_t outputs, const char* results) const {
   Range slices = out_slices(box), rows = out_rows(box);
-  int64_t element = mk_.element_bytes, plane = whole_.out_height * whole_.out_width, lanes = mk_.lanes;
-  int64_t pixels = rows.size() * whole_.out_width, whole = pixels / lanes, step = whole_.out_slices * plane * element;
+  int64_t element = mk_.element_bytes, plane = whole_.out_height * whole_.out_width;
+  int64_t pixels = rows.size() * whole_.out_width, step = whole_.out_slices * plane * element;
   int64_t output = (box.image * whole_.groups + box.group) * whole_.outputs + first;
   for (int64_t z = 0; z < slices.size(); z++) {
-    const char* from = results + z * pixels * row_bytes_;
     int64_t corner = (output * whole_.out_slices + slices.begin + z) * plane + rows.begin * whole_.out_width;
-    char* to = whole_.y + corner * element;
-    if (whole) mk_.pack_columns(outputs / lanes, from, pixels_.data(), to, whole, step, 0);
-    if (whole * lanes == pixels) continue;
-    mk_.scatter_columns(outputs / lanes, from, pixels_.data() + whole * lanes, to + whole * mk_.vector_bytes, 1, step,
-                        lane_mask(pixels - whole * lanes));
+    transpose_exactly(mk_, results + z * pixels * row_bytes_, row_bytes_, outputs, pixels, step,
+                      whole_.y + corner * element);
   }
 }
 
