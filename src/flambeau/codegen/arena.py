@@ -7,6 +7,11 @@ memory is private to the process, so a forked child goes on with its own copy.
 import ctypes
 import mmap
 import platform
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+_T = TypeVar("T")
 
 _CHUNK = 4 << 20
 _PAGE = max(mmap.PAGESIZE, 4096)
@@ -15,6 +20,19 @@ _NONE, _READ_WRITE, _READ_EXECUTE = 0, mmap.PROT_READ | mmap.PROT_WRITE, mmap.PR
 
 class ExecutableMemoryError(RuntimeError):
     """The system refuses executable memory."""
+
+
+def none_if_refused(provide: Callable[[str], _T]) -> Callable[[str], _T | None]:
+    """A function that gives None where the system refuses executable memory, so that loops serve."""
+
+    @wraps(provide)
+    def given(dtype: str) -> _T | None:
+        try:
+            return provide(dtype)
+        except ExecutableMemoryError:
+            return None
+
+    return given
 
 
 class Arena:

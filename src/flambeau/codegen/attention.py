@@ -22,7 +22,7 @@ from flambeau.ir.expr import Expr, input_
 from flambeau.ir.program import lower
 
 from . import target as targets
-from .arena import ExecutableMemoryError
+from .arena import none_if_refused
 from .emit import Elements
 from .jit import compile_code
 from .lanes import Lanes, repeat
@@ -308,12 +308,10 @@ def compile_family(target: Target, dtype: str) -> Code:
     return compile_code(module(target, dtype))
 
 
-def provide(dtype: str) -> list[int] | None:
+@none_if_refused
+def provide(dtype: str) -> list[int]:
     """Addresses for C++'s `install_attention_kernels`; None where the system refuses executable memory."""
     chosen = targets.host()
     key = f"attention|block||{dtype}|c|{chosen.level}"
-    try:
-        addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    except ExecutableMemoryError:
-        return None
+    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
     return [addresses[name] for name in kernel_names(dtype)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from . import target as targets
-from .arena import ExecutableMemoryError
+from .arena import none_if_refused
 from .jit import compile_code
 from .lanes import RELU, ROW_BIAS, STREAM, Lanes, flagged, load_fields, repeat
 from .link import Code
@@ -172,12 +172,10 @@ def compile_family(target: Target, dtype: str) -> Code:
     return compile_code(module(target, dtype))
 
 
-def provide(dtype: str) -> list[int] | None:
+@none_if_refused
+def provide(dtype: str) -> list[int]:
     """Addresses for C++'s `install_channel_kernels`; None where the system refuses executable memory."""
     chosen = targets.host()
     key = f"contract|channels||{dtype}|c|{chosen.level}"
-    try:
-        addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    except ExecutableMemoryError:
-        return None
+    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
     return [addresses[name] for name in kernel_names(chosen)]

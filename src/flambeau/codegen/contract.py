@@ -6,7 +6,7 @@ drivers in csrc/runtime/contract cut a problem into such tiles.
 
 from . import split
 from . import target as targets
-from .arena import ExecutableMemoryError
+from .arena import none_if_refused
 from .jit import compile_code
 from .lanes import ELEMENT_BYTES, Lanes
 from .link import Code
@@ -110,9 +110,5 @@ def micro_kernels(dtype: str, target: Target | None = None) -> tuple[list[int], 
     return layout(chosen, dtype), [addresses[name] for name in kernel_names(chosen)]
 
 
-def provide(dtype: str) -> tuple[list[int], list[int]] | None:
-    """What C++ installs for a type; None where the system refuses executable memory, so that loops serve."""
-    try:
-        return micro_kernels(dtype)
-    except ExecutableMemoryError:
-        return None
+# What C++ installs for a type.
+provide = none_if_refused(micro_kernels)

@@ -11,7 +11,7 @@ Everywhere else rows are widened to float32 (`widen`), multiplied by the kernels
 from dataclasses import replace
 
 from . import target as targets
-from .arena import ExecutableMemoryError
+from .arena import none_if_refused
 from .emit import Elements
 from .jit import compile_code
 from .lanes import Lanes
@@ -233,9 +233,5 @@ def narrow_kernels(dtype: str, target: Target | None = None) -> tuple[list[int],
     return layout(chosen, dtype), [addresses[name] for name in kernel_names(chosen, dtype)]
 
 
-def provide(dtype: str) -> tuple[list[int], list[int]] | None:
-    """What C++ installs for a type; None where the system refuses executable memory, so that loops serve."""
-    try:
-        return narrow_kernels(dtype)
-    except ExecutableMemoryError:
-        return None
+# What C++ installs for a type.
+provide = none_if_refused(narrow_kernels)

@@ -13,7 +13,7 @@ Arguments are `FIELDS`, the C++ struct `ShiftArgs`.
 from itertools import product
 
 from . import target as targets
-from .arena import ExecutableMemoryError
+from .arena import none_if_refused
 from .jit import compile_code
 from .lanes import RELU, ROW_BIAS, Lanes, flagged, load_fields, repeat
 from .link import Code
@@ -261,6 +261,7 @@ def compile_family(target: Target, dtype: str) -> Code:
     return compile_code(module(target, dtype))
 
 
+@none_if_refused
 def provide(dtype: str) -> list[int] | None:
     """Addresses for C++'s `install_shift_kernels`; None where vectors have no lane masks, or the system refuses
     executable memory."""
@@ -268,8 +269,5 @@ def provide(dtype: str) -> list[int] | None:
     if not chosen.masks:
         return None
     key = f"contract|shifts||{dtype}|c|{chosen.level}"
-    try:
-        addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    except ExecutableMemoryError:
-        return None
+    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
     return [addresses[name] for name in kernel_names()]
