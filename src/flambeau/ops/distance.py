@@ -9,28 +9,34 @@ _INF = float("inf")
 _VECTOR = 16  # elements of a vector, about
 
 
-def _distance(x, y, p):
-    gap = x - y
-    size = abs(gap)
-    if p == 2:
-        return sqrt(r.row_sum(gap * gap))
-    if p == 1:
-        return r.row_sum(size)
+def _taken(size, p):
+    """What a difference of this size adds to a sum (the greatest counts where p is inf)."""
     if p == 0:
-        return r.row_sum(cast(size != 0, size.dtype))
-    if p == _INF:
-        return r.row_max(size)
-    return pow(r.row_sum(pow(size, p)), 1 / p)
+        return cast(size != 0, size.dtype)
+    return size if p in (1, _INF) else size * size if p == 2 else pow(size, p)
+
+
+def _distance_of(total, p):
+    """The distance that a sum stands for."""
+    return total if p in (0, 1, _INF) else sqrt(total) if p == 2 else pow(total, 1 / p)
+
+
+def _distance(x, y, p):
+    reduce = r.row_max if p == _INF else r.row_sum
+    return _distance_of(reduce(_taken(abs(x - y), p)), p)
+
+
+def _weights(o, g, distance, p):
+    """What `_slope` is multiplied by. 0 where a distance is 0: one of the subgradients."""
+    return g if p in (1, _INF) else o.masked_fill(g * o.pow(distance, 1 - p), distance == 0, 0)
 
 
 def _distance_grad(o, g, x, y, ord, dim):
-    """0 where a distance is 0: one of the subgradients. Of the greatest difference, all that are as great count."""
+    """Of the greatest difference, all that are as great count."""
     if ord == 0:
         return o.zeros_like(x), o.zeros_like(y)
     distance = o.unsqueeze(o.saved.output(0), -2)
-    weight = o.unsqueeze(g, -2)
-    if ord not in (1, _INF):
-        weight = o.masked_fill(weight * o.pow(distance, 1 - ord), distance == 0, 0)
+    weight = _weights(o, o.unsqueeze(g, -2), distance, ord)
     return (
         o.distance_slopes(x, y, weight, distance, ord, -3) if o.needs[0] else None,
         o.neg(o.distance_slopes(x, y, weight, distance, ord, -1)) if o.needs[1] else None,
@@ -155,18 +161,6 @@ op(
 )
 
 
-
-def _taken(size, p):
-    """What a difference adds to a sum, and the distance that the sum stands for."""
-    if p == 0:
-        return cast(size != 0, size.dtype)
-    return size if p in (1, _INF) else size * size if p == 2 else pow(size, p)
-
-
-def _distance_of(total, p):
-    return total if p in (0, 1, _INF) else sqrt(total) if p == 2 else pow(total, 1 / p)
-
-
 _TOGETHER = 4  # elements of a row that are taken into the sums at once
 
 
@@ -205,14 +199,10 @@ def _pair_plan(o, self, p):
 def _pair_grad(o, g, self, p):
     if p == 0:
         return (o.zeros_like(self),)
-    n = self.shape[0]
-    weight, distance = (o.unsqueeze(half + half.mT, -2) for half in (
-        o.from_upper_elements(v, n, n) for v in (g, o.saved.output(0))
-    ))
-    if p not in (1, _INF):
-        weight = o.masked_fill(weight * o.pow(distance, 1 - p), distance == 0, 0)
-    x = self.mT.contiguous().unsqueeze(-3)
-    return (o.distance_slopes(x, self.unsqueeze(-1), weight, distance, p, -3).squeeze(-3).mT,)
+    halves = (o.from_upper_elements(v, self.shape[0]) for v in (g, o.saved.output(0)))
+    weight, distance = (o.unsqueeze(half + half.mT, -2) for half in halves)
+    x, y, weight = self.mT.contiguous().unsqueeze(-3), self.unsqueeze(-1), _weights(o, weight, distance, p)
+    return (o.distance_slopes(x, y, weight, distance, p, -3).squeeze(-3).mT,)
 
 
 op(
@@ -226,7 +216,7 @@ op(
 )
 
 
-# int: columns of the matrix
+# int: rows
 def _upper_program(b, back: bool):
     """Buffers: what stands above the diagonal, row by row, and the matrix; `back`: the other way round, zeros below."""
     with b.parallel() as i:
@@ -241,29 +231,29 @@ def _upper_program(b, back: bool):
 
 
 def _upper_plan(o, self):
-    rows, n = self.shape
-    out = o.empty((rows * (2 * n - rows - 1) // 2,), dtype=self.dtype, device=self.device)
-    return Launch((out,), (out, self.contiguous()), [n], rows, n, _upper_program, (False,))
+    n = self.shape[0]
+    out = o.empty((n * (n - 1) // 2,), dtype=self.dtype, device=self.device)
+    return Launch((out,), (out, self.contiguous()), [n], n, n, _upper_program, (False,))
 
 
-def _from_upper_plan(o, self, rows, columns):
-    out = o.empty((rows, columns), dtype=self.dtype, device=self.device)
-    return Launch((out,), (out, self.contiguous()), [columns], rows, columns, _upper_program, (True,))
+def _from_upper_plan(o, self, n):
+    out = o.empty((n, n), dtype=self.dtype, device=self.device)
+    return Launch((out,), (out, self.contiguous()), [n], n, n, _upper_program, (True,))
 
 
 op(
     "upper_elements(Tensor self) -> Tensor",
     names=(),
     body=Loop(_upper_plan, pure=True),
-    grad=lambda o, g, self: (o.from_upper_elements(g, self.shape[0], self.shape[1]),),
-    doc="What stands above the diagonal of a matrix that has no fewer columns than rows, row by row.",
+    grad=lambda o, g, self: (o.from_upper_elements(g, self.shape[0]),),
+    doc="What stands above the diagonal of a square matrix, row by row.",
 )
 op(
-    "from_upper_elements(Tensor self, int rows, int columns) -> Tensor",
+    "from_upper_elements(Tensor self, int n) -> Tensor",
     names=(),
     body=Loop(_from_upper_plan, pure=True),
-    grad=lambda o, g, self, rows, columns: (o.upper_elements(g),),
-    doc="The matrix with these elements above the diagonal, and zeros.",
+    grad=lambda o, g, self, n: (o.upper_elements(g),),
+    doc="The n x n matrix with these elements above the diagonal, and zeros.",
 )
 
 

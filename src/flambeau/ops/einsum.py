@@ -90,6 +90,11 @@ def _sizes(operands) -> dict:
     return sizes
 
 
+def _size(labels, sizes: dict) -> int:
+    """Elements of dimensions with these subscripts."""
+    return product(sizes[v] for v in labels)
+
+
 @dataclass(frozen=True, slots=True)
 class _Arranged:
     """What is done to an operand before it is multiplied: sums, another order, another shape; None: nothing."""
@@ -155,29 +160,24 @@ def _step(pair, of_x: list, of_y: list, keep, out: list, sizes: dict) -> tuple[_
         wanted = labels + inner
         return _Step(pair, x(wanted, sizes), y(wanted, sizes), len(inner)), labels
 
-    def size(labels) -> int:
-        return product(sizes[v] for v in labels)
-
     # Batch dimensions stay apart: as one they might need a copy.
     lead = [sizes[v] for v in batch]
-    first = x(batch + left + inner, sizes, [*lead, size(left), size(inner)])
-    second = y(batch + inner + right, sizes, [*lead, size(inner), size(right)])
+    first = x(batch + left + inner, sizes, [*lead, _size(left, sizes), _size(inner, sizes)])
+    second = y(batch + inner + right, sizes, [*lead, _size(inner, sizes), _size(right, sizes)])
     labels = batch + left + right
     shape = tuple(sizes[v] for v in labels)
-    made = (*lead, size(left), size(right))
+    made = (*lead, _size(left, sizes), _size(right, sizes))
     return _Step(pair, first, second, matrices=True, shape=None if made == shape else shape), labels
 
 
 def _cheapest(operands: list[list], out, sizes: dict) -> tuple[int, int]:
     """The two operands whose product is smallest beside what they take up now; the first such pair."""
 
-    def size(labels) -> int:
-        return product(sizes[v] for v in labels)
-
     def cost(pair):
         i, j = pair
         keep = {*out, *(v for k, labels in enumerate(operands) if k not in pair for v in labels)}
-        return size({v for v in (*operands[i], *operands[j]) if v in keep}) - sum(size(operands[k]) for k in pair)
+        made = {v for v in (*operands[i], *operands[j]) if v in keep}
+        return _size(made, sizes) - sum(_size(operands[k], sizes) for k in pair)
 
     return min(combinations(range(len(operands)), 2), key=cost)
 

@@ -497,7 +497,7 @@ def _public_pools(n: int) -> None:
                 return o.amax(*windows)
             if set(wanted) == {1}:
                 return o.max(input.flatten(-n), -1)[0].reshape(*input.shape[:-n], *wanted)
-        values, where_ = getattr(o, f"adaptive_max_pool{n}d_with_indices")(input, _output_size(input, output_size, n))
+        values, where_ = getattr(o, f"adaptive_max_pool{n}d_with_indices")(input, wanted)
         return (values, where_) if return_indices else values
 
     op(
