@@ -281,3 +281,23 @@ def test_integers_are_not_divided_by_zero(name, dtype):
     assert divide(x[:0], 0).shape == (0,)
     assert divide(x.to("meta"), 0).is_meta
     assert not divide(x.float(), 0).isfinite().any()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64"])
+def test_quotients_of_integers_are_exact(dtype):
+    """Divided as floats where those hold them: numbers of all sizes, alone and beside others that do not fit."""
+    limits, rng = np.iinfo(dtype), np.random.default_rng(0)
+    a, b = (rng.integers(limits.min, limits.max, 5000, dtype, endpoint=True) for _ in range(2))
+    a[::3] >>= 5
+    b[1::3] >>= limits.bits // 2
+    b[::5] //= 31
+    a[::7], a[::11], b[::13], b[::17] = limits.min, limits.max, 1, -1 if limits.min else 3
+    a[2500:], b[2500:] = a[2500:] % 100, b[2500:] % 10
+    b[b == 0] = 7
+    x, y = torch.from_numpy(a), torch.from_numpy(b)
+    with np.errstate(over="ignore"):
+        for name in ("floor_divide", "remainder", "fmod"):
+            np.testing.assert_array_equal(getattr(torch, name)(x, y), getattr(np, name)(a, b))
+            np.testing.assert_array_equal(getattr(torch, name)(x, 7), getattr(np, name)(a, a.dtype.type(7)))
+        positive = (a != limits.min) & (b != limits.min)
+        np.testing.assert_array_equal(torch.gcd(x, y)[positive], np.gcd(a, b)[positive])

@@ -172,3 +172,30 @@ def test_binary_cross_entropy_of_certain_probabilities() -> None:
     for f in (weighted, nn.functional.binary_cross_entropy):
         assert torch.autograd.gradcheck(f, (p, q))
         assert torch.autograd.gradgradcheck(f, (p, q))
+
+
+def test_multilabel_margins_follow_the_lists() -> None:
+    rng = np.random.default_rng(0)
+    n = rng.standard_normal((40, 37))
+    n[3, 5] = math.nan
+    lists = np.full((40, 37), -1)
+    for row, length in zip(lists, rng.integers(0, 38, 40), strict=True):
+        row[:length] = rng.integers(0, 37, length)
+        row[length + 1 :] = 3  # behind the end
+    want = np.zeros(40)
+    for k, (x, row) in enumerate(zip(n, lists, strict=True)):
+        end = int(np.argmin(row)) if row.min() < 0 else len(row)
+        others = np.delete(x, np.unique(row[:end]))
+        margins = 1 - x[row[:end], None] + others
+        want[k] = margins[margins > 0].sum() / 37
+    x, target = torch.from_numpy(n).requires_grad_(), torch.from_numpy(lists)
+    loss = nn.functional.multilabel_margin_loss(x, target, reduction="none")
+    np.testing.assert_allclose(loss.detach(), want, rtol=1e-12)
+    np.testing.assert_allclose(nn.functional.multilabel_margin_loss(x[0].float(), target[0]).detach(), want[0], rtol=1e-5)
+    function = lambda x: nn.functional.multilabel_margin_loss(x, target[:2])  # noqa: E731
+    assert torch.autograd.gradcheck(function, x[:2].detach().requires_grad_())
+    for wrong in (37, -2):
+        with pytest.raises(RuntimeError, match="argument #2 'target' is out of range"):
+            nn.functional.multilabel_margin_loss(x, torch.full((40, 37), wrong))
+    with pytest.raises(NotImplementedError, match="not implemented for 'Half'"):
+        nn.functional.multilabel_margin_loss(x.half(), target)

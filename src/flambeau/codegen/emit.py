@@ -23,6 +23,7 @@ _FLOAT_COMPARE = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt
 _ORDER = ("lt", "le", "gt", "ge")
 _MANTISSA = {"f32": 23, "f64": 52}
 _BIAS = {"f32": 127, "f64": 1023}
+_EXACT = 2**53  # integers below are exact in float64
 
 
 class Elements:
@@ -283,14 +284,44 @@ class Elements:
         zero = self._compare("eq", dtype, b, self.constant(0, dtype))
         safe = self._select(dtype, zero, self.constant(1, dtype), b)
         if not t.is_signed(dtype):
-            return self._select(dtype, zero, at_zero, f.value(f"u{op} {kind} {a}, {safe}"))
+            return self._select(dtype, zero, at_zero, self._divide_safely(dtype, op, a, safe))
         minus = self._compare("eq", dtype, b, self.constant(-1, dtype))
         safe = self._select(dtype, minus, self.constant(1, dtype), safe)
-        value = f.value(f"s{op} {kind} {a}, {safe}")
+        value = self._divide_safely(dtype, op, a, safe)
         by_minus_one = self.constant(0, dtype)
         if op == "div":
             by_minus_one = f.value(f"sub {kind} {self.constant(0, dtype)}, {a}")
         return self._select(dtype, zero, at_zero, self._select(dtype, minus, by_minus_one, value))
+
+    def _divide_safely(self, dtype: str, op: str, a: str, b: str) -> str:
+        """Division without traps. Processors divide vectors of floats only, whose quotients have the right whole part
+        where the integers are exact in them."""
+        f, kind, sign = self.function, self.type(dtype), "s" if t.is_signed(dtype) else "u"
+        if self.lanes == 1:
+            return f.value(f"{sign}{op} {kind} {a}, {b}")
+        if t.SIZE[dtype] < 8:
+            return self._divide_as_floats(dtype, op, a, b)
+        bias = self.constant(_EXACT // 2 if sign == "s" else 0, dtype)
+        both = f.value(f"or {kind} {f.value(f'add {kind} {a}, {bias}')}, {f.value(f'add {kind} {b}, {bias}')}")
+        high = f.value(f"and {kind} {both}, {self.constant(-_EXACT, dtype)}")
+        large = self.any_lane(self._compare("ne", dtype, high, self.constant(0, dtype)))
+        place = f.variable(kind)
+        with f.when(large):
+            f.do(f"store {kind} {f.value(f'{sign}{op} {kind} {a}, {b}')}, ptr {place}")
+        with f.when(f.value(f"xor i1 {large}, true")):
+            f.do(f"store {kind} {self._divide_as_floats(dtype, op, a, b)}, ptr {place}")
+        return f.value(f"load {kind}, ptr {place}")
+
+    def _divide_as_floats(self, dtype: str, op: str, a: str, b: str) -> str:
+        """Of integers that are exact as floats."""
+        f, sign = self.function, "s" if t.is_signed(dtype) else "u"
+        real = "f32" if t.SIZE[dtype] < 4 else "f64"
+        x, y = (self._convert(f"{sign}itofp", v, dtype, real) for v in (a, b))
+        value = self._intrinsic("trunc", real, f.value(f"fdiv {self.type(real)} {x}, {y}"))
+        if op == "rem":
+            minus = f.value(f"fneg {self.type(real)} {value}")
+            value = self._intrinsic("fma", real, minus, y, x)
+        return self._convert(f"fpto{sign}i", value, real, dtype)
 
     def _emit_shl(self, e: Expr, a: str, b: str) -> str:
         return self._shift(e, "shl", a, b)

@@ -503,15 +503,9 @@ def multilabel_margin_loss(
         )
     if target.shape != input.shape and not (input.dim() < 2 and target.dim() < 2 and target.numel() == input.numel()):
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
-    if not input.dim() or not target.dim():
-        input, target = input.reshape(-1), target.reshape(-1)
-    listed = (target < 0).to(o.int64).cumsum(-1) == 0  # before the first -1
-    classes = o.where(listed, target, 0)
-    is_target = o.zeros_like(target).scatter_add_(-1, classes, listed.to(target.dtype)) > 0
-    margins = 1 - input.gather(-1, classes).unsqueeze(-1) + input.unsqueeze(-2)
-    pairs = listed.unsqueeze(-1) & ~is_target.unsqueeze(-2)
-    loss = o.where(pairs, margins.clamp_min(0), 0).sum((-1, -2)) / input.size(-1)
-    return _reduced(loss, reduction)
+    rows = input.reshape(1, -1) if input.dim() < 2 else input
+    loss = o.multilabel_margins(rows, target.reshape(rows.shape))
+    return _reduced(loss if input.dim() == 2 else loss.squeeze(0), reduction)
 
 
 def multi_margin_loss(

@@ -23,6 +23,7 @@ from . import (
     index,
     join,
     linalg,
+    margin,
     masked,
     native_norms,
     normalize,
@@ -80,7 +81,7 @@ _core.set_page_maker(_tell)
 
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation", "ctc",
-    "distance", "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "masked", "native_norms", "normalize",
+    "distance", "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "margin", "masked", "native_norms", "normalize",
     "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "sample", "scan", "search", "select",
     "slices", "sort", "sparse", "special", "statistics", "stft", "triangle", "unary", "unique", "views", "windows",
 ]  # fmt: skip

@@ -1,70 +1,48 @@
 """Greatest common divisor and least common multiple of integers."""
 
-from flambeau.ir.fn import abs, const
-from flambeau.ir.scalar import make
+from flambeau.ir import fn
+from flambeau.ir.fn import cast, where
+from flambeau.ir.repeat import repeat
+from flambeau.ir.types import SIZE
 
-from .launch import Launch
-from .sort import check_implemented
-from .table import INTEGERS, Composite, Loop, op
-from .views import broadcast_shape
+from .table import INTEGERS, Scalar, op
 
-
-def _program(b, steps: int):
-    """Buffers: output, two inputs. Euclid's algorithm; `steps` are enough for any two numbers of the dtype."""
-    dtype = b.compute_dtype(0)
-    zero = const(0, dtype)
-    with b.parallel() as i:
-        x, y = (b.variable(abs(b.load(k, i)), dtype) for k in (1, 2))
-        with b.loop(0, steps, simd=False):
-            first, second = x.value, y.value
-            with b.when(first != zero):
-                x.value = make("irem", dtype, (second, first))
-                y.value = first
-        b.store(0, i, y.value)
+_EXACT = 53  # bits of the integers whose quotients, rounded to float64, have the right whole part
+_STEPS = 96  # golden ratio: at most 1.44 a bit
 
 
-def _plan(o, self, other):
-    out = o.empty(tuple(self.shape), dtype=self.dtype, device=self.device)
-    steps = 12 * self.itemsize  # golden ratio: at most 1.44 a bit
-    return Launch((out,), (out, self.contiguous(), other.contiguous()), [], self.numel(), steps, _program, (steps,))
+def _gcd(x, y):
+    """Euclid's algorithm, all in floating point but for what is too large there: processors divide vectors of floats."""
+    dtype = x.dtype
+    if SIZE[dtype] < 8:
+        narrow = ("f32", "i32") if SIZE[dtype] < 4 else ("f64", "i64")
+        return cast(cast(_divided(*(fn.abs(cast(v, narrow[0])) for v in (x, y))), narrow[1]), dtype)
+
+    def step(x, y):
+        return (x != 0) & (((x | y) & -(1 << _EXACT)) != 0), fn.irem(y, x), x
+
+    x, y = repeat(step, fn.abs(x), fn.abs(y), limit=_STEPS)
+    return where(x == 0, y, cast(_divided(cast(x, "f64"), cast(y, "f64")), dtype))
 
 
-op(
-    "gcd_same(Tensor self, Tensor other) -> Tensor",
-    names=(),
-    body=Loop(_plan, pure=True),
-    differentiable=False,
-    doc="Greatest common divisors of two integer tensors of one size and dtype.",
-)
-
-
-def _prepared(o, name: str, self, other):
-    dtype = o.result_type(self, other)
-    shape = broadcast_shape([self.shape, other.shape])
-    a, b = self.to(dtype).expand(shape), other.to(dtype).expand(shape)
-    check_implemented(a, f"{name}_cpu", ("b1", "f16", "bf16", "f32", "f64", "c64", "c128", "u16", "u32", "u64"))
-    return a, b
-
-
-def _gcd(o, self, other):
-    return o.gcd_same(*_prepared(o, "gcd", self, other))
-
-
-def _lcm(o, self, other):
-    a, b = _prepared(o, "lcm", self, other)
-    divisor = o.gcd_same(a, b)
-    none = divisor == 0
-    return o.masked_fill(o.abs(o.div(a, o.masked_fill(divisor, none, 1), rounding_mode="trunc") * b), none, 0)
+def _divided(x, y):
+    """Euclid's algorithm for numbers whose quotients are as good as exact."""
+    return repeat(lambda x, y: (x != 0, fn.fma(-fn.trunc(y / x), x, y), x), x, y, limit=_STEPS)[1]
 
 
 for _name, _body, _what in (
     ("gcd", _gcd, "Greatest common divisor; gcd(0, 0) is 0."),
-    ("lcm", _lcm, "Least common multiple; 0 where one of the two is 0."),
+    (
+        "lcm",
+        lambda a, b: fn.abs(fn.idiv(a, _gcd(a, b)) * b),
+        "Least common multiple; 0 where one of the two is 0.",
+    ),
 ):
     op(
         f"{_name}(Tensor self, Tensor other) -> Tensor",
         dtypes=INTEGERS,
-        body=Composite(_body),
+        dtype_error=f"\"{_name}_cpu\" not implemented for '{{got}}'",
+        body=Scalar(_body, work=16),
         inplace=(f"{_name}_",),
         differentiable=False,
         ref=(lambda f: lambda np, a, b: getattr(np, f)(a, b))(_name),
