@@ -360,6 +360,21 @@ def test_renorm_shortens_long_slices_only() -> None:
     assert torch.linalg.vector_norm(y[0]).item() == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.parametrize("zeros", [0, 1, 2])
+@pytest.mark.parametrize("dim", [None, 0, -1])
+def test_slopes_of_products_by_division_and_by_what_stands_on_both_sides(dim, zeros: int) -> None:
+    x = tensor(6, 40, complex_=zeros == 2)
+    x[2, :zeros] = 0
+    x[:zeros, 5] = 0
+    x.requires_grad_()
+    y = torch.prod(x) if dim is None else torch.prod(x, dim)
+    weights = tensor(*y.shape).to(y.dtype)
+    quick = torch.autograd.grad(y, x, weights, retain_graph=True)[0]
+    kept = torch.autograd.grad(y, x, weights, create_graph=True)[0]
+    assert kept.requires_grad and not quick.requires_grad
+    np.testing.assert_allclose(quick, kept.detach(), rtol=1e-12)
+
+
 def test_gcd_and_lcm_of_extreme_numbers() -> None:
     low = -(2**63)
     a = torch.tensor([low, low, 2**62, 0, -4, 832040])

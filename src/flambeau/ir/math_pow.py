@@ -10,6 +10,7 @@ from . import types as t
 from .expr import Expr, const
 from .math_common import F64, LOG2E, between, exponent_and_mantissa, power_of_two_and_rest
 from .math_parts import EXP, log_pair, two_product
+from .repeat import repeat
 
 # atanh_pow_f32: (2 atanh(s) - 2s) / s^3 in s^2; exp2_pow_f32: 2^r
 _LOG_F32 = (0.6666666563931221, 0.40000336725704017, 0.2853720339162535, 0.2358427580883156)
@@ -82,10 +83,11 @@ def pow_f32(x: Expr, y: Expr) -> Expr:
 
 def pow_int(x: Expr, y: Expr) -> Expr:
     """x**y, wrapping, by squaring; a negative exponent gives 0 unless x is 1 or -1."""
-    result, square = const(1, x.dtype), x
-    for k in range(t.bits(x.dtype) - (1 if t.is_signed(x.dtype) else 0)):
-        result = fn.where((y >> k) & 1 != 0, result * square, result)
-        square = square * square
+
+    def step(result: Expr, square: Expr, y: Expr):
+        return y > 0, fn.where(y & 1 != 0, result * square, result), square * square, y >> 1
+
+    result = repeat(step, const(1, x.dtype), x, y, limit=t.bits(x.dtype))[0]
     if not t.is_signed(x.dtype):
         return result
     alternating = fn.where(y & 1 == 0, const(1, x.dtype), -1)

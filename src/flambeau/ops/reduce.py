@@ -2,7 +2,8 @@
 
 from ..ir import row as r
 from ..ir import types as t
-from ..ir.fn import abs, cast, const, exp, imag, isnan, log, pow, real, sqrt, where
+from ..ir.fn import abs, cast, conj, const, exp, imag, isnan, log, pow, real, sqrt, where
+from .launch import needs_grad
 from .table import FLOATING, FLOATS8, NUMERIC, ORDERED, REAL_FLOATS, Composite, Row, op
 
 _DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
@@ -303,13 +304,34 @@ op(
 )
 
 
+def _other_factors(g, x):
+    """g times the product of all other elements of a row: that of all, but for zeros, divided by the element."""
+    zero = x == 0
+    product = r.row_prod(where(zero, const(1, x.dtype), x))
+    zeros = r.row_sum(cast(zero, "i64"))
+    alone = where(zero & (zeros == 1), product, const(0, x.dtype))
+    return g * conj(where(zeros == 0, product / x, alone))
+
+
+op(
+    "prod_slope(Tensor grad, Tensor self, int? dim=None) -> Tensor",
+    names=(),
+    dtypes=FLOATING,
+    body=Row(_other_factors, roles="BF", out="F"),
+    differentiable=False,
+    doc="Gradient of prod, which has the reduced dimension as 1.",
+)
+
+
 def _prod_backward(o, grad, self, dim, keepdim):
-    """The product of all other elements: of those before times those behind, exact where elements are zero."""
+    """The product of all other elements: of those before times those behind, where that is differentiated."""
     if self.dim() == 0:
         return grad
     if dim is None:
         return _prod_backward(o, grad.reshape(1), self.reshape(-1), 0, True).view(self.shape)
     grad = grad if keepdim else grad.unsqueeze(dim)
+    if not needs_grad(o, grad, self) and grad.dtype is self.dtype:
+        return o.prod_slope(grad, self, dim)
     n = self.shape[dim]
     one = o.ones_like(self.narrow(dim, 0, min(n, 1)))
     before = o.cumprod(o.cat([one, self.narrow(dim, 0, max(n - 1, 0))], dim), dim)

@@ -4,6 +4,7 @@ import operator
 
 from flambeau.ir.fn import (
     atan2,
+    cast,
     complex_,
     const,
     cos,
@@ -81,13 +82,15 @@ def _launch(results, buffers, dim, program, attrs=()):
     return Launch(results, buffers, ints, chunks, n * min(block, most), program, (*attrs, how, stream))
 
 
+_INTEGERS = ("b1", "u8", "i8", "i16", "i32")  # that are summed in int64
 _KINDS = {"add": (operator.add, 0), "mul": (operator.mul, 1)}
 
 
 def _scan_program(b, kind: str, how: str, stream: bool):
     """Buffers: output, input."""
-    combine, start = _KINDS[kind]
-    _scan(b, (1, 1), [const(start, b.compute_dtype(0))], lambda total, x, i: [combine(total[0], x[0])], how, stream)
+    (combine, start), dtype = _KINDS[kind], b.compute_dtype(0)
+    step = lambda total, x, i: [combine(total[0], cast(x[0], dtype))]  # noqa: E731
+    _scan(b, (1, 1), [const(start, dtype)], step, how, stream)
 
 
 def _extreme_program(b, greatest: bool, how: str, stream: bool):
@@ -112,10 +115,11 @@ def _extreme_program(b, greatest: bool, how: str, stream: bool):
 def _scan_plan(kind):
     def plan(o, self, dim, dtype=None):
         dim = wrap_dim(dim, self.dim())
-        if dtype is None and not (self.dtype.is_floating_point or self.dtype.is_complex):
-            dtype = o.int64
-        x = (self if dtype is None else self.to(dtype)).contiguous()
-        out = o.empty(tuple(x.shape), dtype=x.dtype, device=x.device)
+        if dtype is None:
+            dtype = self.dtype if self.dtype.is_floating_point or self.dtype.is_complex else o.int64
+        direct = dtype is self.dtype or (self.dtype.code in _INTEGERS and dtype is o.int64)
+        x = (self if direct else self.to(dtype)).contiguous()
+        out = o.empty(tuple(x.shape), dtype=dtype, device=x.device)
         return _launch((out,), (out, x), dim, _scan_program, (kind,))
 
     return plan
