@@ -264,6 +264,18 @@ def test_turned_operands_of_different_sizes(level):
         assert kernels.same_bits(np.ascontiguousarray(arrays[0]), want), (m, n)
 
 
+@LEVEL
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_turned_operands_of_programs_with_tables(level, dtype):
+    program = trace(lambda x, y: fn.exp(x) * y, [In(dtype), In("f32")], outputs=["f32"])
+    kernel = kernels.load(program, "ctc", level)
+    for m, n in [(64, 130), (33, 7)]:
+        arrays = [_placed(c, d, m, n) for c, d in zip("ctc", ("f32", dtype, "f32"), strict=True)]
+        want = run(program, [np.array(a) for a in arrays[1:]])[0]
+        kernels.call(kernel, arrays)
+        assert kernels.same_bits(np.ascontiguousarray(arrays[0]), want), (m, n)
+
+
 def _placed(kind: str, dtype: str, m: int, n: int) -> np.ndarray:
     """m rows of n elements: turned ones at the end of memory that may be read, results among zeros."""
     size = numpy_dtype(dtype).itemsize

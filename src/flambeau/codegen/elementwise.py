@@ -90,7 +90,7 @@ class Kernel:
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
         self.masked = module.target.masks and not (irregular or backwards) and self.lanes >= 8
-        self.unroll = 1 if irregular else self._unroll()
+        self.unroll = 1 if irregular else self._unroll(self.lanes)
 
     def begin(self, module: Module, name: str) -> Function:
         """The function that is being written."""
@@ -98,7 +98,7 @@ class Kernel:
 
     def _lanes(self, target: Target) -> int:
         lanes = min(vector_lanes(target, self.nodes), max(target.vector_bytes // self._result_size(), 1))
-        if not self.turned or self._unroll() == 1:
+        if not self.turned or self._unroll(lanes) == 1:
             return lanes
         # Lines of narrower operands are turned whole, if two vectors of what is computed with hold as much.
         whole = min(target.vector_bytes // t.SIZE[o.dtype] for o in self.turned)
@@ -107,11 +107,11 @@ class Kernel:
     def _result_size(self) -> int:
         return max((t.SIZE[t.real_of(o.dtype)] for o in self.outputs), default=1)
 
-    def _unroll(self) -> int:
+    def _unroll(self, lanes: int) -> int:
         """Short programs need several vectors in flight; long ones have enough to do, and a look-up is long: the more
         so in a table of several registers."""
         looked_up = [len(e.attr) for e in self.nodes if e.op == "lookup"]
-        work = sum(1 for e in self.nodes if e.args) + sum(2 if n <= self.lanes else 6 for n in looked_up)
+        work = sum(1 for e in self.nodes if e.args) + sum(2 if n <= lanes else 6 for n in looked_up)
         return 4 if work <= 8 else 2 if work <= 24 else 1
 
     def _is_row_constant(self, leaf: Expr) -> bool:
