@@ -225,6 +225,21 @@ def test_batched_vectors():
     assert rows.tolist() == [[2.0, 0, 0], [0, 4.0, 0], [0, 0, 6.0]]
 
 
+def test_grad_takes_its_arguments_in_order():
+    x, unused, eye = leaf(1.0, 2.0), leaf(1.0), torch.eye(2, dtype=torch.float64)
+    got = torch.autograd.grad(x * x, (x, unused), eye, None, False, True, True, True, False)
+    assert got[0].tolist() == [[2.0, 0], [0, 4.0]] and got[1] is None
+    with pytest.warns(FutureWarning, match="only_inputs argument is deprecated"):
+        (g,) = torch.autograd.grad((x * x).sum(), x, only_inputs=False)
+    assert g.tolist() == [2.0, 4.0]
+
+
+def test_grad_of_named_inputs():
+    inputs = {"a": leaf(2.0), "b": leaf(3.0)}
+    got = torch.autograd.grad(inputs["a"] * inputs["b"], inputs)
+    assert {name: g.item() for name, g in got.items()} == {"a": 3.0, "b": 2.0}
+
+
 def test_backward_with_inputs():
     x, y = leaf(2.0), leaf(3.0)
     z = x * y

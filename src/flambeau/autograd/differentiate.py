@@ -1,5 +1,6 @@
 """`backward` and `grad`."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,25 +72,27 @@ def backward(
 
 def grad(
     outputs: Tensors,
-    inputs: Tensors,
+    inputs: Tensors | dict[str, Tensor],
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    is_grads_batched: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Tensor | None, ...] | dict[str, Tensor | None]:
     """The gradients of the sum of outputs with respect to inputs; `.grad` is not touched.
 
     Args:
         outputs: what is differentiated.
-        inputs: with respect to what.
+        inputs: with respect to what; where they have names in a dict, so have the results.
         grad_outputs: the gradient of each output; None for scalars.
         retain_graph: keeps the graph for another call. Default: what `create_graph` says.
         create_graph: records the computation, so that gradients can be differentiated again.
-        is_grads_batched: the first dimension of `grad_outputs` counts vectors, and that of the results as well.
+        only_inputs: an old argument that changes nothing.
         allow_unused: gives None for inputs that the outputs do not depend on, where False is an error. Default: what
             `materialize_grads` says.
+        is_grads_batched: the first dimension of `grad_outputs` counts vectors, and that of the results as well.
         materialize_grads: gives zeros, not None, for unused inputs.
 
     Returns:
@@ -99,12 +102,25 @@ def grad(
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
+    if isinstance(inputs, dict):
+        found = grad(
+            outputs, tuple(inputs.values()), grad_outputs, retain_graph, create_graph, only_inputs, allow_unused,
+            is_grads_batched, materialize_grads,
+        )  # fmt: skip
+        return dict(zip(inputs, found, strict=True))
+    if not only_inputs:
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for "
+            "other parts of the graph, please use torch.autograd.backward.",
+            FutureWarning,
+            stacklevel=2,
+        )
     roots, wanted = _as_tuple(outputs), _as_tuple(inputs)
     asked = roots + wanted + (() if grad_outputs is None else _as_tuple(grad_outputs))
     if _core.has_torch_function(asked):
         return _core.handle_torch_function(
-            grad, asked, outputs, inputs, grad_outputs, retain_graph, create_graph, is_grads_batched, allow_unused,
-            materialize_grads,
+            grad, asked, outputs, inputs, grad_outputs, retain_graph, create_graph, only_inputs, allow_unused,
+            is_grads_batched, materialize_grads,
         )  # fmt: skip
     if is_grads_batched:
         return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
@@ -132,7 +148,7 @@ def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_un
         row = tuple(None if g is None else g[i] for g in seeds)
         keep = create_graph if retain_graph is None else retain_graph
         rows.append(
-            grad(roots, inputs, row, keep or i + 1 < count, create_graph, False, allow_unused, materialize_grads)
+            grad(roots, inputs, row, keep or i + 1 < count, create_graph, True, allow_unused, False, materialize_grads)
         )
     return tuple(
         None if any(r[k] is None for r in rows) else ops.stack([r[k] for r in rows]) for k in range(len(rows[0]))

@@ -229,8 +229,8 @@ class Level:
 
     def _grad(
         self, outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
-        create_graph: bool = False, is_grads_batched: bool = False, allow_unused: bool | None = None,
-        materialize_grads: bool = False,
+        create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
+        is_grads_batched: bool = False, materialize_grads: bool = False,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         if is_grads_batched:
             raise RuntimeError(f"grad(is_grads_batched=True) is not supported inside of {self.title}")
