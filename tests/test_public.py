@@ -401,6 +401,44 @@ def test_autocast_on_the_cpu() -> None:
     assert inside(x).dtype is torch.bfloat16
 
 
+LOSSES = (
+    "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss", "mse_loss", "smooth_l1_loss",
+    "soft_margin_loss",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_autocast_computes_losses_in_float32(name: str) -> None:
+    loss = getattr(torch.nn.functional, name)
+    x, y = torch.randn(4, 5).bfloat16(), torch.rand(4, 5).bfloat16()
+    expected = loss(x.float(), y.float(), reduction="sum")
+    with torch.autocast("cpu"):
+        assert torch.equal(loss(x, y, reduction="sum"), expected)
+
+
+def test_autocast_widens_what_has_no_kernel_of_16_bits() -> None:
+    x = torch.eye(3).bfloat16()
+    with torch.autocast("cpu"):
+        assert torch.linalg.inv(x).dtype is torch.float32
+        assert torch.fft.rfft(x).dtype is torch.complex64
+        assert x.float().index_copy(0, torch.tensor([0]), x[1:2]).dtype is torch.float32
+        assert x.cumprod(0).dtype is x.logsumexp(0).dtype is torch.bfloat16
+
+
+def test_modes_see_a_loss_as_one_call() -> None:
+    names = []
+
+    class Log(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            names.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    x, y = torch.randn(2, 3), torch.tensor([0, 1])
+    with Log():
+        torch.nn.CrossEntropyLoss(weight=torch.ones(3))(x, y)
+    assert names == ["ones", "cross_entropy"]
+
+
 def test_gradients_of_autocast_reach_float32_weights() -> None:
     layer = torch.nn.Linear(8, 2)
     with torch.autocast("cpu"):

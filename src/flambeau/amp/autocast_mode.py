@@ -16,16 +16,22 @@ __all__ = ["autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
 
 # Products, which gain from 16 bits and add up in more.
 LOWER = frozenset({
-    "__matmul__", "addbmm", "addmm", "addmv", "baddbmm", "bmm", "chain_matmul", "conv1d", "conv2d", "conv3d",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "einsum", "linear", "matmul", "mm", "multi_dot", "mv",
-    "scaled_dot_product_attention", "tensordot",
+    "__matmul__", "addbmm", "addmm", "baddbmm", "bmm", "chain_matmul", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "einsum", "inner", "linalg_multi_dot", "linalg_vecdot", "linear", "matmul",
+    "mm", "multi_dot", "scaled_dot_product_attention", "tensordot",
 })  # fmt: skip
-# Functions whose results 16 bits would spoil.
+# Functions whose results 16 bits would spoil, or that have none of 16 bits; as are those of `fft`.
 FLOAT32 = frozenset({
-    "avg_pool3d", "binary_cross_entropy", "binary_cross_entropy_with_logits", "cdist", "cosine_embedding_loss",
-    "cross_entropy", "ctc_loss", "cumprod", "grid_sample", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss",
-    "logsumexp", "margin_ranking_loss", "mse_loss", "multi_margin_loss", "multilabel_margin_loss", "nll_loss",
-    "poisson_nll_loss", "prod", "quantile", "smooth_l1_loss", "soft_margin_loss", "trace", "triplet_margin_loss",
+    "adaptive_avg_pool3d", "adaptive_max_pool3d", "avg_pool3d", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "cdist", "cholesky", "cholesky_inverse", "cholesky_solve",
+    "cosine_embedding_loss", "cross_entropy", "ctc_loss", "geqrf", "grid_sample", "hinge_embedding_loss", "huber_loss",
+    "inverse", "kl_div", "l1_loss", "linalg_cholesky", "linalg_cholesky_ex", "linalg_cond", "linalg_eig", "linalg_eigh",
+    "linalg_eigvals", "linalg_eigvalsh", "linalg_householder_product", "linalg_inv", "linalg_inv_ex", "linalg_lstsq",
+    "linalg_matrix_rank", "linalg_qr", "linalg_solve", "linalg_svd", "linalg_svdvals", "linalg_tensorinv",
+    "linalg_tensorsolve", "lu_solve", "margin_ranking_loss", "max_pool3d", "max_unpool2d", "max_unpool3d", "mse_loss",
+    "multi_margin_loss", "multilabel_margin_loss", "nanquantile", "nll_loss", "orgqr", "ormqr", "pinverse",
+    "poisson_nll_loss", "polar", "prod", "qr", "quantile", "smooth_l1_loss", "soft_margin_loss", "stft", "svd", "trace",
+    "triplet_margin_loss", "view_as_complex",
 })  # fmt: skip
 # Functions of several tensors, which all take the widest dtype among them.
 WIDEST = frozenset({"cat", "index_copy", "stack"})
@@ -99,7 +105,7 @@ def _converted(value: Any, dtype: _core.dtype, rounded: bool) -> Any:
 
 
 def _widest(args: tuple) -> _core.dtype | None:
-    tensors = [t for group in args if isinstance(group, list | tuple) for t in group if isinstance(t, Tensor)]
+    tensors = [t for arg in args for t in (arg if isinstance(arg, list | tuple) else (arg,)) if isinstance(t, Tensor)]
     if any(t.dtype == _core.float32 for t in tensors):
         return _core.float32
     return None
@@ -109,7 +115,7 @@ def _rule(name: str, args: tuple, dtype: _core.dtype) -> tuple[_core.dtype | Non
     """The dtype that a function's arguments take, and whether only those of 16 bits do."""
     if name in LOWER:
         return dtype, False
-    if name in FLOAT32:
+    if name in FLOAT32 or name.startswith("fft_"):
         return _core.float32, True
     return (_widest(args), True) if name in WIDEST else (None, False)
 

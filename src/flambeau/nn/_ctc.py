@@ -7,9 +7,12 @@ import math
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.nn._seen import seen
 
 Tensor = o.Tensor
 
+
+@seen
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.nn._seen import seen
 
 Tensor = o.Tensor
 
@@ -53,6 +54,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     return grid.reshape(theta.size(0), *spatial, len(spatial))
 
 
+@seen
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -79,7 +81,7 @@ def grid_sample(
             f"'{padding_mode}'"
         )
     if align_corners is None:
-        warnings.warn(_DEFAULT_CHANGED.format("grid_sample and affine_grid"), stacklevel=2)
+        warnings.warn(_DEFAULT_CHANGED.format("grid_sample and affine_grid"), stacklevel=3)
         align_corners = False
     _check(input, grid, mode)
     sizes = list(reversed(input.shape[2:]))

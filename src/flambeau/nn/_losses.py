@@ -9,6 +9,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn._distances import pairwise_distance
+from flambeau.nn._seen import seen
 
 Tensor = o.Tensor
 
@@ -62,10 +63,11 @@ def _warn_sizes(input: Tensor, target: Tensor) -> None:
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
+@seen
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -80,6 +82,7 @@ def l1_loss(
     return _weighted((input - target).abs(), weight, reduction)
 
 
+@seen
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -96,6 +99,7 @@ def mse_loss(
     return _weighted((input - target).square(), weight, reduction)
 
 
+@seen
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -114,6 +118,7 @@ def smooth_l1_loss(
     return _reduced(o.smooth_l1_elements(input, target, beta), reduction)
 
 
+@seen
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -126,6 +131,7 @@ def huber_loss(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
+@seen
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -196,6 +202,7 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> None
         )
 
 
+@seen
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -300,6 +307,7 @@ class LinearCrossEntropyOptions:
         self.acc_dtype = acc_dtype
 
 
+@seen
 def linear_cross_entropy(
     input: Tensor,
     linear_weight: Tensor,
@@ -328,6 +336,7 @@ def linear_cross_entropy(
     )
 
 
+@seen
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -349,6 +358,7 @@ def poisson_nll_loss(
     return _reduced(loss, reduction)
 
 
+@seen
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -379,6 +389,7 @@ def gaussian_nll_loss(
     return _reduced(loss, reduction)
 
 
+@seen
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -394,7 +405,7 @@ def kl_div(
             "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides "
             "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
             "same as 'batchmean' in the next major release.",
-            stacklevel=2,
+            stacklevel=3,
         )
     reduction = _reduction(size_average, reduce, "sum" if batchmean else reduction)
     loss = target.exp() * (target - input) if log_target else o.xlogy(target, target) - target * input
@@ -402,6 +413,7 @@ def kl_div(
     return loss / input.size(0) if batchmean and input.dim() != 0 else loss
 
 
+@seen
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -425,6 +437,7 @@ def binary_cross_entropy(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
+@seen
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -446,6 +459,7 @@ def binary_cross_entropy_with_logits(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
+@seen
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -460,6 +474,7 @@ def hinge_embedding_loss(
     return _reduced(loss, reduction)
 
 
+@seen
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -472,6 +487,7 @@ def soft_margin_loss(
     return _reduced(o.log1p(o.exp(-target * input)), reduction)
 
 
+@seen
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -488,6 +504,7 @@ def multilabel_soft_margin_loss(
     return _reduced(loss.sum(dim=input.dim() - 1) / input.size(input.dim() - 1), reduction)
 
 
+@seen
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -508,6 +525,7 @@ def multilabel_margin_loss(
     return _reduced(loss if input.dim() == 2 else loss.squeeze(0), reduction)
 
 
+@seen
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -543,6 +561,7 @@ def multi_margin_loss(
     return _reduced(loss if target.dim() else loss.squeeze(0), reduction)
 
 
+@seen
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -562,6 +581,7 @@ def margin_ranking_loss(
     return _reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
+@seen
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -591,6 +611,7 @@ def cosine_embedding_loss(
     return _reduced(loss, reduction)
 
 
+@seen
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -620,6 +641,7 @@ def _check_triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> None:
         )
 
 
+@seen
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,

@@ -9,6 +9,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn._operators import embedding
+from flambeau.nn._seen import seen
 
 Tensor = o.Tensor
 
@@ -190,6 +191,7 @@ def _max_unpool(
     return flat.reshape(*lead, *size)
 
 
+@seen
 def max_unpool1d(
     input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Tensor:
@@ -197,6 +199,7 @@ def max_unpool1d(
     return _max_unpool(input, indices, kernel_size, stride, padding, output_size, 1)
 
 
+@seen
 def max_unpool2d(
     input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Tensor:
@@ -204,6 +207,7 @@ def max_unpool2d(
     return _max_unpool(input, indices, kernel_size, stride, padding, output_size, 2)
 
 
+@seen
 def max_unpool3d(
     input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Tensor:
