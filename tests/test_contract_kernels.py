@@ -56,15 +56,15 @@ def expected(a, b, c, column_bias, row_bias, flags) -> np.ndarray:
 
 
 def cases(target: Target, dtype: str):
-    """Every kernel once, with depths, tails, strides and flags that vary together."""
+    """Every kernel with a whole last vector and with another, depths, tails, strides and flags that vary together."""
     lanes = target.vector_bytes // ELEMENT_BYTES[dtype]
     number = 0
     for vectors in range(1, MAX_VECTORS + 1):
         for height in range(1, max_height(target, vectors) + 1):
             for make in (False, True):
-                number += 1
-                tail = lanes - number % lanes
-                yield vectors, height, make, 1 + number % 7, tail, number % 16, number % 3 == 0
+                for tail in {lanes, 1 + (vectors + height) % lanes}:
+                    number += 1
+                    yield vectors, height, make, 1 + number % 7, tail, number % 16, number % 3 == 0
 
 
 def test_every_kernel(family, machine) -> None:

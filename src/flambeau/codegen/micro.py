@@ -232,25 +232,27 @@ class MicroKernel:
         self._store(rows, masks)
 
     def _store(self, rows: list[str], masks: list) -> None:
-        """Where a vector is a line of the cache, whole tiles may go past the caches."""
+        """Tiles may go past the caches where a vector is a line; where it is less, tiles of whole vectors need no mask:
+        AVX2's masked store takes 13 cycles of a Zen 4, beside which nothing else proceeds."""
         f, lanes = self.f, self.lanes
         places = [
             (sum_, f.offset(row, j * lanes.bytes), mask)
             for row, sums in zip(rows, self.accumulators, strict=True)
             for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True))
         ]
-        if lanes.bytes != CACHE_LINE:
-            for sum_, at, mask in places:
-                lanes.store(lanes.get(sum_), at, mask)
-            return
-        streamed, usual, end = f.label("streamed"), f.label("usual"), f.label("end")
-        bits = f.value(f"and i64 {self.arg['flags']}, {STREAM}")
-        f.do(f"br i1 {f.value(f'icmp ne i64 {bits}, 0')}, label %{streamed}, label %{usual}")
-        f.begin(streamed)
+        stream = lanes.bytes == CACHE_LINE
+        if stream:
+            bits = f.value(f"and i64 {self.arg['flags']}, {STREAM}")
+            chosen = f.value(f"icmp ne i64 {bits}, 0")
+        else:
+            chosen = f.value(f"icmp eq i64 {self.arg['mask']}, {(1 << lanes.count) - 1}")
+        whole, masked, end = f.label("whole"), f.label("masked"), f.label("end")
+        f.do(f"br i1 {chosen}, label %{whole}, label %{masked}")
+        f.begin(whole)
         for sum_, at, _ in places:
-            lanes.store(lanes.get(sum_), at, stream=True)
+            lanes.store(lanes.get(sum_), at, stream=stream)
         f.do(f"br label %{end}")
-        f.begin(usual)
+        f.begin(masked)
         for sum_, at, mask in places:
             lanes.store(lanes.get(sum_), at, mask)
         f.do(f"br label %{end}")
