@@ -108,6 +108,18 @@ def test_convolutions(rng: np.random.Generator, case: tuple, dtype: str) -> None
     c.run_conv(rng, *case, dtype=dtype)
 
 
+@pytest.mark.parametrize("case", [((1, 1), (4, 5), 0), ((3, 1), (3, 33), 0), ((2, 2), (7, 30), 1)])
+def test_transposed_convolutions_of_few_pixels(rng: np.random.Generator, case: tuple) -> None:
+    size, kernel, padding = case
+    x, w, bias = (rng.standard_normal(s).astype(np.float32) for s in ((3, 6, *size), (6, 2, *kernel), (2,)))
+    want = np.zeros((3, 2, *(n + k - 1 for n, k in zip(size, kernel, strict=True))))
+    for i, j in np.ndindex(*size):
+        want[:, :, i : i + kernel[0], j : j + kernel[1]] += np.einsum("nc,cohw->nohw", x[:, :, i, j], w)
+    inner = (slice(padding, n - padding) for n in want.shape[2:])
+    got = o.conv_transpose2d(c.tensor(x), c.tensor(w), c.tensor(bias), (1, 1), (padding, padding))
+    c.check(got.numpy(), want[:, :, *inner] + bias.reshape(-1, 1, 1), "float32", case)
+
+
 def test_results_that_go_past_the_caches(rng: np.random.Generator) -> None:
     """16 MiB and more; whole panels at the first line of a row, and others."""
     for size in ((256, 384), (255, 336)):

@@ -46,6 +46,7 @@ void run_phases(const MicroKernels& mk, const std::list<InputPhase>& phases, boo
 void conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
   const MicroKernels* mk = micro_kernels(conv.dtype);
   if (!mk || conv.in_channels == 0) return plain_conv_forward(conv, x, w, bias, y, act);
+  if (whole_suits(conv)) return whole_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
   if (patches_suit(conv))
     return patches_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
   TapConv taps = forward_taps(conv, x, w, bias, y);
@@ -68,6 +69,8 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   bool empty = conv.out_channels == 0 || conv.output[0] * conv.output[1] * conv.output[2] == 0;
   if (!mk || empty) return plain_conv_backward_input(conv, dy, w, bias, dx);
   if (conv.batch * conv.in_channels * conv.size[0] * conv.size[1] * conv.size[2] == 0) return;
+  if (whole_suits(conv))
+    return whole_backward_input(conv, static_cast<const char*>(dy), w, bias, static_cast<char*>(dx));
   if (patches_suit(conv)) {
     if (!covered(conv)) fill_planes(conv, bias, static_cast<char*>(dx));
     return patches_backward_input(conv, static_cast<const char*>(dy), w, bias, static_cast<char*>(dx));
@@ -76,7 +79,9 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
   const char* from = static_cast<const char*>(dy);
   char* to = static_cast<char*>(dx);
   bool pixels = pixels_suit(*mk, conv, true);
-  if (int64_t images = pixels ? 0 : images_as_lanes(*mk, conv)) {
+  int64_t images = pixels ? 0 : images_as_lanes(*mk, conv);
+  if (!pixels && !images && few_patches(conv)) return few_patches_backward_input(conv, from, w, bias, to);
+  if (images) {
     images_backward_input(*mk, conv, images, from, static_cast<const char*>(w), static_cast<const char*>(bias), to);
     rest.batch -= images;
     from += images * conv.out_channels * conv.output[1] * conv.output[2] * mk->element_bytes;
@@ -92,6 +97,8 @@ void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void*
   int64_t pixels = conv.batch * conv.output[0] * conv.output[1] * conv.output[2];
   if (!mk || pixels == 0) return plain_conv_backward_weight(conv, x, dy, dw);
   if (conv.in_channels * conv.out_channels == 0) return;
+  if (whole_suits(conv))
+    return whole_backward_weight(conv, static_cast<const char*>(x), static_cast<const char*>(dy), dw);
   if (patches_suit(conv))
     return patches_backward_weight(conv, static_cast<const char*>(x), static_cast<const char*>(dy), dw);
   if (weights_from_images(*mk, conv)) {

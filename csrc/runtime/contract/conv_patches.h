@@ -10,4 +10,15 @@ void patches_forward(const Conv& conv, const char* x, const void* w, const void*
 void patches_backward_input(const Conv& conv, const char* dy, const void* w, const void* bias, char* dx);
 void patches_backward_weight(const Conv& conv, const char* x, const char* dy, void* dw);
 
+// The kernel is as large as the image: rows of a linear layer, nothing is copied.
+bool whole_suits(const Conv& conv);
+void whole_forward(const Conv& conv, const char* x, const void* w, const void* bias, char* y, Activation act);
+void whole_backward_input(const Conv& conv, const char* dy, const void* w, const void* bias, char* dx);
+void whole_backward_weight(const Conv& conv, const char* x, const char* dy, void* dw);
+
+// Patches that overlap, and so few that the gradient of the input has pixels that hardly any reach: a product gives
+// what each patch adds to them.
+bool few_patches(const Conv& conv);
+void few_patches_backward_input(const Conv& conv, const char* dy, const void* w, const void* bias, char* dx);
+
 }  // namespace fl
