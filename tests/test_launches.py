@@ -68,3 +68,70 @@ def test_more_kinds_than_are_kept():
     for n in range(1, 4200):
         assert flambeau.cumsum(ones[:n], 0).numel() == n
     assert flambeau.cumsum(ones[:3], 0).tolist() == [1.0, 2.0, 3.0]
+
+
+# Rows i of x become v.
+WRITERS = {
+    "scatter": lambda x, i, v: flambeau.scatter(x, 0, i[:, None].expand(3, 4).contiguous(), v),
+    "scatter of rows": lambda x, i, v: flambeau.scatter(x, 0, i[:, None].expand(3, 4), v),
+    "index_copy": lambda x, i, v: flambeau.index_copy(x, 0, i, v),
+    "index_put": lambda x, i, v: flambeau.index_put(x, [i], v),
+    "index_put of columns": lambda x, i, v: flambeau.index_put(x.t(), [None, i], v.t()).t(),
+    "index_put of elements": lambda x, i, v: flambeau.index_put(
+        x, [i[:, None].expand(3, 4).contiguous(), flambeau.arange(4).expand(3, 4).contiguous()], v
+    ),
+    "index_put apart": lambda x, i, v: flambeau.index_put(
+        x.view(6, 1, 4).transpose(0, 1).unsqueeze(0),
+        [flambeau.zeros(3, dtype=flambeau.int64), None, i], v.unsqueeze(1),
+    ).view(6, 4),
+    "in place": lambda x, i, v: x.clone().index_copy_(0, i, v),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_writing_is_remembered_with_its_indices(write):
+    for seed in range(4):
+        x, v = (flambeau.from_numpy(numbers(*shape, seed=seed)) for shape in ((6, 4), (3, 4)))
+        i = np.random.default_rng(seed).permutation(6)[:3]
+        want, before = x.numpy().copy(), x.clone()
+        want[i] = v.numpy()
+        assert np.array_equal(write(x, flambeau.from_numpy(i), v).numpy(), want)
+        assert x.equal(before)
+        with pytest.raises((IndexError, RuntimeError), match="out of bounds|out of range"):
+            write(x, flambeau.tensor([0, 6, 1]), v)
+        assert x.equal(before)
+
+
+@pytest.mark.parametrize("name", ["index_put", "index_fill"])
+def test_indices_that_count_from_the_end_among_others(name):
+    x = flambeau.zeros(5, 3)
+    for rows in ([0, 1], [-1, 2], [4, 3], [-5, -2]):
+        at, want = flambeau.tensor(rows), np.zeros((5, 3))
+        want[rows] = 2
+        put = flambeau.index_put(x, [at], flambeau.full((2, 3), 2.0)) if name == "index_put" else x.index_fill(0, at, 2)
+        assert np.array_equal(put.numpy(), want)
+
+
+def test_writing_to_what_is_read():
+    """The order of writes is not to be seen where source and target share memory, whatever calls came before."""
+    at = flambeau.tensor([1, 2, 3])
+    x = flambeau.arange(4.0)
+    for _ in range(2):
+        assert x.clone().index_copy_(0, at, flambeau.arange(3.0)).tolist() == [0, 0, 1, 2]
+    shared = x.clone()
+    assert shared.index_copy_(0, at, shared[:3]).tolist() == [0, 0, 1, 2]
+    index = flambeau.tensor([1, 2, 3, 0])
+    for _ in range(2):
+        assert index.clone().scatter_(0, index, flambeau.tensor([5, 6, 7, 8])).tolist() == [8, 5, 6, 7]
+    assert index.scatter_(0, index, flambeau.tensor([5, 6, 7, 8])).tolist() == [8, 5, 6, 7]
+
+
+def test_gradients_through_remembered_writing():
+    for seed in range(3):
+        x, v = (flambeau.from_numpy(numbers(*shape, seed=seed)).requires_grad_() for shape in ((5, 3), (2, 3)))
+        at = flambeau.tensor([seed, seed + 1])
+        flambeau.index_copy(x * 1, 0, at, v).sum().backward()
+        y = x * 1
+        y.index_copy_(0, at, v * 2).sum().backward()
+        assert x.grad.sum(1).tolist() == [0.0 if k in (seed, seed + 1) else 6.0 for k in range(5)]
+        assert v.grad.tolist() == [[3.0] * 3] * 2

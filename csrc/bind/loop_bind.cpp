@@ -1,7 +1,8 @@
 // Loop operators, whose launches are planned in Python, and the launches that Python makes itself.
 //
 // A plan that looks only at sizes, strides, dtypes and numbers comes to the same launch for the same ones. Such a
-// launch is remembered: later calls make the results and run the kernel without Python.
+// launch is remembered: later calls make the results and run the kernel without Python. Results may begin as copies of
+// arguments, and arguments may be indices, which are tested again: one that lies outside is Python's to report.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include "runtime/call_key.h"
 #include "runtime/copy.h"
 #include "runtime/loop.h"
+#include "runtime/positions.h"
 
 namespace fl {
 namespace {
@@ -28,7 +30,8 @@ struct LoopLaunch {
 // What a plan ran while it was watched.
 struct Observed {
   int runs = 0;
-  std::vector<TensorRef> buffers;
+  std::vector<TensorRef> buffers, sources, indices;
+  std::vector<int64_t> sizes;  // that indices lie in
   LoopLaunch launch;
 };
 thread_local Observed* observed = nullptr;  // of the innermost plan that runs
@@ -46,17 +49,28 @@ class Watch {
 
 // A launch with its tensors left open: buffers are arguments of the call or its results, by number.
 struct Remembered {
-  struct Buffer {
+  struct Place {
     bool is_result;
     size_t index;
+    size_t element = 0;  // of a list
+    Tensor* in(const Call& call, const Outputs& outputs) const {
+      const Value& v = is_result ? outputs[index] : call[static_cast<int>(index)];
+      return v.is_tensor() ? v.tensor() : v.tensors()[element].get();
+    }
   };
   struct Result {
     Dims sizes, strides;
     DType dtype;
   };
+  struct Index {
+    Place place;
+    int64_t size;
+  };
   LoopLaunch launch;
-  std::vector<Buffer> buffers;
-  std::vector<Result> results;
+  std::vector<Place> buffers;
+  std::vector<Result> results;  // that are made; a call in place gives back what it changes
+  std::vector<Place> sources;   // what the first of them are copies of before the launch
+  std::vector<Index> indices;
 };
 using RememberedPtr = std::shared_ptr<const Remembered>;
 
@@ -67,47 +81,69 @@ std::unordered_map<std::string, RememberedPtr>& remembered() {
   return *map;
 }
 
+// Calls f with each tensor among the arguments and where it stands.
+template <class F>
+void each_argument(const Call& call, F&& f) {
+  for (size_t i = 0; i < call.overload->params.size(); ++i) {
+    size_t element = 0;
+    for_each_tensor(call[static_cast<int>(i)], [&](Tensor* t) {
+      if (t) f(t, Remembered::Place{false, i, element});
+      ++element;
+    });
+  }
+}
+
 // The launch with its tensors left open; nothing where one is neither an argument, as it is, nor a result, as the copy
 // of an argument in order or in another dtype.
 RememberedPtr opened(const Call& call, Observed&& seen, const Outputs& results) {
-  std::vector<std::pair<Tensor*, size_t>> arguments;
-  std::vector<Tensor*> apart;  // what must not share memory
-  for (size_t i = 0; i < call.overload->params.size(); ++i) {
-    if (!call[static_cast<int>(i)].is_tensor()) continue;
-    arguments.emplace_back(call[static_cast<int>(i)].tensor(), i);
-    apart.push_back(arguments.back().first);
-  }
+  std::vector<std::pair<Tensor*, Remembered::Place>> known;
+  each_argument(call, [&](Tensor* t, Remembered::Place place) { known.emplace_back(t, place); });
   auto out = std::make_shared<Remembered>();
-  for (const Value& v : results) {
-    Tensor* t = v.tensor();
+  for (size_t k = 0; call.overload->mutated < 0 && k < results.size(); ++k) {
+    Tensor* t = results[k].tensor();
     if (t->offset != 0) return nullptr;
     out->results.push_back({t->sizes, t->strides, t->dtype});
-    apart.push_back(t);
+    known.emplace_back(t, Remembered::Place{true, k});
   }
-  for (size_t i = 0; i < apart.size(); ++i)
+  for (size_t i = 0; i < known.size(); ++i)
     for (size_t k = 0; k < i; ++k)
-      if (apart[i]->storage == apart[k]->storage) return nullptr;
-  for (const TensorRef& buffer : seen.buffers) {
-    auto same = [&](Tensor* t) { return t->storage == buffer->storage && t->data() == buffer->data(); };
-    auto argument = std::ranges::find_if(arguments, [&](auto& a) { return same(a.first); });
-    auto result = std::ranges::find_if(results, [&](const Value& v) { return same(v.tensor()); });
-    if (argument != arguments.end())
-      out->buffers.push_back({false, argument->second});
-    else if (result != results.end())
-      out->buffers.push_back({true, static_cast<size_t>(result - results.begin())});
-    else
-      return nullptr;
-  }
+      if (known[i].first->storage == known[k].first->storage) return nullptr;
+  bool found = true;
+  auto place_of = [&](const TensorRef& t) {
+    auto same = [&](auto& k) { return k.first->storage == t->storage && k.first->data() == t->data(); };
+    auto at = std::ranges::find_if(known, same);
+    found &= at != known.end();
+    return at == known.end() ? Remembered::Place{} : at->second;
+  };
+  for (const TensorRef& t : seen.buffers) out->buffers.push_back(place_of(t));
+  for (const TensorRef& t : seen.sources) out->sources.push_back(place_of(t));
+  for (size_t k = 0; k < seen.indices.size(); ++k) out->indices.push_back({place_of(seen.indices[k]), seen.sizes[k]});
   out->launch = std::move(seen.launch);
-  return out;
+  return found ? out : nullptr;
+}
+
+// Whether a launch serves this call too: its indices lie inside, and what it changes in place is nothing that it reads.
+bool serves(const Remembered& r, const Call& call) {
+  if (const int mutated = call.overload->mutated; mutated >= 0) {
+    bool apart = true;
+    each_argument(call, [&](Tensor* t, Remembered::Place place) {
+      apart &= place.index == static_cast<size_t>(mutated) || t->storage != call[mutated].tensor()->storage;
+    });
+    if (!apart) return false;
+  }
+  return std::ranges::all_of(r.indices, [&](const Remembered::Index& index) {
+    int64_t bad;
+    return !first_outside(*index.place.in(call, {}), 0, index.size, &bad);
+  });
 }
 
 void run_again(const Remembered& r, const Call& call, Outputs& outputs) {
+  if (call.overload->mutated >= 0) outputs.push_back(call[call.overload->mutated]);
   for (const Remembered::Result& t : r.results)
     outputs.emplace_back(Tensor::empty_strided(t.sizes, t.strides, t.dtype));
+  for (size_t k = 0; k < r.sources.size(); ++k) copy_into(outputs[k].tensor(), r.sources[k].in(call, outputs));
   std::vector<Tensor*> buffers;
-  for (auto [is_result, index] : r.buffers)
-    buffers.push_back(is_result ? outputs[index].tensor() : call[static_cast<int>(index)].tensor());
+  for (const Remembered::Place& place : r.buffers) buffers.push_back(place.in(call, outputs));
   const LoopLaunch& l = r.launch;
   run_loop(l.kernel, buffers, l.ints, l.iterations, l.work, l.params.data());
 }
@@ -142,11 +178,11 @@ void plan_and_run(const Call& call, Outputs& outputs) {
 void loop_forward(const Call& call, Outputs& outputs) {
   std::string key;
   Observed seen;
-  const bool pure = call.op().pure && call.overload->mutated < 0 && append_call(call, key, true);
+  const bool pure = call.op().pure && append_call(call, key, true);
   if (pure) {
     auto known = remembered().find(key);
     RememberedPtr launch = known == remembered().end() ? nullptr : known->second;  // others may forget it meanwhile
-    if (launch) return run_again(*launch, call, outputs);
+    if (launch && serves(*launch, call)) return run_again(*launch, call, outputs);
   }
   {
     Watch watch(pure ? &seen : nullptr);
@@ -156,7 +192,7 @@ void loop_forward(const Call& call, Outputs& outputs) {
   RememberedPtr launch = opened(call, std::move(seen), outputs);
   if (!launch) return;
   if (remembered().size() >= kMostRemembered) remembered().clear();
-  remembered().emplace(std::move(key), std::move(launch));
+  remembered().insert_or_assign(std::move(key), std::move(launch));
 }
 
 RegisterNative loop_native("loop body", loop_forward);
@@ -166,6 +202,12 @@ RegisterNative loop_native("loop body", loop_forward);
 std::vector<TensorRef> tensors_from(PyObject* sequence) {
   std::vector<TensorRef> out;
   each_item(sequence, [&](PyObject* o) { out.emplace_back(tensor_argument(o, "launch", "buffer")); });
+  return out;
+}
+
+std::vector<int64_t> ints_from(PyObject* sequence) {
+  std::vector<int64_t> out;
+  each_item(sequence, [&](PyObject* o) { out.push_back(PyLong_AsLongLong(o)); });
   return out;
 }
 
@@ -193,15 +235,14 @@ std::vector<Tensor*> pointers(const std::vector<TensorRef>& tensors) {
   return out;
 }
 
-// run_loop(address, buffers, ints, iterations, work, params)
+// run_loop(address, buffers, ints, iterations, work, params, copied, indices, sizes)
 PyObject* py_run_loop(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 6) raise(PyExc_TypeError, "run_loop() takes 6 arguments, got %zd", n);
+    if (n != 9) raise(PyExc_TypeError, "run_loop() takes 9 arguments, got %zd", n);
     void* kernel = PyLong_AsVoidPtr(args[0]);
     if (PyErr_Occurred()) throw PythonError{};
     std::vector<TensorRef> buffers = tensors_from(args[1]);
-    std::vector<int64_t> ints;
-    each_item(args[2], [&](PyObject* o) { ints.push_back(PyLong_AsLongLong(o)); });
+    std::vector<int64_t> ints = ints_from(args[2]);
     int64_t iterations = PyLong_AsLongLong(args[3]), work = PyLong_AsLongLong(args[4]);
     std::vector<Slot> params = slots_from(args[5]);
     if (PyErr_Occurred()) throw PythonError{};
@@ -213,6 +254,9 @@ PyObject* py_run_loop(PyObject*, PyObject* const* args, Py_ssize_t n) {
       ++observed->runs;
       observed->buffers = std::move(buffers);
       observed->launch = {function, std::move(ints), iterations, work, std::move(params)};
+      observed->sources = tensors_from(args[6]);
+      observed->indices = tensors_from(args[7]);
+      observed->sizes = ints_from(args[8]);
     }
     Py_RETURN_NONE;
   });
@@ -271,7 +315,8 @@ PyObject* py_count_up(PyObject*, PyObject* o) {
 
 PyMethodDef methods[] = {
     {"run_loop", py_function(py_run_loop), METH_FASTCALL,
-     "run_loop(address, buffers, ints, iterations, work, params): runs a loop kernel."},
+     "run_loop(address, buffers, ints, iterations, work, params, copied, indices, sizes): runs a loop kernel. The last "
+     "three are what a plan says of its arguments."},
     {"run_multi", py_function(py_run_multi), METH_FASTCALL,
      "run_multi(address, tensors, width, params, outputs): runs an elementwise kernel over groups of tensors."},
     {"fits_multi", py_function(py_fits_multi), METH_FASTCALL,

@@ -1,5 +1,7 @@
 #include "runtime/call_key.h"
 
+#include <algorithm>
+
 namespace fl {
 namespace {
 
@@ -13,17 +15,27 @@ void append(std::string& key, IntSpan values) {
   key.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
 }
 
+bool append_tensor(const Tensor& t, std::string& key) {
+  if (t.device() != Device{} || t.numel() == 0) return false;
+  append(key, t.dtype);
+  append(key, IntSpan(t.sizes));
+  append(key, IntSpan(t.strides));
+  return true;
+}
+
+bool append_tensors(const std::vector<TensorRef>& tensors, std::string& key) {
+  append(key, tensors.size());
+  return std::ranges::all_of(tensors, [&](const TensorRef& t) {
+    append(key, t != nullptr);
+    return !t || append_tensor(*t, key);
+  });
+}
+
 bool append_value(const Value& v, std::string& key) {
   switch (v.tag()) {
     case Value::Tag::None: return true;
-    case Value::Tag::Tensor: {
-      const Tensor& t = *v.tensor();
-      if (t.device() != Device{} || t.numel() == 0) return false;
-      append(key, t.dtype);
-      append(key, IntSpan(t.sizes));
-      append(key, IntSpan(t.strides));
-      return true;
-    }
+    case Value::Tag::Tensor: return append_tensor(*v.tensor(), key);
+    case Value::Tag::Tensors: return append_tensors(v.tensors(), key);
     case Value::Tag::Bool:
     case Value::Tag::Int:
     case Value::Tag::DType:

@@ -31,7 +31,8 @@ def run(name: str, launch: Launch) -> tuple:
         dtypes = tuple(b.dtype for b in launch.buffers)
         key = (name, launch.program, launch.attrs, dtypes)
         address = _addresses.get(key) or _resolve(key)
-        _core.run_loop(address, launch.buffers, launch.ints, launch.iterations, launch.work, launch.params)
+        how = (launch.ints, launch.iterations, launch.work, launch.params)
+        _core.run_loop(address, launch.buffers, *how, launch.copied, launch.indices, launch.sizes)
     return launch.results
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 from flambeau.ir.fn import cast, const, minimum
 from flambeau.ir.types import limit
 
-from .launch import Launch, number_as, product, row_strides, wrap_dim, written
+from .launch import Launch, number_as, product, remembered, row_strides, wrap_dim, written
 from .table import Composite, Loop, Native, op
 from .writing import REDUCTIONS, plain_source, write_slices
 
@@ -122,11 +122,16 @@ def _is_vector(index, self, dim: int) -> bool:
     return all(d == dim or (index.stride(d) == 0 and index.shape[d] == self.shape[d]) for d in range(self.dim()))
 
 
-def _scatter_slices(o, out, dim, index, src, reduce, fresh=False):
-    """scatter for an index that `_is_vector`: whole slices are written."""
-    at = index[tuple(slice(None) if d == dim else 0 for d in range(index.dim()))]
-    src = src.narrow(dim, 0, at.shape[0]) if isinstance(src, o.Tensor) else o.full((1,), src, dtype=out.dtype)
-    return write_slices(o, out, dim, at.to(o.int64).contiguous(), plain_source(src), reduce, fresh=fresh)
+def _vector_of(o, index, dim: int):
+    """What an index that `_is_vector` expands."""
+    return index[tuple(slice(None) if d == dim else 0 for d in range(index.dim()))].to(o.int64)
+
+
+def _scatter_slices(o, out, dim, at, src, reduce, fresh=False):
+    """scatter for an index that expands a vector: whole slices are written."""
+    if isinstance(src, o.Tensor):
+        src = plain_source(src.narrow(dim, 0, at.shape[0]))
+    return write_slices(o, out, dim, at.contiguous(), src, reduce, fresh=fresh)
 
 
 @lru_cache(1024)
@@ -173,23 +178,24 @@ def _scatter_plan(name, reduce=""):
         else:
             _check_lines(name, self, dim, index)
             src = number_as(self.dtype, src)
+        size = self.shape[dim] if self.dim() else 1
         if index.numel():
-            _check_index(o, name, index, self.shape[dim] if self.dim() else 1, dim)
-        if (how == "" or isinstance(src, o.Tensor)) and _is_vector(index, self, dim):
-            out, *copied = written(o, self, into, *([src] if isinstance(src, o.Tensor) else []))
-            return _scatter_slices(o, out, dim, index, copied[0] if copied else src, how)
-        if isinstance(src, o.Tensor):
-            out, index, src = written(o, self, into, index, src)
+            _check_index(o, name, index, size, dim)
+        tensors = [src] if isinstance(src, o.Tensor) else []
+        if (how == "" or tensors) and _is_vector(index, self, dim):
+            out, at, *copied = written(o, self, into, _vector_of(o, index, dim), *tensors)
+            launch = _scatter_slices(o, out, dim, at, copied[0] if copied else src, how)
         else:
-            out, index = written(o, self, into, index)
-        return _scatter_into(o, out, dim, index, src, how)
+            out, at, *copied = written(o, self, into, index, *tensors)
+            launch = _scatter_into(o, out, dim, at, copied[0] if copied else src, how)
+        return remembered(launch, self, [index], [size])
 
     return plan
 
 
 _SCATTER = {
     "names": ("scatter", "Tensor.scatter"),
-    "body": Loop(_scatter_plan("scatter"), in_place=True),
+    "body": Loop(_scatter_plan("scatter"), in_place=True, pure=True),
     "inplace": True,
 }
 op(
@@ -218,7 +224,7 @@ op(
 )
 op(
     "scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
-    body=Loop(_scatter_plan("scatter_add", "add"), in_place=True),
+    body=Loop(_scatter_plan("scatter_add", "add"), in_place=True, pure=True),
     inplace=True,
     grad=lambda o, g, self, dim, index, src: (g, None, o.gather(g, dim, index)),
     doc="self[index[i]] += src[i] along one dimension, in the order of i: the same bits on any number of threads.",
@@ -229,7 +235,7 @@ def _sum_plan(o, src, dim, index, size):
     out = o.empty(size, dtype=src.dtype, device=src.device)
     dim = wrap_dim(dim, len(size))
     if _is_vector(index, out, dim):
-        return _scatter_slices(o, out, dim, index, src, "add", fresh=True)
+        return _scatter_slices(o, out, dim, _vector_of(o, index, dim), src, "add", fresh=True)
     return _scatter_into(o, out.zero_(), dim, index.contiguous(), src.contiguous(), "add")
 
 
@@ -271,7 +277,7 @@ def _product_grad(o, g, self, dim, index, src, result):
 op(
     "scatter_reduction(Tensor self, int dim, Tensor index, Tensor src, str reduce) -> Tensor",
     names=(),
-    body=Loop(_scatter_plan("scatter")),
+    body=Loop(_scatter_plan("scatter"), pure=True),
     grad=_reduce_grad,
     saves=("o0",),
     doc="scatter with one of add, multiply, amax, amin.",

@@ -1,6 +1,6 @@
 """Indexing with tensors: x[i, :, j], x[mask], and writing through them."""
 
-from .launch import product, written
+from .launch import product, remembered, written
 from .table import Composite, Loop, Native, op
 from .writing import plain_source, write_slices
 
@@ -32,12 +32,21 @@ op(
 )
 
 
+def _plain(o, tensors, sizes) -> bool:
+    """Whether indices are positions as they lie in memory: of one shape, none counted from the end."""
+    return bool(tensors) and all(
+        t.dtype is o.int64 and t.is_contiguous() and t.shape == tensors[0].shape and o.first_outside(t, size) is None
+        for t, size in zip(tensors, sizes, strict=True)
+    )
+
+
 class _Indexed:
     """x[indices], checked: x seen as [front, indexed dimensions, back].
 
     Attributes:
         order: how x's dimensions are permuted for that.
-        flat: int64 positions among the indexed dimensions, seen as one.
+        positions: int64 positions in each of the indexed dimensions, or in all of them, seen as one.
+        plain: whether these are the indices as they were given.
         front, sizes, back: sizes of the three groups of dimensions.
     """
 
@@ -51,7 +60,9 @@ class _Indexed:
         rest = [d for d in range(x.dim()) if d not in used and d not in lead]
         self.order = [*lead, *used, *rest]
         self.front, self.sizes, self.back = ([x.shape[d] for d in part] for part in (lead, used, rest))
-        self.flat = o.flat_positions([indices[d] for d in used], self.sizes, bool(product([*self.front, *self.back])))
+        tensors, check = [indices[d] for d in used], bool(product([*self.front, *self.back]))
+        self.plain = check and _plain(o, tensors, self.sizes)
+        self.positions = tensors if self.plain else [o.flat_positions(tensors, self.sizes, check)]
 
     @property
     def straight(self) -> bool:
@@ -64,7 +75,7 @@ class _Indexed:
 
     @property
     def result(self) -> list[int]:
-        return [*self.front, *self.flat.shape, *self.back]
+        return [*self.front, *self.positions[0].shape, *self.back]
 
 
 op(
@@ -81,7 +92,10 @@ def _put_launch(o, at, target, values, accumulate, result, fresh=False):
     if values.numel() != 1:
         values = values.expand(at.result)
     seen = target.view(product(at.front), product(at.sizes), product(at.back))
-    launch = write_slices(o, seen, 1, at.flat.reshape(-1), plain_source(values), "add" if accumulate else "", fresh=fresh)
+    axes = [t.reshape(-1) for t in at.positions]
+    index, sizes = (axes, at.sizes) if len(axes) > 1 else (axes[0], ())
+    reduce = "add" if accumulate else ""
+    launch = write_slices(o, seen, 1, index, plain_source(values), reduce, fresh=fresh, sizes=sizes)
     launch.results = (result,)
     return launch
 
@@ -100,13 +114,15 @@ def _put_plan(o, self, indices, values, accumulate=False, into=False):
             f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of "
             f"shape {at.result}"
         ) from error
-    target, values = written(o, self if at.straight else self.permute(at.order), into and at.straight, values)
-    return _put_launch(o, at, target, values, accumulate, target if at.straight else at.restored(target))
+    seen = self if at.straight else self.permute(at.order)
+    target, values, *at.positions = written(o, seen, into and at.straight, values, *at.positions)
+    launch = _put_launch(o, at, target, values, accumulate, target if at.straight else at.restored(target))
+    return remembered(launch, self, at.positions, at.sizes) if at.plain else launch
 
 
 op(
     "index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
-    body=Loop(_put_plan, in_place=True),
+    body=Loop(_put_plan, in_place=True, pure=True),
     inplace=True,
     grad=lambda o, g, self, indices, values, accumulate: (
         g if accumulate else o.index_put(g, indices, o.zeros((), dtype=g.dtype)),
@@ -161,14 +177,12 @@ def _masked_scatter(o, self, mask, source):
     if mask.dtype is not o.bool:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.title}")
     shape = o.broadcast_tensors(self.detach(), mask)[0].shape
-    self, mask = self.expand(shape), mask.expand(shape)
-    count = int(o.sum(mask))
+    places = o.nonzero(mask.expand(shape).reshape(-1)).squeeze(1)
+    count = places.numel()
     if source.numel() < count:
         raise RuntimeError("Number of elements of source < number of ones in mask")
     values = source.reshape(-1).narrow(0, 0, count)
-    if not self.dim():
-        return o.index_put(self.reshape(1), [mask.reshape(1)], values).reshape(())
-    return o.index_put(self, [mask], values)
+    return o.index_put(self.expand(shape).reshape(-1), [places], values).reshape(shape)
 
 
 op(

@@ -24,6 +24,9 @@ class Launch:
         program: records the program.
         attrs: static attributes passed to `program`: part of the kernel's key.
         params: run-time numbers (`Builder.param`).
+        copied: arguments of which the first results, one each, were copies before.
+        indices: arguments whose elements the plan found in [0, size), one of `sizes` each.
+        sizes: see above.
     """
 
     results: tuple
@@ -34,6 +37,9 @@ class Launch:
     program: Callable
     attrs: tuple = ()
     params: tuple = ()
+    copied: tuple = ()
+    indices: tuple = ()
+    sizes: tuple = ()
 
 
 def needs_grad(o, *tensors) -> bool:
@@ -101,6 +107,13 @@ def number_as(dtype, value: float | complex) -> float | complex:
     if dtype.is_floating_point:
         return float(value)
     return int(bool(value)) if dtype.code == "b1" else int(value)
+
+
+def remembered(launch: Launch, self, indices: Sequence, sizes: Sequence[int]) -> Launch:
+    """Says of a launch that changes self, or a copy of it, what indices of the call were found to lie in."""
+    launch.indices, launch.sizes = tuple(indices), tuple(sizes)
+    launch.copied = () if launch.results[0] is self else (self,)
+    return launch
 
 
 def written(o, self, into: bool, *others):

@@ -1,6 +1,6 @@
 """Whole slices along a dimension by a vector of positions: index_select, index_add, index_copy, embedding."""
 
-from .launch import number_as, wrap_dim, written
+from .launch import number_as, remembered, wrap_dim, written
 from .table import Composite, Loop, Native, op
 from .writing import plain_source, write_slices
 
@@ -63,8 +63,9 @@ def _add_plan(o, self, dim, index, source, alpha=1, into=False):
             f"({_length(source, dim)}), for dim: {dim}"
         )
     _check_positions(o, "index_add", index, self, dim)
-    out, index, source = written(o, self, into, index, plain_source(source))
-    return write_slices(o, out, dim, _vector(o, index), source, "add", alpha)
+    out, at, source = written(o, self, into, index, plain_source(source))
+    launch = write_slices(o, out, dim, _vector(o, at), source, "add", alpha)
+    return remembered(launch, self, [index], [_length(self, dim)])
 
 
 def _check_positions(o, name, index, self, dim, sentence="index out of range in self") -> None:
@@ -80,7 +81,7 @@ def _check_positions(o, name, index, self, dim, sentence="index out of range in 
 
 op(
     "index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
-    body=Loop(_add_plan, in_place=True),
+    body=Loop(_add_plan, in_place=True, pure=True),
     inplace=True,
     grad=lambda o, g, self, dim, index, source, alpha: (g, None, o.index_select(g, dim, index) * alpha),
     doc="self[index[i]] += alpha * source[i] for slices along one dimension, in the order of i.",
@@ -113,13 +114,13 @@ def _copy_plan(o, self, dim, index, source, into=False):
         )
     sentence = "index_copy_(): index {bad} is out of bounds for dimension {dim} with size {size}"
     _check_positions(o, "index_copy", index, self, dim, sentence)
-    out, index, source = written(o, self, into, index, plain_source(source))
-    return write_slices(o, out, dim, _vector(o, index), source)
+    out, at, source = written(o, self, into, index, plain_source(source))
+    return remembered(write_slices(o, out, dim, _vector(o, at), source), self, [index], [_length(self, dim)])
 
 
 op(
     "index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
-    body=Loop(_copy_plan, in_place=True),
+    body=Loop(_copy_plan, in_place=True, pure=True),
     inplace=True,
     grad=lambda o, g, self, dim, index, source: (
         o.index_fill(g, dim, index, 0), None, o.reshape(o.index_select(g, dim, index), source.shape),
@@ -144,18 +145,20 @@ def _index_fill_plan(o, self, dim, index, value, into=False):
             )
         fill = value.to(self.dtype)
     else:
-        fill = o.full((), number_as(self.dtype, value), dtype=self.dtype, device=self.device)
+        fill = number_as(self.dtype, value)
     size = _length(self, dim)
     bad = o.first_outside(index, size, True)
     if bad is not None:
         raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size} [in index_fill]")
-    out, fill, index = written(o, self, into, fill, o.where(index < 0, index + size, index))
-    return write_slices(o, out, dim, _vector(o, index), fill)
+    at = index if o.first_outside(index, size) is None else o.where(index < 0, index + size, index)
+    out, at, *copied = written(o, self, into, at, *([fill] if isinstance(fill, o.Tensor) else []))
+    launch = write_slices(o, out, dim, _vector(o, at), copied[0] if copied else fill)
+    return remembered(launch, self, [index], [size])
 
 
 _INDEX_FILL = {
     "names": ("index_fill", "Tensor.index_fill"),
-    "body": Loop(_index_fill_plan, in_place=True),
+    "body": Loop(_index_fill_plan, in_place=True, pure=True),
     "inplace": True,
     "doc": "self[index[i]] = value for slices along one dimension.",
 }

@@ -95,7 +95,8 @@ class Loop:
         plan: see above.
         in_place: the plan takes `into`: True where the call changes its first operand, which the plan may then write.
         pure: the plan looks at sizes, strides, dtypes and numbers only, and makes tensors by `o.empty` only, on the
-            device of an argument. Its launches are remembered: Python plans the first call of a kind.
+            device of an argument. Its launches are remembered: Python plans the first call of a kind. Indices that it
+            tests and arguments that it copies, the launch must name (`ops.launch.remembered`).
     """
 
     plan: Callable

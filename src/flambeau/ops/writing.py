@@ -4,6 +4,7 @@ The tensor written is seen as [before, rows, width], the source as [before, posi
 meet a row is that of the positions, on any number of threads: iterations own either whole rows or some columns.
 """
 
+from flambeau._core import Tensor
 from flambeau.ir.fn import maximum, minimum
 from flambeau.ir.types import SIZE
 
@@ -36,49 +37,66 @@ def ask_ahead(b, buffer: int, row, first, last) -> None:
         b.prefetch(buffer, row + j)
 
 
-# ints: rows, elements of a slice, number of positions, columns of an iteration
-def _fill_program(b):
+def _same(b, buffer: int, source: str):
+    """What is written everywhere; nothing where the source has an element for each."""
+    if source == "number":
+        return b.param(0, b.compute_dtype(0))
+    return b.load(buffer, 0) if source == "one" else None
+
+
+def _position(b, k, axes: int):
+    """Position k of `axes` buffers, each but the first with a size of its own: the row that is written."""
+    place = b.load(1, k)
+    for d in range(1, axes):
+        place = place * b.int(3 + d) + b.load(1 + d, k)
+    return place
+
+
+# `source`: each, one element for all, or a number for all. Ints: rows, elements of a slice, number of positions,
+# columns of an iteration, and sizes of axes from the second on.
+def _fill_program(b, source: str, axes: int):
     """Buffers: written, positions, source of one element. One iteration: one slice."""
     with b.parallel() as i:
         rows, width, n = b.int(0), b.int(1), b.int(2)
-        target = (i // n * rows + b.load(1, i % n)) * width
-        value = b.load(2, 0)
+        target = (i // n * rows + _position(b, i % n, axes)) * width
+        value = _same(b, 1 + axes, source)
         with b.loop(0, width) as j:
             b.store(0, target + j, value)
 
 
-def _column_program(b, reduce: str, scaled: bool, one: bool):
+def _column_program(b, reduce: str, scaled: bool, source: str, axes: int):
     """Buffers: written, positions, source. One iteration: some columns, through all positions in their order."""
     with b.parallel() as i:
         rows, width, n = b.int(0), b.int(1), b.int(2)
         blocks = (width + (b.int(3) - 1)) // b.int(3)
         before, first = i // blocks, i % blocks * b.int(3)
         last = minimum(width, first + b.int(3))
-        same = b.load(2, 0) if one else None
+        same = _same(b, 1 + axes, source)
         with b.loop(0, n) as k:
-            target, source = (before * rows + b.load(1, k)) * width, (before * n + k) * width
-            ask_ahead(b, 0, (before * rows + b.load(1, minimum(k + ROWS_AHEAD, n - 1))) * width, first, last)
+            target, place = (before * rows + _position(b, k, axes)) * width, (before * n + k) * width
+            ahead = _position(b, minimum(k + ROWS_AHEAD, n - 1), axes)
+            ask_ahead(b, 0, (before * rows + ahead) * width, first, last)
             with b.loop(first, last) as j:
-                value = same if one else b.load(2, source + j)
+                value = b.load(1 + axes, place + j) if same is None else same
                 if scaled:
                     value = value * b.param(0, b.compute_dtype(0))
                 b.store(0, target + j, REDUCTIONS[reduce](b.load(0, target + j), value) if reduce else value)
 
 
-def _single_program(b, reduce: str, scaled: bool, one: bool):
+def _single_program(b, reduce: str, scaled: bool, source: str, axes: int):
     """The same for slices of one element. One iteration: one of `before`."""
     with b.parallel() as i:
         rows, n = b.int(0), b.int(2)
-        same = b.load(2, 0) if one else None
+        same = _same(b, 1 + axes, source)
         with b.loop(0, n, simd=False) as k:
-            target = i * rows + b.load(1, k)
-            value = same if one else b.load(2, i * n + k)
+            target = i * rows + _position(b, k, axes)
+            value = b.load(1 + axes, i * n + k) if same is None else same
             if scaled:
                 value = value * b.param(0, b.compute_dtype(0))
             b.store(0, target, REDUCTIONS[reduce](b.load(0, target), value) if reduce else value)
 
 
-def _row_program(b, reduce: str, scaled: bool, one: bool, fresh: bool):
+def _row_program(b, reduce: str, scaled: bool, source: str, fresh: bool):
     """Buffers: written, starts, order, source. One iteration: all that is written to one row.
 
     `fresh`: the row held nothing; where nothing is written it becomes zero.
@@ -88,12 +106,12 @@ def _row_program(b, reduce: str, scaled: bool, one: bool, fresh: bool):
         before, row = i // rows, i % rows
         first, end = b.load(1, row), b.load(1, row + 1)
         target = i * width
-        same = b.load(3, 0) if one else None
+        same = _same(b, 3, source)
 
         def write(k, keep):
-            source = (before * n + b.load(2, k)) * width
+            place = (before * n + b.load(2, k)) * width
             with b.loop(0, width) as j:
-                value = same if one else b.load(3, source + j)
+                value = b.load(3, place + j) if same is None else same
                 if scaled:
                     value = value * b.param(0, b.compute_dtype(0))
                 b.store(0, target + j, REDUCTIONS[reduce](b.load(0, target + j), value) if keep else value)
@@ -115,41 +133,48 @@ def _row_program(b, reduce: str, scaled: bool, one: bool, fresh: bool):
 _LEAST_WIDTH = 16  # of slices that are worth an iteration of their own
 _COLUMNS = 64
 _MANY_LINES = 16  # enough for all threads
+_FEW = 1 << 15  # elements that one thread writes before positions would be in order
 
 
-def write_slices(o, out, dim, index, source, reduce="", alpha=1, fresh=False) -> Launch:
+def write_slices(o, out, dim, index, source, reduce="", alpha=1, fresh=False, sizes=()) -> Launch:
     """Writes slices to `out`, or adds them, or reduces otherwise.
 
     Args:
         out: contiguous.
         dim: the dimension that positions are in.
-        index: a vector of int64, checked.
-        source: contiguous, or of one element that is written everywhere.
+        index: a vector of int64, checked; or some of them, each for an axis, where the dimension is of several.
+        source: contiguous, or of one element that is written everywhere, or a number that is (not with `reduce`).
         reduce: one of `REDUCTIONS`, or nothing.
         alpha: what slices are multiplied with.
         fresh: `out` holds nothing yet, and stands for zeros.
+        sizes: of the axes, where they are several.
     """
+    axes = index if sizes else (index,)
     before, rows, width = dims_of(tuple(out.shape), dim)
-    n, scaled, one = index.numel(), alpha != 1, source.numel() == 1
-    params = (number_as(out.dtype, alpha),) if scaled else ()
-    by_rows = width >= _LEAST_WIDTH and (rows <= 4 * n or fresh)
+    n, scaled, number = axes[0].numel(), alpha != 1, not isinstance(source, Tensor)
+    kind = "number" if number else "one" if source.numel() == 1 else "each"
+    params = (source,) if number else (number_as(out.dtype, alpha),) if scaled else ()
+    by_rows = width >= _LEAST_WIDTH and (fresh or (rows <= 4 * n and before * n * width > _FEW))
+    buffers = (out, *axes) if number else (out, *axes, source)
+    columns = min(width, _COLUMNS)
+    ints = [rows, width, n, columns, *sizes[1:]]
     if fresh and not by_rows:
         out.zero_()
     if not n and not (fresh and by_rows):
         return Launch((out,), (out,), (), 0, 1, _column_program)
-    if one and not reduce and (width > 1 or before < _MANY_LINES):
-        return Launch((out,), (out, index, source), [rows, width, n], before * n if width else 0, width, _fill_program)
-    attrs = (reduce, scaled, one)
+    if kind != "each" and not reduce and (width > 1 or before < _MANY_LINES):
+        slices = before * n if width else 0
+        return Launch((out,), buffers, ints, slices, width, _fill_program, (kind, len(axes)), params)
+    attrs = (reduce, scaled, kind)
     if by_rows:
-        order, starts = o.group_positions(index, rows)
+        order, starts = o.group_positions(o.flat_positions(axes, sizes, True) if sizes else index, rows)
         work = width * max(n // max(rows, 1), 1)
         buffers = (out, starts, order, source)
         return Launch((out,), buffers, [rows, width, n], before * rows, work, _row_program, (*attrs, fresh), params)
     if width == 1:
-        return Launch((out,), (out, index, source), [rows, width, n], before, n, _single_program, attrs, params)
-    columns = min(width, _COLUMNS)
-    tasks, ints = before * -(-width // columns) if width else 0, [rows, width, n, columns]
-    return Launch((out,), (out, index, source), ints, tasks, columns * n, _column_program, attrs, params)
+        return Launch((out,), buffers, ints, before, n, _single_program, (*attrs, len(axes)), params)
+    tasks = before * -(-width // columns) if width else 0
+    return Launch((out,), buffers, ints, tasks, columns * n, _column_program, (*attrs, len(axes)), params)
 
 
 def plain_source(source):
