@@ -12,6 +12,8 @@ C++ struct `MicroArgs`), so nothing is compiled per shape. There are three modes
   of taps says where, and which rows of the panel take part.
 """
 
+from collections.abc import Callable
+
 from .lanes import (
     ACCUMULATE,
     CACHE_LINE,
@@ -44,6 +46,10 @@ MAX_VECTORS = 3
 MAX_HEIGHT = 14
 TAPS_VECTORS = 2
 DOT_ROWS = (1, 4)
+# More bytes of stores at once stop a Zen 4, whose queue has 64 places of 32 bytes: nothing behind them starts before
+# the tile's last multiply-adds are done. Half of the rows of such a tile do their last steps ahead of the others.
+_BURST = 20 * 64
+_LAST_STEPS = 4
 
 
 def max_height(target: Target, vectors: int) -> int:
@@ -97,12 +103,15 @@ class MicroKernel:
         self.accumulators = [[self.lanes.variable() for _ in range(self.vectors)] for _ in range(self.height)]
         self.bases: list[str] = []
         if self.height:
-            self._prefetch_output()
             self._row_strides()
-        self._depth_loop()
-        if self.height:
-            self._epilogue()
+        self._tile()
         self.f.finish()
+
+    def _tile(self) -> None:
+        if self.make:
+            self._make_tile()
+        else:
+            self._use_tile()
 
     def _load_arguments(self) -> None:
         self.arg = load_fields(self.f, FIELDS, _POINTERS, self._unused())
@@ -110,18 +119,26 @@ class MicroKernel:
     def _unused(self) -> set[str]:
         return (set() if self.make else _MAKE_ONLY) | (set() if self.height else _PACK_NEVER)
 
-    def _output_rows(self) -> list[str]:
-        rows = [self.arg["c"]]
-        for _ in range(1, self.height):
-            rows.append(self.f.offset(rows[-1], self.arg["c_row"]))
-        return rows
+    def _output_rows(self, rows: range) -> list[str]:
+        """Where these rows of the result lie."""
+        first = self.arg["c"]
+        if rows.start:
+            first = self.f.offset(first, self.f.mul(self.arg["c_row"], rows.start))
+        places = [first]
+        for _ in rows[1:]:
+            places.append(self.f.offset(places[-1], self.arg["c_row"]))
+        return places
 
-    def _prefetch_output(self) -> None:
+    def _fetch_output(self) -> None:
         f = self.f
         with flagged(f, self.arg["flags"], STREAM | NEAR, on=False):
-            for row in self._output_rows():
-                for j in range(self.vectors):
-                    f.fetch(f.offset(row, j * self.lanes.bytes), 1)
+            for row in self._output_rows(range(self.height)):
+                self._fetch_lines(row, 1)
+
+    def _fetch_lines(self, at: str, level: int) -> None:
+        """Asks for a row of a tile."""
+        for byte in range(0, self.vectors * self.lanes.bytes, CACHE_LINE):
+            self.f.fetch(self.f.offset(at, byte), level)
 
     def _row_strides(self) -> None:
         f, one = self.f, self.arg["a_row"]
@@ -135,22 +152,75 @@ class MicroKernel:
     def _row_bases(self, a: str) -> list[str]:
         return [a, self.f.offset(a, self.strides[5])] if self.height > 7 else [a]
 
-    def _depth_loop(self) -> None:
-        f = self.f
-        b_at = f.variable("ptr", self.arg["b"])
-        if self.make:
-            panel_at, tap_at = f.variable("ptr", self.arg["panel"]), f.variable("ptr", self.arg["taps"])
+    def _make_tile(self) -> None:
+        f, rows = self.f, range(self.height)
+        if self.height:
+            self._fetch_output()
+        at = [f.variable("ptr", self.arg[name]) for name in ("b", "panel", "taps")]
         with repeat(f, self.arg["k"]):
             bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
-            self._multiply(bases, self._make_row(b_at, panel_at, tap_at) if self.make else self._use_row(b_at))
-            for variable, base in zip(self.bases, bases, strict=True):
-                _advance(f, variable, base, self.arg["a_col"])
+            self._multiply(bases, self._make_row(*at), rows)
+            self._next_column(bases)
+        if self.height:
+            self._epilogue(rows)
 
-    def _multiply(self, bases: list[str], b: list[str]) -> None:
-        """One step of the depth: a row of B times a column of A."""
-        for i, row in enumerate(self.accumulators):
+    def _use_tile(self) -> None:
+        f, k, rows = self.f, self.arg["k"], range(self.height)
+        b_at = f.variable("ptr", self.arg["b"])
+        if self.vectors * self.height * self.lanes.bytes <= _BURST:
+            self._steps(k, b_at, rows, self._output_fetcher())
+            self._epilogue(rows)
+            return
+        last = f.smaller(k, _LAST_STEPS)
+        most = f.value(f"sub i64 {k}, {last}")
+        with f.when(f.value(f"icmp ne i64 {most}, 0")):
+            self._steps(most, b_at, rows, self._output_fetcher())
+        places = [b_at, *self.bases]
+        begin = [f.value(f"load ptr, ptr {place}") for place in places]
+        for part in (rows[: self.height // 2], rows[self.height // 2 :]):
+            for place, pointer in zip(places, begin, strict=True):
+                f.do(f"store ptr {pointer}, ptr {place}")
+            self._steps(last, b_at, part)
+            self._epilogue(part)
+
+    def _steps(self, count: str, b_at: str, rows: range, beside: Callable[[], None] = lambda: None) -> None:
+        """Steps of the depth for some rows, and what each does beside."""
+        f = self.f
+        with repeat(f, count):
+            bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
+            self._multiply(bases, self._use_row(b_at), rows)
+            self._next_column(bases)
+            beside()
+
+    def _output_fetcher(self) -> Callable[[], None]:
+        """Every step asks for a row of the result until all are on their way: all at once stop the multiply-adds.
+        A result that is not to be fetched is replaced by the panel."""
+        f, arg = self.f, self.arg
+        bits = f.value(f"and i64 {arg['flags']}, {STREAM | NEAR}")
+        wanted = f.value(f"icmp eq i64 {bits}, 0")
+        first = f.value(f"select i1 {wanted}, ptr {arg['c']}, ptr {arg['b']}")
+        size = f.mul(arg["c_row"], self.height - 1)
+        last = f.offset(first, f.value(f"select i1 {wanted}, i64 {size}, i64 0"))
+        at = f.variable("ptr", first)
+
+        def fetch() -> None:
+            row = f.value(f"load ptr, ptr {at}")
+            self._fetch_lines(row, 1)
+            more = f.value(f"icmp ult ptr {row}, {last}")
+            following = f.offset(row, arg["c_row"])
+            f.do(f"store ptr {f.value(f'select i1 {more}, ptr {following}, ptr {row}')}, ptr {at}")
+
+        return fetch
+
+    def _next_column(self, bases: list[str]) -> None:
+        for variable, base in zip(self.bases, bases, strict=True):
+            _advance(self.f, variable, base, self.arg["a_col"])
+
+    def _multiply(self, bases: list[str], b: list[str], rows: range) -> None:
+        """One step of the depth: a row of B times a column of these rows of A."""
+        for i in rows:
             x = self.lanes.broadcast(self._row_address(bases, i))
-            for sum_, vector in zip(row, b, strict=True):
+            for sum_, vector in zip(self.accumulators[i], b, strict=True):
                 self.lanes.set(sum_, self.lanes.fma(x, vector, self.lanes.get(sum_)))
 
     def _row_address(self, bases: list[str], row: int) -> str:
@@ -181,9 +251,7 @@ class MicroKernel:
             row.append(self._load_b(source, j, mask))
             # Stored at once: what is loaded next stays behind the store, so that few registers are wanted at a time.
             lanes.store(row[j], f.offset(panel, j * lanes.bytes), aligned=True)
-        ahead = f.offset(source, arg["prefetch"])
-        for byte in range(0, self.vectors * lanes.bytes, CACHE_LINE):
-            f.fetch(f.offset(ahead, byte))
+        self._fetch_lines(f.offset(source, arg["prefetch"]), 2)
         self._next_tap(tap_at, tap, arg, {b_at: (b, "channel_step")})
         _advance(f, panel_at, panel, arg["panel_step"])
         return row
@@ -203,41 +271,41 @@ class MicroKernel:
         """Vector j of a row of B as it stands in the panel."""
         return self.lanes.load(self.f.offset(source, j * self.lanes.bytes), mask)
 
-    def _epilogue(self) -> None:
+    def _epilogue(self, rows: range) -> None:
         f, lanes, arg = self.f, self.lanes, self.arg
         masks = [None] * (self.vectors - 1) + [lanes.mask(arg["mask"], "i64")]
-        rows = self._output_rows()
+        places, tile = self._output_rows(rows), self.accumulators[rows.start : rows.stop]
 
         def add_to(sum_: str, x: str) -> None:
             lanes.set(sum_, lanes.add(x, lanes.get(sum_)))
 
         with flagged(f, arg["flags"], ACCUMULATE):
-            for i, row in enumerate(rows):
-                for j, mask in enumerate(masks):
-                    add_to(self.accumulators[i][j], lanes.load(f.offset(row, j * lanes.bytes), mask))
+            for place, sums in zip(places, tile, strict=True):
+                for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True)):
+                    add_to(sum_, lanes.load(f.offset(place, j * lanes.bytes), mask))
         with flagged(f, arg["flags"], COLUMN_BIAS):
             for j, mask in enumerate(masks):
                 bias = lanes.load(f.offset(arg["column_bias"], j * lanes.bytes), mask)
-                for sums in self.accumulators:
+                for sums in tile:
                     add_to(sums[j], bias)
         with flagged(f, arg["flags"], ROW_BIAS):
-            for i, sums in enumerate(self.accumulators):
+            for i, sums in zip(rows, tile, strict=True):
                 bias = lanes.broadcast(f.offset(arg["row_bias"], i * lanes.element_bytes))
                 for sum_ in sums:
                     add_to(sum_, bias)
         with flagged(f, arg["flags"], RELU):
-            for sums in self.accumulators:
+            for sums in tile:
                 for sum_ in sums:
                     lanes.set(sum_, lanes.relu(lanes.get(sum_)))
-        self._store(rows, masks)
+        self._store(tile, places, masks)
 
-    def _store(self, rows: list[str], masks: list) -> None:
+    def _store(self, tile: list[list[str]], rows: list[str], masks: list) -> None:
         """Tiles may go past the caches where a vector is a line; where it is less, tiles of whole vectors need no mask:
         AVX2's masked store takes 13 cycles of a Zen 4, beside which nothing else proceeds."""
         f, lanes = self.f, self.lanes
         places = [
             (sum_, f.offset(row, j * lanes.bytes), mask)
-            for row, sums in zip(rows, self.accumulators, strict=True)
+            for row, sums in zip(rows, tile, strict=True)
             for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True))
         ]
         stream = lanes.bytes == CACHE_LINE
@@ -271,24 +339,22 @@ class TapsKernel(MicroKernel):
     def _unused(self) -> set[str]:
         return (_MAKE_ONLY | {"a_col"}) - {"taps"}
 
-    def _depth_loop(self) -> None:
-        f, arg = self.f, self.arg
+    def _tile(self) -> None:
+        f, arg, rows = self.f, self.arg, range(self.height)
+        self._fetch_output()
         a_at, b_at, tap_at = (f.variable("ptr", arg[name]) for name in ("a", "b", "taps"))
         with repeat(f, arg["k"]):
             a, b, tap = (f.value(f"load ptr, ptr {at}") for at in (a_at, b_at, tap_at))
             pixel = f.offset(a, f.value(f"load i64, ptr {tap}"))
             panel = f.offset(b, f.value(f"load i64, ptr {f.offset(tap, 8)}"))
-            self._multiply(self._row_bases(pixel), self._panel_row(panel))
+            self._multiply(self._row_bases(pixel), self._panel_row(panel), rows)
             # Behind the multiply-adds, as nothing that reads memory changes places with fetches. Addresses leave few
             # registers: what comes here is read from memory again.
             near = load_fields(f, FIELDS, _POINTERS, set(FIELDS) - _TAPS_NEAR)
             self._fetch_lines(f.offset(panel, near["panel_step"]), 1)
             self._fetch_lines(f.offset(pixel, near["prefetch"]), 2)
             self._next_tap(tap_at, tap, near, {a_at: (a, "channel_step"), b_at: (b, "panel_step")})
-
-    def _fetch_lines(self, at: str, level: int) -> None:
-        for byte in range(0, TAPS_VECTORS * self.lanes.bytes, CACHE_LINE):
-            self.f.fetch(self.f.offset(at, byte), level)
+        self._epilogue(rows)
 
 
 def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:

@@ -113,18 +113,18 @@ class PairKernel(MicroKernel):
         even = self.pairs.load_bits(at, mask)
         return self.pairs.interleave(even, self.pairs.load_bits(self.f.offset(at, self.arg["pair_step"]), mask))
 
-    def _store(self, rows: list[str], masks: list) -> None:
+    def _store(self, tile: list[list[str]], rows: list[str], masks: list) -> None:
         f, lanes = self.f, self.pairs
         narrow, wide, end = f.label("narrow"), f.label("wide"), f.label("end")
         bits = f.value(f"and i64 {self.arg['flags']}, {_NARROW}")
         f.do(f"br i1 {f.value(f'icmp ne i64 {bits}, 0')}, label %{narrow}, label %{wide}")
         f.begin(narrow)
-        for row, sums in zip(rows, self.accumulators, strict=True):
+        for row, sums in zip(rows, tile, strict=True):
             for j, (sum_, mask) in enumerate(zip(sums, masks, strict=True)):
                 lanes.store_narrow(lanes.get(sum_), f.offset(row, j * lanes.bytes // 2), mask)
         f.do(f"br label %{end}")
         f.begin(wide)
-        super()._store(rows, masks)
+        super()._store(tile, rows, masks)
         f.do(f"br label %{end}")
         f.begin(end)
 
