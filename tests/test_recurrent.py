@@ -137,3 +137,73 @@ def test_empty_batches_and_single_steps():
     assert (out.shape, h.shape, c.shape) == ((4, 0, 4), (1, 0, 4), (1, 0, 4))
     out, (h, _) = model(torch.randn(1, 2, 3))
     assert out[0].tolist() == h[0].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sequences_of_different_lengths(kind, by_steps):
+    model = layer(kind, 3, 5, 2, bidirectional=True)
+    hx, lengths = start(kind, 4, 4, 5), torch.tensor([2, 6, 1, 6])
+    x = torch.randn(6, 4, 3, dtype=torch.float64, requires_grad=True)
+
+    def run():
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        out, state = model(packed, hx)
+        got = [out.data, *(state if isinstance(state, tuple) else [state])]
+        return got, grad(loss(got), leaves(model, x, hx))
+
+    got, wanted = run(), by_steps(run)
+    assert same(got[0], wanted[0])
+    assert same(got[1], wanted[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n", "width"), [(1, 40), (3, 33), (20, 24), (17, 70), (5, 150)])
+def test_sizes_and_threads(kind, n, width, by_steps):
+    """Few and many sequences, units that fill no vector, weights that fit the cache or not: one result for any number
+    of threads."""
+    model = layer(kind, 7, width, dtype=torch.float32)
+    x, hx = torch.randn(4, n, 7, requires_grad=True), start(kind, 1, n, width, torch.float32)
+
+    def run():
+        got = results(model, x, hx)
+        return [*got, *grad(loss(got), leaves(model, x, hx))]
+
+    before = torch.get_num_threads()
+    runs = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        runs.append([t.detach().numpy().tobytes() for t in run()])
+    torch.set_num_threads(before)
+    assert runs[0] == runs[1] == runs[2]
+    assert same(run(), by_steps(run), 2e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.03), (torch.float16, 0.004)])
+def test_16_bit_floats(kind, dtype, tolerance):
+    """Sums are float32: the error is that of a few roundings, whatever the depth."""
+    for n, inputs, width in ((2, 6, 10), (18, 5, 32), (6, 40, 31)):
+        wide = layer(kind, inputs, width, dtype=torch.float32)
+        narrow = layer(kind, inputs, width, dtype=dtype)
+        wide.load_state_dict(narrow.state_dict())
+        x = torch.randn(5, n, inputs).to(dtype).float().requires_grad_()
+        wanted = wide(x)[0]
+        narrow_x = x.detach().to(dtype).requires_grad_()
+        got = narrow(narrow_x)[0]
+        assert got.dtype is dtype
+        assert np.abs((got.float() - wanted).detach().numpy()).max() < tolerance
+        got.sum().backward()
+        wanted.sum().backward()
+        for a, b in zip([narrow_x, *narrow.parameters()], [x, *wide.parameters()], strict=True):
+            assert a.grad.dtype is dtype
+            scale = np.abs(b.grad.numpy()).max()
+            assert np.abs((a.grad.float() - b.grad).numpy()).max() < 4 * tolerance * scale
+
+
+def test_batch_sizes_must_go_down():
+    model = layer("GRU", 3, 4, dtype=torch.float32)
+    with pytest.raises(RuntimeError, match="batch_sizes"):
+        torch.gru(
+            torch.randn(6, 3), torch.tensor([2, 3, 1]), torch.zeros(1, 2, 4), list(model.parameters()), True, 1, 0.0,
+            False, False,
+        )  # fmt: skip

@@ -91,6 +91,8 @@ void stream_large_outputs(const ElementKernelCall& call, const Iteration& it, St
   }
 }
 
+}  // namespace
+
 ElementKernel kernel_for(const ElementKernelCall& call, std::span<const StrideClass> classes) {
   KernelKey key{.op = op_key(call.overload.op->id, call.attributes, call.fold)};
   for (size_t k = 0; k < classes.size(); ++k) key.set_operand(static_cast<int>(k), call.dtypes[k], classes[k]);
@@ -101,8 +103,6 @@ ElementKernel kernel_for(const ElementKernelCall& call, std::span<const StrideCl
   }
   return reinterpret_cast<ElementKernel>(kernel);
 }
-
-}  // namespace
 
 void run_elements(const ElementKernelCall& call, Iteration& it) {
   if (it.elements == 0) return;

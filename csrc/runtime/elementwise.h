@@ -33,6 +33,8 @@ struct ElementKernelCall {
   uint32_t attributes = 0, fold = 0;
   const Slot* params = nullptr;
 };
+// The kernel for operands of these stride classes.
+ElementKernel kernel_for(const ElementKernelCall& call, std::span<const StrideClass> classes);
 // Collapses the dimensions, picks stride classes, runs in parallel pieces that depend on the shape only.
 void run_elements(const ElementKernelCall& call, Iteration& it);
 
