@@ -10,7 +10,7 @@ import kernels
 from flambeau.codegen import narrow
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.link import Code
-from flambeau.codegen.micro import FIELDS, MAX_VECTORS, kernel_name, max_height
+from flambeau.codegen.micro import FIELDS, MAX_VECTORS, TAPS_VECTORS, kernel_name, max_height, taps_kernel_name
 from flambeau.codegen.target import LEVELS, Target, cpu_flags, host_level
 from machines import MACHINES, Native
 
@@ -139,6 +139,41 @@ def test_pairs(end: bool) -> None:
             np.testing.assert_allclose(got, wanted, atol=1e-5)
         if make:
             np.testing.assert_array_equal(machine.fetch(at_panel, panel), panel)
+    machine.close()
+
+
+@pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no dot products of bfloat16")
+def test_operands_of_pairs() -> None:
+    """Mode `make` of a B that consists of pairs, and a sum over two taps."""
+    machine, rng = Native(narrow.compile_family(PAIRS, "bf16"), True), np.random.default_rng(3)
+    for vectors, height, _, depth, tail, _ in pair_cases():
+        width = 16 * (vectors - 1) + tail
+        a, b = (rounded(rng.standard_normal(s).astype(np.float32), "bf16") for s in ((height, depth), (depth, width)))
+        wanted = wide(a, "bf16").astype(np.float64) @ wide(b, "bf16")
+        panel = interleaved(b, 16)
+        pairs = np.ascontiguousarray(panel.reshape(depth // 2, -1)[:, : 2 * width])
+        at_panel, at_c = machine.place(np.zeros_like(panel)), machine.place(np.zeros((height, width), np.float32))
+        masks = [0xFFFF] * (vectors - 1) + [(1 << tail) - 1] + [0] * (4 - vectors)
+        taps = machine.place(np.frombuffer(struct.pack("<q4H", 0, *masks), np.uint8))
+        fields = {"k": depth // 2, "a": machine.place(a), "a_row": a.strides[0], "a_col": 4, "c": at_c}
+        fields |= {"c_row": 4 * width, "mask": (1 << tail) - 1, "b": machine.place(pairs), "taps": taps}
+        fields |= {"taps_end": taps + 16, "channel_step": pairs.strides[0], "panel": at_panel}
+        fields |= {"panel_step": panel.strides[0]}
+        values = np.array([fields.get(field, 0) for field in FIELDS], np.int64)
+        machine.call(narrow.paired_name(vectors, height), machine.place(values))
+        np.testing.assert_allclose(machine.fetch(at_c, np.zeros((height, width), np.float32)), wanted, atol=1e-5)
+        np.testing.assert_array_equal(machine.fetch(at_panel, panel), panel)
+        if vectors != TAPS_VECTORS:
+            continue
+        # Two taps a channel: the pixels stand next to each other, the rows of the panel one behind the other.
+        taps = machine.place(np.frombuffer(struct.pack("<4q", 0, 0, 4, panel.strides[0]), np.uint8))
+        fields |= {"k": depth // 4 * 2, "taps": taps, "taps_end": taps + 32, "channel_step": 8, "b": at_panel}
+        fields |= {"panel_step": 2 * panel.strides[0]}
+        if depth % 4:
+            continue
+        values = np.array([fields.get(field, 0) for field in FIELDS], np.int64)
+        machine.call(taps_kernel_name(height), machine.place(values))
+        np.testing.assert_allclose(machine.fetch(at_c, np.zeros((height, width), np.float32)), wanted, atol=1e-5)
     machine.close()
 
 

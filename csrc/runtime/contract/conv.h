@@ -26,4 +26,12 @@ void conv_backward_input(const Conv& conv, const void* dy, const void* w, const 
 
 void conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw);
 
+// The same with given kernels, for convolutions that are not empty: every operand has elements of the kernels' size.
+struct MicroKernels;
+void conv_forward(const MicroKernels& mk, const Conv& conv, const void* x, const void* w, const void* bias, void* y,
+                  Activation act);
+void conv_backward_input(const MicroKernels& mk, const Conv& conv, const void* dy, const void* w, const void* bias,
+                         void* dx);
+void conv_backward_weight(const MicroKernels& mk, const Conv& conv, const void* x, const void* dy, void* dw);
+
 }  // namespace fl

@@ -2,8 +2,9 @@
 
 #include <complex>
 
+#include "core/allocator.h"
+#include "core/error.h"
 #include "runtime/contract/plain.h"
-#include "runtime/contract/tiles.h"
 #include "runtime/pool.h"
 
 namespace fl {
@@ -138,69 +139,9 @@ void with_type(DType dtype, F&& run) {
   });
 }
 
-// A 16-bit operand in float32, or a float32 result to be rounded into it once.
-class Wide {
- public:
-  Wide(DType dtype, const void* data, int64_t n)
-      : dtype_(dtype), n_(data ? n : 0), values_(static_cast<size_t>(n_) * sizeof(float)) {
-    auto* in = static_cast<const uint16_t*>(data);
-    for_blocks([&](int64_t i) { out()[i] = widened(in[i]); });
-  }
-  Wide(DType dtype, int64_t n) : dtype_(dtype), n_(n), values_(static_cast<size_t>(n) * sizeof(float)) {}
-  float* out() { return n_ ? values_.as<float>() : nullptr; }
-  void round_into(void* data) {
-    auto* to = static_cast<uint16_t*>(data);
-    for_blocks([&](int64_t i) {
-      to[i] = dtype_ == DType::BF16 ? float_to_bfloat16_bits(out()[i]) : float_to_half_bits(out()[i]);
-    });
-  }
-
- private:
-  float widened(uint16_t bits) const {
-    return dtype_ == DType::BF16 ? std::bit_cast<float>(static_cast<uint32_t>(bits) << 16) : half_bits_to_float(bits);
-  }
-  template <class F>
-  void for_blocks(F&& run) {
-    int64_t blocks = ceil_div(n_, 1 << 14);
-    parallel_for(blocks, [&](int64_t b) {
-      Range range = even_part(n_, blocks, b);
-      for (int64_t i = range.begin; i < range.end; i++) run(i);
-    });
-  }
-
-  DType dtype_;
-  int64_t n_;
-  Scratch values_;
-};
-
-bool is_narrow(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16; }
-
-// Elements of the operands of a convolution.
-struct Sizes {
-  int64_t x, y, w;
-  explicit Sizes(const Conv& c) {
-    Shape s(c);
-    x = c.batch * c.in_channels * s.inputs;
-    y = c.batch * c.out_channels * s.pixels;
-    w = c.out_channels * s.depth();
-  }
-};
-
-Conv in_float32(const Conv& conv) {
-  Conv wide = conv;
-  wide.dtype = DType::F32;
-  return wide;
-}
-
 }  // namespace
 
 void plain_conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
-  if (is_narrow(conv.dtype)) {
-    Sizes n(conv);
-    Wide wx(conv.dtype, x, n.x), ww(conv.dtype, w, n.w), wb(conv.dtype, bias, conv.out_channels), wy(conv.dtype, n.y);
-    conv_forward(in_float32(conv), wx.out(), ww.out(), wb.out(), wy.out(), act);
-    return wy.round_into(y);
-  }
   with_type(conv.dtype, [&]<class T>(T) {
     PlainConv<T>{conv}.forward(static_cast<const T*>(x), static_cast<const T*>(w), static_cast<const T*>(bias),
                                static_cast<T*>(y), act);
@@ -208,12 +149,6 @@ void plain_conv_forward(const Conv& conv, const void* x, const void* w, const vo
 }
 
 void plain_conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
-  if (is_narrow(conv.dtype)) {
-    Sizes n(conv);
-    Wide wy(conv.dtype, dy, n.y), ww(conv.dtype, w, n.w), wb(conv.dtype, bias, conv.in_channels), wx(conv.dtype, n.x);
-    conv_backward_input(in_float32(conv), wy.out(), ww.out(), wb.out(), wx.out());
-    return wx.round_into(dx);
-  }
   with_type(conv.dtype, [&]<class T>(T) {
     PlainConv<T>{conv}.backward_input(static_cast<const T*>(dy), static_cast<const T*>(w), static_cast<const T*>(bias),
                                       static_cast<T*>(dx));
@@ -221,12 +156,6 @@ void plain_conv_backward_input(const Conv& conv, const void* dy, const void* w, 
 }
 
 void plain_conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {
-  if (is_narrow(conv.dtype)) {
-    Sizes n(conv);
-    Wide wx(conv.dtype, x, n.x), wy(conv.dtype, dy, n.y), ww(conv.dtype, n.w);
-    conv_backward_weight(in_float32(conv), wx.out(), wy.out(), ww.out());
-    return ww.round_into(dw);
-  }
   with_type(conv.dtype, [&]<class T>(T) {
     PlainConv<T>{conv}.backward_weight(static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<T*>(dw));
   });

@@ -520,7 +520,7 @@ bool scratch_fits(const MicroKernels& mk, const TapConv& conv) {
 }  // namespace
 
 bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
-  return conv.outputs <= kFewOutputs && scratch_fits(mk, conv);
+  return mk.plane_row[1] && conv.outputs <= kFewOutputs && scratch_fits(mk, conv);
 }
 
 void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& phases) {
@@ -569,7 +569,7 @@ void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& p
 }
 
 bool planes_suit_weights(const MicroKernels& mk, const TapConv& conv) {
-  return conv.channels * conv.outputs <= kFewSums && scratch_fits(mk, conv);
+  return mk.plane_row[1] && conv.channels * conv.outputs <= kFewSums && scratch_fits(mk, conv);
 }
 
 void planes_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw) {

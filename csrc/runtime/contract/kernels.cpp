@@ -44,6 +44,14 @@ void install_narrow_kernels(DType dtype, const int64_t* layout, const uint64_t* 
     mk.l2_bytes = layout[3 + kMaxVectors];
     take(mk.pack_columns, addresses);
     for (int v = 1; v <= kMaxVectors; v++) take_tiles(mk, v, addresses);
+    kernels->paired = mk;
+    take(kernels->paired.scatter_columns, addresses);
+    take(kernels->paired.split_2, addresses);
+    take(kernels->paired.merge_2, addresses);
+    for (int v = 1; v <= kMaxVectors; v++) {
+      for (int h = 0; h <= mk.max_height[v]; h++) take(kernels->paired.make[v][h], addresses);
+    }
+    for (int h = 1; h <= kMaxHeight; h++) take(kernels->paired.taps[h], addresses);
   }
   narrow_entry_of(dtype)->set(std::move(kernels));
 }

@@ -138,6 +138,8 @@ struct NarrowKernels {
   MicroKernels::Dot dot_1, dot_4;
   // Elements are pairs along the depth, 32 bits each, in A and in panels; C is float32, or 16 bits with kNarrow.
   MicroKernels pairs;
+  // The same for operands that consist of pairs where they lie: all that convolutions need but kernels over planes.
+  MicroKernels paired;
 };
 
 // The kernels of float16 or bfloat16; null where none can be had.

@@ -1,0 +1,218 @@
+#include "runtime/contract/conv_narrow.h"
+
+#include "runtime/contract/conv_layout.h"
+#include "runtime/contract/conv_patches.h"
+#include "runtime/contract/conv_phases.h"
+#include "runtime/contract/conv_planes.h"
+#include "runtime/contract/plain.h"
+#include "runtime/contract/tiles.h"
+
+namespace fl {
+namespace {
+
+// Elements that are converted or paired together.
+constexpr int64_t kBlock = 1 << 14;
+
+// Where the machine multiplies pairs of bfloat16, what is summed over is paired in memory: neighbouring channels of the
+// input for the outputs, neighbouring outputs for the gradient of the input, neighbouring images for that of the
+// weights. To all drivers a pair is an element of 32 bits, of half as many channels or images. Elsewhere operands are
+// widened to float32.
+const NarrowKernels* pairing_kernels(const Conv& conv) {
+  const NarrowKernels* nk = narrow_kernels(conv.dtype);
+  return nk && nk->has_pairs ? nk : nullptr;
+}
+
+int64_t product(const int64_t* sizes) { return sizes[0] * sizes[1] * sizes[2]; }
+
+// Elements of the operands of a convolution.
+struct Sizes {
+  int64_t in, out, kernel;  // of a channel
+  int64_t x, y, w;
+  explicit Sizes(const Conv& c)
+      : in(product(c.size)),
+        out(product(c.output)),
+        kernel(product(c.kernel)),
+        x(c.batch * c.in_channels * in),
+        y(c.batch * c.out_channels * out),
+        w(c.out_channels * (c.in_channels / c.groups) * kernel) {}
+};
+
+template <class F>
+void for_blocks(int64_t n, F&& run) {
+  const int64_t blocks = ceil_div(n, kBlock);
+  parallel_for(blocks, [&](int64_t b) { run(even_part(n, blocks, b)); });
+}
+
+// A 16-bit operand in float32, or a float32 result to be rounded into it once.
+class Wide {
+ public:
+  Wide(DType dtype, const void* data, int64_t n) : Wide(dtype, data ? n : 0) {
+    auto* in = static_cast<const uint16_t*>(data);
+    for_blocks(n_, [&](Range r) {
+      if (kernels_) {
+        return kernels_->widen(1, r.size(), reinterpret_cast<const char*>(in + r.begin), 0, at(r.begin), 0);
+      }
+      for (int64_t i = r.begin; i < r.end; i++) values()[i] = widened(in[i]);
+    });
+  }
+  Wide(DType dtype, int64_t n)
+      : dtype_(dtype), n_(n), kernels_(narrow_kernels(dtype)), memory_(static_cast<size_t>(n) * sizeof(float)) {}
+  float* values() const { return n_ ? memory_.as<float>() : nullptr; }
+  void round_into(void* data) const {
+    auto* to = static_cast<uint16_t*>(data);
+    for_blocks(n_, [&](Range r) {
+      if (kernels_) return kernels_->narrow(1, r.size(), at(r.begin), 0, reinterpret_cast<char*>(to + r.begin), 0);
+      for (int64_t i = r.begin; i < r.end; i++) to[i] = rounded(values()[i]);
+    });
+  }
+
+ private:
+  char* at(int64_t i) const { return reinterpret_cast<char*>(values() + i); }
+  float widened(uint16_t bits) const {
+    return dtype_ == DType::BF16 ? std::bit_cast<float>(static_cast<uint32_t>(bits) << 16) : half_bits_to_float(bits);
+  }
+  uint16_t rounded(float x) const { return dtype_ == DType::BF16 ? float_to_bfloat16_bits(x) : float_to_half_bits(x); }
+
+  DType dtype_;
+  int64_t n_;
+  const NarrowKernels* kernels_;
+  Scratch memory_;
+};
+
+// Two rows of 16-bit elements as one row of pairs; without a second row its elements are 0.
+void pair_rows(const uint16_t* first, const uint16_t* second, int64_t n, uint16_t* out) {
+  using Eight [[gnu::vector_size(16)]] = uint16_t;
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    Eight a, b = {};
+    std::memcpy(&a, first + i, sizeof(a));
+    if (second) std::memcpy(&b, second + i, sizeof(b));
+    const Eight low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    const Eight high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+    std::memcpy(out + 2 * i, &low, sizeof(low));
+    std::memcpy(out + 2 * i + 8, &high, sizeof(high));
+  }
+  for (; i < n; i++) {
+    out[2 * i] = first[i];
+    out[2 * i + 1] = second ? second[i] : uint16_t{0};
+  }
+}
+
+// An operand [groups][rows][n] as [groups][pairs of rows][n].
+class Paired {
+ public:
+  Paired(const void* data, int64_t groups, int64_t rows, int64_t n)
+      : memory_(static_cast<size_t>(groups * ceil_div(rows, 2) * n) * 4) {
+    const auto* in = static_cast<const uint16_t*>(data);
+    auto* out = memory_.as<uint16_t>();
+    const int64_t pairs = ceil_div(rows, 2), parts = ceil_div(n, kBlock), count = groups * pairs * parts;
+    const int64_t chunks = std::clamp<int64_t>(groups * pairs * n / kBlock, 1, std::max<int64_t>(count, 1));
+    parallel_for(chunks, [&](int64_t chunk) {
+      const Range mine = even_part(count, chunks, chunk);
+      for (int64_t i = mine.begin; i < mine.end; i++) {
+        const int64_t pair = i / parts, row = pair / pairs * rows + pair % pairs * 2;
+        const Range r = even_part(n, parts, i % parts);
+        const uint16_t* first = in + row * n + r.begin;
+        pair_rows(first, pair % pairs * 2 + 1 < rows ? first + n : nullptr, r.size(), out + 2 * (pair * n + r.begin));
+      }
+    });
+  }
+  const void* data() const { return memory_.as(); }
+
+ private:
+  Scratch memory_;
+};
+
+Conv in_float32(const Conv& conv) {
+  Conv wide = conv;
+  wide.dtype = DType::F32;
+  return wide;
+}
+
+bool is_empty(const Conv& conv, const Sizes& n) { return n.x * n.y * n.w == 0 || conv.groups == 0; }
+
+// Whether groups of so many channels can be paired.
+bool pairs_up(const Conv& conv, int64_t channels) { return conv.groups == 1 || channels % 2 == 0; }
+
+// Whether float32 computes products of rows instead of sums over taps, so that the drivers of those are not for it.
+bool is_product(const Conv& conv) { return whole_suits(conv) || patches_suit(conv) || few_patches(conv); }
+
+// Rows of patches are copied by units of four bytes.
+bool narrow_patches_suit(const Conv& conv) { return patches_suit(conv) && conv.kernel[2] % 2 == 0; }
+
+Gemm images_product(const Conv& conv, int64_t m, int64_t k, int64_t n) {
+  return {.m = m, .n = n, .k = k, .b_row = n, .b_col = 1, .c_row = n, .dtype = conv.dtype};
+}
+
+}  // namespace
+
+void narrow_conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
+  const Sizes n(conv);
+  const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const int64_t channels = conv.in_channels / conv.groups;
+  Conv wide = in_float32(conv);
+  const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
+  if (mk && whole_suits(conv))
+    return whole_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
+  if (mk && narrow_patches_suit(conv))
+    return patches_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
+  if (mk && is_pointwise(conv)) {
+    Gemm g = images_product(conv, conv.out_channels, conv.in_channels, n.out);
+    g.a = w, g.a_row = conv.in_channels, g.a_col = 1, g.b = x, g.c = y, g.row_bias = bias, g.act = act;
+    return gemm_batched(g, {.sizes = {conv.batch}, .a = {0}, .b = {conv.in_channels * n.in}});
+  }
+  const Wide wide_bias(conv.dtype, bias, conv.out_channels), out(conv.dtype, n.y);
+  if (mk && pairs_up(conv, channels) && !is_product(conv) && !planes_suit(*mk, forward_taps(wide))) {
+    const Paired px(x, conv.batch * conv.groups, channels, n.in), pw(w, conv.out_channels, channels, n.kernel);
+    wide.in_channels = conv.groups * ceil_div(channels, 2);
+    conv_forward(nk->paired, wide, px.data(), pw.data(), wide_bias.values(), out.values(), act);
+  } else {
+    const Wide wx(conv.dtype, x, n.x), ww(conv.dtype, w, n.w);
+    conv_forward(wide, wx.values(), ww.values(), wide_bias.values(), out.values(), act);
+  }
+  out.round_into(y);
+}
+
+void narrow_conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
+  const Sizes n(conv);
+  const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const int64_t outputs = conv.out_channels / conv.groups, channels = conv.in_channels / conv.groups;
+  Conv wide = in_float32(conv);
+  const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
+  if (mk && is_pointwise(conv)) {
+    Gemm g = images_product(conv, conv.in_channels, conv.out_channels, n.out);
+    g.a = w, g.a_row = 1, g.a_col = conv.in_channels, g.b = dy, g.c = dx, g.row_bias = bias;
+    return gemm_batched(g, {.sizes = {conv.batch}, .a = {0}, .b = {conv.out_channels * n.out}});
+  }
+  const Wide wide_bias(conv.dtype, bias, conv.in_channels), out(conv.dtype, n.x);
+  if (mk && pairs_up(conv, outputs) && !is_product(conv) && !planes_suit(*mk, forward_taps(wide))) {
+    const Paired py(dy, conv.batch * conv.groups, outputs, n.out), pw(w, conv.groups, outputs, channels * n.kernel);
+    wide.out_channels = conv.groups * ceil_div(outputs, 2);
+    conv_backward_input(nk->paired, wide, py.data(), pw.data(), wide_bias.values(), out.values());
+  } else {
+    const Wide wy(conv.dtype, dy, n.y), ww(conv.dtype, w, n.w);
+    conv_backward_input(wide, wy.values(), ww.values(), wide_bias.values(), out.values());
+  }
+  out.round_into(dx);
+}
+
+void narrow_conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {
+  const Sizes n(conv);
+  const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  Conv wide = in_float32(conv);
+  const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
+  if (mk && whole_suits(conv))
+    return whole_backward_weight(conv, static_cast<const char*>(x), static_cast<const char*>(dy), dw);
+  const Wide out(conv.dtype, n.w);
+  if (mk && conv.batch > 1 && !is_product(conv) && !planes_suit_weights(*mk, forward_taps(wide))) {
+    const Paired px(x, 1, conv.batch, n.x / conv.batch), py(dy, 1, conv.batch, n.y / conv.batch);
+    wide.batch = ceil_div(conv.batch, 2);
+    conv_backward_weight(nk->paired, wide, px.data(), py.data(), out.values());
+  } else {
+    const Wide wx(conv.dtype, x, n.x), wy(conv.dtype, dy, n.y);
+    conv_backward_weight(wide, wx.values(), wy.values(), out.values());
+  }
+  out.round_into(dw);
+}
+
+}  // namespace fl
