@@ -64,7 +64,8 @@ def test_padding_with_a_constant():
 
 def test_repeating_and_rolling():
     check(lambda x: x.repeat(2, 3, 1), lambda a: np.tile(a, (2, 3, 1)), (2, 3))
-    check(lambda x: flambeau.roll(x, (1, -2), (0, 1)), lambda a: np.roll(a, (1, -2), (0, 1)), (3, 4))
+    for shifts, dims in (((1, -2), (0, 1)), ((1, 1, 7), (0, -2, 1)), ((4,), (1,)), ((3, 8), (0, 1)), ((-5,), None)):
+        check(lambda x, s=shifts, d=dims: flambeau.roll(x, s, d), lambda a, s=shifts, d=dims: np.roll(a, s, d), (3, 4))
     counts = np.array([2, 0, 3])
     t = flambeau.from_numpy(counts)
     check(lambda x: flambeau.repeat_interleave(x, t, 0), lambda a: np.repeat(a, counts, 0), (3, 2))

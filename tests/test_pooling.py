@@ -127,11 +127,20 @@ def test_gradients_of_both_orders():
 
 
 def test_channels_last_gives_the_same():
-    x = torch.tensor(data((2, 3, 6, 5), "plain"))
+    x = torch.tensor(data((2, 19, 6, 5), "plain"))
     last = x.contiguous(memory_format=torch.channels_last)
-    for pool in (lambda t: F.max_pool2d(t, 3, 2, 1), lambda t: F.avg_pool2d(t, 3, 1, 1)):
+    for pool in (
+        lambda t: F.max_pool2d(t, 3, 2, 1), lambda t: F.avg_pool2d(t, 3, 1, 1), lambda t: F.max_pool2d(t, 2, dilation=2),
+        lambda t: F.avg_pool2d(t, 2, 2, 1, True, False), lambda t: F.avg_pool2d(t, 2, 3, divisor_override=3),
+        lambda t: F.max_pool2d(t, (6, 5)), lambda t: F.avg_pool2d(t, (6, 5)),
+    ):  # fmt: skip
         assert pool(last).tolist() == pool(x).tolist()
         assert pool(last).is_contiguous(memory_format=torch.channels_last)
+        a, b = x.clone().requires_grad_(), last.clone().requires_grad_()
+        weights = torch.arange(float(pool(x).numel())).view(pool(x).shape)
+        (pool(a) * weights).sum().backward()
+        (pool(b) * weights).sum().backward()
+        assert b.grad.tolist() == a.grad.tolist()
 
 
 @pytest.mark.parametrize("n,sizes,wanted", [(1, (24,), 3), (2, (8, 12), (2, 3)), (2, (5, 7), 1), (3, (2, 4, 8), (1, 2, 2))])

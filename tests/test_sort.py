@@ -289,6 +289,19 @@ def test_topk_keeps_the_order_of_ties_however_many_are_wanted(k, largest):
         np.testing.assert_array_equal(got.numpy(), np.take_along_axis(x.numpy(), want, dim))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8"])
+@pytest.mark.parametrize("order", ["mixed", "rising", "falling", "alike"])
+def test_few_of_many_in_any_order(order, dtype):
+    values = np.random.default_rng(0).standard_normal(5000) * 100
+    values = {"mixed": values, "rising": np.sort(values), "falling": -np.sort(-values), "alike": values * 0}[order]
+    values = np.abs(values).astype(dtype)
+    for k in (33, 70, 600):
+        for largest in (True, False):
+            wanted = np.argsort(-values.astype("f8") if largest else values, kind="stable")[:k]
+            got, where = flambeau.from_numpy(values).topk(k, 0, largest)
+            assert np.array_equal(where.numpy(), wanted) and np.array_equal(got.numpy(), values[wanted])
+
+
 @pytest.mark.parametrize("operator", ["cumsum", "cumprod", "logcumsumexp"])
 def test_running_totals_of_many_lines_are_those_of_one(operator):
     x = flambeau.from_numpy(np.random.default_rng(0).uniform(-2, 2, (3, 19, 300)))

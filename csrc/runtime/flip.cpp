@@ -1,4 +1,4 @@
-// Tensors whose elements stand in reverse order along some dimensions: copies read backwards.
+// Tensors whose elements stand in reverse order along some dimensions (copies read backwards), or further on.
 #include "core/error.h"
 #include "runtime/copy.h"
 #include "runtime/elementwise.h"
@@ -38,7 +38,37 @@ void flip(const Call& call, Outputs& outputs) {
   copy_elements(it, static_cast<int64_t>(self->itemsize()));
 }
 
-RegisterNative native("flip", flip);
+// A part of a dimension.
+TensorRef part_of(const Tensor& t, int d, int64_t first, int64_t length) {
+  Dims sizes = t.sizes;
+  sizes[d] = length;
+  return Tensor::make(t.storage, t.offset + first * t.strides[d], sizes, t.strides, t.dtype);
+}
+
+// What stands at i comes to stand at i + shifts[d] along each dimension from d on: two parts change places.
+void copy_further(Tensor* to, Tensor* from, const Dims& shifts, int d) {
+  while (d < to->dim() && shifts[d] == 0) ++d;
+  if (d == to->dim()) return copy_into(to, from);
+  const int64_t shift = shifts[d], rest = to->sizes[d] - shift;
+  copy_further(part_of(*to, d, shift, rest).get(), part_of(*from, d, 0, rest).get(), shifts, d + 1);
+  copy_further(part_of(*to, d, 0, shift).get(), part_of(*from, d, rest, shift).get(), shifts, d + 1);
+}
+
+// rolled(self, shifts, dims): one shift for each of the dimensions.
+void rolled(const Call& call, Outputs& outputs) {
+  Tensor* self = call[0].tensor();
+  IntSpan given = call[1].ints(), dims = call[2].ints();
+  Dims shifts(self->dim());
+  for (size_t k = 0; k < std::min(given.size(), dims.size()); ++k) {
+    const int d = wrap_dim(dims[k], self->dim());
+    if (const int64_t n = self->dim() ? self->sizes[d] : 0) shifts[d] = ((shifts[d] + given[k] % n) % n + n) % n;
+  }
+  TensorRef out = Tensor::empty(self->sizes, self->dtype, self->device());
+  outputs.emplace_back(out);
+  if (!out->is_meta() && out->numel()) copy_further(out.get(), self, shifts, 0);
+}
+
+RegisterNative natives[] = {{"flip", flip}, {"rolled", rolled}};
 
 }  // namespace
 }  // namespace fl

@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "core/error.h"
+#include "runtime/clones.h"
 #include "runtime/copy.h"
 #include "runtime/iteration.h"
 #include "runtime/op.h"
@@ -106,6 +107,33 @@ bool pick_row(const Reading& r, char** ptr, int64_t n, bool stream) {
   return true;
 }
 
+constexpr int64_t kShortRow = 1024;  // bytes of a row that is copied in place of a call of memcpy
+constexpr int64_t kRowsAhead = 8;    // that memory is asked for: which they are, nobody can guess
+
+// m rows of at least a line, each at a position of one axis.
+FL_CLONES bool pick_short_rows(const Axis& axis, bool wraps, char** ptr, const int64_t* step, int64_t bytes,
+                               int64_t m) {
+  char* out = ptr[0];
+  const char *from = ptr[1], *at = ptr[2];
+  for (int64_t j = 0; j < m; ++j) {
+    int64_t k = position(at);
+    if (wraps) k += (k >> 63) & axis.size;
+    if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(axis.size)) return false;
+    if (j + kRowsAhead < m) {
+      const auto far = static_cast<uint64_t>(position(at + kRowsAhead * step[2])) * static_cast<uint64_t>(axis.stride);
+      for (int64_t i = 0; i < bytes; i += kLine)
+        __builtin_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) + far) + i);
+    }
+    const char* row = from + k * axis.stride;
+    for (int64_t i = 0; i + kLine <= bytes; i += kLine) copy_line(out + i, row + i, false);
+    copy_line(out + bytes - kLine, row + bytes - kLine, false);
+    out += step[0];
+    from += step[1];
+    at += step[2];
+  }
+  return true;
+}
+
 template <class T>
 bool read_all(const Reading& r) {
   bool by_rows = true;
@@ -113,7 +141,14 @@ bool read_all(const Reading& r) {
   const int64_t bytes = r.it.elements * static_cast<int64_t>(sizeof(T));
   const bool stream = streams(bytes, bytes);
   std::atomic<bool> inside{true};
+  const bool dense = by_rows && r.axes.size() == 1 && !stream && r.it.inner_stride(1) == sizeof(T);
   run_pieces(r.it, [&](char** ptr, int64_t n, int64_t m) {
+    const int64_t row = n * static_cast<int64_t>(sizeof(T));
+    if (dense && row >= kLine && row <= kShortRow) {
+      const int64_t steps[] = {r.it.row_stride(0), r.it.row_stride(1), r.it.row_stride(2)};
+      if (!pick_short_rows(r.axes[0], r.wraps, ptr, steps, row, m)) inside = false;
+      return;
+    }
     for (int64_t j = 0; j < m; ++j) {
       if (!(by_rows ? pick_row<T>(r, ptr, n, stream) : pick_elements<T>(r, ptr, n))) {
         inside = false;

@@ -21,6 +21,8 @@ constexpr int64_t kShort = 128;        // items that are sorted by comparing the
 constexpr int64_t kTaskItems = 16384;  // of one task, where rows are short
 constexpr int64_t kLong = 1 << 16;     // items of a chunk, where a row is cut into chunks
 constexpr int64_t kMostChunks = 64;
+constexpr int64_t kFew = 4096;  // items of a longer row that are gathered and then sorted by comparing them
+constexpr int64_t kBlock = 16;  // keys whose least one is looked at first
 
 template <class T>
 auto key_of(T x) {
@@ -223,17 +225,45 @@ Item chosen(const Row<Item, KeyAt>& row, int64_t rank) {
 
 // ---- one row
 
+// Gathers the `most` least items of a row, in no order; there is room for twice as many and a block. When it is full,
+// the greater half goes, and from then on nothing is taken that is above the rest.
+template <class Item, class KeyAt>
+void gather_least(const Row<Item, KeyAt>& row, int64_t most, Item* items) {
+  Item last = ~Item{0};
+  int64_t kept = 0;
+  auto shorten = [&] {
+    std::nth_element(items, items + most - 1, items + kept);
+    last = items[most - 1];
+    kept = most;
+  };
+  for (int64_t i = 0; i < row.n; i += kBlock) {
+    const int64_t end = std::min(row.n, i + kBlock);
+    auto least = row.key_at(i);
+    for (int64_t k = i + 1; k < end; ++k) least = std::min(least, row.key_at(k));
+    if (Item{least} << kPositionBits<Item> > last) continue;
+    for (int64_t k = i; k < end; ++k) {
+      items[kept] = row[k];
+      kept += items[kept] <= last;
+    }
+    if (kept >= 2 * most) shorten();
+  }
+  shorten();
+}
+
 // Where the first `most` elements of the sorted row stand.
 template <class Item, class KeyAt>
 void order_row(const Row<Item, KeyAt>& row, int64_t most, int64_t* out) {
   const int64_t n = row.n;
-  const bool some = most < n / 8;  // else it is quicker to sort all
-  const Item last = some ? chosen(row, most - 1) : ~Item{0};
-  const int64_t count = some ? most : n;
-  Item few[kShort + 1];
-  Scratch scratch(count <= kShort ? 0 : static_cast<size_t>(count + 1) * sizeof(Item));
-  Item* items = count <= kShort ? few : scratch.as<Item>();
-  if (some) {
+  const bool some = most < n / 8, few = some && most <= kFew;  // else it is quicker to sort all
+  const Item last = some && !few ? chosen(row, most - 1) : ~Item{0};
+  const int64_t count = some ? most : n, room = few ? 2 * most + kBlock : count + 1;
+  Item near[kShort + 1];
+  Scratch scratch(room <= kShort + 1 ? 0 : static_cast<size_t>(room) * sizeof(Item));
+  Item* items = room <= kShort + 1 ? near : scratch.as<Item>();
+  if (few) {
+    gather_least(row, most, items);
+    std::sort(items, items + most);
+  } else if (some) {
     int64_t kept = 0;
     for (int64_t i = 0; i < n; ++i) {
       Item item = row[i];
@@ -245,7 +275,7 @@ void order_row(const Row<Item, KeyAt>& row, int64_t most, int64_t* out) {
       for (int64_t i = begin; i < end; ++i) items[i] = row[i];
     });
   }
-  sort_items(items, count, row.bits);
+  if (!few) sort_items(items, count, row.bits);
   for (int64_t i = 0; i < most; ++i) out[i] = position_of(items[i]);
 }
 

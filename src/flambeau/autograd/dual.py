@@ -33,7 +33,7 @@ _LINEAR = frozenset(
         "view", "_unsafe_view", "reshape", "flatten", "transpose", "t", "permute", "expand", "broadcast_to", "squeeze",
         "squeeze.dims", "unsqueeze", "alias", "select.int", "slice.Tensor", "narrow", "diagonal", "unbind.int",
         "split.Tensor", "split_with_sizes", "unfold", "as_strided", "sum_to_size", "view_as_real", "view_as_complex",
-        "clone", "contiguous", "neg", "sum", "mean", "cumsum", "flip", "select_backward", "slice_backward",
+        "clone", "contiguous", "neg", "sum", "mean", "cumsum", "flip", "rolled", "select_backward", "slice_backward",
         "narrow_backward", "diagonal_backward", "real", "imag", "mT", "movedim",
     }
 )  # fmt: skip

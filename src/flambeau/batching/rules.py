@@ -393,7 +393,7 @@ _add(_unsqueeze, "unsqueeze")
 _add(
     _moved,
     """select.int slice.Tensor narrow diagonal unfold unbind.int split.Tensor split_with_sizes cumsum cumprod cummax
-    cummin logcumsumexp flip sort sort.stable argsort argsort.stable topk kthvalue median.dim nanmedian.dim mode
+    cummin logcumsumexp flip rolled sort sort.stable argsort argsort.stable topk kthvalue median.dim nanmedian.dim mode
     order_rows ranked_rows median_rows movedim
     gather scatter.src scatter.value scatter.reduce scatter.value_reduce scatter_add scatter_sum scatter_reduction
     cumprod_backward""",

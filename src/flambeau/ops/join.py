@@ -212,16 +212,17 @@ def _roll(o, self, shifts, dims=None):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
     if not self.dim():
         raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
-    rolled = self
-    for shift, d in zip(shifts, dims, strict=True):
-        d = wrap_dim(d, self.dim())
-        n = self.shape[d]
-        k = shift % n if n else 0
-        if k:
-            rolled = o.cat([rolled.narrow(d, n - k, k), rolled.narrow(d, 0, n - k)], d)
-    return self.clone() if rolled is self else rolled
+    return o.rolled(self, shifts, dims)
 
 
+op(
+    "rolled(Tensor self, int[] shifts, int[] dims) -> Tensor",
+    names=(),
+    dtypes=ANY,
+    body=Native("rolled"),
+    grad=lambda o, g, self, shifts, dims: (o.rolled(g, [-shift for shift in shifts], dims),),
+    doc="roll along dimensions that are named.",
+)
 op(
     "roll(Tensor self, int[1] shifts, int[1]? dims=None) -> Tensor",
     body=Composite(_roll),

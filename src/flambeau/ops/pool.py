@@ -170,9 +170,9 @@ def _window_ints(sizes, out, kernel, stride, padding, dilation, divisor: int, la
     ]  # fmt: skip
 
 
-def _small(kernel, lanes: int) -> bool:
+def _small(kernel) -> bool:
     """Whether the taps of windows that lie inside of planes are written out."""
-    return lanes == 1 and product(kernel) <= 27
+    return product(kernel) <= 27
 
 
 def _known(steps) -> int:
@@ -198,8 +198,9 @@ def _max_plan(n, positions):
         if positions:
             results += (o.empty(lead + out, dtype=o.int64, device=x.device, memory_format=layout),)
         program, attrs = programs.max_windows, (positions,)
-        if _small(kernel, lanes):
-            program, attrs = programs.max_small, (*_three(kernel, 1), _known(stride), _known(dilation), positions)
+        if _small(kernel):
+            steps = (_known(stride), _known(dilation))
+            program, attrs = programs.max_small, (*_three(kernel, 1), *steps, positions, lanes > 1)
         ints = _window_ints(sizes, out, kernel, stride, padding, dilation, 0, lanes)
         work = product(out) * product(kernel) * lanes
         return Launch(results, (*results, x), ints, _planes(x.shape, n, lanes), work, program, attrs)
@@ -285,9 +286,9 @@ def _mean_launch(o, data, x, n, kernel, stride, padding, ceil_mode, count_includ
         ints = _window_ints(out, sizes, kernel, stride, turned, dilation, divisor_override or product(kernel), lanes)
         counts, back = (False, True), False
     program, attrs = programs.mean_windows, (*counts, back)
-    if _small(kernel, lanes):
+    if _small(kernel):
         apart = all(s >= k for s, k in zip(stride, kernel, strict=True))
-        program, attrs = programs.mean_small, (*_three(kernel, 1), _known(stride), *counts, back, apart)
+        program, attrs = programs.mean_small, (*_three(kernel, 1), _known(stride), *counts, back, apart, lanes > 1)
     work = product(out) * product(kernel) * lanes
     planes = _planes(x.shape, n, lanes)
     return Launch((result,), (result, data), ints, planes, work, program, attrs)

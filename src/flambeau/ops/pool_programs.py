@@ -23,8 +23,8 @@ def _sizes(b: Builder) -> tuple[Expr, Expr]:
 class _Plane:
     """Where elements of one iteration lie."""
 
-    def __init__(self, b: Builder, plane: Expr, lanes: Expr):
-        self.b, self.lanes = b, lanes
+    def __init__(self, b: Builder, plane: Expr, lanes: Expr, beside: bool = True):
+        self.b, self.lanes, self.beside = b, lanes, beside
         in_size, out_size = _sizes(b)
         self._first_in, self._first_out = plane * in_size, plane * out_size
         self.all_in = in_size * lanes
@@ -45,6 +45,15 @@ class _Plane:
             at = self.output_at((z, y, x))
             with b.loop(0, self.lanes) as c:
                 visit(at + c, (z, y, x), lambda position: self.input_at(position) + c)
+
+    def each_lane(self, places, visit: Callable) -> None:
+        """Calls visit(offset of the output, offset in the input of a position) for what lies at a place."""
+        at = self.output_at(places)
+        if not self.beside:
+            return visit(at, self.input_at)
+        with self.b.loop(0, self.lanes, independent=True) as c:
+            visit(at + c, lambda position: self.input_at(position) + c)
+        return None
 
     def clear(self) -> None:
         """Sets the inputs (which are buffer 0 of a gradient) to zero."""
@@ -190,23 +199,27 @@ def _greatest_of_window(b: Builder, greatest: _Greatest, at: Expr, places, sourc
     greatest.of_each(at, first, lambda tap: _each_tap(b, windows, tap), source)
 
 
-def max_small(b: Builder, kz: int, ky: int, kx: int, stride: int, dilation: int, positions: bool) -> None:
+def _small_plane(b: Builder, plane: Expr, beside: bool) -> _Plane:
+    """A plane, or an image whose channels lie `beside` each other."""
+    return _Plane(b, plane, b.int(LANES) if beside else const(1, "i64"), beside)
+
+
+def max_small(
+    b: Builder, kz: int, ky: int, kx: int, stride: int, dilation: int, positions: bool, beside: bool
+) -> None:
     """As `max_windows`, with the taps written out where a window lies inside."""
     greatest, taps = _Greatest(b, positions), (kz, ky, kx)
-    with b.parallel() as plane:
-        in_size, out_size = _sizes(b)
+    with b.parallel() as i:
+        plane = _small_plane(b, i, beside)
 
-        def source(position: Expr) -> Expr:
-            return plane * in_size + position
+        def inside(places) -> None:
+            steps = _taps(b, places, taps, (stride, dilation))
+            plane.each_lane(places, lambda at, source: greatest.of_all(at, steps, source))
 
-        def at(places) -> Expr:
-            return plane * out_size + _place(b, places)
+        def outside(places) -> None:
+            plane.each_lane(places, lambda at, source: _greatest_of_window(b, greatest, at, places, source))
 
-        _places(
-            b, taps,
-            lambda places: greatest.of_all(at(places), _taps(b, places, taps, (stride, dilation)), source),
-            lambda places: _greatest_of_window(b, greatest, at(places), places, source),
-        )  # fmt: skip
+        _places(b, taps, inside, outside)
 
 
 def spread(b: Builder) -> None:
@@ -265,38 +278,37 @@ def _mean_of_window(b: Builder, at: Expr, places, source: Callable, count_pad: b
 
 
 def mean_small(
-    b: Builder, kz: int, ky: int, kx: int, stride: int, count_pad: bool, override: bool, back: bool, apart: bool
+    b: Builder, kz: int, ky: int, kx: int, stride: int, count_pad: bool, override: bool, back: bool, apart: bool,
+    beside: bool,
 ) -> None:
     """As `mean_windows`, with the taps written out where a window lies inside; `apart`: no two share an element."""
     zero, taps = const(0, b.compute_dtype(1)), (kz, ky, kx)
-    with b.parallel() as plane:
-        in_size, out_size = _sizes(b)
+    with b.parallel() as i:
+        plane = _small_plane(b, i, beside)
         if back:
-            with b.loop(0, in_size) as i:
-                b.store(0, plane * in_size + i, zero)
+            plane.clear()
         count = b.int(DIVISOR) if override else const(kz * ky * kx, "i64")
 
-        def source(position: Expr) -> Expr:
-            return plane * in_size + position
-
-        def at(places) -> Expr:
-            return plane * out_size + _place(b, places)
-
-        def mean(places) -> None:
+        def mean(at: Expr, steps, source: Callable) -> None:
             total = zero
-            for tap in _taps(b, places, taps, (stride, 1)):
+            for tap in steps:
                 total = total + b.load(1, source(tap))
-            b.store(0, at(places), _divided(total, count))
+            b.store(0, at, _divided(total, count))
 
-        def give(places) -> None:
-            share = _divided(b.load(1, at(places)), count)
-            for tap in map(source, _taps(b, places, taps, (stride, 1))):
+        def give(at: Expr, steps, source: Callable) -> None:
+            share = _divided(b.load(1, at), count)
+            for tap in map(source, steps):
                 b.store(0, tap, (zero if apart else b.load(0, tap)) + share)
 
-        _places(
-            b, taps, give if back else mean,
-            lambda places: _mean_of_window(b, at(places), places, source, count_pad, override, back),
-        )  # fmt: skip
+        def inside(places) -> None:
+            steps, visit = _taps(b, places, taps, (stride, 1)), give if back else mean
+            plane.each_lane(places, lambda at, source: visit(at, steps, source))
+
+        def outside(places) -> None:
+            rest = (count_pad, override, back)
+            plane.each_lane(places, lambda at, source: _mean_of_window(b, at, places, source, *rest))
+
+        _places(b, taps, inside, outside)
 
 
 def _mean_of(b: Builder, at: Expr, count: Expr, each: Callable, source: Callable, back: bool) -> None:
