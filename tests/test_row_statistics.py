@@ -81,3 +81,39 @@ def test_other_dtypes_and_rows_of_several_runs(dtype, tolerance):
         mean, var = e.mean((0, 2, 3), keepdims=True), e.var((0, 2, 3), keepdims=True)
         np.testing.assert_allclose(got, (e - mean) / np.sqrt(var + 1e-5), rtol=tolerance, atol=2 * tolerance)
     np.testing.assert_allclose(x.var((0, 2)).double().numpy(), exact.var((0, 2), ddof=1), rtol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("shape", [(1, 150001), (3, 70000), (2, 37 * 4099)])
+def test_chunks_of_long_rows(kind, shape):
+    """Means of chunks differ, guesses in some of them are bad, and the last one is short."""
+    x = ROWS[kind](np.random.default_rng(1).standard_normal(shape)).astype("f4")
+    exact = x.astype("f8")
+    leaf = torch.tensor(x)
+    if shape[1] == 37 * 4099:
+        leaf = torch.tensor(np.pad(x.reshape(-1, 37, 4099), ((0, 0), (0, 0), (0, 5)))[..., :4099])[..., :4099]
+    dims = tuple(range(1, leaf.dim()))
+    spread, centre = torch.var_mean(leaf, dims, unbiased=False)
+    np.testing.assert_allclose(spread.numpy(), exact.var(1), rtol=2e-6, atol=1e-12)
+    np.testing.assert_allclose(centre.numpy(), exact.mean(1), rtol=1e-6, atol=2e-6 * np.abs(exact).max())
+    normal = (exact - exact.mean(1, keepdims=True)) / np.sqrt(exact.var(1, keepdims=True) + 1e-5)
+    rounded = 4 * np.finfo("f4").eps * np.abs(exact).max() / np.sqrt(exact.var(1).min() + 1e-5) + 2e-6
+    y = F.layer_norm(leaf, leaf.shape[1:]).numpy().reshape(shape)
+    np.testing.assert_allclose(y, normal, rtol=3e-6, atol=rounded)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 3e19])
+def test_chunks_that_are_not_finite(bad):
+    x = np.random.default_rng(0).standard_normal((2, 70000)).astype("f4")
+    x[1, 40000] = bad
+    var = torch.tensor(x).var(1).numpy()
+    np.testing.assert_allclose(var[0], x[0].astype("f8").var(ddof=1), rtol=1e-6)
+    assert np.isnan(var[1]) if bad != 3e19 else np.isinf(var[1])
+    assert torch.tensor(np.full((2, 70001), 0.1, "f4")).std(1).eq(0).all()
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-13), ("bfloat16", 4e-3), ("complex64", 2e-6)])
+def test_other_dtypes_of_long_rows(dtype, tolerance):
+    x = torch.randn(2, 70000, generator=torch.Generator().manual_seed(0)).add(3).to(getattr(torch, dtype))
+    exact = (x.to(torch.complex128) if x.is_complex() else x.double()).numpy()
+    np.testing.assert_allclose(x.var(1).double().numpy(), exact.var(1, ddof=1), rtol=tolerance)

@@ -94,6 +94,15 @@ std::vector<int> ints_from(PyObject* sequence) {
   return out;
 }
 
+std::vector<std::vector<DType>> levels_from(PyObject* sequence) {
+  std::vector<std::vector<DType>> levels;
+  each_item(sequence, [&](PyObject* level) {
+    std::vector<DType>& dtypes = levels.emplace_back();
+    each_item(level, [&](PyObject* code) { dtypes.push_back(dtype_from(code)); });
+  });
+  return levels;
+}
+
 RowStep read_step(PyObject* o) {
   RowStep step;
   step.over_batch = PyObject_IsTrue(attribute(o, "over_batch").get()) == 1;
@@ -103,11 +112,8 @@ RowStep read_step(PyObject* o) {
   step.outputs = ints_from(attribute(o, "outputs").get());
   step.roles = text_of(attribute(o, "roles").get());
   step.out_roles = text_of(attribute(o, "out_roles").get());
-  each_item(attribute(o, "state_dtypes").get(), [&](PyObject* level) {
-    std::vector<DType> dtypes;
-    each_item(level, [&](PyObject* code) { dtypes.push_back(dtype_from(code)); });
-    step.levels.push_back(std::move(dtypes));
-  });
+  step.levels = levels_from(attribute(o, "state_dtypes").get());
+  step.chunk_levels = levels_from(attribute(o, "chunk_dtypes").get());
   return step;
 }
 

@@ -56,7 +56,7 @@ class StepRun {
     band_ = band();
     if (band_ || !use_split()) return fused();
     cut_row();
-    for (size_t level = 0; level < step_.levels.size(); ++level) run_level(level);
+    for (size_t level = 0; level < levels().size(); ++level) run_level(level);
     finish();
   }
 
@@ -96,6 +96,11 @@ class StepRun {
 
  private:
   size_t n_outputs() const { return step_.outputs.size(); }
+
+  // Of what is split.
+  const std::vector<std::vector<DType>>& levels() const {
+    return layout_.columns || step_.chunk_levels.empty() ? step_.levels : step_.chunk_levels;
+  }
 
   bool use_split() const {
     if (step_.levels.empty() || layout_.n_row * layout_.n_batch < 4 * kGrain) return false;
@@ -384,7 +389,7 @@ class StepRun {
   void make_states(size_t level) {
     auto all = static_cast<size_t>(layout_.n_batch) * chunks_.size();
     states_.clear();
-    for (DType d : step_.levels[level]) states_.emplace_back(memory_.emplace_back(all * dtype_size(d)).as<char>(), d);
+    for (DType d : levels()[level]) states_.emplace_back(memory_.emplace_back(all * dtype_size(d)).as<char>(), d);
   }
 
   // The sums of one chunk, at zero.
@@ -420,7 +425,7 @@ class StepRun {
 
   // Neighbours first, then pairs of pairs: the same tree whichever thread made the parts.
   void combine(size_t level, size_t base) {
-    const std::vector<DType>& dtypes = step_.levels[level];
+    const std::vector<DType>& dtypes = levels()[level];
     auto n = static_cast<int64_t>(chunks_.size());
     if (n == 1) return;
     auto fn = reinterpret_cast<ElementKernel>(kernel("combine" + std::to_string(level), {}));

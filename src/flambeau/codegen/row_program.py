@@ -1,11 +1,12 @@
 """Steps of row programs (see `ir.row`), lowered to what kernels are written from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flambeau.ir import row as ir
 from flambeau.ir.expr import Expr
 from flambeau.ir.program import lower
 
+from . import shifted
 from .near import GUESS, Near, find
 from .states import component_dtypes
 
@@ -20,6 +21,7 @@ class RowProgram:
         leaves: operand number of each `input` node's number.
         levels: reductions by level.
         near: what stands in for two levels, if something does.
+        of_chunks: what is written instead for chunks of rows, if it is something else.
     """
 
     roots: tuple[Expr, ...]
@@ -30,6 +32,7 @@ class RowProgram:
     space: dict[Expr, int] = field(compare=False)
     near: Near | None = field(default=None, compare=False)
     name: str = "row"
+    of_chunks: "RowProgram | None" = field(default=None, compare=False)
 
     def states(self, level: int) -> list[str]:
         """Dtypes of the states of a level."""
@@ -42,7 +45,7 @@ def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: st
     roles = {leaf.attr[0]: role for leaf, role in zip(step.leaves, step.roles, strict=True)}
     numbers = list(dict.fromkeys(leaf.attr[0] for leaf in step.leaves))
     found = find(step)
-    return RowProgram(
+    program = RowProgram(
         roots,
         tuple(zip(step.out_roles, out_dtypes, strict=True)),
         tuple(zip((roles[n] for n in numbers), in_dtypes, strict=True)),
@@ -52,3 +55,8 @@ def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: st
         found,
         name,
     )
+    chunks = shifted.of_chunks(program)
+    if chunks is None:
+        return program
+    levels, space = ir.levels_of(chunks), ir.spaces(chunks, roles)
+    return replace(program, of_chunks=replace(program, roots=chunks, levels=levels, space=space))

@@ -399,7 +399,7 @@ class Rows(Kernel):
     def reduce(self, level: int) -> None:
         """Writes a level, and says what its reductions come to."""
         reductions = self.program.levels[level]
-        totals = pick.emit(self, reductions)
+        totals = shifted.spread(self, reductions) or pick.emit(self, reductions)
         rest = tuple(e for e in reductions if e not in totals) if totals else reductions
         totals |= self.totals(rest, {}, self.parks(level), level == self.levels[-1]) if rest else {}
         for k, e in enumerate(reductions):

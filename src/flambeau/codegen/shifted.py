@@ -6,6 +6,9 @@ With d = x - s, s being near the mean m and e = m - s the mean of d,
 
 s is the mean of some elements. The first difference loses next to nothing as long as e^2 is small beside the variance;
 rows that are not like that, too short for it, or not finite are read once more, as the program is written.
+
+Where rows are few and long, each chunk has a mean of its own (`row_spread`): what a chunk comes to is combined with
+others by the distance of their means. A chunk whose guess was bad is read again with s = m while it is near.
 """
 
 from dataclasses import dataclass
@@ -14,9 +17,11 @@ from typing import Any
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, input_, walk
+from flambeau.ir.scalar import substitute
 
 from . import guess
 from .module import llvm_type
+from .states import component_dtypes, twin
 
 _SHIFT = ir.TEMP - 1  # operand number that stands for s
 
@@ -71,6 +76,63 @@ def _differences(levels: tuple[tuple[Expr, ...], ...], total: Expr, mean: Expr) 
     return Statistics(x, total, mean, tuple(squares), products) if squares else None
 
 
+def of_chunks(program: Any) -> tuple[Expr, ...] | None:
+    """The roots of a program whose two levels are a mean and one spread, by statistics that chunks have as well."""
+    found = find(program)
+    if found is None or program.levels[1] != found.squares or len(found.squares) > 1:
+        return None
+    return tuple(substitute(program.roots, {found.squares[0]: ir.row_spread(found.x)}))
+
+
+def spread(kernel: Any, reductions: tuple[Expr, ...]) -> dict[Expr, list[str]]:
+    """States of the reductions of a chunk if a spread is among them."""
+    whole = next((e for e in reductions if e.op == "row_spread"), None)
+    if whole is None:
+        return {}
+    f, (x,), dtype = kernel.function, whole.args, whole.dtype
+    kind, shift = llvm_type(dtype), input_(_SHIFT, dtype)
+    others = [e for e in reductions if e is not whole and twin(e, reductions) is not whole]
+    d = x - shift
+    first, square = ir.row_sum(d), ir.row_sum(d * d)
+    count = f.value(f"sitofp i64 {f.mul(kernel.shape[1], kernel.shape[2])} to {kind}")
+    kept = {e: [(k, f.variable(k)) for k in map(llvm_type, component_dtypes(e))] for e in (whole, *others)}
+    near, again = f.variable(kind, "0.0"), f.variable("i1", "true")
+    with f.when(kernel.is_long(1)):
+        f.do(f"store {kind} {_guess(kernel, x)}, ptr {near}")
+    with f.loop(0, 2), f.when(f.value(f"load i1, ptr {again}")):
+        s = f.value(f"load {kind}, ptr {near}")
+        states = kernel.totals([first, square, *others], {shift: s})
+        (total,), (squares,) = states[first], states[square]
+        gap = f.value(f"fdiv {kind} {total}, {count}")
+        lost = f.value(f"fmul {kind} {total}, {gap}")
+        rest = f.value(f"fsub {kind} {squares}, {lost}")
+        below = f.value(f"fcmp olt {kind} {rest}, 0.0")
+        mean = f.value(f"fadd {kind} {s}, {gap}")
+        sum_ = f.value(f"fadd {kind} {total}, {f.value(f'fmul {kind} {s}, {count}')}")
+        states[whole] = [sum_, mean, count, f.value(f"select i1 {below}, {kind} 0.0, {kind} {rest}")]
+        for e, places in kept.items():
+            for value, (k, place) in zip(states[e], places, strict=True):
+                f.do(f"store {k} {value}, ptr {place}")
+        f.do(f"store {kind} {mean}, ptr {near}")
+        f.do(f"store i1 {f.value(f'xor i1 {_is_good(kernel, kind, lost, rest, squares)}, true')}, ptr {again}")
+    totals = {e: [f.value(f"load {k}, ptr {place}") for k, place in places] for e, places in kept.items()}
+    return {e: totals[whole][:1] if twin(e, reductions) is whole else totals[e] for e in reductions}
+
+
+def _guess(kernel: Any, x: Expr) -> str:
+    """The mean of some elements."""
+    ((*_, some),) = kernel.some(ir.row_sum(x), False)
+    return kernel.function.value(f"fmul {llvm_type(x.dtype)} {some}, {1 / (kernel.accumulators * kernel.lanes)!r}")
+
+
+def _is_good(kernel: Any, kind: str, lost: str, rest: str, squares: str) -> str:
+    """Whether next to nothing was lost, and everything is finite."""
+    f = kernel.function
+    near_enough = f.value(f"fcmp ole {kind} {f.value(f'fmul {kind} {lost}, 4.0')}, {rest}")
+    finite = f.value(f"fcmp olt {kind} {squares}, 0x7FF0000000000000")
+    return f.value(f"and i1 {near_enough}, {finite}")
+
+
 def reduce(kernel: Any) -> int:
     """Writes both levels of a kernel along rows where it can, and says what their reductions come to. How many levels
     are done then."""
@@ -103,8 +165,7 @@ def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr
     """Results from one pass, and whether they are good."""
     f, dtype = kernel.function, found.x.dtype
     kind = llvm_type(dtype)
-    ((*_, some),) = kernel.some(ir.row_sum(found.x), False)
-    near = f.value(f"fmul {kind} {some}, {1 / (kernel.accumulators * kernel.lanes)!r}")
+    near = _guess(kernel, found.x)
     shift = input_(_SHIFT, dtype)
     d = found.x - shift
     first, square = ir.row_sum(d), ir.row_sum(d * d)
@@ -120,6 +181,4 @@ def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr
     values |= {e: totals[e] for e in others} | dict.fromkeys(found.squares, rest)
     for e, h in found.products.items():
         values[e] = f.value(f"fsub {kind} {totals[by[e]]}, {f.value(f'fmul {kind} {gap}, {totals[h]}')}")
-    near_enough = f.value(f"fcmp ole {kind} {f.value(f'fmul {kind} {lost}, 4.0')}, {rest}")
-    finite = f.value(f"fcmp olt {kind} {totals[square]}, 0x7FF0000000000000")
-    return values, f.value(f"and i1 {near_enough}, {finite}")
+    return values, _is_good(kernel, kind, lost, rest, totals[square])

@@ -16,7 +16,9 @@ NUMBERS = "numbers"  # attribute of a maximum that leaves out nan: one instructi
 
 def component_dtypes(e: Expr) -> list[str]:
     """Dtypes of a reduction's state, its result last: positions carry the value they stand for, a part of a complex
-    product the other part."""
+    product the other part, a spread the sum, the mean and the number of elements."""
+    if e.op == "row_spread":
+        return [e.dtype] * 4
     if e.op in ir.COMPLEX_PRODUCTS:
         return [e.dtype, e.dtype]
     return [e.args[0].dtype, "i64"] if e.op in ("row_argmax", "row_argmin") else [e.dtype]
@@ -51,6 +53,10 @@ def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
         return [where(b[0] > a[0], b[0], a[0])]
     if e.op in plain:
         return [binary(plain[e.op], a[0], b[0])]
+    if e.op == "row_spread":
+        count, apart = a[2] + b[2], b[1] - a[1]
+        part = b[2] / count
+        return [a[0] + b[0], a[1] + apart * part, count, a[3] + b[3] + apart * apart * (a[2] * part)]
     if e.op in ir.COMPLEX_PRODUCTS:
         (ar, ai), (br, bi) = (reversed(v) if e.op == "row_prod_re" else v for v in (a, b))
         return _result_last(e, ar * br - ai * bi, ar * bi + ai * br)
@@ -81,8 +87,9 @@ def absorb(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
 
 
 def twin(e: Expr, reductions: tuple[Expr, ...]) -> Expr | None:
-    """The reduction whose state begins with what `e` comes to: the extreme comes with its position."""
-    kind = {"row_max": "row_argmax", "row_min": "row_argmin"}.get(e.op)
+    """The reduction whose state begins with what `e` comes to: the extreme comes with its position, a sum with the
+    spread."""
+    kind = {"row_max": "row_argmax", "row_min": "row_argmin", "row_sum": "row_spread"}.get(e.op)
     return next((x for x in reductions if x.op == kind and x.args[0] is e.args[0]), None)
 
 

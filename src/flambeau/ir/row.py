@@ -22,7 +22,7 @@ SPACE = {"F": ROW | BATCH, "B": BATCH, "R": ROW, "S": 0}
 ROLE = {space: role for role, space in SPACE.items()}
 COMPLEX_PRODUCTS = ("row_prod_re", "row_prod_im")  # the parts of a product of (real, imaginary)
 POSITIONS = ("row_argmax", "row_argmin")
-MONOIDS = ("row_sum", "row_prod", *COMPLEX_PRODUCTS, "row_max", "row_min", *POSITIONS)
+MONOIDS = ("row_sum", "row_prod", *COMPLEX_PRODUCTS, "row_max", "row_min", *POSITIONS, "row_spread")
 COUNT = 3  # the part of a `param` leaf that is the length of the row
 TEMP = 1 << 16  # operand numbers of values that one step leaves for a later one
 
@@ -85,6 +85,11 @@ def is_count(e: Expr) -> bool:
 def row_mean(x: Expr) -> Expr:
     """Mean over the row."""
     return row_sum(x) / row_count(t.real_of(x.dtype))
+
+
+def row_spread(x: Expr) -> Expr:
+    """Sum of squared differences from the mean of the row: what the chunks of one come to is combined."""
+    return make("row_spread", x.dtype, (x,))
 
 
 def row_index() -> Expr:

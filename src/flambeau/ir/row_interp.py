@@ -119,6 +119,7 @@ _ROW: dict[str, Callable] = {
     "row_prod_im": lambda np, re, im: np.prod(re + 1j * im, axis=1, keepdims=True).imag.astype(re.dtype),
     "row_max": lambda np, a: np.max(a, axis=1, keepdims=True, initial=_limit(np, a.dtype, True)),
     "row_min": lambda np, a: np.min(a, axis=1, keepdims=True, initial=_limit(np, a.dtype, False)),
+    "row_spread": lambda np, a: np.var(a, axis=1, keepdims=True) * a.shape[1],
     "row_argmax": lambda np, a: _position(np, a, np.argmax),
     "row_argmin": lambda np, a: _position(np, a, np.argmin),
 }

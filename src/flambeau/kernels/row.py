@@ -48,7 +48,7 @@ class RowPlan:
             elif mode == "joined":
                 kernel = code.RowKernel(self.steps[step].joined, "fused", False)
             else:
-                kernel = code.RowKernel(self.steps[step].program, mode, axis == "c")
+                kernel = code.RowKernel(self.steps[step].written(mode, axis), mode, axis == "c")
             return compile_program(kernel, host(), classes)
 
         return resolve_family(full, make)["k"]
@@ -64,7 +64,17 @@ class _Step:
         self.over_batch, self.ordered = step.over_batch, step.ordered
         self.inputs, self.outputs = step.inputs, step.outputs
         self.roles, self.out_roles = step.roles, step.out_roles
-        self.state_dtypes = [program.states(k) for k in range(len(program.levels))]
+        self.state_dtypes = _states(program)
+        self.chunk_dtypes = _states(program.of_chunks) if program.of_chunks else []
+
+    def written(self, mode: str, axis: str) -> RowProgram:
+        """The program that a kernel is written from."""
+        return self.program.of_chunks or self.program if axis == "r" and mode != "fused" else self.program
+
+
+def _states(program: RowProgram) -> list[list[str]]:
+    """Dtypes of the states of each level."""
+    return [program.states(k) for k in range(len(program.levels))]
 
 
 def plan(op: str, params: list, in_codes: tuple[str, ...], out_codes: tuple[str, ...]) -> RowPlan:
