@@ -28,10 +28,12 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kMapped = size_t{1} << 20;     // blocks from here are mappings of their own
-constexpr size_t kHuge = size_t{4} << 20;       // blocks from here ask for huge pages
-constexpr size_t kLargest = size_t{1} << 56;    // nothing above is even tried
-constexpr int64_t kSpare = int64_t{256} << 20;  // kept back on top of what the work needs
+constexpr size_t kMapped = size_t{1} << 20;        // blocks from here are mappings of their own
+constexpr size_t kHuge = size_t{4} << 20;          // blocks from here ask for huge pages
+constexpr size_t kLargest = size_t{1} << 56;       // nothing above is even tried
+constexpr int64_t kSpare = int64_t{256} << 20;     // kept back on top of what the work needs
+constexpr int kMostLent = 64;                      // mappings that serve requests of smaller classes
+constexpr int64_t kLentSlack = int64_t{64} << 20;  // the most that those leave unused together
 
 // --- size classes
 // ----------------------------------------------------------------------------------------------------- Multiples of 64
@@ -122,14 +124,19 @@ class Central {
 
   void* take(int c) {
     std::lock_guard lock(mutex_);
-    if (class_size(c) >= kMapped) follow_need(static_cast<int64_t>(class_size(c)));
-    return lists_[c].empty() ? take_from_system(c) : lists_[c].pop();
+    if (class_size(c) < kMapped) return lists_[c].empty() ? take_from_system(c) : lists_[c].pop();
+    follow_need(static_cast<int64_t>(class_size(c)));
+    if (!lists_[c].empty()) return lists_[c].pop();
+    if (void* p = lend(c)) return p;
+    return take_from_system(c);
   }
 
   void give(void* p, int c) {
     std::lock_guard lock(mutex_);
+    if (class_size(c) < kMapped) return lists_[c].push(p, c);
+    if (lent_count_ > 0) c = take_back(p, c);
     lists_[c].push(p, c);
-    if (class_size(c) >= kMapped) shrink_to(limit());
+    shrink_to(limit());
   }
 
   // The last `count` blocks that were freed into a thread's own list.
@@ -161,9 +168,42 @@ class Central {
     return need + need / 4 + kSpare;
   }
 
+  static int64_t slack(int mapped, int asked) {
+    return static_cast<int64_t>(class_size(mapped)) - static_cast<int64_t>(class_size(asked));
+  }
+
+  // A waiting mapping of the next larger class that has one: pages that are there already cost nothing, and a network
+  // whose layers differ in size needs no more memory than the largest ones do.
+  void* lend(int c) {
+    if (lent_count_ == kMostLent) return nullptr;
+    for (int d = c + 1; d < kClasses && lent_slack_ + slack(d, c) <= kLentSlack; ++d) {
+      if (lists_[d].empty()) continue;
+      void* p = lists_[d].pop();
+      lent_[lent_count_++] = {p, d};
+      lent_slack_ += slack(d, c);
+      return p;
+    }
+    return nullptr;
+  }
+
+  // The class of a block that was asked for as one of class `c`.
+  int take_back(void* p, int c) {
+    for (int i = 0; i < lent_count_; ++i) {
+      if (lent_[i].p != p) continue;
+      int d = lent_[i].c;
+      lent_[i] = lent_[--lent_count_];
+      lent_slack_ -= slack(d, c);
+      return d;
+    }
+    return c;
+  }
+
   void* take_from_system(int c) {
     int64_t size = static_cast<int64_t>(class_size(c));
-    if (class_size(c) >= kMapped) shrink_to(limit() - size);
+    if (class_size(c) >= kMapped) {
+      shrink_to(limit() - size);
+      replace_smaller(c);
+    }
     void* p = system_allocate(c);
     if (!p) {
       shrink_to(0);
@@ -176,13 +216,23 @@ class Central {
     return p;
   }
 
+  // Returns waiting mappings that one of class `c` will serve as well: as many bytes as it has.
+  void replace_smaller(int c) {
+    const int64_t least = owned_bytes.load(std::memory_order_relaxed) - static_cast<int64_t>(class_size(c));
+    for (int d = c - 1; class_size(d) >= kMapped; --d) {
+      while (!lists_[d].empty() && owned_bytes.load(std::memory_order_relaxed) > least) free_one(d);
+    }
+  }
+
+  void free_one(int c) {
+    system_free(lists_[c].pop(), c);
+    owned_bytes.fetch_sub(static_cast<int64_t>(class_size(c)), std::memory_order_relaxed);
+  }
+
   // Returns waiting blocks, the largest first, until no more than `bytes` are owned.
   void shrink_to(int64_t bytes) {
     for (int c = kClasses - 1; c >= 0 && owned_bytes.load(std::memory_order_relaxed) > bytes; --c) {
-      while (owned_bytes.load(std::memory_order_relaxed) > bytes && !lists_[c].empty()) {
-        system_free(lists_[c].pop(), c);
-        owned_bytes.fetch_sub(static_cast<int64_t>(class_size(c)), std::memory_order_relaxed);
-      }
+      while (owned_bytes.load(std::memory_order_relaxed) > bytes && !lists_[c].empty()) free_one(c);
     }
   }
 
@@ -190,6 +240,13 @@ class Central {
   FreeList lists_[kClasses];
   int64_t window_peak_ = 0, previous_peak_ = 0;
   int in_window_ = 0;
+  struct Lent {
+    void* p;
+    int c;  // the class it was mapped for
+  };
+  Lent lent_[kMostLent] = {};
+  int lent_count_ = 0;
+  int64_t lent_slack_ = 0;
 };
 
 // Usable before and after every other static object.

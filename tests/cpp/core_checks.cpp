@@ -93,6 +93,26 @@ static void check_allocator() {
     deallocate(p, 6 << 20);
     empty_cache();
     CHECK(memory_stats().cached_bytes == 0);
+    // A waiting mapping serves smaller requests, and is itself again afterwards, unless it would leave too much unused.
+    deallocate(allocate(8 << 20), 8 << 20);
+    asked = memory_stats().allocations;
+    void* smaller = allocate(5 << 20);
+    void* other = allocate(1 << 20);
+    CHECK(memory_stats().allocations == asked + 1);
+    deallocate(smaller, 5 << 20);
+    deallocate(other, 1 << 20);
+    CHECK(allocate(8 << 20) == smaller && memory_stats().allocations == asked + 1);
+    deallocate(smaller, 8 << 20);
+    // One that is too small is given back for a larger one.
+    void* larger = allocate(16 << 20);
+    CHECK(memory_stats().cached_bytes == 0);
+    deallocate(larger, 16 << 20);
+    empty_cache();
+    deallocate(allocate(128 << 20), 128 << 20);
+    asked = memory_stats().allocations;
+    deallocate(allocate(1 << 20), 1 << 20);
+    CHECK(memory_stats().allocations == asked + 1);
+    empty_cache();
     // What a peak needed is held for a while, then given back.
     constexpr size_t large = size_t{1} << 30;
     deallocate(allocate(large), large);
