@@ -20,6 +20,14 @@ def _strided(size, call):
     return make
 
 
+def _integers(call):
+    def make(torch):
+        a, b = torch.randint(0, 10_000, (256, 256)), torch.randint(1, 100, (256, 256))
+        return lambda: call(torch, a, b)
+
+    return make
+
+
 def _cast(size, start, end):
     def make(torch):
         x = (torch.rand(size) * 100).to(getattr(torch, start))
@@ -64,6 +72,15 @@ CASTS = (
     ("float32", "bool"),
     ("uint8", "float32"),
 )
+# Of integers: positions in images and tables, hashes, masks.
+_INTEGERS = {
+    "floor_divide_number": lambda t, a, b: a // 7,
+    "remainder_number": lambda t, a, b: a % 7,
+    "floor_divide": lambda t, a, b: a // b,
+    "gcd": lambda t, a, b: t.gcd(a, b),
+    "power": lambda t, a, b: a**3,
+    "cumsum": lambda t, a, b: a.int().cumsum(1),
+}
 WORKLOADS = {f"{name}_{n}": _case(size, call) for name, call in _CALLS.items() for n, size in _SIZES.items()}
 for _n, _size in _SIZES.items():
     for _x in ("broadcast", "transposed", "double"):
@@ -71,6 +88,8 @@ for _n, _size in _SIZES.items():
     WORKLOADS[f"add_strided_{_n}"] = _strided(_size, _CALLS["add"])
     WORKLOADS[f"copy_strided_{_n}"] = _strided(_size, lambda t, a, b: b.copy_(a))
     WORKLOADS[f"copy_transposed_{_n}"] = _case(_size, lambda t, a, b: a.copy_(b), "transposed")
+for _name, _call in _INTEGERS.items():
+    WORKLOADS[f"int64_{_name}_64K"] = _integers(_call)
 for _start, _end in CASTS:
     for _n in ("64K", "16M"):
         WORKLOADS[f"{_start}_to_{_end}_{_n}"] = _cast(_SIZES[_n], _start, _end)
@@ -78,10 +97,12 @@ WORKLOADS["to_channels_last"] = _images(lambda t, x: x.contiguous(memory_format=
 WORKLOADS["permute_heads"] = _images(lambda t, x: x.view(32, 64, 49, 64).permute(0, 2, 1, 3).contiguous())
 WORKLOADS["flip"] = _images(lambda t, x: x.flip(3))
 WORKLOADS["roll"] = _images(lambda t, x: x.roll(3, 2))
+WORKLOADS["roll_windows"] = _images(lambda t, x: x.roll((-3, -3), (2, 3)))
 WORKLOADS["roll_rows_1M"] = _case((1024, 1024), lambda t, a, b: a.roll(3, 1))
 WORKLOADS["arange_2M"] = _case(1, lambda t, a, b: t.arange(0.0, 2.0**21))
 WORKLOADS["linspace_2M"] = _case(1, lambda t, a, b: t.linspace(0.0, 1.0, 1 << 21))
 WORKLOADS["repeat"] = _images(lambda t, x: x[:8].repeat(2, 1, 1, 1))
+WORKLOADS["pad_reflect"] = _images(lambda t, x: t.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect"))
 WORKLOADS["pad"] = _images(lambda t, x: t.nn.functional.pad(x, (1, 1, 1, 1)))
 WORKLOADS["bilinear_2x"] = _images(lambda t, x: t.nn.functional.interpolate(x[:8], scale_factor=2, mode="bilinear"))
 WORKLOADS["nearest_2x"] = _images(lambda t, x: t.nn.functional.interpolate(x[:8], scale_factor=2))

@@ -83,7 +83,9 @@ WORKLOADS = {
     "index_put_rows": _table(lambda t, x, at: x.index_put_((at,), t.ones(128))),
     "index_put_accumulate": _table(lambda t, x, at: x.index_put_((at,), t.ones(8192, 128), accumulate=True)),
     "index_put_pairs": _table(lambda t, x, at: x.index_put_((at, at % 128), t.ones(())), picked=100_000),
+    "index_put_small": _table(lambda t, x, at: x.index_put_((at,), x[:16].clone()), 100, 32, 16),
     "index_add": _table(_scatter_rows),
+    "index_add_small": _table(_scatter_rows, 100, 32, 16),
     "index_fill": _table(lambda t, x, at: x.index_fill_(0, at, 1.0)),
     "index_copy": _table(lambda t, x, at: x.index_copy_(0, at, x[: at.shape[0]].clone())),
     "take": _table(lambda t, x, at: x.take(at), picked=1 << 20),
@@ -94,6 +96,8 @@ WORKLOADS = {
     "take_along_dim": _plane(lambda t, x, at, mask: t.take_along_dim(x, at, 1)),
     "scatter_0": _plane(lambda t, x, at, mask: x.scatter_(0, at, x.clone())),
     "scatter_1": _plane(lambda t, x, at, mask: x.scatter_(1, at, x.clone())),
+    "scatter_small": _plane(lambda t, x, at, mask: x.scatter(1, at, x), 16),
+    "scatter_number_small": _plane(lambda t, x, at, mask: x.scatter(1, at, 1.0), 16),
     "scatter_add_0": _plane(lambda t, x, at, mask: x.scatter_add_(0, at, t.ones_like(x))),
     "scatter_add_1": _plane(lambda t, x, at, mask: x.scatter_add_(1, at, t.ones_like(x))),
     "scatter_add_rows": _table(

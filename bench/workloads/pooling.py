@@ -1,9 +1,10 @@
 """Pooling of images, forward and with its gradient."""
 
 
-def _case(shape, call, backward):
+def _case(shape, call, backward, last=False):
     def make(torch):
-        x = torch.randn(shape, requires_grad=backward)
+        x = torch.randn(shape)
+        x = (x.contiguous(memory_format=torch.channels_last) if last else x).requires_grad_(backward)
         if not backward:
             return lambda: call(torch.nn.functional, x)
         g = torch.randn(call(torch.nn.functional, x).shape)
@@ -22,6 +23,7 @@ _CASES = {
     "adaptive_max": ((16, 64, 30, 30), lambda f, x: f.adaptive_max_pool2d(x, 7)),
     "global_max": ((16, 64, 28, 28), lambda f, x: f.adaptive_max_pool2d(x, 1)),
     "adaptive_average_even": ((8, 64, 56, 56), lambda f, x: f.adaptive_avg_pool2d(x, 7)),
+    "adaptive_average_small": ((8, 64, 28, 28), lambda f, x: f.adaptive_avg_pool2d(x, 7)),
     "max_1d": ((32, 64, 1024), lambda f, x: f.max_pool1d(x, 2)),
     "patches_16": ((8, 3, 224, 224), lambda f, x: f.unfold(x, 16, stride=16)),
     "max_3d": ((4, 16, 16, 32, 32), lambda f, x: f.max_pool3d(x, 2)),
@@ -30,5 +32,8 @@ WORKLOADS = {}
 for _name, (_shape, _call) in _CASES.items():
     WORKLOADS[_name] = _case(_shape, _call, False)
     WORKLOADS[f"{_name}_backward"] = _case(_shape, _call, True)
+for _name in ("max_2x2", "max_3x3_stride_2", "average_2x2"):
+    WORKLOADS[f"{_name}_channels_last"] = _case(*_CASES[_name], False, True)
+    WORKLOADS[f"{_name}_channels_last_backward"] = _case(*_CASES[_name], True, True)
 WORK = {"max_2x2": ("copy", 4.0 * 32 * 64 * 56 * 56 * 1.25), "average_2x2": ("copy", 4.0 * 32 * 64 * 56 * 56 * 1.25)}
 QUICK = ("max_2x2_backward",)

@@ -71,6 +71,7 @@ WORKLOADS.update(
         "sort_0": _case(_M, lambda t, x: x.sort(0)),
     }
 )
+WORKLOADS["topk_50_of_1M"] = _case((1 << 20,), lambda t, x: x.topk(50))
 WORKLOADS["histc_2M"] = _case((1 << 21,), lambda t, x: t.histc(x, 100))
 WORKLOADS["histogram_1M"] = _case((1 << 20,), lambda t, x: t.histogram(x, 64))
 WORKLOADS["trapezoid_1M"] = _case(_SIZES["1M"], lambda t, x: t.trapezoid(x, dim=1))

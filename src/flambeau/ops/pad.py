@@ -79,8 +79,8 @@ op(
 )
 
 
-# ---- elements of the tensor itself: rows run along the last dimension; ints for the three padded dimensions, outermost
-# first: size inside, size outside, width before. A reflection counts from the end that is nearer.
+# ---- elements of the tensor itself, and their gradient: rows run along the last dimension; ints for the three padded
+# dimensions, outermost first: size inside, size outside, width before. A reflection counts from the end that is nearer.
 
 
 def _inside(b, d: int, q, mode: str):
@@ -104,20 +104,6 @@ def _each_column(b, body, mode: str):
         body(j, j - before)
     with b.loop(maximum(end, first), width, simd=False) as j:
         body(j, _inside(b, 2, j - before, mode))
-
-
-def _pad_program(b, mode: str):
-    """Buffers: output, input. One iteration: one plane of the output."""
-    with b.parallel() as plane:
-        volume, z = plane // b.int(1), plane % b.int(1)
-        first = (volume * b.int(0) + _inside(b, 0, z - b.int(2), mode)) * b.int(3)
-        with b.loop(0, b.int(4), simd=False) as y:
-            to, source = (plane * b.int(4) + y) * b.int(7), (first + _inside(b, 1, y - b.int(5), mode)) * b.int(6)
-
-            def copy(j, i, to=to, source=source):
-                b.store(0, to + j, b.load(1, source + i))
-
-            _each_column(b, copy, mode)
 
 
 def _fold_program(b, mode: str):
@@ -146,18 +132,6 @@ def _edge_ints(inside, widths) -> list[int]:
     return ints
 
 
-def _edge_plan(o, self, pad, mode):
-    n = len(pad) // 2
-    sizes = list(self.shape)
-    for k in range(n):
-        sizes[-1 - k] += pad[2 * k] + pad[2 * k + 1]
-    out = o.empty(sizes, dtype=self.dtype, device=self.device)
-    ints = _edge_ints(self.shape, pad)
-    plane = ints[4] * ints[7]
-    planes = out.numel() // plane if out.numel() else 0
-    return Launch((out,), (out, self.contiguous()), ints, planes, plane, _pad_program, (mode,))
-
-
 def _fold_plan(o, self, pad, mode, inside):
     out = o.empty(inside, dtype=self.dtype, device=self.device)
     volume = product(inside[len(inside) - len(pad) // 2 :])
@@ -169,7 +143,7 @@ op(
     "pad_edge(Tensor self, int[] pad, str mode) -> Tensor",
     names=(),
     dtypes=ANY,
-    body=Loop(_edge_plan, pure=True),
+    body=Native("pad_edge"),
     grad=lambda o, g, self, pad, mode: (o.pad_edge_sum(g, pad, mode, self.shape),),
     doc="Elements of the tensor itself around up to three last dimensions.",
 )

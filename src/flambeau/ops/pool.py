@@ -346,6 +346,9 @@ def _wrong_count(name: str, n: int, got: int) -> str:
 
 def _check_adaptive(kind: str, x, n: int, wanted) -> None:
     """What is wrong with an adaptive call, in PyTorch's words."""
+    usual = x.dim() in (n + 1, n + 2) and len(wanted) == n and min(wanted) >= 0
+    if usual and x.dtype.is_floating_point and 0 not in x.shape[-n:]:
+        return
     name, shape = f"adaptive_{kind}_pool{n}d", list(x.shape)
     context = f"[in {name}: input={tuple(shape)}, output_size={tuple(wanted)}]"
     if x.dim() not in (n + 1, n + 2):
@@ -442,6 +445,15 @@ def _output_size(input, output_size, n: int) -> tuple[int, ...]:
     return tuple(input.shape[k - len(wanted)] if w is None else int(w) for k, w in enumerate(wanted))
 
 
+def _small_windows(input, wanted, n: int) -> list[int] | None:
+    """The size of all windows where they are alike, and so small that their taps are written out."""
+    if len(wanted) != n or input.dim() <= n or min(wanted) < 1 or not input.numel() or not any(w > 1 for w in wanted):
+        return None
+    sizes = input.shape[-n:]
+    kernel = [s // w for s, w in zip(sizes, wanted, strict=True)]
+    return kernel if _small(kernel) and all(k * w == s for k, w, s in zip(kernel, wanted, sizes, strict=True)) else None
+
+
 _WIDE = 4  # elements of a window next to each other, which vectors are worth for
 
 
@@ -492,6 +504,9 @@ def _public_pools(n: int) -> None:
 
     def adaptive_max(o, input, output_size, return_indices=False):
         wanted = _output_size(input, output_size, n)
+        if kernel := _small_windows(input, wanted, n):
+            _check_adaptive("max", input, n, wanted)
+            return getattr(o, f"max_pool{n}d")(input, kernel, return_indices=return_indices)
         if not return_indices and (windows := _even_windows(o, input, wanted, n)):
             _check_adaptive("max", input, n, wanted)
             if values_suffice(input):
@@ -510,6 +525,9 @@ def _public_pools(n: int) -> None:
 
     def adaptive_mean(o, input, output_size):
         wanted = _output_size(input, output_size, n)
+        if kernel := _small_windows(input, wanted, n):
+            _check_adaptive("avg", input, n, wanted)
+            return getattr(o, f"avg_pool{n}d")(input, kernel)
         if windows := _even_windows(o, input, wanted, n):
             _check_adaptive("avg", input, n, wanted)
             return o.mean(*windows)
