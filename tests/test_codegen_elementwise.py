@@ -241,9 +241,9 @@ def test_turned_operands(level, dtypes):
     """Operands that are contiguous from row to row, in whole squares and less, beside others; nothing else is touched."""
     out, other = dtypes
     program = trace(lambda x, y: x > y if out == "b1" else x + y, [In(other), In(other)], outputs=[out])
-    for classes in ("ctt", "cct", "ntb"):
-        kernel = kernels.load(program, classes, level)
-        for m, n in [*itertools.product([1, 3, 8, 33, 64, 70], [1, 7, 16, 32, 65, 130]), (150, 600)]:
+    for classes in ("ctt", "cct", "ntb", "utt", "uct"):
+        kernel = kernels.load(program, classes.replace("u", "n"), level)
+        for m, n in [*itertools.product([1, 3, 8, 33, 64, 70], [1, 7, 16, 32, 65, 130]), (150, 600), (40, 2101)]:
             arrays = [_placed(c, d, m, n) for c, d in zip(classes, dtypes[:1] + dtypes[1:] * 2, strict=True)]
             arrays[0][:] = 0
             want = run(program, [np.array(a) for a in arrays[1:]])[0]
@@ -277,7 +277,8 @@ def test_turned_operands_of_programs_with_tables(level, dtype):
 
 
 def _placed(kind: str, dtype: str, m: int, n: int) -> np.ndarray:
-    """m rows of n elements: turned ones at the end of memory that may be read, results among zeros."""
+    """m rows of n elements: turned ones at the end of memory that may be read, results among zeros, which begin at
+    multiples of 64 bytes or, uneven, anywhere."""
     size = numpy_dtype(dtype).itemsize
     if kind == "t":
         kept = np.frombuffer(_guarded(m * n * size, True), numpy_dtype(dtype))
@@ -285,9 +286,9 @@ def _placed(kind: str, dtype: str, m: int, n: int) -> np.ndarray:
         return kept.reshape(n, m).T
     if kind == "b":
         return np.broadcast_to(values(dtype)[:1], (m, n))
-    row = -(-n * size // 64) * 64 // size + 64 // size
-    space = np.zeros(m * row * size + 64, np.uint8)
-    start = -space.ctypes.data % 64
+    row = -(-n * size // 64) * 64 // size + 64 // size + (kind == "u")
+    space = np.zeros(m * row * size + 128, np.uint8)
+    start = -space.ctypes.data % 64 + (size if kind == "u" else 0)
     kept = space[start : start + m * row * size].view(numpy_dtype(dtype))
     if kind == "c":
         kept[: m * n] = np.resize(values(dtype), m * n)

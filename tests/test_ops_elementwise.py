@@ -301,3 +301,16 @@ def test_quotients_of_integers_are_exact(dtype):
             np.testing.assert_array_equal(getattr(torch, name)(x, 7), getattr(np, name)(a, a.dtype.type(7)))
         positive = (a != limits.min) & (b != limits.min)
         np.testing.assert_array_equal(torch.gcd(x, y)[positive], np.gcd(a, b)[positive])
+
+
+@pytest.mark.parametrize("dtype, m, n", [("float32", 2051, 2063), ("float64", 1603, 1401), ("uint8", 4201, 4099)])
+def test_large_results_of_turned_operands_begin_anywhere(dtype, m, n):
+    """Rows that begin anywhere in a cache line are written past the caches; what lies between them stays."""
+    x = np.random.default_rng(0).integers(0, 100, (m, n)).astype(dtype)
+    t = torch.tensor(x)
+    np.testing.assert_array_equal(t.t().contiguous().numpy(), x.T)
+    assert torch.equal(t.t() + 1, torch.tensor(x.T.copy()) + 1)
+    space = torch.full((n, m + 7), 111, dtype=t.dtype)
+    space[:, 3:-4] = t.t()
+    np.testing.assert_array_equal(space[:, 3:-4].numpy(), x.T)
+    assert space[:, :3].eq(111).all() and space[:, -4:].eq(111).all()

@@ -78,15 +78,19 @@ int64_t bytes_of(const Iteration& it, int operand, DType dtype) {
 }
 
 // Large outputs, unless they are inputs as well; pieces of a row start at multiples of 64 elements. Beside operands
-// that are turned there is no room in the caches: their lines wait there for the squares.
+// that are turned there is no room in the caches: their lines wait there for the squares, and rows of one output may
+// start anywhere.
 void stream_large_outputs(const ElementKernelCall& call, const Iteration& it, StrideClass* classes) {
   if (it.elements < kStreamBytes / 16 || it.inner_size() < 64) return;
-  int64_t total = std::count(classes, classes + it.operands, StrideClass::Turned) ? kStreamTotal : 0;
+  const bool turned = std::count(classes, classes + it.operands, StrideClass::Turned) > 0;
+  const bool anywhere = turned && call.overload.op->n_outputs == 1;
+  int64_t total = turned ? kStreamTotal : 0;
   for (int k = 0; k < it.operands; ++k) total += bytes_of(it, k, call.dtypes[static_cast<size_t>(k)]);
   for (int k = 0; k < call.overload.op->n_outputs; ++k) {
     int64_t bytes = bytes_of(it, k, call.dtypes[static_cast<size_t>(k)]);
     bool own = std::count(it.data, it.data + it.operands, it.data[k]) == 1;
-    if (classes[k] == StrideClass::Contiguous && streams(bytes, total - bytes) && own && rows_start_lines(it, k))
+    if (classes[k] == StrideClass::Contiguous && streams(bytes, total - bytes) && own &&
+        (anywhere || rows_start_lines(it, k)))
       classes[k] = StrideClass::Streamed;
   }
 }

@@ -28,6 +28,8 @@ ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("pt
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 _STEPPED = (STRIDED, TURNED, REVERSED)  # with a distance of their own between elements
 _BESIDE = 256  # bytes of a result's row that are written at a time, of squares beside each other
+_UNEVEN = 128  # elements, the same of rows that begin anywhere in a cache line: of each block some are turned twice
+_LINE = 64  # bytes
 _AHEAD = 32  # rows between those that are turned and those whose lines are asked for
 _LARGE = 16384  # elements: with fewer there is no more to come
 _MOST_ROWS = 16  # of a square that is turned in registers
@@ -86,6 +88,8 @@ class Kernel:
         self.turned = [o for o in self.inputs if o.kind == TURNED]
         self.lanes = self._lanes(module.target)
         self.block = max(_BESIDE // self._result_size(), self.lanes)
+        self.by_lines = bool(self.turned) and len(self.outputs) == 1 and self.outputs[0].kind == STREAMED
+        self.room = max(_UNEVEN, self.block) + _LINE if self.by_lines else self.block
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
@@ -148,24 +152,39 @@ class Kernel:
         """All elements, square by square: several beside each other, so that results are written in longer runs; those
         at the edges under a mask, or one by one."""
         f, lanes = self.function, self.lanes
-        buffers = {o: f.variable(f"[{lanes * self.block * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
+        elements = lanes * self.room + lanes
+        buffers = {o: f.variable(f"[{elements * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
         widest = max(t.SIZE[o.dtype] for o in self.turned)
         self.between = f.variable(f"[{lanes * lanes * widest} x i8], align 64")
         self.large = f.value(f"icmp sge i64 {f.mul('%n', '%m')}, {_LARGE}")
         below = f.choose(self.large, "%m", 0)
-        with f.loop(0, "%n", self.block) as block:
-            following = f.add(block, self.block)
-            end = f.smaller(following, "%n")
-            whole = f.add(block, f.value(f"and i64 {f.value(f'sub i64 {end}, {block}')}, {-lanes}"))
+        squares = f.value(f"and i64 %n, {-lanes}")
+        self.width, beyond = self._blocks(bases, rows)
+        with f.loop(0, "%n", self.width) as block:
+            following = f.add(block, self.width)
+            end, whole = f.smaller(following, "%n"), f.smaller(following, squares)
+            turned = f.smaller(f.add(following, beyond), squares)
             last = f.value(f"icmp sge i64 {following}, %n")
             behind = f.choose(last, below, 0), f.choose(last, 0, following)
             with f.loop(0, "%m", lanes) as r:
                 rest = f.value(f"sub i64 %m, {r}")
                 high = f.value(f"icmp sge i64 {rest}, {lanes}")
                 with f.when(high):
-                    self._whole(bases, rows, buffers, r, block, whole, self._ahead(bases, rows, r, block, behind))
+                    self._whole(bases, rows, buffers, r, block, turned, self._ahead(bases, rows, r, block, behind))
                 with f.loop(f.choose(high, whole, block), end, lanes) as i:
                     self._edge(bases, rows, buffers, r, i, f.smaller(rest, lanes))
+
+    def _blocks(self, bases: list[str], rows: list[str]) -> tuple[int | str, int | str]:
+        """Elements of a row that are written at a time, and how many of the next ones are turned along: results past
+        the caches go in whole lines, which may begin later in a row than the block."""
+        if not self.by_lines:
+            return self.block, 0
+        f, number = self.function, self.outputs[0].number
+        start = f.value(f"ptrtoint ptr {bases[number]} to i64")
+        begins = f.value(f"and i64 {f.value(f'or i64 {start}, {rows[number]}')}, {_LINE - 1}")
+        self.even = f.value(f"icmp eq i64 {begins}, 0")
+        beyond = _LINE // self._result_size()
+        return f.choose(self.even, self.block, max(_UNEVEN, self.block)), f.choose(self.even, 0, beyond)
 
     def _ahead(self, bases: list[str], rows: list[str], r: str, block: str, behind: tuple[str, str]) -> tuple[str, str]:
         """Row and block of the squares whose turn comes some steps later: further down, or at the top of what is
@@ -178,7 +197,7 @@ class Kernel:
         top = f.smaller(f.value(f"sub i64 {row}, {height}"), f.value(f"sub i64 {height}, {self.lanes}"))
         ahead = f.choose(inside, row, f.add(behind[0], top)), f.choose(inside, block, behind[1])
         first = f.value(f"and i1 {self.large}, {f.value(f'icmp eq i64 {top}, 0')}")
-        with f.when(first), f.loop(0, f.smaller(self.block, "%n")) as i:
+        with f.when(first), f.loop(0, f.smaller(self.width, "%n")) as i:
             for o, start in self._starts(bases, rows, *ahead):
                 f.fetch(f.offset(start, f.mul(i, o.step)))
         return ahead
@@ -186,7 +205,8 @@ class Kernel:
     def _whole(
         self, bases: list[str], rows: list[str], buffers: dict, r: str, block: str, end: str, ahead: tuple[str, str]
     ) -> None:
-        """`lanes` rows from r of whole squares from `block` to `end`; the lines of those `ahead` are asked for."""
+        """`lanes` rows of a block from r, of whole squares from `block` to `end`; the lines of those `ahead` are asked
+        for."""
         f, lanes = self.function, self.lanes
         starts = zip(self._starts(bases, rows, r, block), self._starts(bases, rows, *ahead), strict=True)
         starts = [(o, start, later) for (o, start), (_, later) in starts]
@@ -199,8 +219,35 @@ class Kernel:
             self._enter(f.add(r, k), bases, rows)
             self._place(buffers, k, block)
             self._fetch_row(bases, rows, f.add(ahead[0], k), ahead[1])
-            with f.loop(block, end, lanes) as i:
+            with f.when(self.even) if self.by_lines else nullcontext(), f.loop(block, end, lanes) as i:
                 self.step(i, [0], lanes)
+            if self.by_lines:
+                with f.when(f.value(f"xor i1 {self.even}, true")):
+                    self._lines(block, end)
+
+    def _lines(self, block: str, end: str) -> None:
+        """Elements of a row from the first line that begins in a block, or from the beginning of the row, to the first
+        line beyond, or to `end`: whole lines past the caches."""
+        f, lanes, o = self.function, self.lanes, self.outputs[0]
+        address = f.value(f"ptrtoint ptr {o.row} to i64")
+        before = f.value(f"and i64 {f.value(f'sub i64 0, {address}')}, {_LINE - 1}")
+        shift = f.value(f"udiv i64 {before}, {t.SIZE[o.dtype]}")
+        first = f.smaller(f.add(block, shift), end)
+        last = f.smaller(f.add(f.add(block, self.width), shift), end)
+        whole = f.add(first, f.value(f"and i64 {f.value(f'sub i64 {last}, {first}')}, {-lanes}"))
+        self._part(f.choose(f.value(f"icmp eq i64 {block}, 0"), 0, first), first)
+        with f.loop(first, whole, lanes) as i:
+            self.step(i, [0], lanes)
+        self._part(whole, last)
+
+    def _part(self, start: str, end: str) -> None:
+        """Elements of a line."""
+        f, lanes = self.function, self.lanes
+        with f.loop(start, end, lanes if self.masked else 1) as i:
+            if self.masked:
+                self.step(i, [0], lanes, tail_mask(f, lanes, f.value(f"sub i64 {end}, {i}")))
+            else:
+                self.step(i, [0], 1)
 
     def _fetch_row(self, bases: list[str], rows: list[str], r: str, block: str) -> None:
         """Asks for the lines of a block of row r of what lies as the results do."""
@@ -209,7 +256,7 @@ class Kernel:
             size = t.SIZE[o.dtype]
             if o.kind == CONTIGUOUS:
                 start = f.offset(f.offset(bases[o.number], f.mul(r, rows[o.number])), f.mul(block, size))
-                for byte in range(63, self.block * size, 64):
+                with f.loop(_LINE - 1, f.mul(self.width, size), _LINE) as byte:
                     f.fetch(f.offset(start, byte))
 
     def _edge(self, bases: list[str], rows: list[str], buffers: dict, r: str, i: str, height: str) -> None:
@@ -240,7 +287,7 @@ class Kernel:
         f = self.function
         for o in self.turned:
             size = t.SIZE[o.dtype]
-            start = f.offset(buffers[o], f.mul(k, self.block * size))
+            start = f.offset(buffers[o], f.mul(k, self.room * size))
             o.square = f.offset(start, f.mul(f.value(f"sub i64 0, {first}"), size))
 
     def _turn(
@@ -264,7 +311,7 @@ class Kernel:
         def shuffle(a: str, b: str, order: list[int]) -> str:
             return f.shuffle(kind, a, b, order)
 
-        piece, align, row = PIECE // size, min(lanes * size, 64), self.block * size
+        piece, align, row = PIECE // size, min(lanes * size, 64), self.room * size
         if lanes <= _MOST_ROWS or piece >= lanes:
             for k, turned in enumerate(transpose([vector(k) for k in range(lanes)], size, shuffle)):
                 put(turned, f.offset(to, k * row))
