@@ -240,6 +240,25 @@ def test_grad_of_named_inputs():
     assert {name: g.item() for name, g in got.items()} == {"a": 3.0, "b": 2.0}
 
 
+def test_gradients_that_nobody_asks_for_are_not_computed():
+    x, w = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    b, z = torch.randn(5, requires_grad=True), torch.randn(3, 5)
+    wanted = {"x": x, "w": w, "b": b}
+    y = torch.nn.functional.linear(x, w, b)
+    whole = torch.autograd.grad(y, wanted, z, retain_graph=True)
+    results = {"x": 0, "w": 1, "b": 2}
+    for name, tensor in wanted.items():
+        seen = []
+        hook = y.grad_fn.register_hook(lambda grads, _, seen=seen: seen.append([g is not None for g in grads]))
+        (alone,) = torch.autograd.grad(y, tensor, z, retain_graph=True)
+        hook.remove()
+        assert torch.equal(alone, whole[name])
+        assert seen == [[i == results[name] for i in range(3)]]
+    (g,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    (mixed,) = torch.autograd.grad(g.sum(), w)
+    assert torch.allclose(mixed, 2 * y.sum(0)[:, None] + 2 * w.sum(1)[:, None] * x.sum(0))
+
+
 def test_backward_with_inputs():
     x, y = leaf(2.0), leaf(3.0)
     z = x * y

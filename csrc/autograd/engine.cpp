@@ -3,6 +3,7 @@
 
 #include "autograd/accumulate.h"
 #include "autograd/meta.h"
+#include "autograd/program.h"
 #include "autograd/text.h"
 #include "core/error.h"
 
@@ -163,7 +164,7 @@ class Run {
     }
     if (!runs) return;
     const bool came = any(grads);
-    Grads results = call(node, std::move(grads));
+    Grads results = call(node, std::move(grads), wanted_edges(node));
     for (size_t k = 0; k < node.next.size(); ++k) {
       const Edge& e = node.next[k];
       if (!e.node) continue;
@@ -205,26 +206,39 @@ class Run {
     }
   }
 
-  Grads call(Node& node, Grads grads) {
+  // As `apply_some` takes them.
+  uint64_t wanted_edges(const Node& node) const {
+    if (captures_.empty()) return ~uint64_t{0};
+    uint64_t wanted = 0;
+    for (size_t k = 0; k < node.next.size(); ++k) {
+      if (!node.next[k].node) continue;
+      const Task& t = tasks_[index_.find(node.next[k].node.get())];
+      if (t.runs || t.is_captured) wanted |= GradProgram::bit_of(k);
+    }
+    return wanted;
+  }
+
+  Grads call(Node& node, Grads grads, uint64_t wanted) {
     // What hooks do to the graph must not free a node that runs.
     Ref<GradHook> before = node.extras ? node.extras->pre_hooks : nullptr;
     if (before) before->run(grads, nullptr);
     Ref<GradHook> after = node.extras ? node.extras->post_hooks : nullptr;
     Grads came_in;
     if (after) came_in = grads;
-    Grads results = AnomalyMode::enabled ? apply_watched(node, std::move(grads)) : node.apply(std::move(grads));
+    Grads results = AnomalyMode::enabled ? apply_watched(node, std::move(grads), wanted)
+                                         : node.apply_some(std::move(grads), wanted);
     if (!retain_graph_) node.release_saved();
     if (after) after->run(results, &came_in);
     return results;
   }
 
-  static Grads apply_watched(Node& node, Grads grads) {
+  static Grads apply_watched(Node& node, Grads grads, uint64_t wanted) {
     auto report = [&] {
       if (AnomalyMode::report) AnomalyMode::report(node);
     };
     Grads results;
     try {
-      results = node.apply(std::move(grads));
+      results = node.apply_some(std::move(grads), wanted);
     } catch (...) {
       report();
       throw;

@@ -56,6 +56,9 @@ class Node : public RefCounted {
  public:
   // grads: one an output of the forward call; returns one an edge.
   virtual Grads apply(Grads grads) = 0;
+  // The same where only some edges lead to what is asked for: bit k for edge k, the last bit for all from 63 on. Others
+  // may be left null.
+  virtual Grads apply_some(Grads grads, uint64_t) { return apply(std::move(grads)); }
   virtual void release_saved() {}
   virtual std::string name() const = 0;  // "MulBackward0"
   // Whether what flows over edge `k` is always zero: apply returns null there.

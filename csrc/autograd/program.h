@@ -39,6 +39,7 @@ struct Instruction {
   std::vector<Source> args;  // by parameter
   std::vector<int> drops;    // slots that nobody reads after this
   int first_slot = 0;        // where results go
+  uint64_t serves = 0;       // results of the program that depend on it, see GradProgram::bit_of
 };
 
 struct GradProgram {
@@ -53,6 +54,11 @@ struct GradProgram {
   std::vector<Source> results;  // one a flattened tensor argument; Const None: no gradient
   int first_gradient = 0;       // slot of the first incoming gradient
   int n_slots = 0;
+
+  // The bit that stands for a result where only some are wanted; those from 64 on share one.
+  static uint64_t bit_of(size_t result) { return uint64_t{1} << (result < 63 ? result : 63); }
+  // Finds out which results each instruction serves, when the program is whole.
+  void find_uses();
 };
 
 using Needs = SmallList<bool, 8>;  // by tensor argument, lists flattened

@@ -44,7 +44,26 @@ Value binary(Source::Kind kind, const Value& a, const Value& b) {
   }
 }
 
+// Calls fn(slot) for every slot that a source reads.
+template <class F>
+void each_slot(const Source& source, F&& fn) {
+  if (source.slot >= 0) fn(static_cast<size_t>(source.slot));
+  for (const Source& part : source.parts) each_slot(part, fn);
+}
+
 }  // namespace
+
+void GradProgram::find_uses() {
+  std::vector<uint64_t> read_for(static_cast<size_t>(n_slots));  // by slot: the results it serves
+  for (size_t i = 0; i < results.size(); ++i) each_slot(results[i], [&](size_t slot) { read_for[slot] |= bit_of(i); });
+  for (auto step = code.rbegin(); step != code.rend(); ++step) {
+    // What it changes in place may be read by another name.
+    if (step->overload->mutated >= 0) step->serves = ~uint64_t{0};
+    for (size_t k = 0; k < step->overload->returns.size(); ++k)
+      step->serves |= read_for[static_cast<size_t>(step->first_slot) + k];
+    for (const Source& arg : step->args) each_slot(arg, [&](size_t slot) { read_for[slot] |= step->serves; });
+  }
+}
 
 ProgramNode::ProgramNode(Op& op, const Call& call, const OverloadTape& info, const GradProgram& program,
                          const Needs& needs)
@@ -93,9 +112,13 @@ void ProgramNode::fill(Slots& slots, Grads& grads) {
     slots[static_cast<size_t>(program_.first_gradient) + i] = std::move(grads[i]);
 }
 
-void ProgramNode::run(Slots& slots) {
+void ProgramNode::run(Slots& slots, uint64_t wanted) {
   Outputs outputs;
   for (const Instruction& step : program_.code) {
+    if (!(step.serves & wanted)) {
+      for (int slot : step.drops) slots[static_cast<size_t>(slot)] = Value();
+      continue;
+    }
     SmallList<Value, 8> args;
     for (const Source& source : step.args) args.push_back(read(source, slots));
     for (int slot : step.drops) slots[static_cast<size_t>(slot)] = Value();
@@ -105,14 +128,15 @@ void ProgramNode::run(Slots& slots) {
   }
 }
 
-Grads ProgramNode::apply(Grads grads) {
+Grads ProgramNode::apply_some(Grads grads, uint64_t wanted) {
   Grads results(next.size());
   if (std::none_of(grads.begin(), grads.end(), [](const TensorRef& g) { return bool(g); })) return results;
   fill_missing(grads);
   Slots slots(static_cast<size_t>(program_.n_slots));
   fill(slots, grads);
-  run(slots);
+  run(slots, wanted);
   for (size_t i = 0; i < program_.results.size(); ++i) {
+    if (!(GradProgram::bit_of(i) & wanted)) continue;
     TensorRef g = read(program_.results[i], slots).tensor_ref();
     if (g) results[i] = fit_gradient(std::move(g), inputs_[i].sizes, inputs_[i].dtype, *this, i);
   }

@@ -8,7 +8,8 @@ class ProgramNode final : public RecordedNode {
  public:
   ProgramNode(Op& op, const Call& call, const OverloadTape& info, const GradProgram& program, const Needs& needs);
   void finish(const Call& call, const OverloadTape& info, const Outputs& outputs) override;
-  Grads apply(Grads grads) override;
+  Grads apply(Grads grads) override { return apply_some(std::move(grads), ~uint64_t{0}); }
+  Grads apply_some(Grads grads, uint64_t wanted) override;
   void release_saved() override;
 
   static void* operator new(size_t) { return ObjectCache<ProgramNode>::take(); }
@@ -24,7 +25,7 @@ class ProgramNode final : public RecordedNode {
 
   void keep_info(int slot, const Value& v);
   void fill(Slots& slots, Grads& grads);
-  void run(Slots& slots);
+  void run(Slots& slots, uint64_t wanted);
   Value read(const Source& source, const Slots& slots) const;
   Value read_list(const Source& source, const Slots& slots) const;
   Value read_number(const Source& source, const Slots& slots) const;

@@ -223,6 +223,7 @@ GradProgram* parse_program(PyObject* o, uint64_t& by_value) {
   for (Py_ssize_t i = 0; i < length(steps); ++i) program->code.push_back(parse_instruction(item(steps.get(), i)));
   for (Py_ssize_t i = 0; i < length(sources); ++i)
     program->results.push_back(parse_source(item(sources.get(), i), nullptr));
+  program->find_uses();
   for (Py_ssize_t i = 0; i < length(params); ++i) by_value |= uint64_t{1} << integer(item(params.get(), i));
   return program.release();  // kept by the operator for ever
 }
