@@ -1,5 +1,6 @@
 """Matrix products and convolutions against NumPy: every layout, dtype and edge; the same bits for any thread count."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -344,3 +345,18 @@ def test_results_larger_than_the_cache(m: int, n: int, k: int) -> None:
     for rows in (slice(0, 100), slice(m - 100, m)):
         assert flambeau.equal(whole[rows], a[rows] @ b)
         assert flambeau.equal(affine[rows], o.linear(a[rows], b.t(), bias))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_many_tiny_products(rng: np.random.Generator, dtype: str) -> None:
+    for m, n, k in itertools.product(range(1, 6), range(1, 6), (0, 1, 3, 4, 5)):
+        a, b, start = (rng.standard_normal((70, *s)).astype(dtype) for s in ((m, k), (k, n), (m, n)))
+        want = np.matmul(a.astype(np.float64), b)
+        layouts = ((c.tensor(a), c.tensor(b)), (c.tensor(a.mT.copy()).mT, c.tensor(b.mT.copy()).mT))
+        for left, right in layouts:
+            c.check(flambeau.bmm(left, right).numpy(), want, dtype, (m, n, k))
+        one = c.tensor(b[:1]).expand(70, k, n)
+        c.check(flambeau.bmm(layouts[1][0], one).numpy(), np.matmul(a.astype(np.float64), b[:1]), dtype, (m, n, k))
+        c.check(flambeau.baddbmm(c.tensor(start), *layouts[0]).numpy(), want + start, dtype, (m, n, k))
+    single = flambeau.stack([flambeau.mm(x, y) for x, y in zip(*layouts[0], strict=True)])
+    assert single.equal(flambeau.bmm(*layouts[0]))

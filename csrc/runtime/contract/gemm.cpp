@@ -9,6 +9,7 @@
 #include "runtime/contract/plain.h"
 #include "runtime/contract/plan.h"
 #include "runtime/contract/tiles.h"
+#include "runtime/contract/tiny.h"
 #include "runtime/pool.h"
 #include "runtime/stream.h"
 
@@ -223,8 +224,10 @@ void gemm_batched(const Gemm& g, const Batch& batch) {
   }
   int64_t chunks =
       std::clamp<int64_t>(count * std::max<int64_t>(work, 1) / kChunkWork, 1, std::min(count, kManyChunks));
+  const bool tiny = batch.sizes.size() == 1 && is_tiny(g);
   for_chunks(Threads::Pool, chunks, [&](int64_t chunk) {
     Range items = even_part(count, chunks, chunk);
+    if (tiny) return tiny_products(g, items, batch.a[0], batch.b[0]);
     for (int64_t i = items.begin; i < items.end; i++) one(i, Threads::Caller);
   });
 }

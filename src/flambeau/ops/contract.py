@@ -146,6 +146,8 @@ op(
 
 def _scaled_sum(o, self, product, beta, alpha):
     """beta * self + alpha * product; self is not read where beta is 0. The dtype stays: integers take whole factors."""
+    if alpha == beta == 1 and self.dtype is product.dtype:
+        return o.add(product, self)
     if not product.dtype.is_complex:
         kind = float if product.dtype.is_floating_point else int
         beta, alpha = (number_as(product.dtype, v) if isinstance(v, complex) else kind(v) for v in (beta, alpha))
@@ -155,7 +157,7 @@ def _scaled_sum(o, self, product, beta, alpha):
 
 
 def _check_expands(self, product, name):
-    if not expands(self.shape, product.shape):
+    if self.shape != product.shape and not expands(self.shape, product.shape):
         d = next(
             (
                 d
@@ -173,14 +175,15 @@ def _check_expands(self, product, name):
 
 def _starts_with(o, self, a, b, dims):
     """Whether the product of matrices can begin with self instead of zeros; nothing is wrong with the operands then."""
+    left, right, dtype = a.shape, b.shape, self.dtype
+    if not (len(left) == len(right) == dims and dtype is a.dtype and dtype is b.dtype and dtype is not o.bool):
+        return False
+    sizes = (*left[:-1], right[-1])
     return (
-        a.dim() == b.dim() == dims
-        and a.shape[-1] == b.shape[-2]
-        and a.shape[:-2] == b.shape[:-2]
-        and self.dtype == a.dtype == b.dtype
-        and self.dtype != o.bool
+        left[-1] == right[-2]
+        and left[:-2] == right[:-2]
         and self.device == a.device == b.device
-        and expands(self.shape, (*a.shape[:-1], b.shape[-1]))
+        and (self.shape == sizes or expands(self.shape, sizes))
     )
 
 
