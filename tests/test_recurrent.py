@@ -131,6 +131,21 @@ def test_who_watches_calls_sees_every_step():
         assert model(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
 
 
+@pytest.mark.parametrize(("kind", "whole"), [("LSTM", torch.bfloat16), ("GRU", torch.float32), ("RNN", torch.bfloat16)])
+def test_autocast(kind, whole):
+    """As in PyTorch: an LSTM over sequences of one length runs in 16 bits, everything else product by product."""
+    model, x = layer(kind, 3, 8, dtype=torch.float32), torch.randn(5, 2, 3)
+    wanted = model(x)[0]
+    with torch.autocast("cpu"):
+        got, state = model(x)
+        packed = model(nn.utils.rnn.pack_sequence([x[:, 0], x[:3, 1]]))[0].data
+    assert got.dtype is whole and packed.dtype is (torch.bfloat16 if kind == "RNN" else torch.float32)
+    assert all(t.dtype is whole for t in (state if isinstance(state, tuple) else [state]))
+    assert (got - wanted).abs().max() < 0.02
+    got.float().sum().backward()
+    assert model.weight_hh_l0.grad.dtype is torch.float32
+
+
 def test_empty_batches_and_single_steps():
     model = layer("LSTM", 3, 4, dtype=torch.float32)
     out, (h, c) = model(torch.randn(4, 0, 3))

@@ -18,7 +18,7 @@ __all__ = ["autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
 LOWER = frozenset({
     "__matmul__", "addbmm", "addmm", "baddbmm", "bmm", "chain_matmul", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "einsum", "inner", "linalg_multi_dot", "linalg_vecdot", "linear", "matmul",
-    "mm", "multi_dot", "scaled_dot_product_attention", "tensordot",
+    "mkldnn_rnn_layer", "mm", "multi_dot", "scaled_dot_product_attention", "tensordot",
 })  # fmt: skip
 # Functions whose results 16 bits would spoil, or that have none of 16 bits; as are those of `fft`.
 FLOAT32 = frozenset({

@@ -10,6 +10,7 @@ from flambeau import _core
 from flambeau import functional_ns as o
 from flambeau.autograd import grad as differentiate
 from flambeau.nn._recurrence import State, Weights, run_by_steps
+from flambeau.nn._seen import seen
 
 Tensor = o.Tensor
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
@@ -30,10 +31,27 @@ def run_layer(
     Returns:
         the outputs, ordered as the inputs are, and the state of every sequence after its last step.
     """
+    if mode == "LSTM" and w["w_hr"] is None and batch_sizes[0] == batch_sizes[-1]:
+        return mkldnn_rnn_layer(data, batch_sizes, start, w["w_ih"], w["w_hh"], w["b_ih"], w["b_hh"], backward)
+    return _run_layer(mode, data, batch_sizes, start, w, backward)
+
+
+@seen
+def mkldnn_rnn_layer(
+    data: Tensor, batch_sizes: list[int], start: State, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None,
+    b_hh: Tensor | None, backward: bool,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """`run_layer` for an LSTM over sequences of one length, which PyTorch computes in 16 bits where autocast holds."""
+    weights = {"w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "w_hr": None}
+    return _run_layer("LSTM", data, batch_sizes, start, weights, backward)
+
+
+def _run_layer(
+    mode: str, data: Tensor, batch_sizes: list[int], start: State, w: Weights, backward: bool
+) -> tuple[Tensor, State]:
     if not _fits(mode, data, batch_sizes, start, w):
         return run_by_steps(mode, data, batch_sizes, start, w, backward)
-    weights = (w["w_ih"], w["w_hh"], w["b_ih"], w["b_hh"])
-    out, *state = _Sequence.apply(mode, batch_sizes, backward, data, *weights, *start)
+    out, *state = _Sequence.apply(mode, batch_sizes, backward, data, w["w_ih"], w["w_hh"], w["b_ih"], w["b_hh"], *start)
     return out, tuple(state)
 
 
