@@ -144,16 +144,7 @@ def nll_loss(
     """-weight[y] x[y], for x of log-probabilities over dimension 1 (0 without a batch) and y of classes."""
     reduction = _reduction(size_average, reduce, reduction)
     _check_classes(input, target, weight)
-    if weight is None:
-        return _of_rows(o.nll_loss_rows, input, target, ignore_index, reduction)
-    dim = 0 if input.dim() == 1 else 1
-    counts = target != ignore_index
-    _check_range(target, input.size(dim), ignore_index)
-    classes = o.where(counts, target, 0)
-    picked = input.gather(dim, classes.unsqueeze(dim)).squeeze(dim)
-    factor = o.where(counts, weight[classes], 0)
-    loss = o.where(counts, -picked * factor, 0)
-    return loss.sum() / factor.sum() if reduction == "mean" else _reduced(loss, reduction)
+    return _of_rows(o.nll_loss_rows, input, target, weight, ignore_index, reduction)
 
 
 def _check_range(target: Tensor, classes: int, ignore_index: int) -> bool:
@@ -169,14 +160,25 @@ def _check_range(target: Tensor, classes: int, ignore_index: int) -> bool:
 
 
 def _of_rows(
-    rows: Callable[[Tensor, Tensor, int], Tensor], input: Tensor, target: Tensor, ignore_index: int, reduction: str
+    rows: Callable[[Tensor, Tensor, int], Tensor],
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
 ) -> Tensor:
     """The loss out of an operator that gives it for every row of classes, zero where the target is ignored."""
     all_count = _check_range(target, input.size(0 if input.dim() == 1 else 1), ignore_index)
     losses = rows(input, target, ignore_index)
-    if reduction != "mean" or all_count:
+    counts = None if all_count else target != ignore_index
+    if weight is not None:
+        classes = target if counts is None else o.where(counts, target, 0)
+        factor = weight[classes] if counts is None else o.where(counts, weight[classes], 0)
+        losses = losses * factor.reshape(losses.shape)
+        return losses.sum() / factor.sum() if reduction == "mean" else _reduced(losses, reduction)
+    if reduction != "mean" or counts is None:
         return _reduced(losses, reduction)
-    return losses.sum() / (target != ignore_index).sum()
+    return losses.sum() / counts.sum()
 
 
 def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -220,13 +222,11 @@ def cross_entropy(
     dim = 0 if input.dim() == 1 else 1
     if target.shape == input.shape:
         return _cross_entropy_of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing, dim)
-    if weight is None and label_smoothing == 0.0:
+    if label_smoothing == 0.0:
         _check_classes(input, target, weight)
-        return _of_rows(lambda *a: o.cross_entropy_rows(*a)[0], input, target, ignore_index, reduction)
+        return _of_rows(lambda *a: o.cross_entropy_rows(*a)[0], input, target, weight, ignore_index, reduction)
     log_probs = o.log_softmax(input, dim)
     loss = nll_loss(log_probs, target, weight, None, ignore_index, None, reduction)
-    if label_smoothing == 0.0:
-        return loss
     scaled = log_probs if weight is None else log_probs * _over_classes(weight, input.dim(), dim)
     counts = target != ignore_index
     smooth = o.where(counts, -scaled.sum(dim), 0)
