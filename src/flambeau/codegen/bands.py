@@ -4,9 +4,9 @@ Rows of a large matrix lie whole pages apart, so that a band of its columns woul
 gone before the next pass. The copies stay near, so memory is read once. Operands beyond those of a fused kernel: a copy
 of each operand of role F that lies in the direction of the lanes, in what is computed in.
 
-To walk over 256 bytes of each row is slower than to go in the order of memory: moving 64 MB so, copies and all but
-without arithmetic, took 3.3 ms where a copy took 2.5, and softmax 3.5. Wider bands, whose copies leave the second
-cache, took no less, nor did reading the next band in the pass that writes one.
+To walk over 256 bytes of each row is slower than to go in the order of memory; docs/architecture.md says how much, and
+that no other width or order is faster. Rows are asked for into the second cache: in the first one, lines that lie
+whole pages apart push each other out.
 
 A column's sums are taken over some rows at a time: as exact as where a column is cut.
 """
@@ -22,7 +22,7 @@ from .row_program import RowProgram
 from .states import initial
 
 _COLUMNS = 4  # vectors of them in a band
-_ROWS_AHEAD = 8  # that are fetched before they are read
+_ROWS_AHEAD = 24  # that are fetched before they are read
 _ROWS_TOGETHER = 64  # of a partial sum
 
 
@@ -67,7 +67,7 @@ class Bands(Columns):
                 self._fetch_next(stream)
             return
         for o in self.copied_from():
-            f.fetch(f.offset(stream.address(o), f.mul(o.strides[2], _ROWS_AHEAD)), 1)
+            f.fetch(f.offset(stream.address(o), f.mul(o.strides[2], _ROWS_AHEAD)))
 
     def copied_from(self) -> list[Any]:
         """Operands of which there are copies."""
