@@ -126,6 +126,18 @@ def test_writing_to_what_is_read():
     assert index.scatter_(0, index, flambeau.tensor([5, 6, 7, 8])).tolist() == [8, 5, 6, 7]
 
 
+def test_arguments_that_share_memory_are_told_from_those_that_do_not():
+    at = flambeau.tensor([[2, 0, 1]])
+    for seed in range(2):
+        x, y = (flambeau.from_numpy(numbers(1, 3, seed=s)) for s in (seed, seed + 5))
+        both = flambeau.from_numpy(numbers(2, 3, seed=seed))
+        for a, b in ((x, x), (x, y), (y, y), (x, x[:]), (both[:1], both[1:]), (both[:1], both[:1])):
+            want = a.numpy().copy()
+            want[0, at.numpy()[0]] = b.numpy()[0]
+            assert np.array_equal(a.scatter(1, at, b).numpy(), want)
+            assert np.array_equal(a.clone().scatter_(1, at, b).numpy(), want)
+
+
 def test_gradients_through_remembered_writing():
     for seed in range(3):
         x, v = (flambeau.from_numpy(numbers(*shape, seed=seed)).requires_grad_() for shape in ((5, 3), (2, 3)))

@@ -295,7 +295,7 @@ def test_few_of_many_in_any_order(order, dtype):
     values = np.random.default_rng(0).standard_normal(5000) * 100
     values = {"mixed": values, "rising": np.sort(values), "falling": -np.sort(-values), "alike": values * 0}[order]
     values = np.abs(values).astype(dtype)
-    for k in (33, 70, 600):
+    for k in (33, 70, 100, 600):
         for largest in (True, False):
             wanted = np.argsort(-values.astype("f8") if largest else values, kind="stable")[:k]
             got, where = flambeau.from_numpy(values).topk(k, 0, largest)

@@ -93,6 +93,22 @@ void each_argument(const Call& call, F&& f) {
   }
 }
 
+// Whether a launch writes to the tensor at a place.
+bool changed(const Call& call, const Remembered::Place& place) {
+  return place.is_result || static_cast<int>(place.index) == call.overload->mutated;
+}
+
+// Appends which arguments are the same memory: where they are, one stands for the other among a launch's buffers.
+void append_sharing(const Call& call, std::string& key) {
+  std::vector<const char*> seen;
+  each_argument(call, [&](Tensor* t, Remembered::Place) {
+    const char* data = t->data();
+    const int64_t first = std::ranges::find(seen, data) - seen.begin();
+    key.append(reinterpret_cast<const char*>(&first), sizeof first);
+    seen.push_back(data);
+  });
+}
+
 // The launch with its tensors left open; nothing where one is neither an argument, as it is, nor a result, as the copy
 // of an argument in order or in another dtype.
 RememberedPtr opened(const Call& call, Observed&& seen, const Outputs& results) {
@@ -105,9 +121,11 @@ RememberedPtr opened(const Call& call, Observed&& seen, const Outputs& results) 
     out->results.push_back({t->sizes, t->strides, t->dtype});
     known.emplace_back(t, Remembered::Place{true, k});
   }
-  for (size_t i = 0; i < known.size(); ++i)
+  for (size_t i = 0; i < known.size(); ++i)  // what is written is nothing that is read; arguments may share memory
     for (size_t k = 0; k < i; ++k)
-      if (known[i].first->storage == known[k].first->storage) return nullptr;
+      if (known[i].first->storage == known[k].first->storage &&
+          (changed(call, known[i].second) || changed(call, known[k].second)))
+        return nullptr;
   bool found = true;
   auto place_of = [&](const TensorRef& t) {
     auto same = [&](auto& k) { return k.first->storage == t->storage && k.first->data() == t->data(); };
@@ -179,6 +197,7 @@ void loop_forward(const Call& call, Outputs& outputs) {
   std::string key;
   Observed seen;
   const bool pure = call.op().pure && append_call(call, key, true);
+  if (pure) append_sharing(call, key);
   if (pure) {
     auto known = remembered().find(key);
     RememberedPtr launch = known == remembered().end() ? nullptr : known->second;  // others may forget it meanwhile

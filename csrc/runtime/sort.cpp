@@ -236,17 +236,22 @@ void gather_least(const Row<Item, KeyAt>& row, int64_t most, Item* items) {
     last = items[most - 1];
     kept = most;
   };
-  for (int64_t i = 0; i < row.n; i += kBlock) {
-    const int64_t end = std::min(row.n, i + kBlock);
-    auto least = row.key_at(i);
-    for (int64_t k = i + 1; k < end; ++k) least = std::min(least, row.key_at(k));
-    if (Item{least} << kPositionBits<Item> > last) continue;
-    for (int64_t k = i; k < end; ++k) {
-      items[kept] = row[k];
+  auto take = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      items[kept] = row[i];
       kept += items[kept] <= last;
     }
     if (kept >= 2 * most) shorten();
+  };
+  int64_t i = 0;
+  for (; i + kBlock <= row.n; i += kBlock) {
+    decltype(row.key_at(0)) keys[kBlock];
+    for (int64_t k = 0; k < kBlock; ++k) keys[k] = row.key_at(i + k);
+    for (int64_t half = kBlock / 2; half; half /= 2)
+      for (int64_t k = 0; k < half; ++k) keys[k] = std::min(keys[k], keys[k + half]);
+    if (Item{keys[0]} << kPositionBits<Item> <= last) take(i, i + kBlock);
   }
+  take(i, row.n);
   shorten();
 }
 

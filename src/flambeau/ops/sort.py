@@ -144,6 +144,11 @@ op(
 )
 
 
+def _is_few(k: int, size: int) -> bool:
+    """Whether elements are selected one by one: in long rows, hardly one is better than those before."""
+    return 0 < k <= (_FEW if size < 64 * k else 4 * _FEW)
+
+
 def _topk(o, self, k, dim=-1, largest=True, sorted=True):
     dim = wrap_dim(dim, self.dim())
     size = self.shape[dim] if self.dim() else 1
@@ -152,13 +157,13 @@ def _topk(o, self, k, dim=-1, largest=True, sorted=True):
     _no_complex(self, " topk does not support complex dtypes on CPU")
     if self.dtype is o.bool:
         raise RuntimeError("topk does not support bool dtypes on CPU")
-    if 0 < k <= _FEW and self.numel() and dim == self.dim() - 1:
+    if _is_few(k, size) and self.numel() and dim == self.dim() - 1:
         values, indices = o.topk_few(self, k, largest)
         if values_suffice(self):
             return values, indices
     elif not self.dim():
         indices = o.zeros((), dtype=o.int64, device=self.device)
-    elif 0 < k <= _FEW and self.numel():
+    elif _is_few(k, size) and self.numel():
         indices = o.topk_few(self.transpose(dim, -1), k, largest)[1].transpose(dim, -1).contiguous()
     else:
         indices = ordering(o, self, dim, largest, k)
