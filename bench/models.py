@@ -230,6 +230,164 @@ def gcn(torch, features=512, hidden=64, classes=7):
     return GCN()
 
 
+def mobilenet(torch, classes=10):
+    """MobileNetV2 for 32x32 images: depthwise convolutions between 1x1 ones, batch norm, relu6."""
+    nn = torch.nn
+
+    def conv(inputs, outputs, kernel=3, stride=1, groups=1):
+        layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        return [layer, nn.BatchNorm2d(outputs)]
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride, factor):
+            super().__init__()
+            wide = inputs * factor
+            widen = [*conv(inputs, wide, 1), nn.ReLU6(inplace=True)] if factor > 1 else []
+            across = [*conv(wide, wide, 3, stride, wide), nn.ReLU6(inplace=True)]
+            self.layers = nn.Sequential(*widen, *across, *conv(wide, outputs, 1))
+            self.residual = stride == 1 and inputs == outputs
+
+        def forward(self, x):
+            return x + self.layers(x) if self.residual else self.layers(x)
+
+    layers, inputs = [*conv(3, 32), nn.ReLU6(inplace=True)], 32
+    stages = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for factor, outputs, count, stride in stages:
+        for i in range(count):
+            layers.append(Block(inputs, outputs, 1 if i else stride, factor))
+            inputs = outputs
+    layers += [*conv(inputs, 1280, 1), nn.ReLU6(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(1280, classes))
+
+
+def text_cnn(torch, vocabulary=5000, width=100, channels=50, classes=2):
+    """Convolutions over three, four and five words, each as wide as an embedding; the greatest over the sentence."""
+    nn, f = torch.nn, torch.nn.functional
+
+    class TextCNN(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(vocabulary, width)
+            self.convs = nn.ModuleList(nn.Conv2d(1, channels, (words, width)) for words in (3, 4, 5))
+            self.head = nn.Linear(3 * channels, classes)
+
+        def forward(self, tokens):
+            x = self.embed(tokens).unsqueeze(1)
+            found = [f.relu(conv(x)).squeeze(3) for conv in self.convs]
+            return self.head(torch.cat([f.max_pool1d(y, y.size(2)).squeeze(2) for y in found], 1))
+
+    return TextCNN()
+
+
+def llama(torch, layers, width, heads, kv_heads, hidden, length, vocabulary=1000):
+    """Rotary positions, grouped queries, RMS norm and gated layers, as programs write them out."""
+    nn, f = torch.nn, torch.nn.functional
+    depth = width // heads
+
+    def rotated(x, cos, sin):
+        a, b = x.chunk(2, -1)
+        return x * cos + torch.cat([-b, a], -1) * sin
+
+    class RMSNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(width))
+
+        def forward(self, x):
+            return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * self.weight
+
+    def linear(inputs, outputs):
+        return nn.Linear(inputs, outputs, bias=False)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = RMSNorm(), RMSNorm()
+            self.q, self.k, self.v = (
+                linear(width, width),
+                linear(width, kv_heads * depth),
+                linear(width, kv_heads * depth),
+            )
+            self.out, self.down = linear(width, width), linear(hidden, width)
+            self.gate, self.up = linear(width, hidden), linear(width, hidden)
+
+        def forward(self, x, cos, sin):
+            n, t, _ = x.shape
+            h = self.norm1(x)
+            q, k, v = (y(h).view(n, t, -1, depth).transpose(1, 2) for y in (self.q, self.k, self.v))
+            q, k = rotated(q, cos, sin), rotated(k, cos, sin)
+            y = f.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            x = x + self.out(y.transpose(1, 2).reshape(n, t, width))
+            h = self.norm2(x)
+            return x + self.down(f.silu(self.gate(h)) * self.up(h))
+
+    class Llama(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head, self.norm = nn.Embedding(vocabulary, width), linear(width, vocabulary), RMSNorm()
+            self.blocks = nn.ModuleList(Block() for _ in range(layers))
+            angles = torch.outer(torch.arange(length).float(), 1e4 ** (-torch.arange(0, depth, 2).float() / depth))
+            angles = torch.cat([angles, angles], -1)
+            self.register_buffer("cos", angles.cos())
+            self.register_buffer("sin", angles.sin())
+
+        def forward(self, tokens):
+            x, t = self.embed(tokens), tokens.size(1)
+            for block in self.blocks:
+                x = block(x, self.cos[:t], self.sin[:t])
+            return self.head(self.norm(x))
+
+    return Llama()
+
+
+def denoiser(torch, width=32, times=128):
+    """A small U-Net of diffusion: group norm, SiLU, the time added to every block, attention between pixels."""
+    nn, f = torch.nn, torch.nn.functional
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.norm1, self.conv1 = nn.GroupNorm(8, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+            self.norm2, self.conv2 = nn.GroupNorm(8, outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+            self.time, self.skip = nn.Linear(times, outputs), nn.Conv2d(inputs, outputs, 1)
+
+        def forward(self, x, time):
+            h = self.conv1(f.silu(self.norm1(x))) + self.time(f.silu(time))[:, :, None, None]
+            return self.skip(x) + self.conv2(f.silu(self.norm2(h)))
+
+    class Attention(nn.Module):
+        def __init__(self, channels, heads=4):
+            super().__init__()
+            self.norm, self.heads = nn.GroupNorm(8, channels), heads
+            self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
+
+        def forward(self, x):
+            n, c, h, w = x.shape
+            q, k, v = self.qkv(self.norm(x)).view(n, 3, self.heads, c // self.heads, h * w).transpose(3, 4).unbind(1)
+            y = f.scaled_dot_product_attention(q, k, v)
+            return x + self.out(y.transpose(2, 3).reshape(n, c, h, w))
+
+    class Denoiser(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.time = nn.Sequential(nn.Linear(width, times), nn.SiLU(), nn.Linear(times, times))
+            self.first, self.last = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1)
+            self.fine, self.down = Block(width, width), nn.Conv2d(width, width, 3, 2, 1)
+            self.coarse, self.attend = Block(width, 2 * width), Attention(2 * width)
+            self.join, self.norm = Block(3 * width, width), nn.GroupNorm(8, width)
+            self.register_buffer("rates", 1e4 ** (-torch.arange(width // 2).float() / (width // 2)))
+
+        def forward(self, x, t):
+            angles = t[:, None] * self.rates
+            time = self.time(torch.cat([angles.cos(), angles.sin()], 1))
+            fine = self.fine(self.first(x), time)
+            coarse = self.attend(self.coarse(self.down(fine), time))
+            x = self.join(torch.cat([f.interpolate(coarse, scale_factor=2), fine], 1), time)
+            return self.last(f.silu(self.norm(x)))
+
+    return Denoiser()
+
+
 def dqn_atari(torch, actions=6):
     """The network that learned to play Atari games, for four frames of 84x84."""
     nn = torch.nn

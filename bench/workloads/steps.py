@@ -51,6 +51,34 @@ def resnet18(torch):
     return _classifier(torch, model, x, y, _sgd(torch, model))
 
 
+def mobilenet(torch):
+    """MobileNetV2 on 32x32 images, batch 16; steps are short, as rounding grows fast in so deep a network."""
+    model = models.mobilenet(torch)
+    x, y = torch.randn(16, 3, 32, 32), torch.randint(0, 10, (16,))
+    return _classifier(torch, model, x, y, torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9))
+
+
+def text_cnn(torch):
+    """32 sentences of 50 words, embeddings of 100."""
+    model = models.text_cnn(torch)
+    x, y = torch.randint(0, 5000, (32, 50)), torch.randint(0, 2, (32,))
+    return _classifier(torch, model, x, y, torch.optim.Adam(model.parameters(), lr=1e-3))
+
+
+def diffusion(torch):
+    """The noise of 8 images of 32x32."""
+    model, images, time = models.denoiser(torch), torch.randn(8, 3, 32, 32), torch.rand(8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4)
+    share = torch.cos(time)[:, None, None, None]
+
+    def loss_of():
+        noise = torch.randn_like(images)
+        noisy = share * images + (1 - share**2).sqrt() * noise
+        return torch.nn.functional.mse_loss(model(noisy, 1000 * time), noise)
+
+    return _trainer(loss_of, optimizer)
+
+
 def unet(torch):
     """U-Net, 16 channels at the top, 4 images of 64x64."""
     model = models.unet(torch)
@@ -68,6 +96,16 @@ def _gpt(layers, width, heads, batch, length):
         return _trainer(lambda: cross_entropy(model(x)[0].view(-1, 256), y), optimizer)
 
     return make
+
+
+def llama(torch):
+    """3 layers, 256 wide, 8 heads that share 2 keys, 4 sequences of 96 tokens."""
+    model = models.llama(torch, 3, 256, 8, 2, 512, 96)
+    tokens = torch.randint(0, 1000, (4, 97))
+    x, y = tokens[:, :-1].contiguous(), tokens[:, 1:].reshape(-1)
+    cross_entropy = torch.nn.functional.cross_entropy
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    return _trainer(lambda: cross_entropy(model(x).view(-1, 1000), y), optimizer)
 
 
 def transformer(torch):
@@ -125,10 +163,14 @@ WORKLOADS = {
     "mlp": mlp,
     "lenet": lenet,
     "resnet18": resnet18,
+    "mobilenet": mobilenet,
     "unet": unet,
+    "diffusion": diffusion,
     "gpt_128": _gpt(4, 128, 4, 16, 128),
     "gpt_384": _gpt(6, 384, 6, 4, 128),
+    "llama": llama,
     "transformer": transformer,
+    "text_cnn": text_cnn,
     "lstm": _recurrent("LSTM"),
     "gru": _recurrent("GRU"),
     "vae": vae,
