@@ -1,8 +1,10 @@
 #include "runtime/contract/conv_narrow.h"
 
+#include "runtime/contract/conv_channels.h"
 #include "runtime/contract/conv_layout.h"
 #include "runtime/contract/conv_patches.h"
 #include "runtime/contract/conv_phases.h"
+#include "runtime/contract/conv_pixels.h"
 #include "runtime/contract/conv_planes.h"
 #include "runtime/contract/plain.h"
 #include "runtime/contract/tiles.h"
@@ -140,6 +142,36 @@ bool is_product(const Conv& conv) { return whole_suits(conv) || patches_suit(con
 // Rows of patches are copied by units of four bytes.
 bool narrow_patches_suit(const Conv& conv) { return patches_suit(conv) && conv.kernel[2] % 2 == 0; }
 
+// Elements of an operand, of the weights (or the second operand), the bias and the result.
+struct Counts {
+  int64_t x, w, bias, y;
+};
+Counts forward_counts(const Conv& conv, const Sizes& n) { return {n.x, n.w, conv.out_channels, n.y}; }
+Counts input_counts(const Conv& conv, const Sizes& n) { return {n.y, n.w, conv.in_channels, n.x}; }
+
+// run(conv, x, w, bias, y) in float32.
+template <class F>
+void widened(const Conv& conv, const Counts& n, const void* x, const void* w, const void* bias, void* y, F&& run) {
+  const Wide wx(conv.dtype, x, n.x), ww(conv.dtype, w, n.w), wb(conv.dtype, bias, n.bias), out(conv.dtype, n.y);
+  run(in_float32(conv), wx.values(), ww.values(), wb.values(), out.values());
+  out.round_into(y);
+}
+
+// The same convolution over pairs: of channels of the input or, turned, of the output.
+Conv over_pairs(const Conv& conv, bool turned) {
+  Conv half = in_float32(conv);
+  int64_t& channels = turned ? half.out_channels : half.in_channels;
+  channels = conv.groups * ceil_div(channels / conv.groups, 2);
+  return half;
+}
+
+// Weights over pairs of channels or, turned, of outputs.
+Paired paired_weights(const Conv& conv, const void* w, bool turned) {
+  const int64_t channels = conv.in_channels / conv.groups, kernel = product(conv.kernel);
+  if (turned) return {w, conv.groups, conv.out_channels / conv.groups, channels * kernel};
+  return {w, conv.out_channels, channels, kernel};
+}
+
 Gemm images_product(const Conv& conv, int64_t m, int64_t k, int64_t n) {
   return {.m = m, .n = n, .k = k, .b_row = n, .b_col = 1, .c_row = n, .dtype = conv.dtype};
 }
@@ -150,7 +182,6 @@ void narrow_conv_forward(const Conv& conv, const void* x, const void* w, const v
   const Sizes n(conv);
   const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
   const int64_t channels = conv.in_channels / conv.groups;
-  Conv wide = in_float32(conv);
   const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
   if (mk && whole_suits(conv))
     return whole_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
@@ -161,38 +192,31 @@ void narrow_conv_forward(const Conv& conv, const void* x, const void* w, const v
     g.a = w, g.a_row = conv.in_channels, g.a_col = 1, g.b = x, g.c = y, g.row_bias = bias, g.act = act;
     return gemm_batched(g, {.sizes = {conv.batch}, .a = {0}, .b = {conv.in_channels * n.in}});
   }
+  if (!mk || !pairs_up(conv, channels) || is_product(conv) || planes_suit(*mk, forward_taps(in_float32(conv))))
+    return widened(conv, forward_counts(conv, n), x, w, bias, y,
+                   [&](auto... operands) { conv_forward(operands..., act); });
   const Wide wide_bias(conv.dtype, bias, conv.out_channels), out(conv.dtype, n.y);
-  if (mk && pairs_up(conv, channels) && !is_product(conv) && !planes_suit(*mk, forward_taps(wide))) {
-    const Paired px(x, conv.batch * conv.groups, channels, n.in), pw(w, conv.out_channels, channels, n.kernel);
-    wide.in_channels = conv.groups * ceil_div(channels, 2);
-    conv_forward(nk->paired, wide, px.data(), pw.data(), wide_bias.values(), out.values(), act);
-  } else {
-    const Wide wx(conv.dtype, x, n.x), ww(conv.dtype, w, n.w);
-    conv_forward(wide, wx.values(), ww.values(), wide_bias.values(), out.values(), act);
-  }
+  const Paired px(x, conv.batch * conv.groups, channels, n.in), pw = paired_weights(conv, w, false);
+  conv_forward(nk->paired, over_pairs(conv, false), px.data(), pw.data(), wide_bias.values(), out.values(), act);
   out.round_into(y);
 }
 
 void narrow_conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
   const Sizes n(conv);
   const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
-  const int64_t outputs = conv.out_channels / conv.groups, channels = conv.in_channels / conv.groups;
-  Conv wide = in_float32(conv);
+  const int64_t outputs = conv.out_channels / conv.groups;
   const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
   if (mk && is_pointwise(conv)) {
     Gemm g = images_product(conv, conv.in_channels, conv.out_channels, n.out);
     g.a = w, g.a_row = 1, g.a_col = conv.in_channels, g.b = dy, g.c = dx, g.row_bias = bias;
     return gemm_batched(g, {.sizes = {conv.batch}, .a = {0}, .b = {conv.out_channels * n.out}});
   }
+  if (!mk || !pairs_up(conv, outputs) || is_product(conv) || planes_suit(*mk, forward_taps(in_float32(conv))))
+    return widened(conv, input_counts(conv, n), dy, w, bias, dx,
+                   [](auto... operands) { conv_backward_input(operands...); });
   const Wide wide_bias(conv.dtype, bias, conv.in_channels), out(conv.dtype, n.x);
-  if (mk && pairs_up(conv, outputs) && !is_product(conv) && !planes_suit(*mk, forward_taps(wide))) {
-    const Paired py(dy, conv.batch * conv.groups, outputs, n.out), pw(w, conv.groups, outputs, channels * n.kernel);
-    wide.out_channels = conv.groups * ceil_div(outputs, 2);
-    conv_backward_input(nk->paired, wide, py.data(), pw.data(), wide_bias.values(), out.values());
-  } else {
-    const Wide wy(conv.dtype, dy, n.y), ww(conv.dtype, w, n.w);
-    conv_backward_input(wide, wy.values(), ww.values(), wide_bias.values(), out.values());
-  }
+  const Paired py(dy, conv.batch * conv.groups, outputs, n.out), pw = paired_weights(conv, w, true);
+  conv_backward_input(nk->paired, over_pairs(conv, true), py.data(), pw.data(), wide_bias.values(), out.values());
   out.round_into(dx);
 }
 
@@ -213,6 +237,49 @@ void narrow_conv_backward_weight(const Conv& conv, const void* x, const void* dy
     conv_backward_weight(wide, wx.values(), wy.values(), out.values());
   }
   out.round_into(dw);
+}
+
+bool narrow_pixels_suit(const Conv& conv, bool turned) {
+  const int64_t summed = (turned ? conv.out_channels : conv.in_channels) / conv.groups;
+  const NarrowKernels* nk = is_empty(conv, Sizes(conv)) || summed % 2 != 0 ? nullptr : pairing_kernels(conv);
+  return nk && micro_kernels(DType::F32) && pixels_suit(nk->paired, over_pairs(conv, turned), turned, true);
+}
+
+// Neighbouring channels are pairs as they lie.
+void narrow_pixels_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y) {
+  const Conv half = over_pairs(conv, false);
+  const Wide wide_bias(conv.dtype, bias, conv.out_channels), out(conv.dtype, Sizes(conv).y);
+  const Paired pw = paired_weights(conv, w, false);
+  TapConv taps = forward_taps(half, x, pw.data(), wide_bias.values(), out.values());
+  run_pixels(pairing_kernels(conv)->paired, {&taps}, true);
+  out.round_into(y);
+}
+
+void narrow_pixels_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
+  const Conv half = over_pairs(conv, true);
+  const Wide wide_bias(conv.dtype, bias, conv.in_channels), out(conv.dtype, Sizes(conv).x);
+  const Paired pw = paired_weights(conv, w, true);
+  const std::list<InputPhase> phases = input_phases(half, dy, pw.data(), wide_bias.values(), out.values());
+  run_pixels(pairing_kernels(conv)->paired, taps_of(phases), true);
+  out.round_into(dx);
+}
+
+bool narrow_channels_suit(const Conv& conv) { return channels_suit(in_float32(conv)); }
+
+void narrow_channels_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y) {
+  widened(conv, forward_counts(conv, Sizes(conv)), x, w, bias, y, channels_forward);
+}
+
+void narrow_channels_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
+  widened(conv, input_counts(conv, Sizes(conv)), dy, w, bias, dx, channels_backward_input);
+}
+
+void narrow_channels_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {
+  const Sizes n(conv);
+  widened(conv, {n.x, n.y, 0, n.w}, x, dy, nullptr, dw,
+          [](const Conv& wide, const float* wx, const float* wy, const float*, float* out) {
+            channels_backward_weight(wide, wx, wy, out);
+          });
 }
 
 }  // namespace fl

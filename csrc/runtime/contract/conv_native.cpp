@@ -5,6 +5,7 @@
 #include "runtime/contract/conv.h"
 #include "runtime/contract/conv_channels.h"
 #include "runtime/contract/conv_layout.h"
+#include "runtime/contract/conv_narrow.h"
 #include "runtime/contract/conv_pixels.h"
 #include "runtime/copy.h"
 #include "runtime/op.h"
@@ -159,11 +160,18 @@ struct ChannelsLast {
 constexpr ChannelsLast kPoints{points_forward, points_backward_input, points_backward_weight};
 constexpr ChannelsLast kPixels{pixels_forward, pixels_backward_input, nullptr};
 constexpr ChannelsLast kDepthwise{channels_forward, channels_backward_input, channels_backward_weight};
+constexpr ChannelsLast kNarrowPixels{narrow_pixels_forward, narrow_pixels_backward_input, nullptr};
+constexpr ChannelsLast kNarrowDepthwise{narrow_channels_forward, narrow_channels_backward_input,
+                                        narrow_channels_backward_weight};
 
 // Null where channels have to come first. `turned`: for the gradient of the input.
 const ChannelsLast* channels_last(const Conv& c, const Tensor* x, size_t n, bool turned) {
   if (format_of(x, n) == MemoryFormat::Contiguous || x->is_meta()) return nullptr;
   if (is_pointwise(c)) return &kPoints;
+  if (is_narrow(c.dtype)) {
+    if (narrow_channels_suit(c)) return &kNarrowDepthwise;
+    return narrow_pixels_suit(c, turned) ? &kNarrowPixels : nullptr;
+  }
   if (channels_suit(c)) return &kDepthwise;
   const MicroKernels* mk = micro_kernels(c.dtype);
   return mk && pixels_suit(*mk, c, turned, true) ? &kPixels : nullptr;
