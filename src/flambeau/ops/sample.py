@@ -30,10 +30,14 @@ op(
 
 
 def _reflected(x, low, span):
+    """Exact as long as there are less than 2**22 reflections: float32 has no places between elements then."""
     x = x - low
     x = fn.where(x < 0, -x, x)
-    extra = fn.fmod(x, span)
-    back = fn.ne(fn.fmod(fn.floor(x / span), fn.const(2, x.dtype)), 0)
+    turns = fn.trunc(x / span)
+    extra = fn.fma(-turns, span, x)
+    above = extra < 0  # the quotient was rounded up
+    turns, extra = fn.where(above, turns - 1, turns), fn.where(above, extra + span, extra)
+    back = fn.ne(turns * 0.5, fn.floor(turns * 0.5))
     return fn.where(fn.eq(span, 0), fn.const(0, x.dtype), fn.where(back, span - extra + low, extra + low))
 
 

@@ -1,6 +1,7 @@
 """The short-time Fourier transform and its inverse."""
 
 import warnings
+from functools import partial
 
 from .table import Composite, op
 
@@ -58,21 +59,21 @@ def _stft(
         "n_fft": n_fft, "hop_length": hop, "win_length": length, "normalized": normalized, "onesided": onesided,
         "return_complex": return_complex, "align_to_window": align_to_window,
     }  # fmt: skip
-    context = _context("stft", x, window, numbers)
+    context = partial(_context, "stft", x, window, numbers)
     if not (x.dtype.is_floating_point or x.is_complex()):
-        raise RuntimeError(f"{context} : expected a tensor of floating point or complex values")
+        raise RuntimeError(f"{context()} : expected a tensor of floating point or complex values")
     if x.dim() not in (1, 2):
-        raise RuntimeError(f"{context} : expected a 1D or 2D tensor")
+        raise RuntimeError(f"{context()} : expected a 1D or 2D tensor")
     samples = x.shape[-1]
     if not 0 < n_fft <= samples:
-        raise RuntimeError(f"{context} : expected 0 < n_fft < {samples}, but got n_fft={n_fft}")
+        raise RuntimeError(f"{context()} : expected 0 < n_fft < {samples}, but got n_fft={n_fft}")
     if hop <= 0:
-        raise RuntimeError(f"{context} : expected hop_length > 0, but got hop_length={hop}")
+        raise RuntimeError(f"{context()} : expected hop_length > 0, but got hop_length={hop}")
     if not 0 < length <= n_fft:
-        raise RuntimeError(f"{context} : expected 0 < win_length <= n_fft, but got win_length={length}")
+        raise RuntimeError(f"{context()} : expected 0 < win_length <= n_fft, but got win_length={length}")
     if window is not None and list(window.shape) != [length]:
         raise RuntimeError(
-            f"{context} : expected a 1D window tensor of size equal to win_length={length}, but got window with size "
+            f"{context()} : expected a 1D window tensor of size equal to win_length={length}, but got window with size "
             f"{list(window.shape)}"
         )
     if onesided and complex_input:
@@ -109,25 +110,25 @@ op(
 
 def _check_istft(x, window, n_fft, hop, length, onesided, context) -> None:
     if not x.numel():
-        raise RuntimeError(f"{context} : input tensor cannot be empty.")
+        raise RuntimeError(f"{context()} : input tensor cannot be empty.")
     if x.dim() not in (2, 3):
-        raise RuntimeError(f"{context} : expected a tensor with 3 or 4 dimensions, but got {x.dim() + 1}")
+        raise RuntimeError(f"{context()} : expected a tensor with 3 or 4 dimensions, but got {x.dim() + 1}")
     if onesided and n_fft // 2 + 1 != x.shape[-2]:
         raise RuntimeError(
-            f"{context} : expected the frequency dimension (3rd to the last) of the input tensor to match n_fft / 2 + 1 "
+            f"{context()} : expected the frequency dimension (3rd to the last) of the input tensor to match n_fft / 2 + 1 "
             f"when onesided=True, but got {x.shape[-2]}"
         )
     if not onesided and n_fft != x.shape[-2]:
         raise RuntimeError(
-            f"{context} : expected the frequency dimension (3rd to the last) of the input tensor to match n_fft when "
+            f"{context()} : expected the frequency dimension (3rd to the last) of the input tensor to match n_fft when "
             f"onesided=False, but got {x.shape[-2]}"
         )
     if not 0 < hop <= length:
-        raise RuntimeError(f"{context} : expected 0 < hop_length <= win_length")
+        raise RuntimeError(f"{context()} : expected 0 < hop_length <= win_length")
     if not 0 < length <= n_fft:
-        raise RuntimeError(f"{context} : expected 0 < win_length <= n_fft")
+        raise RuntimeError(f"{context()} : expected 0 < win_length <= n_fft")
     if window is not None and list(window.shape) != [length]:
-        raise RuntimeError(f"{context} : Invalid window shape. window has to be 1D and length of `win_length`")
+        raise RuntimeError(f"{context()} : Invalid window shape. window has to be 1D and length of `win_length`")
 
 
 def _frames(o, x, n_fft, scaling, onesided, return_complex):
@@ -160,7 +161,7 @@ def _istft(
         "n_fft": n_fft, "hop_length": hop, "win_length": width, "center": center, "normalized": normalized,
         "onesided": onesided, "length": length, "return_complex": return_complex,
     }  # fmt: skip
-    context = _context("istft", self, window, numbers)
+    context = partial(_context, "istft", self, window, numbers)
     onesided = self.shape[-2] != n_fft if onesided is None else onesided
     _check_istft(self, window, n_fft, hop, width, onesided, context)
     x = self if self.dim() == 3 else o.unsqueeze(self, 0)
@@ -178,7 +179,7 @@ def _istft(
     kept = max(min(end, samples) - start, 0)
     signal, envelope = o.narrow(signal, 1, start, kept), o.narrow(envelope, 1, start, kept)
     if kept and not envelope.is_meta and not o.min(o.abs(envelope)).item() > 1e-11:
-        raise RuntimeError(f"{context} window overlap add min: 1. A sample lies in no window, or where windows are 0.")
+        raise RuntimeError(f"{context()} window overlap add min: 1. A sample lies in no window, or where windows are 0.")
     signal = o.div(signal, envelope)
     if end > samples:
         warnings.warn(
