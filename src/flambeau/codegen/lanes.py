@@ -95,6 +95,23 @@ class Lanes:
         name = self.f.module.declare(f"llvm.masked.store.{self.suffix}.p0", "void", self.type, "ptr", self.mask_type)
         self.f.do(f"call void {name}({self.type} {x}, ptr align {align} {pointer}, {self.mask_type} {mask})")
 
+    def store_first(self, places: list[tuple[str, str]], count: str) -> None:
+        """Stores the first lanes, less than all, of variables to addresses, by halves of what is left: where masks have
+        no registers, a store with one takes many cycles."""
+        f, piece = self.f, self.count // 2
+        done = f.variable("i64", "0")
+        while piece:
+            rest = [(i + piece) % self.count for i in range(self.count)]
+            with f.when(f.value(f"icmp ne i64 {f.value(f'and i64 {count}, {piece}')}, 0")):
+                at = f.value(f"load i64, ptr {done}")
+                for variable, pointer in places:
+                    x = self.get(variable)
+                    part, to = self.shuffle(x, "poison", list(range(piece))), f.offset(pointer, at)
+                    f.do(f"store <{piece} x {self.scalar}> {part}, ptr {to}, align {self.element_bytes}")
+                    self.set(variable, self.shuffle(x, "poison", rest))
+                f.do(f"store i64 {f.add(at, piece * self.element_bytes)}, ptr {done}")
+            piece //= 2
+
     def broadcast(self, pointer: str) -> str:
         scalar = self.f.value(f"load {self.scalar}, ptr {pointer}, align {self.element_bytes}")
         first = self.f.value(f"insertelement {self.type} poison, {self.scalar} {scalar}, i32 0")
