@@ -117,3 +117,27 @@ def test_other_dtypes_of_long_rows(dtype, tolerance):
     x = torch.randn(2, 70000, generator=torch.Generator().manual_seed(0)).add(3).to(getattr(torch, dtype))
     exact = (x.to(torch.complex128) if x.is_complex() else x.double()).numpy()
     np.testing.assert_allclose(x.var(1).double().numpy(), exact.var(1, ddof=1), rtol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("shape", [(700, 300), (20001, 7), (130, 2500), (3, 150, 401)])
+def test_chunks_of_columns(kind, shape):
+    """More than one panel, columns that fill no vector, rows of two dimensions."""
+    rows = ROWS[kind](np.random.default_rng(1).standard_normal((shape[-1], int(np.prod(shape[:-1]))))).astype("f4")
+    exact = rows.astype("f8")
+    x = torch.tensor(np.ascontiguousarray(rows.T)).reshape(shape)
+    x = torch.cat([x, x[..., :5]], -1)[..., :-5]  # dimensions of the row that are not one
+    spread, centre = torch.var_mean(x, tuple(range(len(shape) - 1)), unbiased=False)
+    np.testing.assert_allclose(spread.numpy(), exact.var(1), rtol=3e-5 if "far" in kind else 5e-6, atol=1e-12)
+    np.testing.assert_allclose(centre.numpy(), exact.mean(1), rtol=1e-6, atol=2e-6 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 3e19])
+def test_chunks_of_columns_that_are_not_finite(bad):
+    x = np.random.default_rng(0).standard_normal((700, 300)).astype("f4")
+    x[500, 7] = bad
+    var = torch.tensor(x).var(0).numpy()
+    assert np.isnan(var[7]) if bad != 3e19 else np.isinf(var[7])
+    rest = np.arange(300) != 7
+    np.testing.assert_allclose(var[rest], x[:, rest].astype("f8").var(0, ddof=1), rtol=3e-6)
+    assert torch.tensor(np.full((700, 300), 0.1, "f4")).var(0).eq(0).all()

@@ -99,7 +99,7 @@ class StepRun {
 
   // Of what is split.
   const std::vector<std::vector<DType>>& levels() const {
-    return layout_.columns || step_.chunk_levels.empty() ? step_.levels : step_.chunk_levels;
+    return step_.chunk_levels.empty() ? step_.levels : step_.chunk_levels;
   }
 
   bool use_split() const {
@@ -116,7 +116,7 @@ class StepRun {
   // (codegen/bands.py); else 0.
   int64_t band() const {
     bool full = step_.out_roles.find('F') != std::string::npos;
-    if (!layout_.columns || step_.levels.empty() || step_.levels.size() + full < 2) return 0;
+    if (!layout_.columns || step_.levels.empty() || levels().size() + full < 2) return 0;
     if (step_.out_roles.find_first_of("RP") != std::string::npos || layout_.n_row <= kShortColumn) return 0;
     int64_t widest = 4, copies = 0, bytes = 0;
     for (size_t k = 0; k < operands_.size(); ++k) {

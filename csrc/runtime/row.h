@@ -46,7 +46,7 @@ struct RowStep {
   std::vector<int> outputs;  // output i, or ~k for temporary k
   std::string out_roles;
   std::vector<std::vector<DType>> levels;             // dtypes of the states of each level
-  std::vector<std::vector<DType>> chunk_levels;       // the same in chunks of rows, if they have others
+  std::vector<std::vector<DType>> chunk_levels;       // the same in chunks, if they have others
   std::map<std::string, void*, std::less<>> kernels;  // "mode|axis|classes" -> address
 };
 

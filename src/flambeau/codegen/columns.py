@@ -27,12 +27,12 @@ class Columns(Rows):
         if not panels.fits(self):
             return self._blocks(4)
         if not panels.is_short(self):
-            return panels.Panels(self).write()
+            return panels.write(self)
         narrow = f.value(f"icmp sle i64 {self.shape[0]}, {_REGISTERS * self.lanes}")
         with f.when(narrow):
             self._blocks(_REGISTERS)
         with f.when(f.value(f"xor i1 {narrow}, true")):
-            panels.Panels(self).write()
+            panels.write(self)
 
     def _blocks(self, count: int) -> None:
         """Columns with their states in registers, `count` vectors of them at a time."""

@@ -21,7 +21,7 @@ class RowProgram:
         leaves: operand number of each `input` node's number.
         levels: reductions by level.
         near: what stands in for two levels, if something does.
-        of_chunks: what is written instead for chunks of rows, if it is something else.
+        of_chunks: what is written instead where rows are cut, if it is something else.
     """
 
     roots: tuple[Expr, ...]

@@ -7,8 +7,9 @@ With d = x - s, s being near the mean m and e = m - s the mean of d,
 s is the mean of some elements. The first difference loses next to nothing as long as e^2 is small beside the variance;
 rows that are not like that, too short for it, or not finite are read once more, as the program is written.
 
-Where rows are few and long, each chunk has a mean of its own (`row_spread`): what a chunk comes to is combined with
-others by the distance of their means. A chunk whose guess was bad is read again with s = m while it is near.
+Where rows or columns are cut, each chunk has a mean of its own (`row_spread`): what a chunk comes to is combined with
+others by the distance of their means, s and e being kept apart so that large means lose nothing. A chunk whose guess
+was bad is read again with s = m while it is near.
 """
 
 from dataclasses import dataclass
@@ -16,14 +17,18 @@ from typing import Any
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
-from flambeau.ir.expr import Expr, input_, walk
+from flambeau.ir.expr import Expr, const, input_, walk
+from flambeau.ir.fn import where
+from flambeau.ir.program import lower
 from flambeau.ir.scalar import substitute
 
 from . import guess
-from .module import llvm_type
+from .emit import Elements
+from .module import Function, llvm_type
 from .states import component_dtypes, twin
 
-_SHIFT = ir.TEMP - 1  # operand number that stands for s
+SHIFT = ir.TEMP - 1  # operand number that stands for s
+_FARTHEST = 4  # times the variance: the square of a chunk's e
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def spread(kernel: Any, reductions: tuple[Expr, ...]) -> dict[Expr, list[str]]:
     if whole is None:
         return {}
     f, (x,), dtype = kernel.function, whole.args, whole.dtype
-    kind, shift = llvm_type(dtype), input_(_SHIFT, dtype)
+    kind, shift = llvm_type(dtype), input_(SHIFT, dtype)
     others = [e for e in reductions if e is not whole and twin(e, reductions) is not whole]
     d = x - shift
     first, square = ir.row_sum(d), ir.row_sum(d * d)
@@ -102,19 +107,12 @@ def spread(kernel: Any, reductions: tuple[Expr, ...]) -> dict[Expr, list[str]]:
     with f.loop(0, 2), f.when(f.value(f"load i1, ptr {again}")):
         s = f.value(f"load {kind}, ptr {near}")
         states = kernel.totals([first, square, *others], {shift: s})
-        (total,), (squares,) = states[first], states[square]
-        gap = f.value(f"fdiv {kind} {total}, {count}")
-        lost = f.value(f"fmul {kind} {total}, {gap}")
-        rest = f.value(f"fsub {kind} {squares}, {lost}")
-        below = f.value(f"fcmp olt {kind} {rest}, 0.0")
-        mean = f.value(f"fadd {kind} {s}, {gap}")
-        sum_ = f.value(f"fadd {kind} {total}, {f.value(f'fmul {kind} {s}, {count}')}")
-        states[whole] = [sum_, mean, count, f.value(f"select i1 {below}, {kind} 0.0, {kind} {rest}")]
+        states[whole], better, bad = spread_of(f, 1, dtype, (s, states[first][0], states[square][0], count))
         for e, places in kept.items():
             for value, (k, place) in zip(states[e], places, strict=True):
                 f.do(f"store {k} {value}, ptr {place}")
-        f.do(f"store {kind} {mean}, ptr {near}")
-        f.do(f"store i1 {f.value(f'xor i1 {_is_good(kernel, kind, lost, rest, squares)}, true')}, ptr {again}")
+        f.do(f"store {kind} {better}, ptr {near}")
+        f.do(f"store i1 {bad}, ptr {again}")
     totals = {e: [f.value(f"load {k}, ptr {place}") for k, place in places] for e, places in kept.items()}
     return {e: totals[whole][:1] if twin(e, reductions) is whole else totals[e] for e in reductions}
 
@@ -125,12 +123,18 @@ def _guess(kernel: Any, x: Expr) -> str:
     return kernel.function.value(f"fmul {llvm_type(x.dtype)} {some}, {1 / (kernel.accumulators * kernel.lanes)!r}")
 
 
-def _is_good(kernel: Any, kind: str, lost: str, rest: str, squares: str) -> str:
-    """Whether next to nothing was lost, and everything is finite."""
-    f = kernel.function
-    near_enough = f.value(f"fcmp ole {kind} {f.value(f'fmul {kind} {lost}, 4.0')}, {rest}")
-    finite = f.value(f"fcmp olt {kind} {squares}, 0x7FF0000000000000")
-    return f.value(f"and i1 {near_enough}, {finite}")
+def spread_of(f: Function, lanes: int, dtype: str, values: tuple[str, str, str, str]) -> tuple[list[str], str, str]:
+    """The state of a spread from a guess, the sums of differences from it and of their squares, and how many there are;
+    then a better guess, and whether it is needed: the first was bad, or something is not finite."""
+    guess, total, squares, count = (input_(k, dtype) for k in range(4))
+    gap = total / count
+    lost = total * gap
+    rest = squares - lost
+    state = [total + guess * count, guess, gap, count, where(rest < 0, const(0, dtype), rest)]
+    good = (lost <= rest * _FARTHEST) & (squares < float("inf"))
+    elements = Elements(f, lanes, lambda leaf: values[leaf.attr[0]])
+    *found, better, bad = elements.emit(*lower([*state, guess + gap, ~good]))
+    return found, better, bad
 
 
 def reduce(kernel: Any) -> int:
@@ -166,7 +170,7 @@ def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr
     f, dtype = kernel.function, found.x.dtype
     kind = llvm_type(dtype)
     near = _guess(kernel, found.x)
-    shift = input_(_SHIFT, dtype)
+    shift = input_(SHIFT, dtype)
     d = found.x - shift
     first, square = ir.row_sum(d), ir.row_sum(d * d)
     by = {e: ir.row_sum(h.args[0] * d) for e, h in found.products.items()}
@@ -181,4 +185,6 @@ def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr
     values |= {e: totals[e] for e in others} | dict.fromkeys(found.squares, rest)
     for e, h in found.products.items():
         values[e] = f.value(f"fsub {kind} {totals[by[e]]}, {f.value(f'fmul {kind} {gap}, {totals[h]}')}")
-    return values, _is_good(kernel, kind, lost, rest, totals[square])
+    near_enough = f.value(f"fcmp ole {kind} {f.value(f'fmul {kind} {lost}, 4.0')}, {rest}")
+    finite = f.value(f"fcmp olt {kind} {totals[square]}, 0x7FF0000000000000")
+    return values, f.value(f"and i1 {near_enough}, {finite}")

@@ -16,9 +16,10 @@ NUMBERS = "numbers"  # attribute of a maximum that leaves out nan: one instructi
 
 def component_dtypes(e: Expr) -> list[str]:
     """Dtypes of a reduction's state, its result last: positions carry the value they stand for, a part of a complex
-    product the other part, a spread the sum, the mean and the number of elements."""
+    product the other part, a spread the sum, the mean (a number near it, and the distance from there) and how many
+    elements there are."""
     if e.op == "row_spread":
-        return [e.dtype] * 4
+        return [e.dtype] * 5
     if e.op in ir.COMPLEX_PRODUCTS:
         return [e.dtype, e.dtype]
     return [e.args[0].dtype, "i64"] if e.op in ("row_argmax", "row_argmin") else [e.dtype]
@@ -54,9 +55,9 @@ def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
     if e.op in plain:
         return [binary(plain[e.op], a[0], b[0])]
     if e.op == "row_spread":
-        count, apart = a[2] + b[2], b[1] - a[1]
-        part = b[2] / count
-        return [a[0] + b[0], a[1] + apart * part, count, a[3] + b[3] + apart * apart * (a[2] * part)]
+        count, apart = a[3] + b[3], (b[1] - a[1]) + (b[2] - a[2])
+        part = b[3] / count
+        return [a[0] + b[0], a[1], a[2] + apart * part, count, a[4] + b[4] + apart * apart * (a[3] * part)]
     if e.op in ir.COMPLEX_PRODUCTS:
         (ar, ai), (br, bi) = (reversed(v) if e.op == "row_prod_re" else v for v in (a, b))
         return _result_last(e, ar * br - ai * bi, ar * bi + ai * br)

@@ -48,7 +48,7 @@ class RowPlan:
             elif mode == "joined":
                 kernel = code.RowKernel(self.steps[step].joined, "fused", False)
             else:
-                kernel = code.RowKernel(self.steps[step].written(mode, axis), mode, axis == "c")
+                kernel = code.RowKernel(self.steps[step].written(mode), mode, axis == "c")
             return compile_program(kernel, host(), classes)
 
         return resolve_family(full, make)["k"]
@@ -67,9 +67,9 @@ class _Step:
         self.state_dtypes = _states(program)
         self.chunk_dtypes = _states(program.of_chunks) if program.of_chunks else []
 
-    def written(self, mode: str, axis: str) -> RowProgram:
+    def written(self, mode: str) -> RowProgram:
         """The program that a kernel is written from."""
-        return self.program.of_chunks or self.program if axis == "r" and mode != "fused" else self.program
+        return self.program if mode == "fused" else self.program.of_chunks or self.program
 
 
 def _states(program: RowProgram) -> list[list[str]]:
