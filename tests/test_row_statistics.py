@@ -94,7 +94,7 @@ def test_chunks_of_long_rows(kind, shape):
         leaf = torch.tensor(np.pad(x.reshape(-1, 37, 4099), ((0, 0), (0, 0), (0, 5)))[..., :4099])[..., :4099]
     dims = tuple(range(1, leaf.dim()))
     spread, centre = torch.var_mean(leaf, dims, unbiased=False)
-    np.testing.assert_allclose(spread.numpy(), exact.var(1), rtol=2e-6, atol=1e-12)
+    np.testing.assert_allclose(spread.numpy(), exact.var(1), rtol=5e-6, atol=1e-12)
     np.testing.assert_allclose(centre.numpy(), exact.mean(1), rtol=1e-6, atol=2e-6 * np.abs(exact).max())
     normal = (exact - exact.mean(1, keepdims=True)) / np.sqrt(exact.var(1, keepdims=True) + 1e-5)
     rounded = 4 * np.finfo("f4").eps * np.abs(exact).max() / np.sqrt(exact.var(1).min() + 1e-5) + 2e-6
