@@ -10,6 +10,8 @@ namespace {
 constexpr int64_t kLeastRow = 8;
 // Pixels to a patch (and stride) from which on a convolution over all pixels would mostly multiply padding.
 constexpr int64_t kPixelsToPatch = 2;
+// A product of so many channels, and a sum over patches, take less time than so few outputs that leave lanes empty.
+constexpr int64_t kFewChannels = 2, kManyChannels = 16;
 // Patches made at a time, so that the product finds them in the cache.
 constexpr int64_t kBlockBytes = 8 << 20;
 
@@ -244,13 +246,19 @@ void whole_backward_weight(const Conv& conv, const char* x, const char* dy, void
 }
 
 bool few_patches(const Conv& conv) {
-  int64_t pixels = 1, patches = 1;
+  int64_t pixels = 1, patches = 1, strides = 1, taps = 1;
   for (int d = 0; d < 3; d++) {
     if (conv.dilation[d] != 1 && conv.kernel[d] != 1) return false;
     pixels *= conv.size[d];
-    patches *= conv.output[d] * conv.stride[d];
+    patches *= conv.output[d];
+    strides *= conv.stride[d];
+    taps *= conv.kernel[d];
   }
-  return conv.groups == 1 && conv.kernel[2] > 1 && pixels >= kPixelsToPatch * patches;
+  if (conv.groups != 1 || conv.kernel[2] == 1) return false;
+  if (pixels >= kPixelsToPatch * patches * strides) return true;
+  int64_t bytes = patches * conv.in_channels * taps * static_cast<int64_t>(dtype_size(conv.dtype));
+  bool thin = conv.in_channels <= kFewChannels && conv.out_channels >= kManyChannels;
+  return thin && conv.kernel[2] >= kLeastRow && bytes <= kBlockBytes;
 }
 
 void few_patches_backward_input(const Conv& conv, const char* dy, const void* w, const void* bias, char* dx) {

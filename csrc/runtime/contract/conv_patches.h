@@ -16,8 +16,8 @@ void whole_forward(const Conv& conv, const char* x, const void* w, const void* b
 void whole_backward_input(const Conv& conv, const char* dy, const void* w, const void* bias, char* dx);
 void whole_backward_weight(const Conv& conv, const char* x, const char* dy, void* dw);
 
-// Patches that overlap, and so few that the gradient of the input has pixels that hardly any reach: a product gives
-// what each patch adds to them.
+// The gradient of the input as a product, which gives what each patch adds, and a sum over patches that overlap: where
+// they are so few that most pixels are padding to a convolution, or the input has few channels of many.
 bool few_patches(const Conv& conv);
 void few_patches_backward_input(const Conv& conv, const char* dy, const void* w, const void* bias, char* dx);
 
