@@ -161,22 +161,22 @@ def fold(
             f"{h} * {w} = {h * w}, but got input.size(2)={columns.size(2)}."
         )
     n, c = columns.size(0), columns.size(1) // elements
-    patches = columns.reshape(n, c, kernel[0], kernel[1], h, w)
+    patches = columns.reshape(n, c, elements, h, w)
     shape = (n, c, size[0] + 2 * padding[0], size[1] + 2 * padding[1])
     if kernel == stride and set(dilation) == {1}:  # patches lie side by side
-        whole = patches.permute(0, 1, 4, 2, 5, 3).reshape(n, c, h * kernel[0], w * kernel[1])
+        split = patches.unflatten(2, kernel).permute(0, 1, 4, 2, 5, 3)
+        whole = split.reshape(n, c, h * kernel[0], w * kernel[1])
         out = pad(whole, (0, shape[3] - whole.size(3), 0, shape[2] - whole.size(2)))
     else:
         out = input.new_zeros(shape)
-        for i in range(kernel[0]):
-            for j in range(kernel[1]):
-                top, left = i * dilation[0], j * dilation[1]
-                place = out[
-                    :,
-                    :,
-                    top : top + (h - 1) * stride[0] + 1 : stride[0],
-                    left : left + (w - 1) * stride[1] + 1 : stride[1],
-                ]
-                place += patches[:, :, i, j]
+        for k, patch in enumerate(patches.unbind(2)):  # whose gradient is one stack
+            top, left = k // kernel[1] * dilation[0], k % kernel[1] * dilation[1]
+            place = out[
+                :,
+                :,
+                top : top + (h - 1) * stride[0] + 1 : stride[0],
+                left : left + (w - 1) * stride[1] + 1 : stride[1],
+            ]
+            place += patch
     out = out[:, :, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
     return out if input.dim() == 3 else out.squeeze(0)
