@@ -35,8 +35,7 @@ def _reflected(x, low, span):
     x = fn.where(x < 0, -x, x)
     turns = fn.trunc(x / span)
     extra = fn.fma(-turns, span, x)
-    above = extra < 0  # the quotient was rounded up
-    turns, extra = fn.where(above, turns - 1, turns), fn.where(above, extra + span, extra)
+    extra = fn.where(extra < 0, extra + span, extra)  # the quotient was rounded up; PyTorch counts it so, too
     back = fn.ne(turns * 0.5, fn.floor(turns * 0.5))
     return fn.where(fn.eq(span, 0), fn.const(0, x.dtype), fn.where(back, span - extra + low, extra + low))
 
