@@ -222,6 +222,31 @@ def test_special_values():
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("step", [3.0, 40.0, 300.0, 2e6])
+@pytest.mark.parametrize("causal", [False, True])
+def test_scores_far_above_and_below_those_so_far(dtype, step, causal):
+    """Queries of either sign see scores that rise or fall by `step` with every seventh key: small numbers are exact."""
+    queries, keys = 96, 300
+    slopes = np.where(np.arange(queries) % 2, 1.0, -1.0)[None, None, :, None]
+    places = (np.arange(keys) // 7)[None, None, :, None] * step
+    values = RANDOM.standard_normal((1, 1, keys, 5))
+    operands = [x.astype(dtype).astype(np.float64) for x in (slopes, places, values)]
+    ours = F.scaled_dot_product_attention(*(tensor(x, dtype) for x in operands), is_causal=causal, scale=1.0)
+    theirs = reference(*operands, causal=causal, scale=1.0)
+    np.testing.assert_allclose(ours.detach().double().numpy(), theirs, rtol=0, atol=TOLERANCE[dtype])
+
+
+def test_the_lowest_number_in_a_mask_is_finite():
+    """A query all of whose keys have it looks at all of them alike."""
+    q, k, v = (torch.from_numpy(a).float() for a in arrays((1, 1, 8, 4), (1, 1, 20, 4), (1, 1, 20, 4)))
+    mask = torch.full((8, 20), torch.finfo(torch.float32).min)
+    out = F.scaled_dot_product_attention(q, k, v, mask)
+    assert_close(out, v.mean(2, keepdim=True).expand(1, 1, 8, 4))
+    few = F.scaled_dot_product_attention(q[:, :, :1], k, v, mask[:1])
+    assert_close(few, out[:, :, :1])
+
+
 def test_first_and_second_gradients():
     shapes = (1, 4, 3, 2), (1, 2, 5, 2), (1, 2, 5, 3)
     mask = torch.from_numpy(RANDOM.random((3, 5)) > 0.3)

@@ -12,7 +12,7 @@ import kernels
 from flambeau.codegen import attention
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.link import Code
-from flambeau.codegen.micro import MAX_VECTORS
+from flambeau.codegen.micro import MAX_VECTORS, max_height
 from flambeau.codegen.target import LEVELS, Target
 
 NUMPY = {"f32": np.float32, "f64": np.float64}
@@ -96,6 +96,24 @@ def test_softmax(family, machine) -> None:
         with np.errstate(divide="ignore"):
             close(block["factors"], np.where(total == 0, 0, 1 / total), dtype)
             close(block["lse"], np.where(total == 0, np.inf, base + np.log(total)), dtype)
+
+
+def test_weigh(family, machine) -> None:
+    """Two tiles of keys, which lie among others; one query's maximum so far is far above its scores."""
+    target, _, dtype, _ = family
+    rng, depth = np.random.default_rng(5), 5
+    for vectors, queries, _ in sizes(target, dtype):
+        rows = 2 * max_height(target, vectors)
+        keys = rng.standard_normal((rows, depth + 3)).astype(NUMPY[dtype])
+        panel = rng.standard_normal((depth, queries)).astype(NUMPY[dtype]) / 4
+        maximum = np.linspace(0, 3, queries).astype(NUMPY[dtype])
+        maximum[1] = 200
+        scores, total = np.zeros((rows, queries)), np.ones(queries)
+        block = Block(machine, dtype, keys=keys, other=panel, maximum=maximum, total=total, scores=scores)
+        block.run(f"weigh_{vectors}", rows=2, key_row=keys.strides[0], depth=depth)
+        weights = np.exp2(keys[:, :depth].astype(np.float64) @ panel) / np.exp(maximum.astype(np.float64))
+        close(block["scores"], weights, dtype)
+        close(block["total"] / (1 + weights.sum(0)), 1, dtype)
 
 
 def test_gradient(family, machine) -> None:

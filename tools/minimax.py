@@ -308,6 +308,9 @@ FITS = {
         lambda z: series_safe(lambda z: mp.expm1(-z / 2) / z, z, mpf(-0.5)), -2 * HALF_LN2, 2 * HALF_LN2, 5, lambda z: z
     ),
     "exp2_f32": Fit(lambda z: series_safe(lambda z: (2**z - 1) / z, z, mp.log(2)), -0.5, 0.5, 6, lambda z: z),
+    "exp2_near_f32": Fit(
+        lambda z: series_safe(lambda z: (2**z - 1) / z, z, mp.log(2)), -1 / mpf(32), 1 / mpf(32), 2, lambda z: z
+    ),
     "expm1_f32": Fit(exp_tail, -HALF_LN2, HALF_LN2, 5, lambda z: z),
     "log_f32": Fit(log_tail, **log_interval(), degree=8, weight=lambda z: z * z),
     "sin_f32": Fit(odd_tail(mp.sin, -mpf(1) / 6), 0, QUARTER_PI**2, 2, lambda z: z),

@@ -8,16 +8,12 @@ namespace {
 
 constexpr int64_t kCacheLine = 64;
 
-// Three vectors a panel load least, where registers leave tiles of eight rows; beside the diagonal of a causal mask
-// narrow blocks compute less that is thrown away.
-int panel_width(const Attention& a, const MicroKernels& mk) {
-  return mk.max_height[3] >= 8 && !(a.causal && a.queries <= 16 * mk.lanes) ? 3 : 2;
+void prefetch_row(const char* row, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(row + at, 0, 2);
 }
 
 void prefetch_rows(Rows rows, int64_t begin, int64_t end, int64_t bytes) {
-  for (int64_t i = begin; i < end; i++) {
-    for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(rows.data + i * rows.row + at, 0, 2);
-  }
+  for (int64_t i = begin; i < end; i++) prefetch_row(rows.data + i * rows.row, bytes);
 }
 
 template <class F>
@@ -62,12 +58,30 @@ QueryBlock QueryBlocks::at(int64_t group, int64_t i) const {
   return {head + i / per_head_, 1, first, std::min(units.end * lanes_, queries_) - first};
 }
 
-AttentionBlocks::AttentionBlocks(const Attention& a_, const MicroKernels& mk_, const AttentionKernels& ak_)
+// Three vectors a panel load least, where registers leave tiles of eight rows; beside the diagonal of a causal mask
+// narrow blocks compute less that is thrown away.
+int panel_width(const Attention& a, const MicroKernels& mk) {
+  return mk.max_height[3] >= 8 && !(a.causal && a.queries <= 16 * mk.lanes) ? 3 : 2;
+}
+
+void Ahead::ask(int64_t rows) {
+  for (; at_ < count_; at_++) {
+    Part& part = parts_[at_];
+    for (; part.rows; part.rows--, part.next += part.step) {
+      if (rows-- == 0) return;
+      prefetch_row(part.next, part.bytes);
+    }
+  }
+}
+
+AttentionBlocks::AttentionBlocks(const Attention& a_, const MicroKernels& mk_, const AttentionKernels& ak_,
+                                 int64_t key_block_)
     : a(a_),
       mk(mk_),
       ak(ak_),
       element(mk_.element_bytes),
       vectors(panel_width(a_, mk_)),
+      key_block(key_block_),
       blocks(a_, mk_.lanes, panel_width(a_, mk_)) {}
 
 size_t AttentionBlocks::row_bytes(int64_t columns) const {
@@ -88,7 +102,7 @@ char* AttentionBlocks::query_data(const Heads& heads, int64_t batch, const Query
 }
 
 void AttentionBlocks::prefetch(const KeyStep& step, Rows k, Rows v, int64_t known, int64_t end) const {
-  const int64_t next = std::min(step.keys.end + kKeyBlock, end);
+  const int64_t next = std::min(step.keys.end + key_block + key_block / 2, end);
   prefetch_rows(v, std::max(known, step.keys.begin), step.keys.end, a.value_depth * element);
   prefetch_rows(k, std::max(known, step.keys.end), next, a.depth * element);
 }
@@ -157,7 +171,8 @@ int64_t AttentionBlocks::free_rows(const QueryBlock& block, Range keys) const {
 }
 
 KeyStep AttentionBlocks::step(const QueryBlock& block, int64_t first, int64_t end) const {
-  KeyStep s{{first, std::min(first + kKeyBlock, end)}, block, block_vectors(block), 0};
+  const bool last = end - first <= key_block + key_block / 2;
+  KeyStep s{{first, last ? end : first + key_block}, block, block_vectors(block), 0};
   if (!a.causal || block.heads > 1) return s;
   const int64_t skipped = std::max<int64_t>(0, (first - block.first) / mk.lanes);
   s.keys.end = std::min(s.keys.end, block.first + (skipped + 1) * mk.lanes);
@@ -171,8 +186,9 @@ KeyStep AttentionBlocks::step(const QueryBlock& block, int64_t first, int64_t en
 char* AttentionBlocks::rest(char* panel, int64_t rows, const KeyStep& step, char* copy) const {
   if (step.offset == 0) return panel;
   const int64_t size = step.vectors * mk.vector_bytes;
-  for (int64_t i = 0; i < rows; i++) {
-    std::memcpy(copy + i * size, panel + i * (size + step.offset) + step.offset, static_cast<size_t>(size));
+  const char* from = panel + step.offset;
+  for (int64_t i = 0; i < rows; i++, from += size + step.offset) {
+    for (int64_t at = 0; at < size; at += 16) std::memcpy(copy + i * size + at, from + at, 16);
   }
   return copy;
 }
@@ -190,16 +206,23 @@ void AttentionBlocks::multiply(Rows keys, const KeyStep& step, int64_t depth, ch
 }
 
 void AttentionBlocks::collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums,
-                              int64_t sums_row, bool accumulate) const {
+                              int64_t sums_row, bool accumulate, Ahead& ahead, int64_t rows_ahead) const {
   MicroArgs args{};
   args.k = step.keys.size();
   args.c = sums + step.offset;
   args.c_row = sums_row;
   args.mask = lane_mask(mk.lanes);
   args.flags = kNear | (accumulate ? kAccumulate : 0);
-  args.panel = weights;
-  Tiles tiles(columns, mk.max_height[step.vectors]);
-  sweep(mk, step.vectors, args, {keys.data, element, keys.row}, tiles, false);
+  args.b = weights;
+  args.a_row = element, args.a_col = keys.row;
+  const Tiles tiles(columns, mk.max_height[step.vectors]);
+  for (int64_t t = 0; t < tiles.count; t++) {
+    const int64_t first = tiles.begin(t);
+    args.a = keys.data + first * element;
+    args.c = sums + step.offset + first * sums_row;
+    mk.use[step.vectors][tiles.begin(t + 1) - first](&args);
+    ahead.ask(rows_ahead);
+  }
 }
 
 void AttentionBlocks::add_mask(int64_t batch, const KeyStep& step, char* scores) const {

@@ -6,7 +6,8 @@
 
 namespace fl {
 
-// Keys of a block of scores: with as many queries as three vectors hold it stays in the nearest caches.
+// Keys of a block of scores: with as many queries as three vectors hold it stays in the nearest caches. The last block
+// has up to half as many more, instead of few.
 constexpr int64_t kKeyBlock = 128;
 
 // `count` queries from `first` of each of `heads` heads from `head` on, which share one head of keys.
@@ -44,21 +45,49 @@ struct Rows {
   Rows from(int64_t first) const { return {data + first * row, row}; }
 };
 
+// Rows that memory is asked for a few at a time, between tiles of a product, which hide the waiting: their addresses
+// follow no line, so that the processor does not foresee them.
+class Ahead {
+ public:
+  void add(const char* first, int64_t step, int64_t rows, int64_t bytes) {
+    if (rows <= 0 || count_ == kMost) return;
+    parts_[count_++] = {first, step, rows, bytes};
+    rows_ += rows;
+  }
+  int64_t rows() const { return rows_; }
+  void ask(int64_t rows);
+
+ private:
+  struct Part {
+    const char* next;
+    int64_t step, rows, bytes;
+  };
+  static constexpr int kMost = 8;
+  Part parts_[kMost];
+  int count_ = 0, at_ = 0;
+  int64_t rows_ = 0;
+};
+
+// Vectors of a full panel.
+int panel_width(const Attention& a, const MicroKernels& mk);
+
 // One attention with the kernels that compute it, and the sizes that its blocks have.
 class AttentionBlocks {
  public:
-  AttentionBlocks(const Attention& a, const MicroKernels& mk, const AttentionKernels& ak);
+  AttentionBlocks(const Attention& a, const MicroKernels& mk, const AttentionKernels& ak, int64_t key_block);
 
   const Attention& a;
   const MicroKernels& mk;
   const AttentionKernels& ak;
   const int64_t element;
-  const int vectors;  // of a full panel
+  const int vectors;        // of a full panel
+  const int64_t key_block;  // keys of a block of scores
   const QueryBlocks blocks;
 
   // Of one value for each query of a block; of a panel (packing writes whole squares of lanes).
   size_t lane_bytes() const { return static_cast<size_t>(vectors * mk.vector_bytes); }
   size_t panel_bytes(int64_t rows) const { return static_cast<size_t>(round_up(rows, mk.lanes)) * lane_bytes(); }
+  size_t score_bytes() const { return panel_bytes(key_block + key_block / 2); }
   size_t row_bytes(int64_t columns) const;  // of a block of queries, row by row, with room for whole vectors
   // Whether rows serve as they lie in memory; if not, they are copied.
   bool in_place(const Heads& heads, int64_t columns) const;
@@ -71,8 +100,7 @@ class AttentionBlocks {
   // A row of a tensor in the type of the computation, and back; `step` elements lie between columns.
   void read_row(const char* from, int64_t step, int64_t columns, char* to) const;
   void write_row(const char* from, int64_t columns, char* to, int64_t step) const;
-  // Asks memory for keys and values from `known` on that a step and the next need: as their rows lie apart, the
-  // processor does not foresee them.
+  // Asks memory at once for keys and values from `known` on that a step and the next need.
   void prefetch(const KeyStep& step, Rows k, Rows v, int64_t known, int64_t end) const;
   // Rows as a panel: lanes are queries.
   void pack(Rows rows, const QueryBlock& block, int64_t columns, char* panel) const;
@@ -93,9 +121,10 @@ class AttentionBlocks {
   char* rest(char* panel, int64_t rows, const KeyStep& step, char* copy) const;
   // scores = keys times a packed panel of queries, `depth` deep.
   void multiply(Rows keys, const KeyStep& step, int64_t depth, char* panel, char* scores) const;
-  // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries, `sums_row` bytes apart.
+  // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries, `sums_row` bytes apart. Some
+  // rows are asked for with every tile.
   void collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums, int64_t sums_row,
-               bool accumulate) const;
+               bool accumulate, Ahead& ahead, int64_t rows_ahead) const;
   void add_mask(int64_t batch, const KeyStep& step, char* scores) const;
   int block_vectors(const QueryBlock& block) const { return static_cast<int>(ceil_div(block.rows(), mk.lanes)); }
 };

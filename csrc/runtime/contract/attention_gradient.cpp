@@ -34,7 +34,7 @@ class Backward : public AttentionBlocks {
  public:
   Backward(const Attention& attention, const AttentionGradient& gradient, const MicroKernels& micro,
            const AttentionKernels& kernels)
-      : AttentionBlocks(attention, micro, kernels),
+      : AttentionBlocks(attention, micro, kernels, kKeyBlock),
         g(gradient),
         heads_(a.batch * a.key_heads),
         parts_(std::min(ceil_div(kChunks, heads_), ceil_div(a.keys, kKeyBlock))),
@@ -60,8 +60,8 @@ class Backward : public AttentionBlocks {
                             panel_bytes(a.value_depth),
                             a.causal ? panel_bytes(a.depth) : 0,
                             a.causal ? panel_bytes(a.value_depth) : 0,
-                            panel_bytes(kKeyBlock),
-                            panel_bytes(kKeyBlock),
+                            score_bytes(),
+                            score_bytes(),
                             panel_bytes(std::max(a.depth, a.value_depth)),
                             lane_bytes(),
                             lane_bytes(),
@@ -152,8 +152,9 @@ class Backward : public AttentionBlocks {
     ak.gradient[s.vectors](&args);
     add_product(p.scores, s, queries.grad.from(skipped), a.value_depth, keys.dv.from(at));
     add_product(p.grad_scores, s, queries.q.from(skipped), a.depth, keys.dk.from(at));
+    Ahead nothing;
     collect(keys.k.from(at), s, a.depth, p.grad_scores, p.sums, queries.vectors * mk.vector_bytes,
-            at > 0 || s.offset > 0);
+            at > 0 || s.offset > 0, nothing, 0);
   }
 
   // out += weights times rows of queries.

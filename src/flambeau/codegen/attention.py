@@ -5,6 +5,7 @@ Maximum and sum over the keys then need no step across lanes, and the block, onc
 the next product. Sizes and addresses are run-time arguments (`FIELDS`, the C++ struct `ScoreArgs`).
 
 * `softmax_<vectors>`: one step of the online softmax.
+* `weigh_<vectors>`: the same and the product before it, tile by tile in registers, where the maximum so far will do.
 * `finish_<vectors>`: what the sums come to: the logarithm of the sum, and the factors that normalize.
 * `gradient_<vectors>`: weights and gradient of the scores, from the scores and the logarithm of their sum.
 * `scale_<vectors>`, `products_<vectors>`: rows times a vector; sums over rows of products.
@@ -17,28 +18,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from flambeau.ir import fn, types
-from flambeau.ir.expr import Expr, input_
+from flambeau.ir import fn, math_f32, math_f64, types
+from flambeau.ir.expr import Expr, const, input_
+from flambeau.ir.math_common import LOG2E
 from flambeau.ir.program import lower
 
 from . import target as targets
 from .arena import none_if_refused
 from .emit import Elements
 from .jit import compile_code
-from .lanes import Lanes, repeat
+from .lanes import Lanes, load_fields, repeat
 from .link import Code
 from .memory import Memory
-from .micro import MAX_VECTORS
+from .micro import MAX_VECTORS, MicroKernel, max_height
 from .module import Function, Module, literal
 from .resolve import resolve_family
 from .target import Target
 from .turn import transpose
 
 # The fields of ScoreArgs (csrc/runtime/contract/attention_kernels.h), eight bytes each.
-FIELDS = ("scores", "other", "rows", "free", "first", "limits", "maximum", "total", "factors", "lse", "delta", "scale")
+FIELDS = (
+    *("scores", "other", "rows", "free", "first", "limits", "maximum", "total", "factors", "lse", "delta", "scale"),
+    *("keys", "key_row", "depth"),
+)
 # How far the largest exponent may stand above the "maximum" that is subtracted from all.
 SLACK = 6.0
-_NUMBERS = {"rows", "free", "first"}
+_NUMBERS = {"rows", "free", "first", "key_row", "depth"}
+_WEIGH = {"scores", "other", "rows", "maximum", "total", "keys", "key_row", "depth"}
 KERNELS = ("softmax", "finish", "gradient", "scale", "products")
 MASKS = ("same", "bool")
 NARROW = ("f16", "bf16")
@@ -47,6 +53,11 @@ NARROW = ("f16", "bf16")
 @cache
 def _lowered(function: Callable[[Expr], Expr], dtype: str) -> Expr:
     return lower([function(input_(0, dtype))])[0]
+
+
+def _quick_exp2(x: Expr) -> Expr:
+    """2^x, x being finite; what is far below 0 may be a little more than 0."""
+    return math_f32.exp2_small(x) if x.dtype == "f32" else math_f64.exp2(x)
 
 
 class _Kernel:
@@ -226,6 +237,55 @@ class _Kernel:
         self.store(self.get(sums), self.argument("delta"))
 
 
+class _Weigh(MicroKernel):
+    """Writes `weigh_<vectors>(ScoreArgs*)`: `rows` whole tiles of keys times the panel `other`, which is in units of
+    ln2 here, since additions then do what would multiply. Less the maximum, their powers of two are the scores, and are
+    added to the total. What is no finite number, or far above the maximum, shows up there."""
+
+    def __init__(self, module: Module, dtype: str, vectors: int) -> None:
+        super().__init__(module, dtype, vectors, max_height(module.target, vectors), False, f"weigh_{vectors}")
+        self.dtype = dtype
+
+    def write(self) -> None:
+        f, lanes = self.f, self.lanes
+        fields = load_fields(f, FIELDS, set(FIELDS) - _NUMBERS, set(FIELDS) - _WEIGH)
+        places = range(0, self.vectors * lanes.bytes, lanes.bytes)
+        with repeat(f, fields["rows"]) as tile:
+            first = f.mul(tile, self.height)
+            self.arg = {
+                "a": f.offset(fields["keys"], f.mul(first, fields["key_row"])),
+                "a_row": fields["key_row"],
+                "a_col": str(lanes.element_bytes),
+                "c": f.offset(fields["scores"], f.mul(first, self.vectors * lanes.bytes)),
+                "c_row": str(self.vectors * lanes.bytes),
+            }
+            base = [self._minus_in_twos(self._aligned(fields["maximum"], at)) for at in places]
+            self.accumulators = [[lanes.variable(x) for x in base] for _ in range(self.height)]
+            self.totals = [lanes.variable(self._aligned(fields["total"], at)) for at in places]
+            self._row_strides()
+            self._steps(fields["depth"], f.variable("ptr", fields["other"]), range(self.height))
+            self._epilogue(range(self.height))
+            for total, at in zip(self.totals, places, strict=True):
+                lanes.store(lanes.get(total), f.offset(fields["total"], at), aligned=True)
+        f.finish()
+
+    def _minus_in_twos(self, x: str) -> str:
+        factor = literal(const(-LOG2E, self.dtype).attr, self.dtype)
+        return self.f.value(f"fmul {self.lanes.type} {x}, splat ({self.lanes.scalar} {factor})")
+
+    def _epilogue(self, rows: range) -> None:
+        f, lanes, power = self.f, self.lanes, _lowered(_quick_exp2, self.dtype)
+        for i, row in zip(rows, self._output_rows(rows), strict=True):
+            for j, (sum_, total) in enumerate(zip(self.accumulators[i], self.totals, strict=True)):
+                x = lanes.get(sum_)
+                weight = Elements(f, lanes.count, lambda _, x=x: x).emit(power)[0]
+                lanes.store(weight, f.offset(row, j * lanes.bytes), aligned=True)
+                lanes.set(total, lanes.add(lanes.get(total), weight))
+
+    def _aligned(self, pointer: str, at: int) -> str:
+        return self.lanes.load(self.f.offset(pointer, at), aligned=True)
+
+
 def _write_mask(module: Module, dtype: str, kind: str) -> None:
     """`mask_<kind>(groups, source, rows, scores, vectors, step)`: a mask, transposed, is added to a block of scores.
 
@@ -282,7 +342,7 @@ def kernel_names(dtype: str) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
     narrow = [f"{way}_{kind}" for kind in NARROW for way in ("read", "write")] if dtype == "f32" else []
     return [
-        *(f"{name}_{vectors}" for name in KERNELS for vectors in range(1, MAX_VECTORS + 1)),
+        *(f"{name}_{vectors}" for name in (*KERNELS, "weigh") for vectors in range(1, MAX_VECTORS + 1)),
         *(f"mask_{kind}" for kind in MASKS),
         *narrow,
     ]
@@ -294,6 +354,8 @@ def module(target: Target, dtype: str) -> Module:
     for name in KERNELS:
         for vectors in range(1, MAX_VECTORS + 1):
             _Kernel(result, dtype, name, vectors).write()
+    for vectors in range(1, MAX_VECTORS + 1):
+        _Weigh(result, dtype, vectors).write()
     for kind in MASKS:
         _write_mask(result, dtype, kind)
     if dtype == "f32":

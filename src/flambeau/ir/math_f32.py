@@ -5,6 +5,7 @@ the bottleneck are computed by their float64 forms and rounded once.
 """
 
 import math
+import struct
 from collections.abc import Callable
 
 from . import fn, math_f64, math_narrow, math_pieces
@@ -21,17 +22,29 @@ from .math_common import (
 from .math_normal import EXPANSIONS_F32 as NORMAL
 from .math_pow import pow_f32
 
+
+def _bits(x: float) -> int:
+    return struct.unpack("<i", struct.pack("<f", x))[0]
+
+
+def _float(bits: int) -> float:
+    return struct.unpack("<f", struct.pack("<i", bits))[0]
+
+
 # exp_f32: (exp(r) - 1 - r) / r^2
 _EXP = (0.5000000095095835, 0.16666518838299363, 0.04166620597869941, 0.008368889482922347, 0.001395048265234186)
 # exp_near_f32: the same, |r| <= ln2/32
 _EXP_NEAR = (0.5000097769495964, 0.16667057742902644)
 _ROOTS = tuple(2.0 ** (k / 16) for k in range(16))
+_ROOTS_LESS = tuple(_float(_bits(x) - (k << 19)) for k, x in enumerate(_ROOTS))
 _SIXTEENTHS = 1.5 * 2.0**19  # a sixteenth is the last bit of numbers near by
 # exp2_f32: (2^r - 1) / r
 _EXP2 = (
     0.6931471805416357, 0.24022651075850324, 0.05550410962612345, 0.009618036911145754, 0.0013333430761353865,
     0.00015467110272904228, 1.5314951836439442e-05,
 )  # fmt: skip
+# exp2_near_f32: the same, |r| <= 1/32
+_EXP2_NEAR = (0.6931471803051631, 0.24023429069645597, 0.055505671681669165)
 # expm1_f32: (exp(r) - 1 - r) / r^2, relative to expm1
 _EXPM1 = (
     0.5000000046415448, 0.16666666817098047, 0.04166635465969574, 0.008333273045802852, 0.0013941008530648316,
@@ -88,6 +101,19 @@ def exp_over(x: Expr, k: Expr) -> Expr:
     moved = fn.fma(x, LOG2E, _SIXTEENTHS)
     n = moved - _SIXTEENTHS
     return fn.ldexp(_below_two(moved, fn.fma(-n, high, x)), fn.floor(n - k))
+
+
+def exp2_small(x: Expr) -> Expr:
+    """2^x for a finite x, -126 <= x < 128; next to nothing below, of a size of 2^127 or more above; nan at infinities.
+
+    n, in sixteenths, is shifted to where the exponent stands, and added to the bits of a root less its own sixteenths:
+    few instructions, and few of them multiply."""
+    moved = x + _SIXTEENTHS
+    r = x - (moved - _SIXTEENTHS)
+    n = fn.clamp(fn.bitcast(moved, "i32"), _bits(_SIXTEENTHS - 126.0), _bits(_SIXTEENTHS + 127.0))
+    root = fn.bitcast(fn.lookup(_ROOTS_LESS, n & 15, "f32"), "i32")
+    power = fn.bitcast(root + (n << 19), "f32")
+    return fn.fma(fn.polynomial(r, _EXP2_NEAR) * r, power, power)
 
 
 def _below_two(moved: Expr, r: Expr) -> Expr:
