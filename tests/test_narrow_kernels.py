@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kernels
-from flambeau.codegen import narrow
+from flambeau.codegen import narrow, paired
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.link import Code
 from flambeau.codegen.micro import FIELDS, MAX_VECTORS, TAPS_VECTORS, kernel_name, max_height, taps_kernel_name
@@ -145,7 +145,7 @@ def test_pairs(end: bool) -> None:
 @pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no dot products of bfloat16")
 def test_operands_of_pairs() -> None:
     """Mode `make` of a B that consists of pairs, and a sum over two taps."""
-    machine, rng = Native(narrow.compile_family(PAIRS, "bf16"), True), np.random.default_rng(3)
+    machine, rng = Native(paired.compile_family(PAIRS, "bf16"), True), np.random.default_rng(3)
     for vectors, height, _, depth, tail, _ in pair_cases():
         width = 16 * (vectors - 1) + tail
         a, b = (rounded(rng.standard_normal(s).astype(np.float32), "bf16") for s in ((height, depth), (depth, width)))
@@ -160,7 +160,7 @@ def test_operands_of_pairs() -> None:
         fields |= {"taps_end": taps + 16, "channel_step": pairs.strides[0], "panel": at_panel}
         fields |= {"panel_step": panel.strides[0]}
         values = np.array([fields.get(field, 0) for field in FIELDS], np.int64)
-        machine.call(narrow.paired_name(vectors, height), machine.place(values))
+        machine.call(paired.paired_name(vectors, height), machine.place(values))
         np.testing.assert_allclose(machine.fetch(at_c, np.zeros((height, width), np.float32)), wanted, atol=1e-5)
         np.testing.assert_array_equal(machine.fetch(at_panel, panel), panel)
         if vectors != TAPS_VECTORS:
@@ -182,11 +182,14 @@ def test_operands_of_pairs() -> None:
 def test_compiles_for_every_cpu(target: Target, dtype: str) -> None:
     code = narrow.compile_family(target, dtype)
     assert set(code.symbols) == set(narrow.kernel_names(target, dtype))
+    if narrow.has_pairs(target, dtype):
+        assert set(paired.compile_family(target, dtype).symbols) == set(paired.kernel_names(target))
 
 
 def test_no_register_is_spilled() -> None:
     """The loops over the depth use the instruction meant for them and leave the stack alone."""
-    blocks = compile_assembly(narrow.module(PAIRS, "bf16")).split("\n.LBB")
+    modules = (narrow.module(PAIRS, "bf16"), paired.module(PAIRS, "bf16"))
+    blocks = [block for m in modules for block in compile_assembly(m).split("\n.LBB")]
     loops = [block for block in blocks if "vdpbf16ps" in block]
     assert len(loops) >= 40
     lines = [line for block in loops for line in block.split("\tj")[0].splitlines()]

@@ -38,6 +38,13 @@ void load_micro_kernels(DType dtype) {
   install_micro_kernels(dtype, numbers<int64_t>(layout).data(), numbers<uint64_t>(addresses).data());
 }
 
+void load_paired_kernels(DType dtype) {
+  NeedsGil gil;
+  if (!gil.alive()) return;
+  PyRef answer = provide("flambeau.codegen.paired", dtype);
+  if (answer.get() != Py_None) install_paired_kernels(dtype, numbers<uint64_t>(answer.get()).data());
+}
+
 void load_attention_kernels(DType dtype) {
   NeedsGil gil;
   if (!gil.alive()) return;
@@ -65,6 +72,7 @@ void load_shift_kernels(DType dtype) {
 
 void add_contractions() {
   micro_kernel_source = load_micro_kernels;
+  paired_kernel_source = load_paired_kernels;
   attention_kernel_source = load_attention_kernels;
   channel_kernel_source = load_channel_kernels;
   shift_kernel_source = load_shift_kernels;

@@ -19,10 +19,7 @@ constexpr int64_t kBlock = 1 << 14;
 // input for the outputs, neighbouring outputs for the gradient of the input, neighbouring images for that of the
 // weights. To all drivers a pair is an element of 32 bits, of half as many channels or images. Elsewhere operands are
 // widened to float32.
-const NarrowKernels* pairing_kernels(const Conv& conv) {
-  const NarrowKernels* nk = narrow_kernels(conv.dtype);
-  return nk && nk->has_pairs ? nk : nullptr;
-}
+const MicroKernels* pairing_kernels(const Conv& conv) { return paired_kernels(conv.dtype); }
 
 int64_t product(const int64_t* sizes) { return sizes[0] * sizes[1] * sizes[2]; }
 
@@ -180,9 +177,9 @@ Gemm images_product(const Conv& conv, int64_t m, int64_t k, int64_t n) {
 
 void narrow_conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
   const Sizes n(conv);
-  const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const MicroKernels* pairs = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
   const int64_t channels = conv.in_channels / conv.groups;
-  const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
+  const MicroKernels* mk = pairs ? micro_kernels(DType::F32) : nullptr;
   if (mk && whole_suits(conv))
     return whole_forward(conv, static_cast<const char*>(x), w, bias, static_cast<char*>(y), act);
   if (mk && narrow_patches_suit(conv))
@@ -197,15 +194,15 @@ void narrow_conv_forward(const Conv& conv, const void* x, const void* w, const v
                    [&](auto... operands) { conv_forward(operands..., act); });
   const Wide wide_bias(conv.dtype, bias, conv.out_channels), out(conv.dtype, n.y);
   const Paired px(x, conv.batch * conv.groups, channels, n.in), pw = paired_weights(conv, w, false);
-  conv_forward(nk->paired, over_pairs(conv, false), px.data(), pw.data(), wide_bias.values(), out.values(), act);
+  conv_forward(*pairs, over_pairs(conv, false), px.data(), pw.data(), wide_bias.values(), out.values(), act);
   out.round_into(y);
 }
 
 void narrow_conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
   const Sizes n(conv);
-  const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const MicroKernels* pairs = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
   const int64_t outputs = conv.out_channels / conv.groups;
-  const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
+  const MicroKernels* mk = pairs ? micro_kernels(DType::F32) : nullptr;
   if (mk && is_pointwise(conv)) {
     Gemm g = images_product(conv, conv.in_channels, conv.out_channels, n.out);
     g.a = w, g.a_row = 1, g.a_col = conv.in_channels, g.b = dy, g.c = dx, g.row_bias = bias;
@@ -216,22 +213,22 @@ void narrow_conv_backward_input(const Conv& conv, const void* dy, const void* w,
                    [](auto... operands) { conv_backward_input(operands...); });
   const Wide wide_bias(conv.dtype, bias, conv.in_channels), out(conv.dtype, n.x);
   const Paired py(dy, conv.batch * conv.groups, outputs, n.out), pw = paired_weights(conv, w, true);
-  conv_backward_input(nk->paired, over_pairs(conv, true), py.data(), pw.data(), wide_bias.values(), out.values());
+  conv_backward_input(*pairs, over_pairs(conv, true), py.data(), pw.data(), wide_bias.values(), out.values());
   out.round_into(dx);
 }
 
 void narrow_conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {
   const Sizes n(conv);
-  const NarrowKernels* nk = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const MicroKernels* pairs = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
   Conv wide = in_float32(conv);
-  const MicroKernels* mk = nk ? micro_kernels(DType::F32) : nullptr;
+  const MicroKernels* mk = pairs ? micro_kernels(DType::F32) : nullptr;
   if (mk && whole_suits(conv))
     return whole_backward_weight(conv, static_cast<const char*>(x), static_cast<const char*>(dy), dw);
   const Wide out(conv.dtype, n.w);
   if (mk && conv.batch > 1 && !is_product(conv) && !planes_suit_weights(*mk, forward_taps(wide))) {
     const Paired px(x, 1, conv.batch, n.x / conv.batch), py(dy, 1, conv.batch, n.y / conv.batch);
     wide.batch = ceil_div(conv.batch, 2);
-    conv_backward_weight(nk->paired, wide, px.data(), py.data(), out.values());
+    conv_backward_weight(*pairs, wide, px.data(), py.data(), out.values());
   } else {
     const Wide wx(conv.dtype, x, n.x), wy(conv.dtype, dy, n.y);
     conv_backward_weight(wide, wx.values(), wy.values(), out.values());
@@ -241,8 +238,8 @@ void narrow_conv_backward_weight(const Conv& conv, const void* x, const void* dy
 
 bool narrow_pixels_suit(const Conv& conv, bool turned) {
   const int64_t summed = (turned ? conv.out_channels : conv.in_channels) / conv.groups;
-  const NarrowKernels* nk = is_empty(conv, Sizes(conv)) || summed % 2 != 0 ? nullptr : pairing_kernels(conv);
-  return nk && micro_kernels(DType::F32) && pixels_suit(nk->paired, over_pairs(conv, turned), turned, true);
+  const MicroKernels* pairs = is_empty(conv, Sizes(conv)) || summed % 2 != 0 ? nullptr : pairing_kernels(conv);
+  return pairs && micro_kernels(DType::F32) && pixels_suit(*pairs, over_pairs(conv, turned), turned, true);
 }
 
 // Neighbouring channels are pairs as they lie.
@@ -251,7 +248,7 @@ void narrow_pixels_forward(const Conv& conv, const void* x, const void* w, const
   const Wide wide_bias(conv.dtype, bias, conv.out_channels), out(conv.dtype, Sizes(conv).y);
   const Paired pw = paired_weights(conv, w, false);
   TapConv taps = forward_taps(half, x, pw.data(), wide_bias.values(), out.values());
-  run_pixels(pairing_kernels(conv)->paired, {&taps}, true);
+  run_pixels(*pairing_kernels(conv), {&taps}, true);
   out.round_into(y);
 }
 
@@ -260,7 +257,7 @@ void narrow_pixels_backward_input(const Conv& conv, const void* dy, const void* 
   const Wide wide_bias(conv.dtype, bias, conv.in_channels), out(conv.dtype, Sizes(conv).x);
   const Paired pw = paired_weights(conv, w, true);
   const std::list<InputPhase> phases = input_phases(half, dy, pw.data(), wide_bias.values(), out.values());
-  run_pixels(pairing_kernels(conv)->paired, taps_of(phases), true);
+  run_pixels(*pairing_kernels(conv), taps_of(phases), true);
   out.round_into(dx);
 }
 

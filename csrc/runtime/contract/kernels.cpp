@@ -5,6 +5,7 @@
 namespace fl {
 
 void (*micro_kernel_source)(DType dtype) = nullptr;
+void (*paired_kernel_source)(DType dtype) = nullptr;
 
 namespace {
 
@@ -13,6 +14,11 @@ KernelEntry<NarrowKernels>* narrow_entry_of(DType dtype) {
   if (dtype == DType::F16) return &entries[0];
   if (dtype == DType::BF16) return &entries[1];
   return nullptr;
+}
+
+KernelEntry<MicroKernels>& paired_entry() {
+  static KernelEntry<MicroKernels> entry;
+  return entry;
 }
 
 template <class F>
@@ -44,14 +50,6 @@ void install_narrow_kernels(DType dtype, const int64_t* layout, const uint64_t* 
     mk.l2_bytes = layout[3 + kMaxVectors];
     take(mk.pack_columns, addresses);
     for (int v = 1; v <= kMaxVectors; v++) take_tiles(mk, v, addresses);
-    kernels->paired = mk;
-    take(kernels->paired.scatter_columns, addresses);
-    take(kernels->paired.split_2, addresses);
-    take(kernels->paired.merge_2, addresses);
-    for (int v = 1; v <= kMaxVectors; v++) {
-      for (int h = 0; h <= mk.max_height[v]; h++) take(kernels->paired.make[v][h], addresses);
-    }
-    for (int h = 1; h <= kMaxHeight; h++) take(kernels->paired.taps[h], addresses);
   }
   narrow_entry_of(dtype)->set(std::move(kernels));
 }
@@ -66,6 +64,23 @@ const MicroKernels* micro_kernels(DType dtype) {
 const NarrowKernels* narrow_kernels(DType dtype) {
   auto* entry = narrow_entry_of(dtype);
   return entry ? entry->get(dtype, micro_kernel_source) : nullptr;
+}
+
+const MicroKernels* paired_kernels(DType dtype) {
+  const NarrowKernels* nk = narrow_kernels(dtype);
+  return nk && nk->has_pairs ? paired_entry().get(dtype, paired_kernel_source) : nullptr;
+}
+
+void install_paired_kernels(DType dtype, const uint64_t* addresses) {
+  auto kernels = std::make_unique<MicroKernels>(narrow_kernels(dtype)->pairs);
+  take(kernels->scatter_columns, addresses);
+  take(kernels->split_2, addresses);
+  take(kernels->merge_2, addresses);
+  for (int v = 1; v <= kMaxVectors; v++) {
+    for (int h = 0; h <= kernels->max_height[v]; h++) take(kernels->make[v][h], addresses);
+  }
+  for (int h = 1; h <= kMaxHeight; h++) take(kernels->taps[h], addresses);
+  paired_entry().set(std::move(kernels));
 }
 
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses) {

@@ -138,20 +138,25 @@ struct NarrowKernels {
   MicroKernels::Dot dot_1, dot_4;
   // Elements are pairs along the depth, 32 bits each, in A and in panels; C is float32, or 16 bits with kNarrow.
   MicroKernels pairs;
-  // The same for operands that consist of pairs where they lie: all that convolutions need but kernels over planes.
-  MicroKernels paired;
 };
 
 // The kernels of float16 or bfloat16; null where none can be had.
 const NarrowKernels* narrow_kernels(DType dtype);
+
+// Kernels of pairs for operands that consist of pairs where they lie, as src/flambeau/codegen/paired.py makes them: all
+// that convolutions need but kernels over planes. Null where the machine multiplies no pairs of this type.
+const MicroKernels* paired_kernels(DType dtype);
 
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).
 const MicroKernels* micro_kernels(DType dtype);
 
 // Set by bind. Called when the kernels of a type are first wanted; it answers by install_micro_kernels, or not at all.
 extern void (*micro_kernel_source)(DType dtype);
+extern void (*paired_kernel_source)(DType dtype);
 
 // `layout` and `addresses` in the order of `layout` and `kernel_names` in contract.py, or narrow.py.
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses);
+// The kernels of pairs are there.
+void install_paired_kernels(DType dtype, const uint64_t* addresses);
 
 }  // namespace fl

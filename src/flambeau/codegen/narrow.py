@@ -3,14 +3,13 @@
 bfloat16 has instructions that multiply pairs and add to float32 (AVX512-BF16). Where the machine has them, the
 micro-kernels of micro.py count the depth in pairs: a pair of A is broadcast from where it lies, a pair of rows of B
 is interleaved on its way into the panel, and a tile is rounded as it is stored. Such code treats subnormal numbers as
-0, as the instructions do. For convolutions pairs are made in memory first.
+0, as the instructions do. Convolutions have more of the kind (`paired`).
 
 Everywhere else rows are widened to float32 (`widen`), multiplied by the kernels of float32, and rounded (`narrow`).
 """
 
 from dataclasses import replace
 
-from . import split
 from . import target as targets
 from .arena import none_if_refused
 from .emit import Elements
@@ -18,24 +17,13 @@ from .jit import compile_code
 from .lanes import Lanes
 from .link import Code
 from .memory import Memory
-from .micro import (
-    DOT_ROWS,
-    MAX_VECTORS,
-    MicroKernel,
-    TapsKernel,
-    kernel_name,
-    max_height,
-    taps_heights,
-    taps_kernel_name,
-    write_columns,
-    write_dot,
-)
+from .micro import DOT_ROWS, MAX_VECTORS, MicroKernel, kernel_name, max_height, write_columns, write_dot
 from .module import Function, Module, llvm_type
 from .resolve import resolve_family
 from .target import Target
 
 _NARROW = 16  # the flag kNarrow: store 16-bit elements
-_FEATURE = "+avx512bf16"
+FEATURE = "+avx512bf16"
 
 
 class WideningLanes(Lanes):
@@ -141,27 +129,6 @@ class PairKernel(MicroKernel):
         f.begin(end)
 
 
-class PairedKernel(MicroKernel):
-    """The same for an operand B that consists of pairs where it lies, in mode `make`."""
-
-    def __init__(self, module: Module, dtype: str, vectors: int, height: int) -> None:
-        super().__init__(module, dtype, vectors, height, True, paired_name(vectors, height))
-
-    def _lanes(self, dtype: str) -> PairLanes:
-        return PairLanes(self.f, dtype)
-
-
-class PairedTaps(TapsKernel):
-    """The same for convolutions over pairs of channels."""
-
-    def _lanes(self, dtype: str) -> PairLanes:
-        return PairLanes(self.f, dtype)
-
-
-def paired_name(vectors: int, height: int) -> str:
-    return f"mk_{vectors}_{height}_paired"
-
-
 def _write_rows(module: Module, name: str, kind: type[WideningLanes], dtype: str) -> None:
     """`widen(rows, count, source, source_row, out, out_row)`: rows of 16-bit elements as float32. `narrow`: back."""
     arguments = [("i64", "rows"), ("i64", "count"), ("ptr", "source"), ("i64", "source_row"), ("ptr", "out")]
@@ -216,10 +183,7 @@ def kernel_names(target: Target, dtype: str) -> list[str]:
         heights = range(max_height(target, vectors) + 1)
         names += [kernel_name(vectors, h, True) for h in heights]
         names += [kernel_name(vectors, h, False) for h in heights[1:]]
-    names += ["scatter_columns", *split.ARGUMENTS]
-    for vectors in range(1, MAX_VECTORS + 1):
-        names += [paired_name(vectors, h) for h in range(max_height(target, vectors) + 1)]
-    return names + [taps_kernel_name(h) for h in taps_heights(target)]
+    return names
 
 
 def layout(target: Target, dtype: str) -> list[int]:
@@ -234,7 +198,7 @@ def module(target: Target, dtype: str) -> Module:
     """Every kernel of one 16-bit type."""
     pairs = has_pairs(target, dtype)
     if pairs:
-        target = replace(target, features=_FEATURE)
+        target = replace(target, features=FEATURE)
     result, kind = Module(target), PairLanes if pairs else WideningLanes
     for name in ("widen", "narrow"):
         _write_rows(result, name, kind, dtype)
@@ -242,18 +206,11 @@ def module(target: Target, dtype: str) -> Module:
         write_dot(result, dtype, rows, kind)
     if pairs:
         write_columns(result, "f32", "pack_columns", masked=False)
-        write_columns(result, "f32", "scatter_columns", masked=True)
-        for name, order in split.ARGUMENTS.items():
-            f = Function(result, name, order)
-            split.WRITERS[name](f, Lanes(f, "f32"))
         for vectors in range(1, MAX_VECTORS + 1):
             for height in range(max_height(target, vectors) + 1):
                 PairKernel(result, dtype, vectors, height, True).write()
-                PairedKernel(result, dtype, vectors, height).write()
                 if height:
                     PairKernel(result, dtype, vectors, height, False).write()
-        for height in taps_heights(target):
-            PairedTaps(result, dtype, height).write()
     return result
 
 
