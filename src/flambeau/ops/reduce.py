@@ -181,7 +181,7 @@ op(
     body=Row(lambda x, correction: _variance(x, correction)[0], out="B", out_dtypes="r"),
     ref=lambda np, x, dim=None, correction=1, keepdim=False: np.var(x, axis=dim, ddof=correction, keepdims=keepdim),
     samples="reduce",
-    doc="Variance over dimensions: sum((x - mean)^2) / (n - correction), in two passes.",
+    doc="Variance over dimensions: sum((x - mean)^2) / (n - correction), as exact as in two passes.",
 )
 op(
     f"std.correction({_VAR}) -> Tensor",
