@@ -5,7 +5,7 @@ gone before the next pass. The copies stay near, so memory is read once. Operand
 of each operand of role F that lies in the direction of the lanes, in what is computed in.
 
 To walk over 256 bytes of each row is slower than to go in the order of memory; docs/architecture.md says how much, and
-that no other width or order is faster. Rows are asked for into the second cache: in the first one, lines that lie
+which other widths and orders were tried. Rows are asked for into the second cache: in the first one, lines that lie
 whole pages apart push each other out.
 
 A column's sums are taken over some rows at a time: as exact as where a column is cut.
