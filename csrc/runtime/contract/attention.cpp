@@ -154,10 +154,11 @@ class Forward : public AttentionBlocks {
     weigh_from(0, batch, s, k, panel, args, p);
   }
 
-  // Rows in whole tiles that all queries see, after others that the first maximum comes from.
+  // Rows in whole tiles that all queries see, after others that the first maximum comes from. None of a short step,
+  // whose others would be too large a part.
   int64_t quick_rows(const KeyStep& s) const {
     const int64_t height = mk.max_height[s.vectors];
-    if (a.mask.data) return 0;
+    if (a.mask.data || s.keys.size() < 3 * height) return 0;
     return (free_rows(s.block, s.keys) - (s.keys.begin == 0)) / height * height;
   }
 
