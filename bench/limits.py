@@ -118,13 +118,6 @@ def _write_fill(f) -> None:
     f.fence()
 
 
-def _aligned(size: int):
-    """Memory that begins at a multiple of 4096 bytes, its pages there; returns what keeps it alive, and the address."""
-    memory = ctypes.create_string_buffer(size + 4096)
-    ctypes.memset(memory, 1, size + 4096)
-    return memory, -(-ctypes.addressof(memory) // 4096) * 4096
-
-
 def _rate(work: list[Callable[[], object]], amount: float, rounds: int = ROUNDS) -> float:
     """The most of `amount` a second that all of `work`, one thread each, did at once in any round."""
     best = 0.0
@@ -151,10 +144,12 @@ def peak_kernel(dtype: str, target) -> tuple[Callable[[], object], float]:
 
 
 class Memory:
-    """Two arrays for each thread, and what copying, reading and writing them reaches."""
+    """Two tensors for each thread, whose pages are as large as those of any, and what moving their bytes reaches."""
 
     def __init__(self, threads: int) -> None:
-        self._arrays = [(_aligned(BLOCK), _aligned(BLOCK)) for _ in range(threads)]
+        from flambeau import ones, uint8
+
+        self._tensors = [(ones(BLOCK, dtype=uint8), ones(BLOCK, dtype=uint8)) for _ in range(threads)]
         self._kernels = {
             "copy": (_kernel("copy", _write_copy), 2),
             "read": (_kernel("read", _write_read), 1),
@@ -164,7 +159,7 @@ class Memory:
     def rate(self, kind: str, rounds: int = 1) -> float:
         """Bytes a second of `copy` (which reads and writes each), `read` or `write`: the best of some rounds."""
         kernel, times = self._kernels[kind]
-        pairs = [(to, source) for (_, to), (_, source) in self._arrays]
+        pairs = [(to.data_ptr(), source.data_ptr()) for to, source in self._tensors]
         return _rate([lambda p=p: kernel(*p, BLOCK) for p in pairs], times * BLOCK, rounds)
 
 
