@@ -15,12 +15,6 @@ namespace {
 // Elements that are converted or paired together.
 constexpr int64_t kBlock = 1 << 14;
 
-// Where the machine multiplies pairs of bfloat16, what is summed over is paired in memory: neighbouring channels of the
-// input for the outputs, neighbouring outputs for the gradient of the input, neighbouring images for that of the
-// weights. To all drivers a pair is an element of 32 bits, of half as many channels or images. Elsewhere operands are
-// widened to float32.
-const MicroKernels* pairing_kernels(const Conv& conv) { return paired_kernels(conv.dtype); }
-
 int64_t product(const int64_t* sizes) { return sizes[0] * sizes[1] * sizes[2]; }
 
 // Elements of the operands of a convolution.
@@ -128,7 +122,14 @@ Conv in_float32(const Conv& conv) {
   return wide;
 }
 
-bool is_empty(const Conv& conv, const Sizes& n) { return n.x * n.y * n.w == 0 || conv.groups == 0; }
+// Where the machine multiplies pairs of bfloat16, what is summed over is paired in memory: neighbouring channels of the
+// input for the outputs, neighbouring outputs for the gradient of the input, neighbouring images for that of the
+// weights. To all drivers a pair is an element of 32 bits, of half as many channels or images. Elsewhere, and where
+// there is nothing to multiply, operands are widened to float32: null.
+const MicroKernels* pairing_kernels(const Conv& conv) {
+  const Sizes n(conv);
+  return n.x * n.y * n.w == 0 ? nullptr : paired_kernels(conv.dtype);
+}
 
 // Whether groups of so many channels can be paired.
 bool pairs_up(const Conv& conv, int64_t channels) { return conv.groups == 1 || channels % 2 == 0; }
@@ -177,7 +178,7 @@ Gemm images_product(const Conv& conv, int64_t m, int64_t k, int64_t n) {
 
 void narrow_conv_forward(const Conv& conv, const void* x, const void* w, const void* bias, void* y, Activation act) {
   const Sizes n(conv);
-  const MicroKernels* pairs = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const MicroKernels* pairs = pairing_kernels(conv);
   const int64_t channels = conv.in_channels / conv.groups;
   const MicroKernels* mk = pairs ? micro_kernels(DType::F32) : nullptr;
   if (mk && whole_suits(conv))
@@ -200,7 +201,7 @@ void narrow_conv_forward(const Conv& conv, const void* x, const void* w, const v
 
 void narrow_conv_backward_input(const Conv& conv, const void* dy, const void* w, const void* bias, void* dx) {
   const Sizes n(conv);
-  const MicroKernels* pairs = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const MicroKernels* pairs = pairing_kernels(conv);
   const int64_t outputs = conv.out_channels / conv.groups;
   const MicroKernels* mk = pairs ? micro_kernels(DType::F32) : nullptr;
   if (mk && is_pointwise(conv)) {
@@ -219,7 +220,7 @@ void narrow_conv_backward_input(const Conv& conv, const void* dy, const void* w,
 
 void narrow_conv_backward_weight(const Conv& conv, const void* x, const void* dy, void* dw) {
   const Sizes n(conv);
-  const MicroKernels* pairs = is_empty(conv, n) ? nullptr : pairing_kernels(conv);
+  const MicroKernels* pairs = pairing_kernels(conv);
   Conv wide = in_float32(conv);
   const MicroKernels* mk = pairs ? micro_kernels(DType::F32) : nullptr;
   if (mk && whole_suits(conv))
@@ -238,7 +239,7 @@ void narrow_conv_backward_weight(const Conv& conv, const void* x, const void* dy
 
 bool narrow_pixels_suit(const Conv& conv, bool turned) {
   const int64_t summed = (turned ? conv.out_channels : conv.in_channels) / conv.groups;
-  const MicroKernels* pairs = is_empty(conv, Sizes(conv)) || summed % 2 != 0 ? nullptr : pairing_kernels(conv);
+  const MicroKernels* pairs = summed % 2 != 0 ? nullptr : pairing_kernels(conv);
   return pairs && micro_kernels(DType::F32) && pixels_suit(*pairs, over_pairs(conv, turned), turned, true);
 }
 

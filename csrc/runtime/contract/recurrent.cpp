@@ -296,6 +296,7 @@ struct Backward {
 void recurrent_steps_grad(const Call& call, Outputs& outputs) {
   const Mode mode = mode_of(call[7].str());
   const Steps steps(call[8].ints(), !call[9].as_bool());
+  FL_CHECK(call[6].tensor()->dim() == 2, ErrorKind::Runtime, "recurrent_steps_grad: weights must be a matrix");
   TensorRef grad = contiguous_tensor(call[0].tensor()), weight = contiguous_tensor(call[6].tensor());
   TensorRef gates = call[3].tensor_ref(), before = call[4].tensor_ref(), extra = call[5].tensor_ref();
   const int64_t width = weight->sizes[1], wide = gates_of(mode) * width, total = steps.total(), most = steps.most();

@@ -89,7 +89,10 @@ _KINDS = {"add": (operator.add, 0), "mul": (operator.mul, 1)}
 def _scan_program(b, kind: str, how: str, stream: bool):
     """Buffers: output, input."""
     (combine, start), dtype = _KINDS[kind], b.compute_dtype(0)
-    step = lambda total, x, i: [combine(total[0], cast(x[0], dtype))]  # noqa: E731
+
+    def step(total, x, i):
+        return [combine(total[0], cast(x[0], dtype))]
+
     _scan(b, (1, 1), [const(start, dtype)], step, how, stream)
 
 
