@@ -52,11 +52,12 @@ def test_which_programs():
     e = fn.exp(x - row.constant(top))
 
     def found(*roots):
-        step = row.plan(roots, "F", "".join("F" if r.dtype == "f32" else "B" for r in roots)).steps[0]
-        return prepare(step, ["f32"] * len(roots), ["f32"], "k").near
+        step = row.plan(roots, "FB", "".join("F" if r.dtype == "f32" else "B" for r in roots)).steps[0]
+        return prepare(step, ["f32"] * len(roots), ["f32", "i64"][: len(step.inputs)], "k").near
 
     assert found(e / row.row_sum(e)) and found(fn.log(row.row_sum(e)) + row.constant(top))
     assert found(e / row.row_sum(e)).alone and not found(row.row_sum(e), row.constant(top)).alone
+    assert found(fn.log(row.row_sum(e)) - row.row_pick(x - row.constant(top), input_(1, "i64"))).picks
     plain = fn.exp(x - top)
     assert found(plain / row.row_sum(plain)) is None  # not said to be the same without it
     assert found(e / row.row_sum(e * x)) is None
@@ -76,6 +77,9 @@ def test_as_exact_as_in_two_passes(kind, n):
         np.testing.assert_allclose(logs.numpy(), wanted[1], rtol=rounded, atol=rounded)
         np.testing.assert_allclose(total.numpy(), wanted[2], rtol=rounded, atol=rounded)
         assert not (logs > 0).any()
+        target = np.arange(len(rows)) % n
+        loss = torch.nn.functional.cross_entropy(x, torch.tensor(target), reduction="none")
+        np.testing.assert_allclose(loss.numpy(), -wanted[1][range(len(rows)), target], rtol=rounded, atol=rounded)
 
 
 def test_a_row_is_one_probability():

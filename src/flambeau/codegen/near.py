@@ -24,7 +24,7 @@ from flambeau.ir.math_common import LOG2E
 from flambeau.ir.program import lower
 from flambeau.ir.scalar import substitute
 
-from . import guess
+from . import guess, pick
 from .states import NUMBERS
 
 GUESS = ir.TEMP - 2  # operand number that stands for k
@@ -46,6 +46,7 @@ class Near:
         by_sums: `total` from them.
         bad: whether they are of no use.
         alone: whether results are made of exponentials and their sum alone, so that both may be scaled.
+        picks: other sums of the second level, of one element each.
     """
 
     top: Expr
@@ -57,13 +58,18 @@ class Near:
     by_sums: Expr
     bad: Expr
     alone: bool
+    picks: tuple[Expr, ...]
 
 
 def find(step: ir.Step) -> Near | None:
     """What a step of two levels comes to, where it is of this kind."""
-    if [[e.op for e in level] for level in step.levels] != [["row_max"], ["row_sum"]]:
+    if len(step.levels) != 2 or [e.op for e in step.levels[0]] != ["row_max"]:
         return None
-    (top,), (total,) = step.levels
+    (top,), second = step.levels
+    picks, sums = (tuple(e for e in second if pick.is_pick(e) is wanted) for wanted in (True, False))
+    if [e.op for e in sums] != ["row_sum"]:
+        return None
+    (total,) = sums
     x, e = top.args[0], total.args[0]
     if e.op != "exp" or e.args[0].op != "sub" or e.args[0].args[0] is not x or x.dtype not in ("f32", "f64"):
         return None
@@ -76,14 +82,14 @@ def find(step: ir.Step) -> Near | None:
     sum_, m = sums = ir.row_sum(scaled), node("row_max", x.dtype, (x,), NUMBERS)
     good = (fn.abs(k) <= _FARTHEST) & (fn.fma(k, -1 / LOG2E, m) <= _HIGHEST) & (sum_ <= _LARGEST)
     head = lower([top, total, k, fn.round(top * LOG2E), scaled])
-    return Near(*head, lower(sums), *lower([sum_ / exp_over(m, k), ~good]), alone)
+    return Near(*head, lower(sums), *lower([sum_ / exp_over(m, k), ~good]), alone, tuple(lower(picks)))
 
 
 def reduce(kernel: Any) -> int:
     """Writes both levels of a kernel where it can, and says what their reductions come to. How many levels are done
     then."""
     found, parks = kernel.near, kernel.parked is not None
-    if found is None or (parks and not found.alone):
+    if found is None or (parks and not found.alone) or (found.picks and not kernel.in_lanes):
         return 0
     sum_, m = found.sums
     results = {found.total: sum_} if parks else {found.top: m, found.total: found.by_sums}
@@ -105,6 +111,8 @@ def reduce(kernel: Any) -> int:
         return values, kernel.function.value(f"xor i1 {_any(kernel, bad)}, true")
 
     guess.either(kernel, list(results), kernel.is_long(_LEAST if parks else 2 * _LEAST), once)
+    for e, state in pick.emit(kernel, found.picks).items():
+        kernel.scope.define(e, state[-1])
     return 2
 
 

@@ -9,18 +9,23 @@ from .memory import Memory
 from .module import literal, llvm_type
 
 
+def is_pick(e: Expr) -> bool:
+    """Whether a reduction is the sum of the element at one position."""
+    if e.op != "row_sum" or e.args[0].op != "select":
+        return False
+    where, _, other = e.args[0].args
+    return where.op == "eq" and any(a.op == "index" for a in where.args) and other.op == "const" and other.attr == 0
+
+
 def emit(kernel: Any, reductions: tuple[Expr, ...]) -> dict[Expr, list[str]]:
     """The states of those among a level's reductions that pick an element; all others need a pass."""
     if kernel.mode != "fused" or kernel.target.is_gpu or kernel.parked is not None:
         return {}
     found = {}
     for e in reductions:
-        chosen = e.args[0]
-        if e.op != "row_sum" or chosen.op != "select" or chosen.args[2].op != "const" or chosen.args[2].attr != 0:
-            continue
-        position = kernel.is_at(chosen.args[0])
+        position = kernel.is_at(e.args[0].args[0]) if is_pick(e) else None
         if position is not None:
-            found[e] = [_element(kernel, chosen.args[1], position)]
+            found[e] = [_element(kernel, e.args[0].args[1], position)]
     return found
 
 
