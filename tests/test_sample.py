@@ -112,6 +112,23 @@ def test_many_places_in_blocks_and_any_layout():
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("channels", [5, 16, 40])
+def test_channels_in_groups_of_any_size(mode, channels):
+    """Few groups find the taps of places on the way, many read them; both give what single channels give."""
+    rng = np.random.default_rng(5)
+    x = torch.tensor(rng.standard_normal((2, channels, 5, 4)), requires_grad=True)
+    grid = torch.tensor(rng.uniform(-1.3, 1.3, (2, 6, 3, 2)), requires_grad=True)
+    got = functional.grid_sample(x, grid, mode, "reflection", False)
+    single = [functional.grid_sample(c, grid, mode, "reflection", False) for c in x.split(1, 1)]
+    assert torch.equal(got, torch.cat(single, 1))
+    for ours, other in zip(
+        torch.autograd.grad((got * got).sum(), (x, grid)),
+        torch.autograd.grad(sum((y * y).sum() for y in single), (x, grid)), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(ours.numpy(), other.numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 def test_nothing_to_sample(mode):
     for n, c, places in ((0, 2, 3), (2, 0, 3), (2, 2, 0)):
         x = torch.ones(n, c, 4, 4, requires_grad=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn._seen import seen
+from flambeau.ops.sample import TAPS, together
 
 Tensor = o.Tensor
 
@@ -84,20 +85,13 @@ def grid_sample(
         warnings.warn(_DEFAULT_CHANGED.format("grid_sample and affine_grid"), stacklevel=3)
         align_corners = False
     _check(input, grid, mode)
-    sizes = list(reversed(input.shape[2:]))
-    if mode == "nearest" and grid.dtype in _FUSED:
-        return o.sample(input, *o.sample_nearest(grid, sizes, padding_mode, align_corners, True))
-    places = [_pixels(grid[..., a], n, align_corners) for a, n in enumerate(sizes)]
-    if mode == "nearest":
-        return o.sample(input, *o.sample_nearest(o.stack(places, -1), sizes, padding_mode, align_corners, False))
-    taps = getattr(o, f"sample_{mode}")
-    parts = [taps(x, n, padding_mode, align_corners) for x, n in zip(places, sizes, strict=True)]
-    half = len(parts[0]) // 2
-    weights, indices = (o.stack([t for part in parts for t in part[at : at + half]]) for at in (0, half))
-    return o.sample(input, weights, indices)
+    axes = input.dim() - 2
+    if input.size(1) <= _GROUPS * together(input.size(1), TAPS[mode] ** axes):
+        return o.sample_at(input, grid, mode, padding_mode, align_corners)
+    return o.sample(input, *o.sample_taps(grid, input.shape, mode, padding_mode, align_corners, axes, 0))
 
 
-_FUSED = (o.float32, o.float64)
+_GROUPS = 2  # of channels: with more of them, what is known of places is worth a place in memory
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")
 
@@ -167,10 +161,3 @@ def _check_sizes(input: Tensor, grid: Tensor, mode: str) -> None:
                 "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
                 f"{list(input.shape)} with dimension {dim} being empty"
             )
-
-
-def _pixels(x: Tensor, n: int, align_corners: bool) -> Tensor:
-    """From -1 ... 1 to numbers of elements. Halves are rounded step by step: PyTorch takes other elements otherwise."""
-    if x.dtype in _FUSED:
-        return o.sample_place(x, n, align_corners)
-    return (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2

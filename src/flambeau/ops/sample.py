@@ -6,27 +6,23 @@ and their indices, -1 outside. What an image gives is the sum over all combinati
 
 from itertools import product
 
-from flambeau.ir import fn
+from flambeau.ir import diff, fn
 
 from .launch import Launch
 from .launch import product as product_of
-from .table import REAL_FLOATS, Loop, Scalar, op
+from .table import REAL_FLOATS, Loop, op
 
 _BLOCK = 1024  # places of one task
 
 
-def _place(x, n, align: bool):
-    n = fn.cast(n, x.dtype)
-    return (x + 1) * ((n - 1) * 0.5) if align else ((x + 1) * n - 1) * 0.5
-
-
-op(
-    "sample_place(Tensor self, float size, bool align) -> Tensor",
-    names=(),
-    dtypes=REAL_FLOATS,
-    body=Scalar(_place),
-    doc="Places -1 ... 1 of an axis of `size` elements in numbers of elements.",
-)
+def _pixels(x, n, align: bool, dtype: str):
+    """From -1 ... 1 to numbers of elements. Halves are rounded step by step: PyTorch takes other elements otherwise."""
+    if dtype not in ("f16", "bf16"):
+        return (x + 1) * ((n - 1) * 0.5) if align else ((x + 1) * n - 1) * 0.5
+    x = fn.cast(x + 1, dtype)
+    if align:
+        return fn.cast(x * ((n - 1) * 0.5), dtype)
+    return fn.cast(fn.cast(fn.cast(x * n, dtype) - 1, dtype) * 0.5, dtype)
 
 
 def _reflected(x, low, span):
@@ -55,81 +51,107 @@ def _index(x, n):
     return fn.cast(fn.where(valid, x, fn.const(-1, x.dtype)), "i32")
 
 
+def _nearest(x, n, padding, align):
+    return [fn.const(1, x.dtype)], [_index(fn.round(_inside(x, n, padding, align)), n)]
+
+
 def _linear(x, n, padding, align):
-    n = fn.cast(n, x.dtype)
     x = _inside(x, n, padding, align)
     low = fn.floor(x)
-    return low + 1 - x, x - low, _index(low, n), _index(low + 1, n)
+    return [low + 1 - x, x - low], [_index(low, n), _index(low + 1, n)]
 
 
 def _cubic(x, n, padding, align):
     """Keys' kernel with a = -3/4; taps are brought inside one by one."""
-    n = fn.cast(n, x.dtype)
     low, a = fn.floor(x), -0.75
     t = x - low
     outer = [((a * s - 5 * a) * s + 8 * a) * s - 4 * a for s in (t + 1, 2 - t)]
     inner = [((a + 2) * s - (a + 3)) * s * s + 1 for s in (t, 1 - t)]
-    indices = (_index(_inside(low + k, n, padding, align), n) for k in (-1, 0, 1, 2))
-    return outer[0], *inner, outer[1], *indices
+    indices = [_index(_inside(low + k, n, padding, align), n) for k in (-1, 0, 1, 2)]
+    return [outer[0], *inner, outer[1]], indices
 
 
-for _mode, _body, _taps in (("bilinear", _linear, 2), ("bicubic", _cubic, 4)):
-    op(
-        f"sample_{_mode}(Tensor places, float size, str padding, bool align) -> ({', '.join(['Tensor'] * 2 * _taps)})",
-        names=(),
-        dtypes=REAL_FLOATS,
-        result=("promote",) * _taps + ("int32",) * _taps,
-        body=Scalar(_body),
-        doc=f"Weights, then indices (-1: outside) of the {_taps} taps of places along an axis of `size` elements.",
-    )
+_MODES = {"nearest": _nearest, "bilinear": _linear, "bicubic": _cubic}
+TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+
+
+class _At:
+    """Where the taps of places come from: places -1 ... 1 in a buffer, their axes last."""
+
+    def __init__(self, mode: str, padding: str, align: bool):
+        self.taps = TAPS[mode]
+        self._how, self._formula = (padding, align), _MODES[mode]
+
+    def __call__(self, b, buffer: int, at, size, order: int = 0):
+        """Weights (or their derivatives of some order) and indices, -1 outside, along an axis of `size` elements."""
+        x = b.load(buffer, at)
+        n = fn.cast(size, x.dtype)
+        weights, indices = self._formula(_pixels(x, n, self._how[1], b.dtypes[buffer]), n, *self._how)
+        zero, one = (fn.const(k, x.dtype) for k in (0, 1))
+        for _ in range(order):
+            slopes = (diff.vjp((w,), (one,), (x,))[0] for w in weights)
+            weights = [zero if s is None else s for s in slopes]
+        return weights, indices
 
 
 # ints: places, sizes of the axes
-def _nearest_program(b, axes: int, padding: str, align: bool, units: bool):
+def _taps_program(b, axes: int, order: int, *how):
     """Buffers: weights, indices, places (axes last). One iteration: a block of places."""
+    taps = _At(*how)
     with b.parallel() as i:
         first = i * _BLOCK
         with b.loop(first, fn.minimum(first + _BLOCK, b.int(0)), independent=True) as p:
             for a in range(axes):
-                x, n = b.load(2, p * axes + a), fn.cast(b.int(1 + a), b.compute_dtype(2))
-                x = _place(x, n, align) if units else x
-                b.store(0, a * b.int(0) + p, 1)
-                b.store(1, a * b.int(0) + p, _index(fn.round(_inside(x, n, padding, align)), n))
+                found = taps(b, 2, p * axes + a, b.int(1 + a), order)
+                for buffer, values in enumerate(found):
+                    for k, value in enumerate(values):
+                        b.store(buffer, (a * taps.taps + k) * b.int(0) + p, value)
 
 
-def _nearest_plan(o, places, sizes, padding, align, units):
-    axes, count = len(sizes), places.numel() // len(sizes)
-    shape = (axes, *places.shape[:-1])
+def _taps_plan(o, places, size, mode, padding, align, axes, order):
+    count = places.numel() // axes
+    shape = (axes * TAPS[mode], *places.shape[:-1])
     weights = o.empty(shape, dtype=places.dtype, device=places.device)
     indices = o.empty(shape, dtype=o.int32, device=places.device)
     buffers = (weights, indices, places.contiguous())
-    attributes = (axes, padding, align, units)
-    tasks = -(-count // _BLOCK)
-    return Launch((weights, indices), buffers, [count, *sizes], tasks, 8 * _BLOCK, _nearest_program, attributes)
+    ints = [count, *reversed(size[2:])]
+    attributes = (axes, order, mode, padding, align)
+    return Launch((weights, indices), buffers, ints, -(-count // _BLOCK), 8 * _BLOCK, _taps_program, attributes)
+
+
+def _of_places(o, slopes, places, size, mode, padding, align, axes, order):
+    """The gradient of places from that of the weights' derivatives of some order."""
+    if mode == "nearest":
+        return o.zeros_like(places)
+    by_place, _ = o.sample_taps(places, size, mode, padding, align, axes, order + 1)
+    lead = [places.shape[k] for k in range(places.ndim - 1)]
+    return o.movedim(o.sum(o.reshape(o.mul(slopes, by_place), [axes, TAPS[mode], *lead]), 1), 0, -1)
 
 
 op(
-    "sample_nearest(Tensor places, int[] sizes, str padding, bool align, bool units) -> (Tensor, Tensor)",
+    "sample_taps(Tensor places, int[] size, str mode, str padding, bool align, int axes, int order) -> "
+    "(Tensor, Tensor)",
     names=(),
     dtypes=REAL_FLOATS,
-    body=Loop(_nearest_plan, pure=True),
-    grad=lambda o, g, places, *rest: (o.zeros_like(places),),
-    doc="Weights and indices of the nearest elements, for all axes. `units`: places are from -1 to 1.",
-)
+    static=("axes", "order"),
+    body=Loop(_taps_plan, pure=True),
+    grad=lambda o, g, *arguments: (_of_places(o, g[0], *arguments),),
+    doc="Weights and indices (-1: outside) of the taps of places in images of `size`: (axes * taps, places ...). "
+    "`order`: the derivatives of the weights of this order.",
+)  # fmt: skip
 
 
 # Weights and indices are (taps of x, then of y, then of z; batch; places ...).
 # ints: places, elements of an image, channels, blocks of places, batch * places, strides of the axes
 class _Taps:
-    """The taps of one place; `index` is the dtype of offsets in an image."""
+    """The taps of one place from their weights and indices, a list of each for each axis; `index` is the dtype of
+    offsets in an image."""
 
-    def __init__(self, b, weights: int, indices: int, at, axes: int, taps: int, index: str):
+    def __init__(self, b, found: list, index: str):
         self._b = b
+        axes, taps = len(found), len(found[0][0])
         self.combinations = tuple(product(range(taps), repeat=axes))
-        self.weights, self.indices = (
-            [[b.load(buffer, (a * taps + k) * b.int(4) + at) for k in range(taps)] for a in range(axes)]
-            for buffer in (weights, indices)
-        )
+        self.weights, self.indices = zip(*found, strict=True)
         self._strides = [fn.cast(b.int(4 + a), index) for a in range(axes)]  # that of the first is 1, and not used
 
     def place(self, plane, c):
@@ -156,6 +178,15 @@ class _Taps:
         return total
 
 
+def _stored(b, weights: int, indices: int, at, axes: int, taps: int, index: str) -> _Taps:
+    """The taps of one place that lie in buffers."""
+
+    def of(buffer: int, a: int) -> list:
+        return [b.load(buffer, (a * taps + k) * b.int(4) + at) for k in range(taps)]
+
+    return _Taps(b, [(of(weights, a), of(indices, a)) for a in range(axes)], index)
+
+
 def _block_of(b, i):
     """Which image and channel, or which image, a task is for, and its places."""
     blocks, places = b.int(3), b.int(0)
@@ -163,26 +194,41 @@ def _block_of(b, i):
     return i // blocks, first, fn.minimum(first + _BLOCK, places)
 
 
+def _sum_up(b, group, p, together: int, taps: _Taps) -> None:
+    """What images (buffer 1) give at a place, for some channels."""
+    weights = [taps.weight(c) for c in taps.combinations]
+    for k in range(together):
+        plane, total = group * together + k, None
+        for c, weight in zip(taps.combinations, weights, strict=True):
+            term = weight * taps.element(1, plane, c)
+            total = term if total is None else total + term
+        b.store(0, plane * b.int(0) + p, total)
+
+
 def _sample_program(b, axes: int, taps: int, index: str, together: int):
     """Buffers: output, images, weights, indices. One iteration: a block of places in some channels of an image."""
     with b.parallel() as i:
         group, first, end = _block_of(b, i)
-        plane = group * together
         with b.loop(first, end, independent=True) as p:
-            t = _Taps(b, 2, 3, plane // b.int(2) * b.int(0) + p, axes, taps, index)
-            weights = [t.weight(c) for c in t.combinations]
-            for k in range(together):
-                total = None
-                for c, weight in zip(t.combinations, weights, strict=True):
-                    term = weight * t.element(1, plane + k, c)
-                    total = term if total is None else total + term
-                b.store(0, (plane + k) * b.int(0) + p, total)
+            at = group * together // b.int(2) * b.int(0) + p
+            _sum_up(b, group, p, together, _stored(b, 2, 3, at, axes, taps, index))
+
+
+def _sample_at_program(b, axes: int, taps: int, index: str, together: int, *how):
+    """As `_sample_program`; buffers: output, images, places (axes last)."""
+    found = _At(*how)
+    with b.parallel() as i:
+        group, first, end = _block_of(b, i)
+        with b.loop(first, end, independent=True) as p:
+            at = (group * together // b.int(2) * b.int(0) + p) * axes
+            lines = [found(b, 2, at + a, b.int(4 + axes + a)) for a in range(axes)]
+            _sum_up(b, group, p, together, _Taps(b, lines, index))
 
 
 def _spread_program(b, axes: int, taps: int, index: str):
     """Buffers: images of zeros, gradient, weights, indices. One iteration: one channel of an image."""
     with b.parallel() as plane, b.loop(0, b.int(0), simd=False) as p:
-        t = _Taps(b, 2, 3, plane // b.int(2) * b.int(0) + p, axes, taps, index)
+        t = _stored(b, 2, 3, plane // b.int(2) * b.int(0) + p, axes, taps, index)
         g = b.load(1, plane * b.int(0) + p)
         for c in t.combinations:
             valid, at = t.place(plane, c)
@@ -202,7 +248,7 @@ def _slopes_program(b, axes: int, taps: int, index: str):
             """Adds the products of the gradient and the elements of one channel."""
             with b.loop(first, end, independent=True) as p:
                 at = n * b.int(0) + p
-                t = _Taps(b, 3, 4, at, axes, taps, index)
+                t = _stored(b, 3, 4, at, axes, taps, index)
                 g = b.load(1, plane * b.int(0) + p)
                 for k, c in enumerate(t.combinations):
                     term = g * t.element(2, plane, c)
@@ -213,7 +259,7 @@ def _slopes_program(b, axes: int, taps: int, index: str):
             add(n * b.int(2) + channel, False)
         with b.loop(first, end, independent=True) as p:
             at = n * b.int(0) + p
-            t = _Taps(b, 3, 4, at, axes, taps, index)
+            t = _stored(b, 3, 4, at, axes, taps, index)
             sums = [b.load(5, k * b.int(4) + at) for k in range(len(t.combinations))]
             for a, k in product(range(axes), range(taps)):
                 total = None
@@ -224,27 +270,37 @@ def _slopes_program(b, axes: int, taps: int, index: str):
                 b.store(0, (a * taps + k) * b.int(4) + at, total)
 
 
-def _launch(out, buffers, taps, size, program, by_block: bool, by_channel: int, *more, attributes=()) -> Launch:
+def _launch(out, images, size, taps: int, places: int, program, by_block: bool, by_channel: int, attributes=()):
     """`by_channel`: how many channels an iteration handles, 0 for all of them."""
     batch, channels, *spatial = size
     axes, elements = len(spatial), product_of(spatial)
-    all_places = taps[0].numel() // taps[0].shape[0]
-    places = all_places // max(batch, 1)
     blocks = -(-places // _BLOCK) if by_block else 1
-    each, planes = taps[0].shape[0] // axes, batch * (channels // by_channel if by_channel else 1)
+    planes = batch * (channels // by_channel if by_channel else 1)
     strides = [product_of(spatial[axes - a :]) for a in range(1, axes)]
-    ints = [places, elements, channels, blocks, all_places, *strides]
-    work = (_BLOCK if by_block else places) * each**axes * (by_channel or channels)
-    buffers = (out, *(t.contiguous() for t in (*buffers, *taps)), *more)
-    attributes = (axes, each, "i32" if elements < 2**31 else "i64", *attributes)
-    return Launch((out,), buffers, ints, planes * blocks if out.numel() else 0, work, program, attributes)
+    ints = [places, elements, channels, blocks, batch * places, *strides, *reversed(spatial)]
+    work = (_BLOCK if by_block else places) * taps**axes * (by_channel or channels)
+    attributes = (axes, taps, "i32" if elements < 2**31 else "i64", *attributes)
+    return Launch((out,), (out, *images), ints, planes * blocks if out.numel() else 0, work, program, attributes)
+
+
+def _launch_stored(out, images, taps, size, program, by_block: bool, by_channel: int, *more, attributes=()):
+    """Taps: weights and indices."""
+    count = taps[0].shape[0] // (len(size) - 2)
+    buffers = (*(t.contiguous() for t in (*images, *taps)), *more)
+    places = taps[0].numel() // taps[0].shape[0] // max(size[0], 1)
+    return _launch(out, buffers, size, count, places, program, by_block, by_channel, attributes)
+
+
+def together(channels: int, taps: int) -> int:
+    """How many channels a kernel handles at a time, which share the work on a place's taps."""
+    return next(k for k in (8, 4, 3, 2, 1) if channels % k == 0 and (k <= 4 or k * taps <= 32))
 
 
 def _sample_plan(o, self, weights, indices):
     out = o.empty([*self.shape[:2], *weights.shape[2:]], dtype=self.dtype, device=self.device)
-    together = next(k for k in (4, 3, 2, 1) if self.shape[1] % k == 0)
-    taps = (weights, indices)
-    return _launch(out, (self,), taps, self.shape, _sample_program, True, together, attributes=(together,))
+    axes, taps = self.dim() - 2, (weights, indices)
+    group = together(self.shape[1], (weights.shape[0] // axes) ** axes)
+    return _launch_stored(out, (self,), taps, self.shape, _sample_program, True, group, attributes=(group,))
 
 
 op(
@@ -259,9 +315,37 @@ op(
 )  # fmt: skip
 
 
+def _sample_at_plan(o, self, places, mode, padding, align):
+    out = o.empty([*self.shape[:2], *places.shape[1:-1]], dtype=self.dtype, device=self.device)
+    each, taps = product_of(places.shape[1:-1]), TAPS[mode]
+    group = together(self.shape[1], taps ** (self.dim() - 2))
+    buffers, how = (self.contiguous(), places.contiguous()), (group, mode, padding, align)
+    return _launch(out, buffers, self.shape, taps, each, _sample_at_program, True, group, how)
+
+
+def _sample_at_grad(o, g, self, places, mode, padding, align):
+    axes = self.ndim - 2
+    weights, indices = o.sample_taps(places, self.shape, mode, padding, align, axes, 0)
+    of_self = o.sample_spread(g, weights, indices, self.shape) if o.needs[0] else None
+    if not o.needs[1]:
+        return of_self, None
+    slopes = None if mode == "nearest" else o.sample_slopes(g, self, weights, indices)
+    return of_self, _of_places(o, slopes, places, self.shape, mode, padding, align, axes, 0)
+
+
+op(
+    "sample_at(Tensor self, Tensor places, str mode, str padding, bool align) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    body=Loop(_sample_at_plan, pure=True),
+    grad=_sample_at_grad,
+    doc="What images (N, C, ...) give at places (N, ..., axes) from -1 to 1.",
+)
+
+
 def _spread_plan(o, g, weights, indices, size):
     out = o.zeros(size, dtype=g.dtype, device=g.device)
-    return _launch(out, (g,), (weights, indices), size, _spread_program, False, 1)
+    return _launch_stored(out, (g,), (weights, indices), size, _spread_program, False, 1)
 
 
 op(
@@ -284,7 +368,7 @@ def _slopes_plan(o, g, self, weights, indices):
     out = o.empty(weights.shape, dtype=self.dtype, device=self.device)
     exact = o.float64 if self.dtype is o.float64 else o.float32
     sums = o.empty([(weights.shape[0] // axes) ** axes, *weights.shape[1:]], dtype=exact, device=self.device)
-    return _launch(out, (g, self), (weights, indices), self.shape, _slopes_program, True, 0, sums)
+    return _launch_stored(out, (g, self), (weights, indices), self.shape, _slopes_program, True, 0, sums)
 
 
 def _slopes_grad(o, h, g, self, weights, indices):
