@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from flambeau.ir import types as t
+from flambeau.ir.exact import without_rounding
 from flambeau.ir.expr import Expr, walk
 from flambeau.ir.program import ScalarProgram
 
@@ -73,11 +74,11 @@ class Kernel:
     """Writes the kernel of a program; `codegen.ptx` changes how rows and elements are gone through."""
 
     def __init__(self, module: Module, program: ScalarProgram, classes: str, name: str):
-        dtypes = [*program.outputs, *program.inputs]
+        self.roots, outputs, inputs = without_rounding(program.lowered, program.outputs, program.inputs)
+        dtypes = [*outputs, *inputs]
         if len(classes) != len(dtypes):
             raise ValueError(f"{len(classes)} classes for {len(dtypes)} operands of {program.name}")
         self.program = program
-        self.roots = program.lowered
         self.function = self.begin(module, name)
         operands = [_Operand(d, c, k) for k, (d, c) in enumerate(zip(dtypes, classes, strict=True))]
         self.outputs = operands[: len(program.outputs)]
