@@ -6,6 +6,8 @@ import numpy as np
 
 from flambeau.codegen import target
 from flambeau.codegen.arena import Arena
+from flambeau.codegen.lanes import ACCUMULATE, COLUMN_BIAS, RELU, ROW_BIAS
+from flambeau.codegen.micro import FIELDS
 from flambeau.codegen.resolve import compile_program
 from flambeau.ir.interp import numpy_dtype
 
@@ -75,3 +77,22 @@ def same_bits(a, b) -> bool:
     unsigned = f"u{a.dtype.itemsize}"
     equal = np.ascontiguousarray(a).view(unsigned) == np.ascontiguousarray(b).view(unsigned)
     return a.dtype == b.dtype and bool(np.all(equal | (np.isnan(a) & np.isnan(b))))
+
+
+def run_tile(machine, fields: dict[str, int], name: str) -> None:
+    """Calls a micro-kernel; fields that are not given are 0."""
+    assert set(fields) <= set(FIELDS)
+    values = [fields.get(field, 0) for field in FIELDS]
+    machine.call(name, machine.place(np.array(values, np.int64)))
+
+
+def expected_tile(a, b, c, column_bias, row_bias, flags) -> np.ndarray:
+    """In the kernels' order: products are summed by fused multiply-adds, which float64 stands in for."""
+    result = a.astype(np.float64) @ b.astype(np.float64)
+    if flags & ACCUMULATE:
+        result = result + c
+    if flags & COLUMN_BIAS:
+        result = result + column_bias
+    if flags & ROW_BIAS:
+        result = result + row_bias[:, None]
+    return np.maximum(result, 0) if flags & RELU else result

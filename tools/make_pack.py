@@ -67,6 +67,7 @@ def layers(torch) -> list:
     found += [(nn.Linear(8, 8), rows), (nn.Linear(8, 8, bias=False), words), (nn.BatchNorm1d(8), rows)]
     found += [(nn.LayerNorm(8), words), (nn.RMSNorm(8), words), (nn.GroupNorm(2, 4), image)]
     found += [(nn.Conv2d(4, 6, 3, padding=1), image), (nn.BatchNorm2d(4), image), (nn.Conv1d(6, 4, 3), words)]
+    found += [(nn.Conv2d(4, 4, 3, groups=4), image)]
     found += [(nn.ConvTranspose2d(4, 2, 2, stride=2), image), (nn.Upsample(scale_factor=2), image)]
     found += [(nn.MaxPool2d(2), image), (nn.AvgPool2d(2), image), (nn.AdaptiveAvgPool2d(1), image)]
     found += [(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), words)]

@@ -5,6 +5,7 @@
 #include "bind/python.h"
 #include "runtime/contract/attention_kernels.h"
 #include "runtime/contract/channel_kernels.h"
+#include "runtime/contract/conv_kernels.h"
 #include "runtime/contract/plain.h"
 #include "runtime/contract/shift_kernels.h"
 
@@ -36,6 +37,13 @@ void load_micro_kernels(DType dtype) {
   PyObject *layout, *addresses;
   if (!PyArg_ParseTuple(answer.get(), "O!O!", &PyList_Type, &layout, &PyList_Type, &addresses)) throw PythonError{};
   install_micro_kernels(dtype, numbers<int64_t>(layout).data(), numbers<uint64_t>(addresses).data());
+}
+
+void load_conv_kernels(DType dtype) {
+  NeedsGil gil;
+  if (!gil.alive()) return;
+  PyRef answer = provide("flambeau.codegen.conv", dtype);
+  if (answer.get() != Py_None) install_conv_kernels(dtype, numbers<uint64_t>(answer.get()).data());
 }
 
 void load_paired_kernels(DType dtype) {
@@ -72,6 +80,7 @@ void load_shift_kernels(DType dtype) {
 
 void add_contractions() {
   micro_kernel_source = load_micro_kernels;
+  conv_kernel_source = load_conv_kernels;
   paired_kernel_source = load_paired_kernels;
   attention_kernel_source = load_attention_kernels;
   channel_kernel_source = load_channel_kernels;

@@ -12,7 +12,7 @@ from typing import Any
 
 _LATE = (
     "flambeau.kernels.scalar", "flambeau.kernels.row", "flambeau.kernels.loop", "flambeau.codegen.jit",
-    "flambeau.codegen.elementwise", "flambeau.codegen.contract", "flambeau.codegen.attention",
+    "flambeau.codegen.elementwise", "flambeau.codegen.contract", "flambeau.codegen.conv", "flambeau.codegen.attention",
     "flambeau.codegen.channels", "flambeau.codegen.narrow", "flambeau.codegen.shifts", "flambeau.autograd.program",
     "llvmlite.binding", "numpy",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "runtime/contract/conv_images.h"
+#include "runtime/contract/conv_kernels.h"
 #include "runtime/contract/conv_planes.h"
 #include "runtime/pool.h"
 
@@ -26,6 +27,13 @@ constexpr int64_t kPackCost = 64, kTileCost = 50, kFewPixels = 6;
 constexpr int64_t kMostTaps = 128, kMostWidth = 2048;
 // Pixels from which packing the weights may pay.
 constexpr int64_t kLeastPixels = 768;
+
+// By the number of pixels; null where none can be had.
+const MicroKernels::Kernel* taps_kernels(const MicroKernels& mk) {
+  if (mk.taps[kMaxHeight]) return mk.taps;
+  const ConvKernels* kernels = conv_kernels(mk);
+  return kernels ? kernels->taps : nullptr;
+}
 
 // Outputs of one axis, cut where taps begin or cease to reach the input.
 std::vector<Range> stretches(int64_t outputs, int64_t stride, int64_t size, const std::vector<int64_t>& taps) {
@@ -193,6 +201,7 @@ class PixelsRun {
   }
 
   const MicroKernels& mk_;
+  const MicroKernels::Kernel* taps_;
   const TapConv& whole_;  // any of them: what they share
   bool last_;             // channels are last
   Places in_, out_;
@@ -202,6 +211,7 @@ class PixelsRun {
 
 PixelsRun::PixelsRun(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool last)
     : mk_(mk),
+      taps_(taps_kernels(mk)),
       whole_(*convs[0]),
       last_(last),
       in_(whole_.groups, whole_.channels, whole_.in_volume(), mk.element_bytes, last),
@@ -302,7 +312,7 @@ void PixelsRun::run_line(MicroArgs& args, const char* a, char* c, int64_t pixels
     args.a = a + begin * args.a_row;
     args.c = c + begin * args.c_row;
     args.prefetch = t + 1 < tiles.count ? height * args.a_row : next - begin * args.a_row;
-    mk_.taps[height](&args);
+    taps_[height](&args);
   }
 }
 
@@ -428,15 +438,16 @@ bool wins(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool
 bool pixels_suit(const MicroKernels& mk, const Conv& conv, bool turned, bool last) {
   int64_t pixels = conv.batch, outputs = (turned ? conv.in_channels : conv.out_channels) / conv.groups;
   for (int64_t size : turned ? conv.size : conv.output) pixels *= size;
-  if (!mk.taps[kMaxHeight] || pixels < kLeastPixels || conv.in_channels * conv.out_channels == 0) return false;
+  if (mk.max_height[kTapsVectors] < kMaxHeight || pixels < kLeastPixels) return false;
+  if (conv.in_channels * conv.out_channels == 0) return false;
   if (outputs % mk.lanes != 0 || 4 * round_up(outputs, kTapsVectors * mk.lanes) > 5 * outputs) return false;
   bool images = images_as_lanes(mk, conv) > 0;
   if (!turned) {
     TapConv taps = forward_taps(conv);
-    return wins(mk, {&taps}, images, last);
+    return wins(mk, {&taps}, images, last) && taps_kernels(mk);
   }
   std::list<InputPhase> phases = input_phases(conv, nullptr, nullptr, nullptr, nullptr);
-  return wins(mk, taps_of(phases), images, last);
+  return wins(mk, taps_of(phases), images, last) && taps_kernels(mk);
 }
 
 void run_pixels(const MicroKernels& mk, const std::vector<const TapConv*>& convs, bool last) {

@@ -1,7 +1,6 @@
 #include "runtime/contract/conv_planes.h"
 
-#include <iterator>
-
+#include "runtime/contract/conv_kernels.h"
 #include "runtime/contract/conv_shifts.h"
 #include "runtime/pool.h"
 #include "runtime/stream.h"
@@ -204,10 +203,11 @@ bool in_columns(const TapConv& conv, int64_t height) {
 
 class ForwardRun {
  public:
-  ForwardRun(const MicroKernels& mk, const TapConv& conv) : mk_(mk), conv_(conv), planes_(mk, conv) {
+  ForwardRun(const MicroKernels& mk, const TapConv& conv)
+      : mk_(mk), ck_(*conv_kernels(mk)), conv_(conv), planes_(mk, conv) {
     for (size_t i = 0; i < std::size(kColumnHeights); i++) {
       if (!in_columns(conv, kColumnHeights[i])) continue;
-      columns_ = mk.plane_column[i];
+      columns_ = ck_.plane_column[i];
       taps_ = conv.tap_count() / kColumnHeights[i];
     }
   }
@@ -314,7 +314,7 @@ class ForwardRun {
 
   void run_rows(PlaneArgs args, const char* x, char* y, int64_t rows) const {
     bool in_columns = columns_ && rows >= kPlaneRows;
-    const MicroKernels::Plane* blocks = in_columns ? columns_ : mk_.plane_rows;
+    const ConvKernels::Plane* blocks = in_columns ? columns_ : ck_.plane_rows;
     int64_t vectors = planes_.padded_width() / mk_.lanes;
     int64_t parts = ceil_div(vectors, in_columns ? kColumnVectors : kMaxVectors);
     if (in_columns) {
@@ -329,7 +329,7 @@ class ForwardRun {
       args.y = y + columns.begin * mk_.vector_bytes;
       args.blocks = rows < kPlaneRows ? rows : rows / kPlaneRows;
       if (i > 0) args.ahead += rows * even_part(vectors, parts, i - 1).size() * kCacheLine;
-      (rows < kPlaneRows ? mk_.plane_row : blocks)[columns.size()](&args);
+      (rows < kPlaneRows ? ck_.plane_row : blocks)[columns.size()](&args);
       if (rows < kPlaneRows || rows % kPlaneRows == 0) continue;
       // The last block overlaps the one before: the same values are written twice.
       args.x += (rows - kPlaneRows) * args.x_row;
@@ -340,10 +340,11 @@ class ForwardRun {
   }
 
   const MicroKernels& mk_;
+  const ConvKernels& ck_;
   const TapConv& conv_;
   Planes planes_;
-  const MicroKernels::Plane* columns_ = nullptr;  // null where taps do not stand in columns
-  int64_t taps_ = 0;                              // of a row
+  const ConvKernels::Plane* columns_ = nullptr;  // null where taps do not stand in columns
+  int64_t taps_ = 0;                             // of a row
 };
 
 // Narrow planes of one channel each are taken whole, without a scratch: rows would leave most lanes of a vector empty.
@@ -381,6 +382,7 @@ struct FlatTaps {
 
 void flat_forward(const MicroKernels& mk, const TapConv& conv) {
   FlatTaps taps(mk, conv);
+  const ConvKernels& ck = *conv_kernels(mk);
   int64_t planes = conv.batch * conv.groups, element = mk.element_bytes;
   PlaneArgs args{};
   taps.describe(args, 0, conv.tap_count());
@@ -402,7 +404,7 @@ void flat_forward(const MicroKernels& mk, const TapConv& conv) {
         own.y = conv.y + i * args.y_row;
         own.weights = const_cast<char*>(conv.weights) + i % conv.groups * conv.weights_row;
         own.bias = conv.bias + (conv.bias ? i % conv.groups * element : 0);
-        (many ? mk.plane_flat_4 : mk.plane_flat_1)(&own);
+        (many ? ck.plane_flat_4 : ck.plane_flat_1)(&own);
         i += many ? own.blocks * kFlatPlanes : own.blocks;
       }
     }
@@ -412,7 +414,7 @@ void flat_forward(const MicroKernels& mk, const TapConv& conv) {
 class SumsRun {
  public:
   SumsRun(const MicroKernels& mk, const TapConv& conv, const char* dy)
-      : mk_(mk), conv_(conv), dy_(dy), planes_(mk, conv) {
+      : mk_(mk), ck_(*conv_kernels(mk)), conv_(conv), dy_(dy), planes_(mk, conv) {
     if (flat_suits(mk, conv)) flat_.emplace(mk, conv);
     images_ = flat_ ? conv.batch : conv.images();
     parts_ = std::min(images_, ceil_div(kChunks, conv.groups));
@@ -461,7 +463,7 @@ class SumsRun {
       Range taps = even_part(depth, parts, i);
       flat_->describe(args, taps.begin, taps.size());
       args.weights = sums_of(part, group) + taps.begin * mk_.vector_bytes;
-      mk_.flat_sums[taps.size()](&args);
+      ck_.flat_sums[taps.size()](&args);
     }
   }
 
@@ -500,11 +502,12 @@ class SumsRun {
       Range taps = even_part(depth, parts, i);
       args.taps = planes_.offsets().data() + taps.begin;
       args.weights = sums + taps.begin * mk_.vector_bytes;
-      mk_.plane_sums[taps.size()](&args);
+      ck_.plane_sums[taps.size()](&args);
     }
   }
 
   const MicroKernels& mk_;
+  const ConvKernels& ck_;
   const TapConv& conv_;
   const char* dy_;
   Planes planes_;
@@ -520,7 +523,7 @@ bool scratch_fits(const MicroKernels& mk, const TapConv& conv) {
 }  // namespace
 
 bool planes_suit(const MicroKernels& mk, const TapConv& conv) {
-  return mk.plane_row[1] && conv.outputs <= kFewOutputs && scratch_fits(mk, conv);
+  return mk.max_plane_sums && conv.outputs <= kFewOutputs && scratch_fits(mk, conv) && conv_kernels(mk);
 }
 
 void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& phases) {
@@ -569,7 +572,7 @@ void planes_forward(const MicroKernels& mk, const std::vector<const TapConv*>& p
 }
 
 bool planes_suit_weights(const MicroKernels& mk, const TapConv& conv) {
-  return mk.plane_row[1] && conv.channels * conv.outputs <= kFewSums && scratch_fits(mk, conv);
+  return mk.max_plane_sums && conv.channels * conv.outputs <= kFewSums && scratch_fits(mk, conv) && conv_kernels(mk);
 }
 
 void planes_weight_gradient(const MicroKernels& mk, const TapConv& conv, const char* dy, char* dw) {

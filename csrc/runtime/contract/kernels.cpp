@@ -99,23 +99,7 @@ void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* a
   take(kernels->merge_2, addresses);
   take(kernels->dot_1, addresses);
   take(kernels->dot_4, addresses);
-  for (int v = 1; v <= kMaxVectors; v++) {
-    take_tiles(*kernels, v, addresses);
-    take(kernels->plane_row[v], addresses);
-    take(kernels->plane_rows[v], addresses);
-  }
-  if (kernels->max_height[kTapsVectors] == kMaxHeight) {
-    for (int h = 1; h <= kMaxHeight; h++) take(kernels->taps[h], addresses);
-  }
-  for (int v = 1; v <= kColumnVectors; v++) {
-    for (auto& column : kernels->plane_column) take(column[v], addresses);
-  }
-  for (int t = 1; t <= kernels->max_plane_sums; t++) take(kernels->plane_sums[t], addresses);
-  if (kernels->masked) {
-    for (int t = 1; t <= kernels->max_plane_sums; t++) take(kernels->flat_sums[t], addresses);
-    take(kernels->plane_flat_1, addresses);
-    take(kernels->plane_flat_4, addresses);
-  }
+  for (int v = 1; v <= kMaxVectors; v++) take_tiles(*kernels, v, addresses);
   entry_of<MicroKernels>(dtype)->set(std::move(kernels));
 }
 

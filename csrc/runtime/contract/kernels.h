@@ -1,8 +1,7 @@
-// Generated micro-kernels of contractions, as micro.py, planes.py and contract.py in src/flambeau/codegen make them:
-// the tables and their arguments.
+// Generated micro-kernels of contractions, as micro.py and contract.py in src/flambeau/codegen make them: the tables
+// and their arguments.
 #pragma once
 #include <cstdint>
-#include <iterator>
 
 #include "core/dtype.h"
 
@@ -56,34 +55,10 @@ struct MicroArgs {
   int64_t pair_step;  // kernels of pairs, mode make: to the second row of a pair
 };
 
-// The arguments of a kernel over planes, as PLANE_FIELDS in planes.py; strides and offsets in bytes.
-struct PlaneArgs {
-  const int64_t* taps;  // distance from an output to what tap t reads for it
-  int64_t count;
-  char* weights;  // one a tap; for plane_sums a vector of sums a tap
-  const char* x;
-  int64_t x_row;  // between what neighbouring rows of outputs read
-  char* y;
-  int64_t y_row;
-  int64_t blocks;   // of rows
-  int64_t vectors;  // of a row of y (plane_sums)
-  int64_t mask;     // lanes of the last vector
-  const char* bias;
-  int64_t flags;          // kRowBias, kRelu
-  int64_t weights_row;    // between weights of a column of taps (plane_column), or of planes (plane_flat)
-  const uint16_t* masks;  // lanes of x by vector and tap (plane_flat, flat_sums)
-  int64_t masks_row;      // between vectors
-  const char* ahead;      // what will be read next (plane_row, plane_rows, plane_column)
-};
-
 constexpr int kMaxVectors = 3;
 constexpr int kMaxHeight = 14;
 constexpr int kTapsVectors = 2;
-constexpr int kPlaneRows = 4;
-constexpr int kColumnVectors = 2;
-constexpr int kColumnHeights[] = {3, 5, 7};
 constexpr int kMaxPlaneSums = 9;
-constexpr int kFlatPlanes = 4;
 
 struct MicroKernels {
   using Kernel = void (*)(const MicroArgs*);
@@ -102,29 +77,20 @@ struct MicroKernels {
   using Merge = void (*)(int64_t rows, int64_t whole, const char* evens, const char* odds, int64_t from_row, char* to,
                          int64_t to_row, int64_t masks);
 
-  using Plane = void (*)(const PlaneArgs*);
-
   int lanes;  // of a vector
   int vector_bytes;
   int element_bytes;
   int max_height[kMaxVectors + 1];  // rows of a tile, by the number of vectors
   bool masked;                      // kernels in mode make respect lane masks; if not, only height 0 (pack) does
   int64_t l2_bytes;
-  int max_plane_sums;  // taps
+  int max_plane_sums;  // taps; 0: there are no kernels over planes
   Kernel make[kMaxVectors + 1][kMaxHeight + 1];
   Kernel use[kMaxVectors + 1][kMaxHeight + 1];
-  Kernel taps[kMaxHeight + 1];  // kTapsVectors wide; null where tiles are low
+  Kernel taps[kMaxHeight + 1];  // of pairs; those of float32 and float64 are among the ConvKernels
   PackColumns pack_columns, scatter_columns;
   Split split_2;
   Merge merge_2;
   Dot dot_1, dot_4;
-  Plane plane_row[kMaxVectors + 1], plane_rows[kMaxVectors + 1];  // one row, kPlaneRows rows a block
-  Plane plane_column[std::size(kColumnHeights)]
-                    [kColumnVectors + 1];  // by the height in kColumnHeights; kPlaneRows rows a block
-  Plane plane_sums[kMaxPlaneSums + 1];     // by the number of taps
-  // With masks only.
-  Plane flat_sums[kMaxPlaneSums + 1];
-  Plane plane_flat_1, plane_flat_4;  // one plane, kFlatPlanes planes a block
 };
 
 // Kernels of float16 or bfloat16, as src/flambeau/codegen/narrow.py makes them.

@@ -1,7 +1,7 @@
 """The micro-kernels of contractions (GEMM and convolution): one family for every shape.
 
-Most multiply a tile by a panel (`micro`); convolutions of groups with few channels sum over taps (`planes`). The C++
-drivers in csrc/runtime/contract cut a problem into such tiles.
+They multiply a tile by a panel (`micro`); what some convolutions need beside them is in `conv`. The C++ drivers in
+csrc/runtime/contract cut a problem into such tiles.
 """
 
 from . import split
@@ -10,30 +10,9 @@ from .arena import none_if_refused
 from .jit import compile_code
 from .lanes import ELEMENT_BYTES, Lanes
 from .link import Code
-from .micro import (
-    DOT_ROWS,
-    MAX_VECTORS,
-    MicroKernel,
-    TapsKernel,
-    kernel_name,
-    max_height,
-    taps_heights,
-    taps_kernel_name,
-    write_columns,
-    write_dot,
-)
+from .micro import DOT_ROWS, MAX_VECTORS, MicroKernel, kernel_name, max_height, write_columns, write_dot
 from .module import Function, Module
-from .planes import (
-    COLUMN_HEIGHTS,
-    COLUMN_VECTORS,
-    FLAT_PLANES,
-    PLANE_ROWS,
-    FlatKernel,
-    PlaneKernel,
-    plane_sums,
-    write_flat_sums,
-    write_plane_sums,
-)
+from .planes import plane_sums
 from .resolve import resolve_family
 from .target import Target
 
@@ -45,13 +24,6 @@ def kernel_names(target: Target) -> list[str]:
         heights = range(max_height(target, vectors) + 1)
         names += [kernel_name(vectors, h, True) for h in heights]
         names += [kernel_name(vectors, h, False) for h in heights[1:]]
-        names += [f"plane_{vectors}_{rows}" for rows in PLANE_ROWS]
-    names += [taps_kernel_name(h) for h in taps_heights(target)]
-    names += [f"plane_column_{vectors}_{height}" for vectors in COLUMN_VECTORS for height in COLUMN_HEIGHTS]
-    names += [f"plane_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
-    if target.masks:
-        names += [f"flat_sums_{taps}" for taps in range(1, plane_sums(target) + 1)]
-        names += [f"plane_flat_{planes}" for planes in FLAT_PLANES]
     return names
 
 
@@ -76,19 +48,6 @@ def module(target: Target, dtype: str) -> Module:
             MicroKernel(result, dtype, vectors, height, True).write()
             if height:
                 MicroKernel(result, dtype, vectors, height, False).write()
-        for rows in PLANE_ROWS:
-            PlaneKernel(result, dtype, vectors, rows).write()
-    for height in taps_heights(target):
-        TapsKernel(result, dtype, height).write()
-    for vectors in COLUMN_VECTORS:
-        for height in COLUMN_HEIGHTS:
-            PlaneKernel(result, dtype, vectors, PLANE_ROWS[-1], height).write()
-    for taps in range(1, plane_sums(target) + 1):
-        write_plane_sums(result, dtype, taps)
-        if target.masks:
-            write_flat_sums(result, dtype, taps)
-    for planes in FLAT_PLANES if target.masks else ():
-        FlatKernel(result, dtype, planes).write()
     return result
 
 
