@@ -33,7 +33,8 @@ constexpr int64_t kChunksTogether = 8;    // of a step that runs along with the 
 constexpr int64_t kNearBytes = 32768;     // of a row and what goes with it, that is read again without delay
 constexpr int64_t kRunBytes = 512;        // of a run from which on there is time to ask for others
 constexpr int64_t kBandBytes = 256;       // of a row of a band of columns, in what is computed in
-constexpr int64_t kBandsTogether = 4;     // of a task: one fetches the next
+constexpr int64_t kFewBands = 4;          // of a task, each of which is read while the one before is written
+constexpr int64_t kManyBands = 16;        // the same, where there are enough for all threads
 constexpr int64_t kMostCopies = 1 << 21;  // bytes of the copies of a band
 constexpr int64_t kShortRow = 64;         // a row shorter than this is done before its results have arrived
 
@@ -220,12 +221,12 @@ class StepRun {
     int64_t per_task = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout_.n_row));
     if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
     if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
-    if (band_) per_task = kBandsTogether * band_;
+    // Columns do not meet, so that how many go together may depend on the threads.
+    if (band_) per_task = std::clamp(layout_.n_batch / (band_ * 4 * thread_count()), kFewBands, kManyBands) * band_;
     int64_t pieces = (inner + per_task - 1) / per_task;
     run_tasks(outer * pieces, [&](int64_t t) {
-      int64_t begin = t % pieces * per_task, end = std::min(inner, begin + per_task);
-      int64_t step = band_ ? band_ : per_task;
-      for (int64_t b0 = begin; b0 < end; b0 += step) fused_rows(t / pieces, b0, std::min(end, b0 + step));
+      int64_t begin = t % pieces * per_task;
+      fused_rows(t / pieces, begin, std::min(inner, begin + per_task));
     });
   }
 
@@ -280,10 +281,9 @@ class StepRun {
   void add_copies(std::vector<char>& classes) {
     for (size_t k = n_outputs(); k < operands_.size(); ++k) {
       if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
-      int64_t item = std::max<int64_t>(4, static_cast<int64_t>(dtype_size(operands_[k].dtype)));
       classes.push_back('c');
-      fused_strides_.insert(fused_strides_.end(), {item, layout_.row_size(1) * band_ * item, band_ * item});
-      parking_.push_back(layout_.n_row * band_ * item);
+      fused_strides_.insert(fused_strides_.end(), {0, 0, 0});
+      parking_.push_back(layout_.n_row * kBandBytes);
     }
   }
 

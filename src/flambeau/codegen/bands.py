@@ -2,36 +2,46 @@
 
 Rows of a large matrix lie whole pages apart, so that a band of its columns would meet in few lines of a cache and be
 gone before the next pass. The copies stay near, so memory is read once. Operands beyond those of a fused kernel: a copy
-of each operand of role F that lies in the direction of the lanes, in what is computed in.
+of each operand of role F that lies in the direction of the lanes, in what is computed in; the kernel says how its
+elements lie.
 
-To walk over 256 bytes of each row is slower than to go in the order of memory; docs/architecture.md says how much, and
-which other widths and orders were tried. Rows are asked for into the second cache: in the first one, lines that lie
-whole pages apart push each other out.
+Memory is read and written at once: some rows of a band's results are written, and then those rows of the next band are
+read into the places that are free now. What is read is asked for some rows before, into the second cache: in the first
+one, lines that lie whole pages apart push each other out. Lines of a row are asked for and read out of their order,
+because in order the machine would guess that those after the band are wanted as well. docs/architecture.md says what
+each of these is worth.
 
 A column's sums are taken over some rows at a time: as exact as where a column is cut.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from flambeau.ir import types as t
+from flambeau.ir.expr import Expr
 
 from .columns import Columns
-from .module import Module
+from .elementwise import CONTIGUOUS
+from .module import Module, llvm_type
 from .row import RowKernel
 from .row_program import RowProgram
 from .states import initial
 
 _COLUMNS = 4  # vectors of them in a band
-_ROWS_AHEAD = 24  # that are fetched before they are read
+_ORDER = (2, 0, 3, 1)  # in which they are read where each is a line of the cache
+_LINE = 64
+_ROWS_AT_ONCE = 8  # that are written, and then read
+_ROWS_AHEAD = 32  # at most that are fetched before they are read
+_BYTES_AHEAD = 512 << 10  # so far at most, where rows lie a power of two apart: they meet in few places of a cache
 _ROWS_TOGETHER = 64  # of a partial sum
 
 
 class BandKernel(RowKernel):
-    """A fused kernel of columns for one band of them."""
+    """A fused kernel of columns for some bands of them."""
 
 
 def emit(module: Module, kernel: BandKernel, classes: str, name: str) -> None:
-    """Writes the kernel of a band."""
+    """Writes the kernel of bands."""
     Bands(module, kernel.program, "fused", classes, name).write()
 
 
@@ -47,62 +57,111 @@ class Bands(Columns):
             copy.dtype = t.compute_dtype(o.dtype)
         if self.parked is not None and self.parked.dtype != self.parking.dtype:
             self.parked = None
+        self.earlier: list[Any] = []  # columns that wait to be written
+        self.waiting = ""  # whether they do
+        self.kept: list[dict[Expr, tuple[str, str]]] = []  # what their reductions came to
 
     def batch_loop(self) -> None:
-        self._blocks(_COLUMNS)
+        f, lanes = self.function, self.lanes
+        wide = _COLUMNS * lanes
+        for copy in self.copies.values():
+            item = t.SIZE[copy.dtype]
+            copy.strides = (item, f.mul(self.shape[2], wide * item), wide * item)
+        self.read = [o for o in self.inputs if o.number in self.copies]
+        self.mended = [o for o in self.outputs if o.role == "F" and o.kind == CONTIGUOUS]
+        self.rows_ahead = {o.number: self._rows_ahead(o) for o in (*self.read, *self.mended)}
+        end = f.value(f"and i64 {self.shape[0]}, {-wide}")
+        self.kept = [self._variables() for _ in range(_COLUMNS)]
+        with f.loop(0, end, wide) as b:
+            self.waiting = f.value(f"icmp sgt i64 {b}, 0")
+            self.earlier = self._kept_columns(f.choose(self.waiting, f.add(b, -wide), 0))
+            self.reduce_columns([f.add(b, k * lanes) for k in range(_COLUMNS)])
+            self._keep()
+            self.write_once(self.columns)
+        with f.when(f.value(f"icmp sgt i64 {end}, 0")):
+            self.columns = self._kept_columns(f.add(end, -wide))
+            self.finish_rows()
+        self.blocks(1, end)
 
-    def block(self, starts: list[str], mask: str | None = None) -> None:
-        self.copied = False
-        super().block(starts, mask)
+    def _variables(self) -> dict[Expr, tuple[str, str]]:
+        """What results that vary over the row are made of: the reductions of a vector of columns."""
+        found: dict[Expr, tuple[str, str]] = {}
+        for e in self._reductions_of(self.program.roots):
+            kind = llvm_type(e.dtype, self.lanes)
+            found[e] = kind, self.function.variable(kind, "zeroinitializer")
+        return found
+
+    def _reductions_of(self, roots: tuple[Expr, ...]) -> Iterator[Expr]:
+        """Those that are asked for where the parked value is known."""
+        reductions = {e for level in self.program.levels for e in level}
+        seen, open_ = set(), list(roots)
+        while open_:
+            e = open_.pop()
+            if e is self.parked or e in seen:
+                continue
+            seen.add(e)
+            if e in reductions:
+                yield e
+            else:
+                open_ += e.args
+
+    def _keep(self) -> None:
+        for c, places in zip(self.columns, self.kept, strict=True):
+            c.scope.open()
+            for e, (kind, address) in places.items():
+                self.function.do(f"store {kind} {c.scope.scalar(e)}, ptr {address}")
+
+    def _kept_columns(self, start: str) -> list[Any]:
+        """The columns of a band whose reductions are known."""
+        f = self.function
+        columns = [self.column(f.add(start, k * self.lanes), number=k) for k in range(_COLUMNS)]
+        for c, places in zip(columns, self.kept, strict=True):
+            for e, (kind, address) in places.items():
+                c.scope.define(e, f.value(f"load {kind}, ptr {address}"))
+        return columns
+
+    def start_of(self, column: Any, o: Any) -> int | str:
+        return column.number * self.lanes if o in self.copies.values() else column.start
 
     def operand(self, e: Any) -> Any:
         o = super().operand(e)
         return self.copies.get(o.number, o) if self.copied else o
 
     def fetch_ahead(self, stream: Any, rows: int) -> None:
-        """Asks for what some rows further on is read, where it is not copied yet."""
-        f = self.function
-        if self.copied:
-            if len(self.levels) == 1 or self.near is not None:  # one pass that reduces
-                self._fetch_next(stream)
-            return
-        for o in self.copied_from():
-            f.fetch(f.offset(stream.address(o), f.mul(o.strides[2], _ROWS_AHEAD)))
+        """Nothing: copies are near, and the first pass asks for what it reads itself."""
 
-    def copied_from(self) -> list[Any]:
-        """Operands of which there are copies."""
-        return [o for o in self.inputs if o.number in self.copies]
+    def is_long(self, steps: int) -> str:
+        return "true"
 
-    def _fetch_next(self, stream: Any) -> None:
-        """Asks for what the first pass over the next band reads where this stands: the last pass that reduces has time
-        for it, or else the one that writes."""
-        for o in self.copied_from():
-            self.function.fetch(self.function.offset(stream.address(o), _COLUMNS * self.lanes * t.SIZE[o.dtype]))
-
-    def _copy(self, stream: Any) -> None:
-        for o in self.copied_from():
-            stream.loaded[o.number] = stream.load(o)
-            stream.store(self.copies[o.number], stream.loaded[o.number])
+    def reduce_columns(self, starts: list[str], mask: str | None = None) -> None:
+        self.copied = False
+        super().reduce_columns(starts, mask)
 
     def reduce(self, level: int) -> None:
         self.copied = self.copied and level > 0  # a first guess may have been bad
-        self.last = level == self.levels[-1]
         super().reduce(level)
 
     def pass_over(self, reductions: Any, parks: Any) -> list[dict[Any, list[str]]]:
-        f = self.function
+        f, earlier = self.function, self.earlier
+        self.earlier = []
         for c in self.columns:
             c.totals = {e: self._accumulators(e) for e in reductions}
             c.accumulators = {e: self._accumulators(e) for e in reductions}
+        for c in (*self.columns, *earlier):
             c.scope.open()
         with f.loop(0, self.shape[1]) as i1, f.loop(0, self.shape[2], _ROWS_TOGETHER) as first:
             for c in self.columns:
                 for e in reductions:
                     self._put(c.accumulators[e], [x for _, x in initial(f, self.lanes, e)])
-            with f.loop(first, f.smaller(f.add(first, _ROWS_TOGETHER), self.shape[2])) as i0:
-                offsets, position = self.row_at(i1, i0)
-                for c in self.columns:
-                    self._take(c, c.stream(offsets, position), reductions, parks)
+            end = f.smaller(f.add(first, _ROWS_TOGETHER), self.shape[2])
+            with f.loop(first, end, _ROWS_TOGETHER if self.copied else _ROWS_AT_ONCE) as group:
+                stop = end if self.copied else f.smaller(f.add(group, _ROWS_AT_ONCE), end)
+                if earlier:
+                    with f.when(self.waiting):
+                        self._write_rows(earlier, i1, group, stop)
+                ahead = self._ahead([] if self.copied else self.read, i1, group)
+                with f.loop(group, stop) as i0:
+                    self._take_row(i1, i0, ahead, reductions, parks)
             for c in self.columns:
                 for e in reductions:
                     total = self.merge(e, self._read(e, c.totals[e]), self._read(e, c.accumulators[e]))
@@ -110,18 +169,74 @@ class Bands(Columns):
         self.copied = True
         return [{e: self._read(e, c.totals[e]) for e in reductions} for c in self.columns]
 
-    def _take(self, column: Any, stream: Any, reductions: Any, parks: Any) -> None:
-        """Takes an element of each column into the partial states."""
-        if not self.copied:
-            self.fetch_ahead(stream, _ROWS_AHEAD)
-            if parks is None:
+    def _write_rows(self, columns: list[Any], i1: str, first: str, end: str) -> None:
+        """Writes some rows of what is made of copies."""
+        self.copied, before = True, self.copied
+        ahead = self._ahead(self.mended, i1, first)
+        with self.function.loop(first, end) as i0:
+            offsets, position = self.row_at(i1, i0)
+            for c in columns:
+                stream = c.stream(offsets, position)
+                self._fetch(stream, ahead, c.number)
+                self.write_elements(stream)
+        self.copied = before
+
+    def _ahead(self, operands: list[Any], i1: str, row: str) -> dict[int, str]:
+        """How far what is asked for lies from each operand's elements in this row and those that follow: some rows
+        down, at the end of a run in the next one, and after the last in the next band."""
+        f = self.function
+        inner = f.value(f"icmp slt i64 {f.add(i1, 1)}, {self.shape[1]}")
+        distances = {}
+        for o in operands:
+            rows = self.rows_ahead[o.number]
+            inside = f.value(f"icmp slt i64 {f.add(row, rows)}, {self.shape[2]}")
+            band = _COLUMNS * self.lanes * t.SIZE[o.dtype]
+            back = f.mul(f.value(f"sub i64 0, {i1}"), o.strides[1])
+            run = f.choose(inner, o.strides[1], f.add(back, band))
+            wrapped = f.mul(f.value(f"sub i64 {rows}, {self.shape[2]}"), o.strides[2])
+            distances[o.number] = f.choose(inside, f.mul(o.strides[2], rows), f.add(wrapped, run))
+        return distances
+
+    def _fetch(self, stream: Any, distances: dict[int, str], number: int) -> None:
+        """Asks for what lies so far from the elements of a vector, the first of a band or a later one; rows need not
+        begin with a line."""
+        f = self.function
+        for o in (self.operands[n] for n in distances):
+            address, size = f.offset(stream.address(o), distances[o.number]), self.lanes * t.SIZE[o.dtype]
+            if number == 0:
+                f.fetch(address)
+            if (number + 1) * size % _LINE == 0:
+                f.fetch(f.offset(address, size - 1))
+
+    def _rows_ahead(self, o: Any) -> str:
+        """How many rows further on an operand is asked for."""
+        f = self.function
+        zeros = f.call("llvm.cttz.i64", "i64", f"i64 {o.strides[2]}", "i1 false")
+        rows = f.smaller(f.value(f"lshr i64 {_BYTES_AHEAD}, {zeros}"), _ROWS_AHEAD)
+        return f.call("llvm.smax.i64", "i64", f"i64 {rows}", f"i64 {_ROWS_AT_ONCE}")
+
+    def _take_row(self, i1: str, i0: str, ahead: dict[int, str], reductions: Any, parks: Any) -> None:
+        """Takes an element of each column into the partial states, and asks for one that is so far ahead."""
+        offsets, position = self.row_at(i1, i0)
+        for column in self._order():
+            stream = column.stream(offsets, position)
+            self._fetch(stream, ahead, column.number)
+            if not self.copied and parks is None:
                 self._copy(stream)
-        elif self.last:
-            self._fetch_next(stream)
-        for e in reductions:
-            self.accumulate(stream, e, column.accumulators[e])
-        if parks is not None:
-            self.park(stream, parks)
+            for e in reductions:
+                self.accumulate(stream, e, column.accumulators[e])
+            if parks is not None:
+                self.park(stream, parks)
+
+    def _order(self) -> list[Any]:
+        """Columns in the order in which they are read."""
+        lines = all(self.lanes * t.SIZE[self.operands[n].dtype] == _LINE for n in self.copies)
+        return [self.columns[k] for k in _ORDER] if lines and len(self.columns) == _COLUMNS else self.columns
+
+    def _copy(self, stream: Any) -> None:
+        for o in self.read:
+            stream.loaded[o.number] = stream.load(o)
+            stream.store(self.copies[o.number], stream.loaded[o.number])
 
     def _put(self, variables: Any, values: list[str]) -> None:
         for (kind, address), value in zip(variables, values, strict=True):

@@ -25,19 +25,18 @@ class Columns(Rows):
     def batch_loop(self) -> None:
         f = self.function
         if not panels.fits(self):
-            return self._blocks(4)
+            return self.blocks(4)
         if not panels.is_short(self):
             return panels.write(self)
         narrow = f.value(f"icmp sle i64 {self.shape[0]}, {_REGISTERS * self.lanes}")
         with f.when(narrow):
-            self._blocks(_REGISTERS)
+            self.blocks(_REGISTERS)
         with f.when(f.value(f"xor i1 {narrow}, true")):
             panels.write(self)
 
-    def _blocks(self, count: int) -> None:
-        """Columns with their states in registers, `count` vectors of them at a time."""
+    def blocks(self, count: int, end: int | str = 0) -> None:
+        """Columns from the first one on with their states in registers, `count` vectors of them at a time."""
         f, lanes = self.function, self.lanes
-        end: int | str = 0
         while count:
             start, wide = end, count * lanes
             end = f.value(f"and i64 {self.shape[0]}, {-wide}")
@@ -50,15 +49,24 @@ class Columns(Rows):
                 self.block([end], tail_mask(f, lanes, self.rest))
 
     def block(self, starts: list[str], mask: str | None = None) -> None:
-        self.columns = [self.column(start, mask) for start in starts]
+        self.reduce_columns(starts, mask)
+        if self.level is None:
+            self.finish_rows()
+            self.write_once(self.columns)
+
+    def reduce_columns(self, starts: list[str], mask: str | None = None) -> None:
+        """Writes the levels of the columns that begin there."""
+        self.columns = [self.column(start, mask, k) for k, start in enumerate(starts)]
         for level in self.levels[near.reduce(self) :]:
             self.reduce(level)
-        if self.level is None:
-            self._finish_columns()
 
-    def column(self, start: str, mask: str | None = None) -> "_Column":
-        """`lanes` neighbouring columns."""
-        return _Column(self, start, mask)
+    def column(self, start: str, mask: str | None = None, number: int = 0) -> "_Column":
+        """`lanes` neighbouring columns, the first ones or later ones of those that go together."""
+        return _Column(self, start, mask, number)
+
+    def start_of(self, column: "_Column", o: Operand) -> int | str:
+        """Where columns begin in an operand."""
+        return column.start
 
     def row_at(self, i1: str, i0: str) -> tuple[dict[int, str], str]:
         """Offsets of the operands that vary over the row at an element of it, and its position."""
@@ -149,11 +157,20 @@ class Columns(Rows):
                     stream.store(o, (value,))
             at += len(total)
 
-    def _finish_columns(self) -> None:
+    def write_elements(self, stream: Stream) -> None:
+        """Outputs that vary over the row, at some elements."""
+        outputs = [(o, r) for o, r in with_roots(self) if o.role in "FR"]
+        if self.parked is not None:
+            self.unpark(stream)
+        values = iter(stream.emit([e for _, r in outputs for e in r]))
+        for o, r in outputs:
+            stream.store(o, tuple(next(values) for _ in r))
+
+    def finish_rows(self) -> None:
+        """Writes the pass over the columns that their results need."""
         outputs = with_roots(self)
-        over_row = [(o, r) for o, r in outputs if o.role in "FR"]
         sums = run_sums(outputs)
-        if over_row or sums:
+        if sums or any(o.role in "FR" for o, _ in outputs):
 
             def begin(column: "_Column") -> None:
                 column.accumulators = [self._accumulators(e) for _, e in sums]
@@ -163,16 +180,11 @@ class Columns(Rows):
                     stream.store(o, tuple(self._read(e, variables)))
 
             def visit(column: "_Column", stream: Stream) -> None:
-                if self.parked is not None:
-                    self.unpark(stream)
-                values = iter(stream.emit([e for _, r in over_row for e in r]))
-                for o, r in over_row:
-                    stream.store(o, tuple(next(values) for _ in r))
+                self.write_elements(stream)
                 for (_, e), variables in zip(sums, column.accumulators, strict=True):
                     self.accumulate(stream, e, variables)
 
             self._elements_of_row(visit, begin, end)
-        self.write_once(self.columns)
 
     def write_once(self, columns: "list[_Column]") -> None:
         """Outputs that do not vary over the row."""
@@ -189,9 +201,10 @@ class Columns(Rows):
 class _Column:
     """`lanes` neighbouring columns."""
 
-    def __init__(self, kernel: Columns, start: str, mask: str | None):
+    def __init__(self, kernel: Columns, start: str, mask: str | None, number: int):
         self.kernel = kernel
         self.start = start
+        self.number = number
         self.mask = mask
         self.accumulators: list = []
         self.scope = Scope(kernel, kernel.lanes, False, self._load_column)
@@ -203,7 +216,7 @@ class _Column:
         f = self.kernel.function
         base = f.offset(o.base, offsets[o.number]) if o.number in offsets else o.base
         step = t.SIZE[o.dtype] if o.dense else o.strides[0]
-        return base if o.kind == "b" else f.offset(base, f.mul(self.start, step))
+        return base if o.kind == "b" else f.offset(base, f.mul(self.kernel.start_of(self, o), step))
 
     def stream(self, offsets: dict, position: str) -> Stream:
         stream = Stream(

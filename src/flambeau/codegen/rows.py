@@ -2,7 +2,6 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import cycle
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -328,6 +327,9 @@ class Rows(Kernel):
         for number, distance in self.next_rows.items():
             self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
 
+    def fetch_on(self, streams: list["Stream"]) -> None:
+        """Asks for what a pass that sums reads some steps later: nothing, where the next row was asked for."""
+
     def batch(self) -> AbstractContextManager[str]:
         """The loop over rows."""
         return self.function.loop(0, self.shape[0])
@@ -347,10 +349,6 @@ class Rows(Kernel):
             begin()
             self.pass_run(step, f.add(f.mul(i1, self.shape[2]), self.shape[3]))
             end()
-
-    def sum_pass(self, step) -> None:
-        """Runs `step` for sums, which may take the elements of a row in another order than the passes that write."""
-        self.passes(step)
 
     def pass_run(self, step, first: str) -> None:
         """Runs `step` over the elements of a run, the first of which is at this position."""
@@ -383,10 +381,8 @@ class Rows(Kernel):
             steps = ", ".join(f"i32 {k}" for k in range(self.lanes))
             return f.value(f"icmp eq <{self.lanes} x i32> {stream.elements.spread(lane, 'i32')}, <{steps}>")
 
-        runs = {o.number: o.run for o in self.operands}
-
         def address(o: Operand) -> str:
-            return f.offset(runs[o.number], f.mul(i, t.SIZE[o.dtype] if o.dense else o.strides[2]))
+            return f.offset(o.run, f.mul(i, t.SIZE[o.dtype] if o.dense else o.strides[2]))
 
         def position() -> str:
             spread = stream.elements.spread(f.add(first, i), "i64")
@@ -452,7 +448,8 @@ class Rows(Kernel):
         shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
 
         def step(streams: list[Stream]) -> None:
-            for stream, mine in zip(streams, cycle(accumulators), strict=False):
+            self.fetch_on(streams)
+            for stream, mine in zip(streams, accumulators, strict=False):
                 for e, value in shared.items():
                     stream.elements.define(e, value)
                 for e, variables in zip(reductions, mine, strict=True):
@@ -463,7 +460,7 @@ class Rows(Kernel):
                 if last and self.fetches_early:
                     self.fetch_next(stream)
 
-        self.sum_pass(step)
+        self.passes(step)
         totals: dict[Expr, list[str]] = {}
         for k, e in sorted(enumerate(reductions), key=lambda item: twin(item[1], reductions) is not None):
             if (whole := twin(e, reductions)) is not None:
