@@ -218,13 +218,14 @@ def _median_dim(name: str, skip_nan: bool):
     return body
 
 
-def _median_all(name: str, by_dim):
+def _median_all(skip_nan: bool):
     def body(o, self):
         check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
         if not self.numel():
             return o.full((), float("nan"), device=self.device).to(self.dtype)
         flat = self.reshape(-1)
-        value = by_dim(o, flat.detach(), 0)[0]
+        plain = flat.detach()
+        value = o.gather(plain, 0, o.median_rows(plain, 0, skip_nan)).reshape(())
         if not needs_grad(o, self):
             return value
         same = o.isnan(flat) if o.isnan(value).item() else flat == value
@@ -238,7 +239,7 @@ for _name, _skip in (("median", False), ("nanmedian", True)):
     _doc = "ignoring nan" if _skip else "nan where there is one"
     op(
         f"{_name}(Tensor self) -> Tensor",
-        body=Composite(_median_all(_name, _by_dim)),
+        body=Composite(_median_all(_skip)),
         doc=f"The median of all elements (the lower of two), {_doc}.",
     )
     op(

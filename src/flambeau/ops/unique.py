@@ -1,8 +1,11 @@
 """Distinct elements: of all, of slices along a dimension, or of neighbours only."""
 
-from .launch import wrap_dim
+from ..ir.fn import const, eq, maximum, minimum, ne
+from .launch import Launch, wrap_dim
 from .sort import check_implemented
-from .table import Composite, op
+from .table import Composite, Loop, op
+
+_BLOCK = 16384  # elements of one task
 
 
 def _key(x):
@@ -58,6 +61,30 @@ def _close_integers(o, flat, return_counts: bool):
     return (values, o.index_select(counts, 0, places)) if return_counts else values
 
 
+def _run_begins_program(b):
+    """Buffers: which begin a run, elements. ints: elements. One iteration: a block."""
+    with b.parallel() as i:
+        first = i * _BLOCK
+        with b.when(eq(i, 0)):
+            b.store(0, 0, const(True, "b1"))
+        with b.loop(maximum(first, 1), minimum(first + _BLOCK, b.int(0)), independent=True) as k:
+            b.store(0, k, ne(b.load(1, k), b.load(1, k - 1)))
+
+
+def _run_begins_plan(o, self):
+    n = self.numel()
+    out = o.empty((n,), dtype=o.bool, device=self.device)
+    return Launch((out,), (out, self.contiguous()), [n], -(-n // _BLOCK), _BLOCK, _run_begins_program)
+
+
+op(
+    "run_begins(Tensor self) -> Tensor",
+    names=(),
+    body=Loop(_run_begins_plan, pure=True),
+    differentiable=False,
+    doc="Which elements of a vector differ from the one before.",
+)
+
 _SIGNED = {"u16": "int16", "u32": "int32", "u64": "int64"}
 
 
@@ -70,7 +97,7 @@ def _unique_elements(o, x, return_inverse: bool, return_counts: bool, ordered: b
     order = o.order_rows(x, 0, False, n) if ordered else None
     ranked = o.index_select(x, 0, order) if ordered else x
     seen = ranked.view(getattr(o, _SIGNED[x.dtype.code])) if x.dtype.code in _SIGNED else ranked
-    begins = o.cat([o.ones((min(n, 1),), dtype=o.bool, device=x.device), o.ne(seen[1:], seen[:-1])])
+    begins = o.run_begins(seen)
     results = [o.masked_select(ranked, begins)]
     if return_inverse:
         number = o.cumsum(begins, 0) - 1

@@ -25,6 +25,11 @@ def _order(sizes) -> dict:
 
 
 def _chain(o, matrices):
+    if len(matrices) == 3:  # by far the commonest: no table of costs
+        a, b, c = matrices
+        (n, k), (m, p) = a.shape, c.shape
+        left = n * m * (k + p) <= k * p * (n + m)  # (ab)c costs n k m + n m p, a(bc) costs k m p + n k p
+        return o.mm(o.mm(a, b), c) if left else o.mm(a, o.mm(b, c))
     cut = _order([matrices[0].shape[0], *(m.shape[1] for m in matrices)])
 
     def product(i, j):
