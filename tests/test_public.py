@@ -1,11 +1,14 @@
 """The public surface: names, devices that are not there, settings, modes, mixed precision."""
 
+import difflib
 import importlib
 import inspect
 import math
+import pickle
 import pydoc
 import subprocess
 import sys
+import traceback
 import warnings
 
 import pytest
@@ -77,6 +80,22 @@ def test_a_name_unlike_any_other_gets_no_suggestion() -> None:
     with pytest.raises(AttributeError, match=r"^module 'flambeau' has no attribute 'qqqzzz'$"):
         torch.qqqzzz  # noqa: B018
     assert not hasattr(torch, "__wrapped__")
+
+
+def test_the_closest_name_is_looked_for_when_the_error_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(difflib, "get_close_matches", lambda name, *_: asked.append(name) or ["relu"])
+    assert not hasattr(torch, "rellu")
+    assert getattr(torch, "rellu", 3) == 3
+    assert asked == []
+    with pytest.raises(AttributeError) as error:
+        torch.rellu  # noqa: B018
+    assert str(error.value).endswith("Did you mean: 'relu'?")
+    assert asked == ["rellu"]
+    again = pickle.loads(pickle.dumps(error.value))
+    assert type(again) is AttributeError
+    assert str(again) == str(error.value)
+    assert traceback.format_exception_only(error.value)[0].startswith("AttributeError: module 'flambeau' has no")
 
 
 def test_constants_and_version() -> None:

@@ -80,8 +80,9 @@ def ndtr(x: Expr) -> Expr:
 
 
 def gelu(x: Expr) -> Expr:
-    """max(x, 0) - |x| * tail: rounded once above 0."""
-    return fn.fma(-_magnitude(x), _tail(x), fn.where(x < 0.0, 0.0, x))
+    """x - |x| * tail, rounded once; below 0 it is x * tail: -0 in the end, and nan of -infinity, as in PyTorch."""
+    tail = _tail(x)
+    return fn.where(x < 0.0, x * tail, fn.fma(-_magnitude(x), tail, x))
 
 
 def gelu_slope(x: Expr) -> Expr:
