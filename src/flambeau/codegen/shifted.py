@@ -159,7 +159,7 @@ def _fits(kernel: Any, dtype: str) -> str:
     rows that leave the second cache, memory writes on while a pass more is made over what was read."""
     f = kernel.function
     enough = kernel.is_long(1)
-    if not any(o.role == "F" for o in kernel.outputs):
+    if kernel.reads_once or not any(o.role == "F" for o in kernel.outputs):
         return enough
     few = f.value(f"icmp sle i64 {kernel.shape[4]}, {kernel.target.l2 // 2 // t.SIZE[dtype]}")
     return f.value(f"and i1 {enough}, {few}")
