@@ -219,10 +219,11 @@ def test_other_targets_emit(level):
 
 @LEVEL
 @pytest.mark.parametrize("dtype", ["f32", "bf16", "b1", "f64"])
-def test_streamed_outputs(level, dtype):
-    """Large outputs are written past the caches, from addresses that are multiples of 64 bytes; so are those of long
-    programs."""
-    program = trace(lambda x: x > 0.0 if dtype == "b1" else fn.sigmoid(x), [In("f32")], outputs=[dtype])
+@pytest.mark.parametrize("body", [lambda x: x + x, fn.sigmoid], ids=["short", "long"])
+def test_streamed_outputs(level, dtype, body):
+    """Large outputs are written past the caches, from addresses that are multiples of 64 bytes, vectors of narrow ones
+    together; so are those of long programs."""
+    program = trace(lambda x: body(x) > 0.5 if dtype == "b1" else body(x), [In("f32")], outputs=[dtype])
     kernel = kernels.load(program, "nc", level)
     kind = numpy_dtype(dtype)
     for n in (1, 63, 64, 1000, 4096):

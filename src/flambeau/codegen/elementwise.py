@@ -381,13 +381,19 @@ class Kernel:
         return Memory(self.function, Elements(self.function, 1, self._row_leaf)).load(o.dtype, o.row)[part]
 
     def step(self, i: str, offsets: list[int], lanes: int, mask: str | None = None) -> None:
-        """Elements i + offset .. i + offset + lanes for each offset: all loads, then results and stores."""
+        """Elements i + offset .. i + offset + lanes for each offset: all loads, then results and stores. Vectors of
+        narrow results go past the caches together, a register at a time."""
         f = self.function
         streams = [_Stream(self, f.add(i, offset), lanes, mask) for offset in offsets]
         for stream in streams:
             stream.load()
-        for stream in streams:
-            stream.finish()
+        together = {o: f.target.vector_bytes // (lanes * t.SIZE[o.dtype]) for o in self.outputs if o.kind == STREAMED}
+        joined = [o for o, count in together.items() if count > 1 and lanes > 1 and len(streams) % count == 0]
+        raw = [stream.finish(joined) for stream in streams]
+        for o in joined:
+            for first in range(0, len(streams), together[o]):
+                parts = [values[o] for values in raw[first : first + together[o]]]
+                streams[first].memory.stream_joined(o.dtype, parts, streams[first].address(o))
 
 
 class _Stream:
@@ -405,26 +411,30 @@ class _Stream:
         f = self.kernel.function
         for k, o in enumerate(self.kernel.inputs):
             if k in self.kernel.used and o.kind == CONTIGUOUS:
-                self.loaded[k] = self.memory.load(o.dtype, self._address(o), self.mask)
+                self.loaded[k] = self.memory.load(o.dtype, self.address(o), self.mask)
             elif k in self.kernel.used and o.kind == TURNED and self.memory.lanes > 1:
                 at = f.offset(o.square, f.mul(self.position, t.SIZE[o.dtype]))
                 self.loaded[k] = self.memory.load(o.dtype, at)
             elif k in self.kernel.used and o.kind == REVERSED and self.memory.lanes > 1:
-                self.loaded[k] = self.memory.load_reversed(o.dtype, self._address(o))
+                self.loaded[k] = self.memory.load_reversed(o.dtype, self.address(o))
             elif k in self.kernel.used and o.kind in _STEPPED:
-                self.loaded[k] = self.memory.load_strided(o.dtype, self._address(o), o.step)
+                self.loaded[k] = self.memory.load_strided(o.dtype, self.address(o), o.step)
 
-    def finish(self) -> None:
-        values = iter(self.elements.emit(*self.kernel.roots))
+    def finish(self, kept: list[_Operand]) -> dict[_Operand, str]:
+        """Stores the results, except those that are kept: their elements as they lie in memory."""
+        values, raw = iter(self.elements.emit(*self.kernel.roots)), {}
         for o in self.kernel.outputs:
             result = tuple(next(values) for _ in range(2 if t.is_complex(o.dtype) else 1))
-            if o.kind in (CONTIGUOUS, STREAMED):
+            if o in kept:
+                raw[o] = self.elements.narrow(result[0], o.dtype)
+            elif o.kind in (CONTIGUOUS, STREAMED):
                 stream = o.kind == STREAMED and self.memory.lanes > 1
-                self.memory.store(o.dtype, result, self._address(o), self.mask, stream)
+                self.memory.store(o.dtype, result, self.address(o), self.mask, stream)
             else:
-                self.memory.store_strided(o.dtype, result, self._address(o), o.step or "0")
+                self.memory.store_strided(o.dtype, result, self.address(o), o.step or "0")
+        return raw
 
-    def _address(self, o: _Operand) -> str:
+    def address(self, o: _Operand) -> str:
         f = self.kernel.function
         distance = o.step if o.kind in _STEPPED else t.SIZE[o.dtype]
         return f.offset(o.row, f.mul(self.position, distance))
