@@ -54,8 +54,9 @@ class Ahead {
     parts_[count_++] = {first, step, rows, bytes};
     rows_ += rows;
   }
-  int64_t rows() const { return rows_; }
-  void ask(int64_t rows);
+  // How many times rows will be asked for.
+  void share(int64_t times) { share_ = ceil_div(rows_, times); }
+  void ask();
 
  private:
   struct Part {
@@ -65,7 +66,7 @@ class Ahead {
   static constexpr int kMost = 8;
   Part parts_[kMost];
   int count_ = 0, at_ = 0;
-  int64_t rows_ = 0;
+  int64_t rows_ = 0, share_ = 0;
 };
 
 // Vectors of a full panel.
@@ -117,14 +118,12 @@ class AttentionBlocks {
   KeyStep step(const QueryBlock& block, int64_t first, int64_t end) const;
   // The row of a block of scores from which some lane may not see a key.
   int64_t free_rows(const QueryBlock& block, Range keys) const;
-  // The vectors of a panel of `rows` rows that a step takes: the panel itself, or a copy.
-  char* rest(char* panel, int64_t rows, const KeyStep& step, char* copy) const;
-  // scores = keys times a packed panel of queries, `depth` deep.
-  void multiply(Rows keys, const KeyStep& step, int64_t depth, char* panel, char* scores) const;
+  // scores = keys times the vectors of a packed panel of queries that a step takes, `depth` deep.
+  void multiply(Rows keys, const KeyStep& step, int64_t depth, const char* panel, char* scores) const;
   // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries, `sums_row` bytes apart. Some
   // rows are asked for with every tile.
   void collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums, int64_t sums_row,
-               bool accumulate, Ahead& ahead, int64_t rows_ahead) const;
+               bool accumulate, Ahead& ahead) const;
   void add_mask(int64_t batch, const KeyStep& step, char* scores) const;
   int block_vectors(const QueryBlock& block) const { return static_cast<int>(ceil_div(block.rows(), mk.lanes)); }
 };

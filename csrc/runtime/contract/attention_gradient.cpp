@@ -12,7 +12,7 @@ constexpr int64_t kChunks = 16;
 // The memory of a chunk.
 struct Place {
   char *key_copy, *value_copy, *dk, *dv;
-  char *rows, *grad_rows, *panel, *grad_panel, *rest, *grad_rest, *scores, *grad_scores, *sums;
+  char *rows, *grad_rows, *panel, *grad_panel, *scores, *grad_scores, *sums;
   char *limits, *lse, *delta, *scale;
 };
 
@@ -58,8 +58,6 @@ class Backward : public AttentionBlocks {
                             row_bytes(a.value_depth),
                             panel_bytes(a.depth),
                             panel_bytes(a.value_depth),
-                            a.causal ? panel_bytes(a.depth) : 0,
-                            a.causal ? panel_bytes(a.value_depth) : 0,
                             score_bytes(),
                             score_bytes(),
                             panel_bytes(std::max(a.depth, a.value_depth)),
@@ -71,9 +69,8 @@ class Backward : public AttentionBlocks {
     for (size_t size : sizes) all += Workspace::padded(size);
     Workspace work(all);
     Place p{};
-    char** places[] = {&p.key_copy, &p.value_copy, &p.dk,   &p.dv,        &p.rows,   &p.grad_rows,
-                       &p.panel,    &p.grad_panel, &p.rest, &p.grad_rest, &p.scores, &p.grad_scores,
-                       &p.sums,     &p.limits,     &p.lse,  &p.delta,     &p.scale};
+    char** places[] = {&p.key_copy, &p.value_copy,  &p.dk,   &p.dv,     &p.rows, &p.grad_rows, &p.panel, &p.grad_panel,
+                       &p.scores,   &p.grad_scores, &p.sums, &p.limits, &p.lse,  &p.delta,     &p.scale};
     for (size_t i = 0; i < std::size(sizes); i++) *places[i] = work.take(sizes[i]);
     Keys keys{range, this->keys(a.k, batch, group, a.depth, range, p.key_copy),
               this->keys(a.v, batch, group, a.value_depth, range, p.value_copy),
@@ -141,9 +138,9 @@ class Backward : public AttentionBlocks {
   // A block of queries, or the rest of one, with some keys.
   void run_step(const Queries& queries, const Keys& keys, const KeyStep& s, const Place& p) const {
     const int64_t at = s.keys.begin - keys.range.begin, skipped = s.block.first - queries.block.first;
-    multiply(keys.k.from(at), s, a.depth, rest(p.panel, a.depth, s, p.rest), p.scores);
+    multiply(keys.k.from(at), s, a.depth, p.panel, p.scores);
     if (a.mask.data) add_mask(queries.batch, s, p.scores);
-    multiply(keys.v.from(at), s, a.value_depth, rest(p.grad_panel, a.value_depth, s, p.grad_rest), p.grad_scores);
+    multiply(keys.v.from(at), s, a.value_depth, p.grad_panel, p.grad_scores);
     ScoreArgs args{};
     args.scores = p.scores, args.other = p.grad_scores, args.rows = s.keys.size();
     args.free = free_rows(s.block, s.keys), args.first = s.keys.begin;
@@ -154,7 +151,7 @@ class Backward : public AttentionBlocks {
     add_product(p.grad_scores, s, queries.q.from(skipped), a.depth, keys.dk.from(at));
     Ahead nothing;
     collect(keys.k.from(at), s, a.depth, p.grad_scores, p.sums, queries.vectors * mk.vector_bytes,
-            at > 0 || s.offset > 0, nothing, 0);
+            at > 0 || s.offset > 0, nothing);
   }
 
   // out += weights times rows of queries.
