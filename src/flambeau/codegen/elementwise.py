@@ -9,8 +9,12 @@ stores, so an output may be exactly one of the inputs.
 
 An input of class `t` lies the other way round: its elements follow each other from row to row. Such kernels go through
 squares of elements, which are turned on the way. One of class `r` is read backwards.
+
+Where nothing but turned operands is read and results go past the caches, rows are written while the squares of the
+next ones are turned: stores past the caches wait for memory, and what is turned beside them costs no time.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -91,6 +95,7 @@ class Kernel:
         self.block = max(_BESIDE // self._result_size(), self.lanes)
         self.by_lines = bool(self.turned) and len(self.outputs) == 1 and self.outputs[0].kind == STREAMED
         self.room = max(_UNEVEN, self.block) + _LINE if self.by_lines else self.block
+        self.together = self.by_lines and not any(o.kind == CONTIGUOUS for o in self.inputs)
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
@@ -153,12 +158,13 @@ class Kernel:
         """All elements, square by square: several beside each other, so that results are written in longer runs; those
         at the edges under a mask, or one by one."""
         f, lanes = self.function, self.lanes
-        elements = lanes * self.room + lanes
-        buffers = {o: f.variable(f"[{elements * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
+        self.elements = lanes * self.room + lanes
+        places = 2 if self.together else 1
+        buffers = {o: f.variable(f"[{places * self.elements * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
         widest = max(t.SIZE[o.dtype] for o in self.turned)
         self.between = f.variable(f"[{lanes * lanes * widest} x i8], align 64")
         self.large = f.value(f"icmp sge i64 {f.mul('%n', '%m')}, {_LARGE}")
-        below = f.choose(self.large, "%m", 0)
+        lowest = f.choose(self.large, "%m", 0)
         squares = f.value(f"and i64 %n, {-lanes}")
         self.width, beyond = self._blocks(bases, rows)
         with f.loop(0, "%n", self.width) as block:
@@ -166,14 +172,21 @@ class Kernel:
             end, whole = f.smaller(following, "%n"), f.smaller(following, squares)
             turned = f.smaller(f.add(following, beyond), squares)
             last = f.value(f"icmp sge i64 {following}, %n")
-            behind = f.choose(last, below, 0), f.choose(last, 0, following)
-            with f.loop(0, "%m", lanes) as r:
+            behind = f.choose(last, lowest, 0), f.choose(last, 0, following)
+            with f.loop(-lanes if self.together else 0, "%m", lanes) as r:
                 rest = f.value(f"sub i64 %m, {r}")
                 high = f.value(f"icmp sge i64 {rest}, {lanes}")
-                with f.when(high):
-                    self._whole(bases, rows, buffers, r, block, turned, self._ahead(bases, rows, r, block, behind))
-                with f.loop(f.choose(high, whole, block), end, lanes) as i:
-                    self._edge(bases, rows, buffers, r, i, f.smaller(rest, lanes))
+                free, first = buffers, f.choose(high, whole, block)
+                if self.together:
+                    inside = f.value(f"icmp sge i64 {r}, 0")
+                    here = f.value(f"and i1 {inside}, {high}")
+                    free = self._pass(bases, rows, buffers, r, here, block, turned, behind)
+                    first = f.choose(inside, first, end)
+                else:
+                    with f.when(high):
+                        self._whole(bases, rows, buffers, r, block, turned, self._ahead(bases, rows, r, block, behind))
+                with f.loop(first, end, lanes) as i:
+                    self._edge(bases, rows, free, r, i, f.smaller(rest, lanes))
 
     def _blocks(self, bases: list[str], rows: list[str]) -> tuple[int | str, int | str]:
         """Elements of a row that are written at a time, and how many of the next ones are turned along: results past
@@ -208,15 +221,59 @@ class Kernel:
     ) -> None:
         """`lanes` rows of a block from r, of whole squares from `block` to `end`; the lines of those `ahead` are asked
         for."""
+        turn = self._turner(bases, rows, r, block, ahead)
+        with self.function.loop(0, self.function.value(f"sub i64 {end}, {block}"), self.lanes) as i:
+            turn(i, buffers)
+        self._results(bases, rows, buffers, r, (0, self.lanes), block, end, ahead)
+
+    def _pass(
+        self, bases: list[str], rows: list[str], buffers: dict, r: str, here: str, block: str, end: str, behind: tuple
+    ) -> dict:
+        """The same where rows from r were turned before and are written now, if they are `here`: some beside each
+        square of the rows below that is turned. Returns the buffers that are free then."""
         f, lanes = self.function, self.lanes
-        starts = zip(self._starts(bases, rows, r, block), self._starts(bases, rows, *ahead), strict=True)
-        starts = [(o, start, later) for (o, start), (_, later) in starts]
+        below = f.add(r, lanes)
+        more = f.value(f"icmp sle i64 {f.add(below, lanes)}, %m")
+        odd = f.value(f"and i64 {f.value(f'udiv i64 {below}, {lanes}')}, 1")
+        filled, written = (
+            {o: f.offset(at, f.mul(half, self.elements * t.SIZE[o.dtype])) for o, at in buffers.items()}
+            for half in (odd, f.value(f"xor i64 {odd}, 1"))
+        )
+        ahead = self._ahead(bases, rows, below, block, behind)
+        turn = self._turner(bases, rows, below, block, ahead)
+        done, each = f.variable("i64", f.choose(here, 0, lanes)), max(1, lanes * lanes // self.block)
         with f.loop(0, f.value(f"sub i64 {end}, {block}"), lanes) as i:
-            for o, start, later in starts:
+            with f.when(more):
+                turn(i, filled)
+            first = f.value(f"load i64, ptr {done}")
+            last = f.smaller(f.add(first, each), lanes)
+            f.do(f"store i64 {last}, ptr {done}")
+            self._results(bases, rows, written, r, (first, last), block, end, ahead)
+        self._results(bases, rows, written, r, (f.value(f"load i64, ptr {done}"), lanes), block, end, ahead)
+        return written
+
+    def _turner(
+        self, bases: list[str], rows: list[str], r: str, block: str, ahead: tuple[str, str]
+    ) -> Callable[[str, dict], None]:
+        """What turns the square that stands i elements behind the beginning of a block, of the rows from r."""
+        f = self.function
+        starts = zip(self._starts(bases, rows, r, block), self._starts(bases, rows, *ahead), strict=True)
+        found = [(o, start, later) for (o, start), (_, later) in starts]
+
+        def turn(i: str, buffers: dict) -> None:
+            for o, start, later in found:
                 across = f.mul(i, o.step)
                 to = f.offset(buffers[o], f.mul(i, t.SIZE[o.dtype]))
                 self._turn(o, f.offset(start, across), to, later=f.offset(later, across))
-        with f.loop(0, lanes) as k:
+
+        return turn
+
+    def _results(
+        self, bases: list[str], rows: list[str], buffers: dict, r: str, some: tuple, block: str, end: str, ahead: tuple
+    ) -> None:
+        """Some of the rows from r, which were turned."""
+        f, lanes = self.function, self.lanes
+        with f.loop(*some) as k:
             self._enter(f.add(r, k), bases, rows)
             self._place(buffers, k, block)
             self._fetch_row(bases, rows, f.add(ahead[0], k), ahead[1])
