@@ -46,7 +46,7 @@ class Forward : public AttentionBlocks {
       : AttentionBlocks(attention, micro, kernels, keys_at_once(attention, micro)),
         heads_(a.batch * a.key_heads),
         parts_(std::min(ceil_div(kChunks, heads_), blocks.count())),
-        value_panels_(a.value_depth % mk.lanes ? 0 : ceil_div(a.value_depth / mk.lanes, panel_vectors(mk))) {}
+        by_rows_(column_parts(a.value_depth) > 0) {}
 
   int64_t chunks() const { return heads_ * parts_; }
 
@@ -133,43 +133,20 @@ class Forward : public AttentionBlocks {
 
   // sums (+)= weights times values. Some rows are asked for with every tile.
   void add_values(const KeyStep& s, Rows v, Ahead& ahead, const Place& p) const {
-    if (!value_panels_) {
+    if (!by_rows_) {
       const int64_t row = s.vectors * mk.vector_bytes;
       return collect(v.from(s.keys.begin), s, a.value_depth, p.scores, p.sums, row, s.keys.begin > 0, ahead);
     }
-    MicroArgs args{};
-    args.mask = lane_mask(mk.lanes);
-    args.flags = kNear | (s.keys.begin ? kAccumulate : 0);
-    args.a_row = element, args.a_col = s.vectors * mk.vector_bytes;
-    args.c_row = row_step(a.value_depth), args.panel_step = v.row;
-    for (int64_t n = 0; n < value_panels_; n++) {
-      const Range part = value_part(n);
-      const Tiles tiles(s.block.rows(), mk.max_height[part.size()]);
-      args.b = v.from(s.keys.begin).data + part.begin * mk.vector_bytes;
-      for (int64_t t = 0; t < tiles.count; t++) {
-        const int64_t first = tiles.begin(t), end = tiles.begin(t + 1);
-        args.k = std::min(s.keys.end, seen_by(s.block, end)) - s.keys.begin;
-        if (args.k <= 0) continue;
-        args.a = p.scores + first * element;
-        args.c = p.sums + first * args.c_row + part.begin * mk.vector_bytes;
-        mk.use[part.size()][end - first](&args);
-        ahead.ask();
-      }
-    }
+    const Left weights{p.scores, element, s.vectors * mk.vector_bytes};
+    add_rows_product(weights, s.block.rows(), v.from(s.keys.begin), a.value_depth, {p.sums, row_step(a.value_depth)},
+                     kNear | (s.keys.begin ? kAccumulate : 0), ahead,
+                     [&](int64_t, int64_t end) { return seen_of(s, end); });
   }
-
-  // The keys that the rows of a block before `end` see.
-  int64_t seen_by(const QueryBlock& block, int64_t end) const {
-    return a.causal && block.heads == 1 ? block.first + end : a.keys;
-  }
-
-  // The vectors of a row of values that stand in a panel.
-  Range value_part(int64_t n) const { return even_part(a.value_depth / mk.lanes, value_panels_, n); }
 
   // Sums so far, by what their maximum was raised by.
   void scale_sums(int n, const Place& p) const {
     ScoreArgs args{};
-    if (!value_panels_) return scale_lanes(args, n, p.sums, a.value_depth, p.factors);
+    if (!by_rows_) return scale_lanes(args, n, p.sums, a.value_depth, p.factors);
     scale_rows(n * mk.lanes, p, p.sums, row_step(a.value_depth));
   }
 
@@ -183,7 +160,7 @@ class Forward : public AttentionBlocks {
 
   // The result of a block.
   void write_out(int64_t batch, const QueryBlock& block, const Place& p) const {
-    if (!value_panels_) {
+    if (!by_rows_) {
       ScoreArgs args{};
       scale_lanes(args, block_vectors(block), p.sums, a.value_depth, p.factors);
       return unpack(p.sums, a.out, batch, block, a.value_depth, p.rows);
@@ -292,7 +269,7 @@ class Forward : public AttentionBlocks {
   }
 
   int64_t heads_, parts_;
-  int64_t value_panels_;  // of which values are packed; 0: they are the rows of tiles, as they lie
+  bool by_rows_;  // sums are rows of the result, not lanes
 };
 
 }  // namespace

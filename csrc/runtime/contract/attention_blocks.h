@@ -120,6 +120,43 @@ class AttentionBlocks {
   int64_t free_rows(const QueryBlock& block, Range keys) const;
   // scores = keys times the vectors of a packed panel of queries that a step takes, `depth` deep.
   void multiply(Rows keys, const KeyStep& step, int64_t depth, const char* panel, char* scores) const;
+  // Parts of a row of columns that tiles are as wide as; none if columns leave lanes empty.
+  int64_t column_parts(int64_t columns) const {
+    return columns % mk.lanes ? 0 : ceil_div(columns / mk.lanes, panel_vectors(mk));
+  }
+  // out (+)= left times rows of whole vectors, which lie where they do. `depth(first, end)` is the part of the depth
+  // that rows of the result take. Rows are asked for with every tile.
+  template <class Depth>
+  void add_rows_product(const Left& left, int64_t rows, Rows right, int64_t columns, Rows out, int64_t flags,
+                        Ahead& ahead, Depth&& depth) const {
+    const int64_t parts = column_parts(columns);
+    MicroArgs args{};
+    args.mask = lane_mask(mk.lanes);
+    args.flags = flags;
+    args.a_row = left.row, args.a_col = left.col;
+    args.c_row = out.row, args.panel_step = right.row;
+    for (int64_t n = 0; n < parts; n++) {
+      const Range part = even_part(columns / mk.lanes, parts, n);
+      const Tiles tiles(rows, mk.max_height[part.size()]);
+      for (int64_t t = 0; t < tiles.count; t++) {
+        const int64_t first = tiles.begin(t), end = tiles.begin(t + 1);
+        const Range taken = depth(first, end);
+        if (taken.size() <= 0) continue;
+        args.k = taken.size();
+        args.a = left.data + first * left.row + taken.begin * left.col;
+        args.b = right.from(taken.begin).data + part.begin * mk.vector_bytes;
+        args.c = out.from(first).data + part.begin * mk.vector_bytes;
+        mk.use[part.size()][end - first](&args);
+        ahead.ask();
+      }
+    }
+  }
+  // The keys of a step that some queries of a block before `end` see.
+  Range seen_of(const KeyStep& step, int64_t end) const {
+    const int64_t keys = step.keys.size();
+    if (!a.causal || step.block.heads > 1) return {0, keys};
+    return {0, std::min(keys, step.block.first + end - step.keys.begin)};
+  }
   // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries, `sums_row` bytes apart. Some
   // rows are asked for with every tile.
   void collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums, int64_t sums_row,
