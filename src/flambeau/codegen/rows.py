@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import cycle
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -334,9 +335,6 @@ class Rows(Kernel):
         for number, distance in self.next_rows.items():
             self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
 
-    def fetch_on(self, streams: list["Stream"]) -> None:
-        """Asks for what a pass that sums reads some steps later: nothing, where the next row was asked for."""
-
     def batch(self) -> AbstractContextManager[str]:
         """The loop over rows."""
         return self.function.loop(0, self.shape[0])
@@ -356,6 +354,10 @@ class Rows(Kernel):
             begin()
             self.pass_run(step, f.add(f.mul(i1, self.shape[2]), self.shape[3]))
             end()
+
+    def sum_pass(self, step) -> None:
+        """Runs `step` for sums, which may take the elements of a row in another order than the passes that write."""
+        self.passes(step)
 
     def pass_run(self, step, first: str) -> None:
         """Runs `step` over the elements of a run, the first of which is at this position."""
@@ -460,9 +462,8 @@ class Rows(Kernel):
         shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
 
         def step(streams: list[Stream]) -> None:
-            self.fetch_on(streams)
             self.meanwhile(streams)
-            for stream, mine in zip(streams, accumulators, strict=False):
+            for stream, mine in zip(streams, cycle(accumulators), strict=False):
                 for e, value in shared.items():
                     stream.elements.define(e, value)
                 for e, variables in zip(reductions, mine, strict=True):
@@ -472,7 +473,8 @@ class Rows(Kernel):
                     self.park(stream, parks)
                 if last and self.fetches_early:
                     self.fetch_next(stream)
-        self.passes(step)
+
+        self.sum_pass(step)
         self.went_over()
         totals: dict[Expr, list[str]] = {}
         for k, e in sorted(enumerate(reductions), key=lambda item: twin(item[1], reductions) is not None):
