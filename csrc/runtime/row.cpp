@@ -31,6 +31,7 @@ constexpr int64_t kMostOffsets = 256;     // of a step that is remembered
 constexpr int64_t kChunksTogether = 8;    // of a step that runs along with the one before: enough for all threads
 constexpr int64_t kNearBytes = 32768;     // of a row and what goes with it, that is read again without delay
 constexpr int64_t kRunBytes = 512;        // of a run from which on there is time to ask for others
+constexpr int64_t kNextRunBytes = 2048;   // the same where runs follow each other
 constexpr int64_t kBandBytes = 256;       // of a row of a band of columns, in what is computed in
 constexpr int64_t kFewBands = 4;          // of a task, each of which is read while the one before is written
 constexpr int64_t kManyBands = 16;        // the same, where there are enough for all threads
@@ -283,18 +284,16 @@ class StepRun {
     return read == 1 && layout_.n_row >= kLongRow && layout_.n_row * bytes <= kRowsBytes;
   }
 
-  // Whether rows are made of runs that lie apart, and of more than the caches keep: what comes next is asked for
-  // (codegen/runs.py).
+  // Whether some of the runs that rows are made of, of more than the caches keep, are read together (codegen/runs.py).
   bool in_runs() const {
     if (layout_.columns || layout_.row.size() < 2) return false;
-    int64_t length = layout_.row_size(1), bytes = 0;
-    bool apart = false;
+    int64_t length = layout_.row_size(1), bytes = 0, least = kNextRunBytes;
     for (size_t k = n_outputs(); k < operands_.size(); ++k) {
       if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
       bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
-      apart = apart || layout_.row_stride(0, k) != length * layout_.row_stride(1, k);
+      if (layout_.row_stride(0, k) != length * layout_.row_stride(1, k)) least = kRunBytes;
     }
-    return apart && length * bytes >= kRunBytes && layout_.n_row * layout_.n_batch * bytes >= kStreamBytes / 2;
+    return length * bytes >= least && layout_.n_row * layout_.n_batch * bytes >= kStreamBytes / 2;
   }
 
   // What stands in for each operand whose columns are read again.

@@ -275,7 +275,7 @@ class Rows(Kernel):
 
     accumulators = 4
     in_lanes = True  # elements of one row
-    in_runs = False  # that lie apart, and what comes next is not to be guessed by the machine
+    in_runs = False  # that are read side by side
     reads_once = False  # rows that are long enough for a first guess, whatever they are made of
 
     def vector_stride(self, o: Operand) -> str:

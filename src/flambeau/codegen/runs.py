@@ -1,4 +1,4 @@
-"""Rows made of runs that lie apart in memory, of more than the caches keep.
+"""Rows made of runs, most of which lie apart in memory, of more than the caches keep.
 
 At the beginning of a run the machine sees no direction yet, and what it asks for by itself ends with the run. So passes
 that sum read some runs side by side, which it follows all at once, and ask for the next ones. The last pass reads what
