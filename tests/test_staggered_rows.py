@@ -64,6 +64,17 @@ def test_what_a_row_leaves_for_the_next_pass():
         np.testing.assert_array_equal(whole[[0, 63, 64, 6299]].numpy(), torch.cat(parts).numpy())
 
 
+def test_factors_of_each_row():
+    """Its mean is a result, and asked for where the row is written: with a weight and a bias of its own."""
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((64, 128, 28, 28), dtype="f4"))
+    w = torch.linspace(0.5, 2, 128)
+    normal = F.instance_norm(x, None, None, w, w)
+    exact, scale = x.double().numpy(), w.double().numpy()[:, None, None]
+    wanted = exact - exact.mean((2, 3), keepdims=True)
+    wanted = wanted / np.sqrt(exact.var((2, 3), keepdims=True) + 1e-5) * scale + scale
+    np.testing.assert_allclose(normal.double().numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("level", [k for k, target in LEVELS.items() if not target.is_gpu])
 def test_memory_is_asked_for_where_rows_are_written(level):
     x = input_(0, "f32")

@@ -40,10 +40,10 @@ class Staggered(Rows):
             self._enter(b)
             self.before, self.writes = self._row_before(), True
             self.reduce_row(b)
-            self.write_once()
             self.scope.open()
             for e, place in self.kept.items():
                 f.do(f"store {llvm_type(e.dtype)} {self.scope.scalar(e)}, ptr {place}")
+            self.write_once()
         self._enter(f.value(f"sub i64 {self.shape[0]}, 1"))
         self.scope, self.next_rows = self._row_before(), {}
         self.write_rows()
