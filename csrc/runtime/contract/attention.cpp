@@ -22,6 +22,8 @@ constexpr double kMostAdded = int64_t{1} << 40;
 // Products that begin with the maximum round as it does: where it is larger, they would no longer be beside what others
 // come to.
 constexpr double kLargestMaximum = 1 << 8;
+// Vectors of scores that are worth a call.
+constexpr int64_t kTile = 28;
 constexpr double kLowest = -std::numeric_limits<double>::infinity();
 constexpr double kLn2 = 0.6931471805599453;
 
@@ -217,15 +219,17 @@ class Forward : public AttentionBlocks {
   void weigh_tiles(Range rows, const KeyStep& s, Rows k, Ahead& ahead, const Place& p) const {
     const int64_t height = mk.max_height[s.vectors], row = s.vectors * mk.vector_bytes;
     const int64_t free = free_rows(s.block, s.keys);
+    const int64_t together = ceil_div(kTile, height * s.vectors);
     int64_t partly = rows.end;
     ScoreArgs args{};
-    args.step = row, args.key_row = k.row, args.depth = a.depth, args.rows = 1;
-    for (int64_t first = rows.begin; first < rows.end; first += height) {
+    args.step = row, args.key_row = k.row, args.depth = a.depth;
+    for (int64_t first = rows.begin; first < rows.end; first += args.rows * height) {
       int64_t skipped = 0;
       args.total = p.total;
-      if (first + height > free) {
+      args.rows = std::min(together, (free - first) / height);
+      if (args.rows <= 0) {
         partly = std::min(partly, first);
-        args.total = p.unused;
+        args.rows = 1, args.total = p.unused;
         if (s.block.heads == 1) skipped = std::max<int64_t>(0, s.keys.begin + first - s.block.first) / mk.lanes;
         while (mk.max_height[s.vectors - skipped] != height) skipped--;
       }

@@ -120,9 +120,11 @@ class AttentionBlocks {
   int64_t free_rows(const QueryBlock& block, Range keys) const;
   // scores = keys times the vectors of a packed panel of queries that a step takes, `depth` deep.
   void multiply(Rows keys, const KeyStep& step, int64_t depth, const char* panel, char* scores) const;
-  // Parts of a row of columns that tiles are as wide as; none if columns leave lanes empty.
+  // Parts of a row of columns that tiles are as wide as; none if columns leave lanes empty, or if vectors are less than
+  // a line: a step of such tiles does not take as long as the line of a row that it waits for.
   int64_t column_parts(int64_t columns) const {
-    return columns % mk.lanes ? 0 : ceil_div(columns / mk.lanes, panel_vectors(mk));
+    const bool fits = mk.vector_bytes >= 64 && columns % mk.lanes == 0;
+    return fits ? ceil_div(columns / mk.lanes, panel_vectors(mk)) : 0;
   }
   // out (+)= left times rows of whole vectors, which lie where they do. `depth(first, end)` is the part of the depth
   // that rows of the result take. Rows are asked for with every tile.
