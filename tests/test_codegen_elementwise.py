@@ -255,6 +255,21 @@ def test_turned_operands(level, dtypes):
 
 
 @LEVEL
+@pytest.mark.parametrize("out", ["f32", "b1"])
+def test_turned_operands_of_large_matrices(level, out):
+    """Where a turned operand is in no cache, fewer columns are written at a time."""
+    program = trace(lambda x, y: x > y if out == "b1" else x + y, [In("f32")] * 2, outputs=[out])
+    kernel = kernels.load(program, "nct", level)
+    whole = np.zeros((200, 40_000), np.float32)
+    for m, n in [(40, 160), (70, 200)]:
+        turned = whole[:n, :m].T
+        turned[:] = np.resize(values("f32"), (m, n))
+        arrays = [_placed("n", out, m, n), _placed("c", "f32", m, n), turned]
+        kernels.call(kernel, arrays)
+        assert kernels.same_bits(np.ascontiguousarray(arrays[0]), run(program, [np.array(a) for a in arrays[1:]])[0])
+
+
+@LEVEL
 def test_turned_operands_of_different_sizes(level):
     program = trace(lambda x, y, z: x + y * z, [In("f32"), In("bf16"), In("i8")], outputs=["f32"])
     kernel = kernels.load(program, "cttt", level)

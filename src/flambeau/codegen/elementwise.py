@@ -33,6 +33,8 @@ ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("pt
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 _STEPPED = (STRIDED, TURNED, REVERSED)  # with a distance of their own between elements
 _BESIDE = 256  # bytes of a result's row that are written at a time, of squares beside each other
+_COLUMNS = 32  # elements of a row at least, where half as much is written
+_FAR = 24 << 20  # bytes of an operand from which it is in no cache
 _UNEVEN = 128  # elements, the same of rows that begin anywhere in a cache line: of each block some are turned twice
 _LINE = 64  # bytes
 _AHEAD = 32  # rows between those that are turned and those whose lines are asked for
@@ -92,10 +94,10 @@ class Kernel:
         self.used = {e.attr[0] for e in walk(self.roots) if e.op == "input"}
         self.turned = [o for o in self.inputs if o.kind == TURNED]
         self.lanes = self._lanes(module.target)
-        self.block = max(_BESIDE // self._result_size(), self.lanes)
         self.by_lines = bool(self.turned) and len(self.outputs) == 1 and self.outputs[0].kind == STREAMED
-        self.room = max(_UNEVEN, self.block) + _LINE if self.by_lines else self.block
         self.together = self.by_lines and not any(o.kind == CONTIGUOUS for o in self.inputs)
+        self.block = max(_BESIDE // self._result_size(), self.lanes)
+        self.room = max(_UNEVEN, self.block) + _LINE if self.by_lines else self.block
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
@@ -197,8 +199,11 @@ class Kernel:
         start = f.value(f"ptrtoint ptr {bases[number]} to i64")
         begins = f.value(f"and i64 {f.value(f'or i64 {start}, {rows[number]}')}, {_LINE - 1}")
         self.even = f.value(f"icmp eq i64 {begins}, 0")
-        beyond = _LINE // self._result_size()
-        return f.choose(self.even, self.block, max(_UNEVEN, self.block)), f.choose(self.even, 0, beyond)
+        beyond, block = _LINE // self._result_size(), self.block
+        if not self.together:  # lines of other operands are asked for too: of twice as many, some would be gone again
+            far = f.value(f"icmp sge i64 {f.mul('%n', self.turned[0].step)}, {_FAR}")
+            block = f.choose(far, max(block // 2, 2 * self.lanes, _COLUMNS), block)
+        return f.choose(self.even, block, max(_UNEVEN, self.block)), f.choose(self.even, 0, beyond)
 
     def _ahead(self, bases: list[str], rows: list[str], r: str, block: str, behind: tuple[str, str]) -> tuple[str, str]:
         """Row and block of the squares whose turn comes some steps later: further down, or at the top of what is
