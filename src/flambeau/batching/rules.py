@@ -425,4 +425,6 @@ for _n in (1, 2, 3):
         _folded(_n),
         f"max_pool{_n}d_with_indices avg_pool{_n}d adaptive_avg_pool{_n}d_sized adaptive_max_pool{_n}d_with_indices",
     )
+_add(_folded(2), "im2col")
+_add(_folded(1), "col2im")
 _BY_NAME |= rules_contract.RULES | rules_index.RULES

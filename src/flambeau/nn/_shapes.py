@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.nn._padding import pad
+from flambeau.ops.patches import places
 
 Tensor = o.Tensor
 
@@ -89,94 +89,80 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return zeros.scatter_(-1, tensor.unsqueeze(-1), 1)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)  # type: ignore[return-value]
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = pair * 2 if len(pair) == 1 else pair
+    if len(pair) != 2:
+        raise RuntimeError(f"It is expected {name} equals to 2, but got size {len(pair)}")
+    return pair
 
 
-def _windows(size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any) -> list[int]:
-    """How many places a kernel has along every dimension."""
-    sizes = zip(size, kernel, dilation, padding, stride, strict=True)
-    return [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in sizes]
+_LEAST = {
+    "kernel_size": ("kernel size", "greater than zero", "kernel"),
+    "dilation": ("dilation", "greater than zero", "dilation"),
+    "padding": ("padding", "non-negative", "pad"),
+    "stride": ("stride", "greater than zero", "stride"),
+}
+
+
+def _window(kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> list[tuple[int, int]]:
+    """Kernel, dilation, padding and stride as pairs that make sense."""
+    pairs = []
+    given = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
+    for name, value in given.items():
+        pair, (what, wanted, short) = _pair(name, value), _LEAST[name]
+        if min(pair) < (0 if name == "padding" else 1):
+            raise RuntimeError(f"{what} should be {wanted}, but got {short}_height: {pair[0]} {short}_width: {pair[1]}")
+        pairs.append(pair)
+    return pairs
+
+
+def _check_rank(input: Tensor, ranks: str, least: int, zero: str) -> None:
+    """All sizes but that of a batch are at least 1."""
+    batched = input.dim() == least + 1
+    if input.dim() not in (least, least + 1) or 0 in input.shape[batched:]:
+        raise RuntimeError(
+            f"Expected {ranks} (batch mode) tensor{zero} with possibly 0 batch size and "
+            f"{'other ' if least == 3 else ''}non-zero dimensions for input, but got: {list(input.shape)}"
+        )
 
 
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The patches of images as columns: (N, C, H, W) -> (N, C kh kw, L)."""
-    if input.dim() not in (3, 4):
+    window = kernel, dilation, padding, _ = _window(kernel_size, dilation, padding, stride)
+    _check_rank(input, "3D or 4D", 3, "")
+    size = tuple(input.shape[-2:])
+    count = places(size, *window)
+    if min(count) < 1:
         raise RuntimeError(
-            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
-            f"input, but got: {list(input.shape)}"
+            f"Given input with spatial size {size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
+            f"calculated shape of the array of sliding blocks as ({count[0]}, {count[1]}), but its components must be "
+            "at least one."
         )
-    kernel, dilation, padding, stride = (_pair(v) for v in (kernel_size, dilation, padding, stride))
-    images = input if input.dim() == 4 else input.unsqueeze(0)
-    rows, columns = _windows((images.size(2), images.size(3)), kernel, dilation, padding, stride)
-    if rows < 1 or columns < 1:
-        raise RuntimeError(
-            f"Given input with spatial size ({images.size(2)}, {images.size(3)}), kernel_size={kernel}, "
-            f"dilation={dilation}, padding={padding}, stride={stride}, calculated shape of the array of sliding blocks "
-            f"as ({rows}, {columns}), but its components must be at least one."
-        )
-    padded = pad(images, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else images
-    n, c = images.shape[:2]
-    if kernel == stride and set(dilation) == {1}:  # patches lie side by side
-        whole = padded[:, :, : rows * kernel[0], : columns * kernel[1]]
-        split = whole.reshape(n, c, rows, kernel[0], columns, kernel[1]).permute(0, 1, 3, 5, 2, 4)
-        result = split.reshape(n, c * kernel[0] * kernel[1], rows * columns)
-        return result if input.dim() == 4 else result.squeeze(0)
-    patches = [
-        padded[
-            :,
-            :,
-            i * dilation[0] : i * dilation[0] + (rows - 1) * stride[0] + 1 : stride[0],
-            j * dilation[1] : j * dilation[1] + (columns - 1) * stride[1] + 1 : stride[1],
-        ]
-        for i in range(kernel[0])
-        for j in range(kernel[1])
-    ]
-    result = o.stack(patches, 2).reshape(n, c * kernel[0] * kernel[1], rows * columns)
-    return result if input.dim() == 4 else result.squeeze(0)
+    return o.im2col(input, *window) if input.dim() == 4 else o.im2col(input.unsqueeze(0), *window).squeeze(0)
 
 
 def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """Adds up patches where they overlap: (N, C kh kw, L) -> (N, C, H, W). The opposite of `unfold`."""
-    if input.dim() not in (2, 3):
-        raise RuntimeError(
-            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for "
-            f"input, but got: {list(input.shape)}"
-        )
-    size, kernel, dilation, padding, stride = (_pair(v) for v in (output_size, kernel_size, dilation, padding, stride))
-    columns = input if input.dim() == 3 else input.unsqueeze(0)
+    size = _pair("output_size", output_size)
+    window = kernel, dilation, padding, stride = _window(kernel_size, dilation, padding, stride)
+    _check_rank(input, "2D or 3D", 2, " for input")
+    lines, columns = input.shape[-2:]
     elements = kernel[0] * kernel[1]
-    if columns.size(1) % elements != 0:
+    if lines % elements != 0:
         raise RuntimeError(
             "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
-            f"input.size(1)={columns.size(1)} and kernel_size={kernel}."
+            f"input.size(1)={lines} and kernel_size={kernel}."
         )
-    h, w = _windows(size, kernel, dilation, padding, stride)
-    if columns.size(2) != h * w:
+    h, w = places(size, *window)
+    if columns != h * w or min(h, w) < 1:
         raise RuntimeError(
             f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
             f"stride={stride}, expected size of input's dimension 2 to match the calculated number of sliding blocks "
-            f"{h} * {w} = {h * w}, but got input.size(2)={columns.size(2)}."
+            f"{h} * {w} = {h * w}, but got input.size(2)={columns}."
         )
-    n, c = columns.size(0), columns.size(1) // elements
-    patches = columns.reshape(n, c, elements, h, w)
-    shape = (n, c, size[0] + 2 * padding[0], size[1] + 2 * padding[1])
-    if kernel == stride and set(dilation) == {1}:  # patches lie side by side
-        split = patches.unflatten(2, kernel).permute(0, 1, 4, 2, 5, 3)
-        whole = split.reshape(n, c, h * kernel[0], w * kernel[1])
-        out = pad(whole, (0, shape[3] - whole.size(3), 0, shape[2] - whole.size(2)))
-    else:
-        out = input.new_zeros(shape)
-        for k, patch in enumerate(patches.unbind(2)):  # whose gradient is one stack
-            top, left = k // kernel[1] * dilation[0], k % kernel[1] * dilation[1]
-            place = out[
-                :,
-                :,
-                top : top + (h - 1) * stride[0] + 1 : stride[0],
-                left : left + (w - 1) * stride[1] + 1 : stride[1],
-            ]
-            place += patch
-    out = out[:, :, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
-    return out if input.dim() == 3 else out.squeeze(0)
+    if input.dim() == 3:
+        return o.col2im(input, size, *window)
+    return o.col2im(input.unsqueeze(0), size, *window).squeeze(0)

@@ -82,6 +82,6 @@ _core.set_page_maker(_tell)
 __all__ = [
     "Composite", "Loop", "Native", "Row", "Scalar", "activation", "arrange", "binary", "contract", "convert", "creation", "ctc",
     "distance", "dtypes", "einsum", "fft", "gather", "gcd", "gradient", "group_norm", "histogram", "index", "join", "linalg", "margin", "masked", "native_norms", "normalize",
-    "norms", "op", "pad", "pool", "products", "random", "recurrent", "reduce", "resample", "sample", "scan", "search", "select",
+    "norms", "op", "pad", "patches", "pool", "products", "random", "recurrent", "reduce", "resample", "sample", "scan", "search", "select",
     "slices", "sort", "sparse", "special", "statistics", "stft", "triangle", "unary", "unique", "views", "windows",
 ]  # fmt: skip
