@@ -88,3 +88,17 @@ def test_gradients_of_two_steps():
         y = (x.detach().numpy() - x.detach().numpy().mean(1, keepdims=True)).astype("f8")
         y = y / np.sqrt((y * y).mean(1, keepdims=True) + 1e-5)
         np.testing.assert_allclose(w.grad.numpy(), (2 * y * y * w.detach().numpy()).sum(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(4, 70000), (600, 600), (3000, 40), (2, 300, 20, 20)])
+def test_one_element_of_each_row_is_little_work_however_long_rows_are(shape):
+    """The same call, small by what it reads, gives what it first gave, of other values too."""
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x = rng.standard_normal(shape).astype("f4")
+        target = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+        picked = -np.take_along_axis(x, target[:, None], 1)[:, 0]
+        got = F.nll_loss(torch.tensor(x), torch.tensor(target), reduction="none")
+        np.testing.assert_array_equal(got.numpy(), picked)
+        ignored = F.nll_loss(torch.tensor(x), torch.tensor(target), reduction="none", ignore_index=int(target.flat[0]))
+        np.testing.assert_array_equal(ignored.numpy(), np.where(target == target.flat[0], 0, picked))

@@ -107,6 +107,7 @@ RowStep read_step(PyObject* o) {
   RowStep step;
   step.over_batch = PyObject_IsTrue(attribute(o, "over_batch").get()) == 1;
   step.ordered = PyObject_IsTrue(attribute(o, "ordered").get()) == 1;
+  step.picks = PyObject_IsTrue(attribute(o, "picks").get()) == 1;
   step.joins = PyObject_IsTrue(attribute(o, "joins").get()) == 1;
   step.inputs = ints_from(attribute(o, "inputs").get());
   step.outputs = ints_from(attribute(o, "outputs").get());

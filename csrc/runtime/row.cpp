@@ -66,7 +66,7 @@ class StepRun {
 
   // After run(): what it launched, if that was one fused kernel in one thread.
   bool remember(RowAgain::Step& step) const {
-    if (!fused_ || !parking_.empty() || layout_.n_batch * layout_.n_row >= 2 * kGrain) return false;
+    if (!fused_ || !parking_.empty() || layout_.n_batch * row_work() >= 2 * kGrain) return false;
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
     if (outer * static_cast<int64_t>(operands_.size()) > kMostOffsets) return false;
     step.kernel = fused_;
@@ -115,7 +115,7 @@ class StepRun {
       bool many = writes && layout_.n_batch >= 16 * kColumnBlock;  // enough for all threads, which go over them again
       return layout_.n_row > (many ? kLongColumn : kShortColumn);
     }
-    return layout_.n_batch < 16 && layout_.n_row >= 2 * kGrain;
+    return layout_.n_batch < 16 && row_work() >= 2 * kGrain;
   }
 
   // The columns that go together where several passes read many long ones, copying them in the first
@@ -220,10 +220,13 @@ class StepRun {
     return aligned(layout_.batch, layout_.columns) && aligned(layout_.row, !layout_.columns);
   }
 
+  // Elements of a row that count as work.
+  int64_t row_work() const { return step_.picks && !layout_.columns ? 1 : std::max<int64_t>(1, layout_.n_row); }
+
   void fused() {
     prepare_fused();
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
-    int64_t per_task = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout_.n_row));
+    int64_t per_task = std::max<int64_t>(1, kGrain / row_work());
     if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
     if (staggered_) per_task = std::max(per_task, std::min(inner / 16, kRowsTogether));
     if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
@@ -324,8 +327,9 @@ class StepRun {
 
   template <class F>
   void run_tasks(int64_t n, F&& task) {
-    LongWork work(layout_.n_batch * layout_.n_row >= 2 * kGrain);
-    if (n == 1 || layout_.n_batch * layout_.n_row < 2 * kGrain) {
+    const bool much = layout_.n_batch * row_work() >= 2 * kGrain;
+    LongWork work(much);
+    if (n == 1 || !much) {
       for (int64_t t = 0; t < n; ++t) task(t);
     } else {
       parallel_for(n, task);

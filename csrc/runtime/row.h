@@ -42,6 +42,7 @@ struct RowTemp {
 struct RowStep {
   bool over_batch = false;  // exchanges row and batch; roles below are as the step sees them
   bool ordered = false;     // uses the position in the row: its dimensions keep their order
+  bool picks = false;       // reads an element or few of each row
   bool joins = false;       // can add its rows to the sums of the step that follows
   std::vector<int> inputs;  // operand i, or ~k for temporary k
   std::string roles;

@@ -3,6 +3,7 @@
 from flambeau.codegen import row as code
 from flambeau.codegen.bands import BandKernel
 from flambeau.codegen.join import join
+from flambeau.codegen.pick import is_pick
 from flambeau.codegen.resolve import compile_program, resolve_family
 from flambeau.codegen.row_program import RowProgram, prepare
 from flambeau.codegen.runs import RunsKernel
@@ -64,6 +65,8 @@ class _Step:
         self.program = program
         self.joined: RowProgram | None = None  # with the sums of the next step
         self.joins = False
+        reductions = [e for level in program.levels for e in level]
+        self.picks = bool(reductions) and set(step.out_roles) == {"B"} and all(map(is_pick, reductions))
         self.over_batch, self.ordered = step.over_batch, step.ordered
         self.inputs, self.outputs = step.inputs, step.outputs
         self.roles, self.out_roles = step.roles, step.out_roles
