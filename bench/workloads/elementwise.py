@@ -36,6 +36,14 @@ def _cast(size, start, end):
     return make
 
 
+def _halves(call):
+    def make(torch):
+        a, b = torch.randn(512, 512).bfloat16(), torch.randn(512, 512).bfloat16()
+        return lambda: call(torch, a, b)
+
+    return make
+
+
 def _images(call):
     def make(torch):
         x = torch.rand(32, 64, 56, 56)
@@ -90,6 +98,10 @@ for _n, _size in _SIZES.items():
     WORKLOADS[f"copy_transposed_{_n}"] = _case(_size, lambda t, a, b: a.copy_(b), "transposed")
 for _name, _call in _INTEGERS.items():
     WORKLOADS[f"int64_{_name}_64K"] = _integers(_call)
+for _name in ("neg", "abs", "relu", "maximum"):
+    WORKLOADS[f"bfloat16_{_name}_256K"] = _halves(
+        lambda t, a, b, name=_name: getattr(t, name)(*((a, b) if name == "maximum" else (a,)))
+    )
 for _start, _end in CASTS:
     for _n in ("64K", "16M"):
         WORKLOADS[f"{_start}_to_{_end}_{_n}"] = _cast(_SIZES[_n], _start, _end)

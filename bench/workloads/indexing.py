@@ -45,13 +45,13 @@ def _scatter_rows(torch, x, at):
     return x.index_add_(0, at, torch.ones(at.shape[0], x.shape[1]))
 
 
-def _sampled(mode, both=False):
+def _sampled(mode, both=False, size=(4, 32, 64, 64)):
     """Images turned a little, as by a spatial transformer."""
 
     def make(torch):
         functional = torch.nn.functional
-        x = torch.randn(4, 32, 64, 64, requires_grad=both)
-        turn = torch.tensor([[[0.9, 0.1, 0.0], [-0.1, 0.9, 0.0]]]).expand(4, 2, 3)
+        x = torch.randn(size, requires_grad=both)
+        turn = torch.tensor([[[0.9, 0.1, 0.0], [-0.1, 0.9, 0.0]]]).expand(size[0], 2, 3)
         places = functional.affine_grid(turn, list(x.shape), align_corners=False).requires_grad_(both)
 
         def step():
@@ -125,4 +125,5 @@ WORKLOADS = {
 }
 for _mode in ("bilinear", "nearest", "bicubic"):
     WORKLOADS[f"grid_sample_{_mode}"] = _sampled(_mode)
+WORKLOADS["grid_sample_photos"] = _sampled("bilinear", size=(8, 3, 224, 224))
 WORKLOADS["grid_sample_backward"] = _sampled("bilinear", both=True)

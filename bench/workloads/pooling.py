@@ -26,7 +26,10 @@ _CASES = {
     "adaptive_average_small": ((8, 64, 28, 28), lambda f, x: f.adaptive_avg_pool2d(x, 7)),
     "max_1d": ((32, 64, 1024), lambda f, x: f.max_pool1d(x, 2)),
     "patches_16": ((8, 3, 224, 224), lambda f, x: f.unfold(x, 16, stride=16)),
+    "patches_3x3": ((16, 64, 32, 32), lambda f, x: f.unfold(x, 3, padding=1)),
+    "fold_7x7_stride_4": ((4, 64 * 49, 196), lambda f, x: f.fold(x, (59, 59), 7, stride=4)),
     "max_3d": ((4, 16, 16, 32, 32), lambda f, x: f.max_pool3d(x, 2)),
+    "max_3d_small": ((2, 4, 16, 16, 16), lambda f, x: f.max_pool3d(x, 3, 2, 1)),
 }
 WORKLOADS = {}
 for _name, (_shape, _call) in _CASES.items():

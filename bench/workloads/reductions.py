@@ -44,6 +44,16 @@ def _integers(torch, size):
     return torch.randint(0, 1000, size)
 
 
+def _classes(size):
+    """The loss of log-probabilities over many classes: one element of each row."""
+
+    def make(torch):
+        x, target = torch.randn(size), torch.randint(0, size[1], (size[0],))
+        return lambda: torch.nn.functional.nll_loss(x, target)
+
+    return make
+
+
 _M = (1024, 1024)
 WORKLOADS.update(
     {
@@ -66,11 +76,13 @@ WORKLOADS.update(
         "bincount": _case(_M, lambda t, x: x.view(-1).bincount(), _integers),
         "median": _case(_M, lambda t, x: x.median(1)),
         "median_all": _case(_M, lambda t, x: x.median()),
+        "median_short": _case((64, 64), lambda t, x: x.median(1)),
         "kthvalue": _case(_M, lambda t, x: x.kthvalue(100, 1)),
         "quantile": _case(_M, lambda t, x: t.quantile(x, 0.9, 1)),
         "sort_0": _case(_M, lambda t, x: x.sort(0)),
     }
 )
+WORKLOADS["nll_64x30000"] = _classes((64, 30_000))
 WORKLOADS["topk_50_of_1M"] = _case((1 << 20,), lambda t, x: x.topk(50))
 WORKLOADS["histc_2M"] = _case((1 << 21,), lambda t, x: t.histc(x, 100))
 WORKLOADS["histogram_1M"] = _case((1 << 20,), lambda t, x: t.histogram(x, 64))
