@@ -220,7 +220,6 @@ class StepRun {
     return aligned(layout_.batch, layout_.columns) && aligned(layout_.row, !layout_.columns);
   }
 
-  // Elements of a row that count as work.
   int64_t row_work() const { return step_.picks && !layout_.columns ? 1 : std::max<int64_t>(1, layout_.n_row); }
 
   void fused() {
@@ -329,11 +328,8 @@ class StepRun {
   void run_tasks(int64_t n, F&& task) {
     const bool much = layout_.n_batch * row_work() >= 2 * kGrain;
     LongWork work(much);
-    if (n == 1 || !much) {
-      for (int64_t t = 0; t < n; ++t) task(t);
-    } else {
-      parallel_for(n, task);
-    }
+    if (much && n > 1) return parallel_for(n, task);
+    for (int64_t t = 0; t < n; ++t) task(t);
   }
 
   // ---- split: chunks of the row
