@@ -2,8 +2,7 @@
 
 Rows of a large matrix lie whole pages apart, so that a band of its columns would meet in few lines of a cache and be
 gone before the next pass. The copies stay near, so memory is read once. Operands beyond those of a fused kernel: a copy
-of each operand of role F that lies in the direction of the lanes, in what is computed in; the kernel says how its
-elements lie.
+of each operand of role F that lies in the direction of the lanes; the kernel says how its elements lie.
 
 Memory is read and written at once: some rows of a band's results are written, and then those rows of the next band are
 read into the places that are free now. What is read is asked for some rows before, into the second cache: in the first
@@ -11,10 +10,11 @@ one, lines that lie whole pages apart push each other out. Lines of a row are as
 because in order the machine would guess that those after the band are wanted as well. docs/architecture.md says what
 each of these is worth.
 
-A column's sums are taken over some rows at a time: as exact as where a column is cut.
+A column's sums are taken over some rows at a time, and some of those at a time: as exact as where a column is cut.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flambeau.ir import types as t
@@ -30,10 +30,12 @@ from .states import initial
 _COLUMNS = 4  # vectors of them in a band
 _ORDER = (2, 0, 3, 1)  # in which they are read where each is a line of the cache
 _LINE = 64
-_ROWS_AT_ONCE = 8  # that are written, and then read
+_BYTES_AT_ONCE = 4 << 10  # of a result that are written before as many rows are read
 _ROWS_AHEAD = 32  # at most that are fetched before they are read
 _BYTES_AHEAD = 512 << 10  # so far at most, where rows lie a power of two apart: they meet in few places of a cache
-_ROWS_TOGETHER = 64  # of a partial sum
+_LEAST_AHEAD = 8
+_ROWS_TOGETHER = 32  # of a partial sum
+_SUMS_TOGETHER = 32  # that are added up before they are added to the whole
 
 
 class BandKernel(RowKernel):
@@ -53,10 +55,13 @@ class Bands(Columns):
         read = [o for o in self.inputs if o.role == "F" and o.kind == "c"]
         extra = self.operands[len(self.operands) - len(read) :]
         self.copies = {o.number: copy for o, copy in zip(read, extra, strict=True)}
-        for o, copy in zip(read, extra, strict=True):
-            copy.dtype = t.compute_dtype(o.dtype)
-        if self.parked is not None and self.parked.dtype != self.parking.dtype:
+        if self.parked is not None and self.parked.dtype != t.compute_dtype(read[0].dtype):
             self.parked = None
+        for o, copy in zip(read, extra, strict=True):
+            parks = self.parked is not None and copy is self.parking
+            copy.dtype = t.compute_dtype(o.dtype) if parks else o.dtype
+        piece = max(_COLUMNS * self.lanes * t.SIZE[o.dtype] for o in (*read, *self.outputs) if o.role == "F")
+        self.rows_at_once = min(_BYTES_AT_ONCE // piece, _ROWS_TOGETHER)
         self.earlier: list[Any] = []  # columns that wait to be written
         self.waiting = ""  # whether they do
         self.kept: list[dict[Expr, tuple[str, str]]] = []  # what their reductions came to
@@ -68,7 +73,7 @@ class Bands(Columns):
             item = t.SIZE[copy.dtype]
             copy.strides = (item, f.mul(self.shape[2], wide * item), wide * item)
         self.read = [o for o in self.inputs if o.number in self.copies]
-        self.mended = [o for o in self.outputs if o.role == "F" and o.kind == CONTIGUOUS]
+        self.mended = [o for o in self.outputs if o.role == "F" and (o.kind == CONTIGUOUS or self._is_narrowed(o))]
         self.rows_ahead = {o.number: self._rows_ahead(o) for o in (*self.read, *self.mended)}
         end = f.value(f"and i64 {self.shape[0]}, {-wide}")
         self.kept = [self._variables() for _ in range(_COLUMNS)]
@@ -82,6 +87,11 @@ class Bands(Columns):
             self.columns = self._kept_columns(f.add(end, -wide))
             self.finish_rows()
         self.blocks(1, end)
+
+    def _is_narrowed(self, o: Any) -> bool:
+        """Whether LLVM makes one instruction of narrowing and storing, which goes through the caches whatever it was
+        told."""
+        return o.dtype == "bf16" and self.target.vector_bytes == 64
 
     def _variables(self) -> dict[Expr, tuple[str, str]]:
         """What results that vary over the row are made of: the reductions of a vector of columns."""
@@ -144,30 +154,40 @@ class Bands(Columns):
     def pass_over(self, reductions: Any, parks: Any) -> list[dict[Any, list[str]]]:
         f, earlier = self.function, self.earlier
         self.earlier = []
-        for c in self.columns:
-            c.totals = {e: self._accumulators(e) for e in reductions}
-            c.accumulators = {e: self._accumulators(e) for e in reductions}
+        totals, sums, partial = ([{e: self._accumulators(e) for e in reductions} for _ in self.columns] for _ in "123")
+        for c, variables in zip(self.columns, partial, strict=True):
+            c.accumulators = variables
         for c in (*self.columns, *earlier):
             c.scope.open()
-        with f.loop(0, self.shape[1]) as i1, f.loop(0, self.shape[2], _ROWS_TOGETHER) as first:
-            for c in self.columns:
-                for e in reductions:
-                    self._put(c.accumulators[e], [x for _, x in initial(f, self.lanes, e)])
-            end = f.smaller(f.add(first, _ROWS_TOGETHER), self.shape[2])
-            with f.loop(first, end, _ROWS_TOGETHER if self.copied else _ROWS_AT_ONCE) as group:
-                stop = end if self.copied else f.smaller(f.add(group, _ROWS_AT_ONCE), end)
-                if earlier:
-                    with f.when(self.waiting):
-                        self._write_rows(earlier, i1, group, stop)
-                ahead = self._ahead([] if self.copied else self.read, i1, group)
-                with f.loop(group, stop) as i0:
-                    self._take_row(i1, i0, ahead, reductions, parks)
-            for c in self.columns:
-                for e in reductions:
-                    total = self.merge(e, self._read(e, c.totals[e]), self._read(e, c.accumulators[e]))
-                    self._put(c.totals[e], total)
+        with (
+            f.loop(0, self.shape[1]) as i1,
+            self._added_up(0, self.shape[2], _SUMS_TOGETHER, sums, totals) as (low, high),
+            self._added_up(low, high, 1, partial, sums) as (first, end),
+            f.loop(first, end, self.rows_at_once) as group,
+        ):
+            stop = f.smaller(f.add(group, self.rows_at_once), end)
+            if earlier:
+                with f.when(self.waiting):
+                    self._write_rows(earlier, i1, group, stop)
+            ahead = self._ahead([] if self.copied else self.read, i1, group)
+            with f.loop(group, stop) as i0:
+                self._take_row(i1, i0, ahead, reductions, parks)
         self.copied = True
-        return [{e: self._read(e, c.totals[e]) for e in reductions} for c in self.columns]
+        return [{e: self._read(e, variables) for e, variables in column.items()} for column in totals]
+
+    @contextmanager
+    def _added_up(self, low: Any, high: Any, count: int, parts: list, wholes: list) -> Iterator[tuple[str, str]]:
+        """A loop over some times the rows of a partial sum, each of which is added to a greater one; yields the first
+        row and the end."""
+        f, step = self.function, count * _ROWS_TOGETHER
+        with f.loop(low, high, step) as first:
+            for column in parts:
+                for e, variables in column.items():
+                    self._put(variables, [x for _, x in initial(f, self.lanes, e)])
+            yield first, f.smaller(f.add(first, step), high)
+            for whole, part in zip(wholes, parts, strict=True):
+                for e, variables in whole.items():
+                    self._put(variables, self.merge(e, self._read(e, variables), self._read(e, part[e])))
 
     def _write_rows(self, columns: list[Any], i1: str, first: str, end: str) -> None:
         """Writes some rows of what is made of copies."""
@@ -213,7 +233,7 @@ class Bands(Columns):
         f = self.function
         zeros = f.call("llvm.cttz.i64", "i64", f"i64 {o.strides[2]}", "i1 false")
         rows = f.smaller(f.value(f"lshr i64 {_BYTES_AHEAD}, {zeros}"), _ROWS_AHEAD)
-        return f.call("llvm.smax.i64", "i64", f"i64 {rows}", f"i64 {_ROWS_AT_ONCE}")
+        return f.call("llvm.smax.i64", "i64", f"i64 {rows}", f"i64 {_LEAST_AHEAD}")
 
     def _take_row(self, i1: str, i0: str, ahead: dict[int, str], reductions: Any, parks: Any) -> None:
         """Takes an element of each column into the partial states, and asks for one that is so far ahead."""
@@ -235,8 +255,15 @@ class Bands(Columns):
 
     def _copy(self, stream: Any) -> None:
         for o in self.read:
-            stream.loaded[o.number] = stream.load(o)
-            stream.store(self.copies[o.number], stream.loaded[o.number])
+            copy = self.copies[o.number]
+            if copy.dtype != o.dtype or stream.mask is not None:
+                stream.loaded[o.number] = stream.load(o)
+                stream.store(copy, stream.loaded[o.number])
+                continue
+            raw = stream.memory.raw(o.dtype, stream.address(o))
+            kind, place = llvm_type(o.dtype, self.lanes), stream.address(copy)
+            self.function.do(f"store {kind} {raw}, ptr {place}, align {t.SIZE[o.dtype]}")
+            stream.loaded[o.number] = (stream.elements.widen(raw, o.dtype),)
 
     def _put(self, variables: Any, values: list[str]) -> None:
         for (kind, address), value in zip(variables, values, strict=True):
