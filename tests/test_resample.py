@@ -97,3 +97,20 @@ def test_errors_of_bags():
         with pytest.raises(error) as caught:
             F.embedding_bag(flambeau.tensor(entries), table, flambeau.tensor(offsets))
         assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("width", [1, 16, 100])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bags_of_all_lengths(width, weighted):
+    rng = np.random.default_rng(5)
+    lengths = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 1])
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    table, entries = rng.standard_normal((50, width)), rng.integers(0, 50, lengths.sum())
+    weights = rng.standard_normal(lengths.sum()) if weighted else np.ones(lengths.sum())
+    rows = table[entries] * weights[:, None]
+    want = np.stack([rows[a : a + n].sum(0) for a, n in zip(starts, lengths, strict=True)])
+    got = F.embedding_bag(
+        *map(flambeau.from_numpy, (entries, table, starts)), mode="sum",
+        per_sample_weights=flambeau.from_numpy(weights) if weighted else None,
+    )  # fmt: skip
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12, atol=1e-12)

@@ -1,6 +1,6 @@
 """Weighted sums of a few elements along one dimension (interpolation) and of rows of a table (bags of embeddings)."""
 
-from flambeau.ir.fn import cast, const, maximum, minimum
+from flambeau.ir.fn import cast, const, minimum, where
 
 from .launch import Launch, dims_of
 from .table import REAL_FLOATS, Loop, op
@@ -40,7 +40,7 @@ def _slice_program(b, taps: int):
         if taps:
             weights = [cast(b.load(4, row * taps + t), dtype) for t in range(taps)]
             starts = [source + b.load(3, row * taps + t) * width for t in range(taps)]
-            with b.loop(0, width) as j:
+            with b.loop(0, width, independent=True) as j:
                 total = weights[0] * b.load(1, starts[0] + j)
                 for weight, start in zip(weights[1:], starts[1:], strict=True):
                     total = total + weight * b.load(1, start + j)
@@ -100,7 +100,7 @@ def _bag_program(b, weighted: bool):
                 ask_ahead(b, 1, b.load(2, minimum(t + (k + ROWS_AHEAD), last)) * width, 0, width)
             sources = [b.load(2, t + k) * width for k in range(count)]
             weights = [cast(b.load(4, t + k), dtype) for k in range(count)] if weighted else []
-            with b.loop(0, width) as j:
+            with b.loop(0, width, independent=True) as j:
                 total = b.load(0, target + j) if keep else None
                 for k, source in enumerate(sources):
                     value = b.load(1, source + j)
@@ -115,12 +115,18 @@ def _bag_program(b, weighted: bool):
             with b.loop(first + _TOGETHER, whole, step=_TOGETHER, simd=False) as t:
                 add(t, _TOGETHER, True)
         with b.otherwise():
-            with b.when(count > 0):
-                add(first, 1, False)
-            with b.otherwise(), b.loop(0, width) as j:
-                b.store(0, target + j, 0)
-        with b.loop(maximum(whole, first + 1), end, simd=False) as t:
-            add(t, 1, True)
+            with b.when(count >= 2):
+                add(first, 2, False)
+            with b.otherwise():
+                with b.when(count > 0):
+                    add(first, 1, False)
+                with b.otherwise(), b.loop(0, width) as j:
+                    b.store(0, target + j, 0)
+        done = where(count >= _TOGETHER, whole, first + minimum(count, 2))
+        with b.when(end - done >= 2):
+            add(done, 2, True)
+        with b.when((end - done) % 2 > 0):
+            add(end - 1, 1, True)
 
 
 def _bag_plan(o, table, entries, starts, weights=None):
