@@ -102,3 +102,14 @@ def test_one_element_of_each_row_is_little_work_however_long_rows_are(shape):
         np.testing.assert_array_equal(got.numpy(), picked)
         ignored = F.nll_loss(torch.tensor(x), torch.tensor(target), reduction="none", ignore_index=int(target.flat[0]))
         np.testing.assert_array_equal(ignored.numpy(), np.where(target == target.flat[0], 0, picked))
+
+
+@pytest.mark.parametrize("n", [33000, 65535])
+def test_one_longer_row_of_other_values_and_layouts(n):
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal(2 * n).astype("f4")
+        for view in (lambda t: t[:n], lambda t: t[::2], lambda t: t[1 : n + 1]):
+            seen = view(torch.tensor(x))
+            np.testing.assert_allclose(seen.sum().item(), view(x).sum(dtype="f8"), atol=2e-2)
+            np.testing.assert_allclose(torch.softmax(seen, 0).numpy(), softmax(view(x), 0), rtol=1e-5)
+            assert seen.amax().item() == view(x).max()

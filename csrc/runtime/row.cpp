@@ -63,7 +63,8 @@ class StepRun {
 
   // After run(): what it launched, if that was one fused kernel in one thread.
   bool remember(RowAgain::Step& step) const {
-    if (!fused_ || !parking_.empty() || layout_.n_batch * row_work() >= 2 * kGrain) return false;
+    const int64_t most = (layout_.n_batch == 1 ? 4 : 2) * kGrain;  // one row is one task
+    if (!fused_ || !parking_.empty() || layout_.n_batch * row_work() >= most) return false;
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
     if (outer * static_cast<int64_t>(operands_.size()) > kMostOffsets) return false;
     step.kernel = fused_;
