@@ -29,6 +29,12 @@ def test_layouts(rng: np.random.Generator, left: str, right: str) -> None:
             c.run_gemm(rng, m, n, k, left, right, dtype)
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 700, 900), (2, 1100, 500), (3, 1001, 1301), (200, 230, 1300)])
+def test_few_rows_of_a_far_operand_and_deep_blocks(rng: np.random.Generator, m: int, n: int, k: int) -> None:
+    for left in c.LAYOUTS:
+        c.run_gemm(rng, m, n, k, left, "plain", "float32")
+
+
 @pytest.mark.parametrize(
     "dtype",
     ["float16", "bfloat16", "uint8", "int8", "int16", "int32", "int64", "complex64", "complex128"],

@@ -18,6 +18,9 @@ namespace {
 
 // A product with a transposed B that has so many times more columns than rows is computed as its transpose.
 constexpr int64_t kFewRows = 16;
+// Rows of B that are asked for ahead where they are many: what a whole panel asks for the next one is more than the few
+// sets hold that rows a power of two apart fall into.
+constexpr int64_t kRowsAhead = 64;
 
 // One block of C over one range of depth. `c` may be a part's own memory instead of g.c.
 struct Block {
@@ -87,7 +90,7 @@ void multiply_block(const MicroKernels& mk, const Gemm& g, const Plan& p, const 
   char* packed_left = packing.bytes() ? work.take(packing.bytes()) : nullptr;
   MicroArgs args{};
   args.c_row = block.c_row;
-  args.prefetch = p.width * element;
+  args.prefetch = p.depth > 4 * kRowsAhead ? kRowsAhead * g.b_row * element : p.width * element;
   for (int64_t k = block.depth.begin; k < block.depth.end; k += p.depth) {
     Range depth{k, std::min(k + p.depth, block.depth.end)};
     const char* a = static_cast<const char*>(g.a) + block.rows.begin * a_row + k * a_col;

@@ -10,6 +10,7 @@ constexpr int64_t kWayBytes = 4096, kWays = 9, kAliasedHeight = 8;
 // Rows so short begin again before they are foreseen: copied one after the other they arrive from memory in time, which
 // pays where the product is too narrow to hide the waiting.
 constexpr int64_t kShortRow = 1024, kFewPanels = 3;
+constexpr int64_t kNearPanels = 8;
 
 bool rows_alias(int64_t height, int64_t row_bytes) {
   return height * std::gcd(row_bytes, kWayBytes) > kWays * kWayBytes;
@@ -80,8 +81,8 @@ LeftPacking::LeftPacking(const MicroKernels& mk, int64_t rows, int64_t depth, in
   if (rows <= height || panels <= 1) return;
   bool waits = far && a_row <= kShortRow && panels <= kFewPanels;
   if (a_col == element && !waits && !worthwhile(rows, height, a_row, panels)) return;
-  // Columns so near stay in the L2 cache as they lie.
-  if (a_row == element && (panels <= 2 || depth * a_col <= mk.l2_bytes / 2)) return;
+  // Columns so near stay in the L2 cache as they lie; panels beyond a few are worth rows, which the L1 cache holds.
+  if (a_row == element && (panels <= 2 || (panels <= kNearPanels && depth * a_col <= mk.l2_bytes / 2))) return;
   row_ = (round_up(depth, mk.lanes) + kRowPadding) * element;
   bytes_ = static_cast<size_t>(round_up(rows, mk.lanes) * row_);
 }
