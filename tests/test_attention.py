@@ -225,12 +225,13 @@ def test_special_values():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("step", [3.0, 40.0, 300.0, 2e6])
 @pytest.mark.parametrize("causal", [False, True])
-def test_scores_far_above_and_below_those_so_far(dtype, step, causal):
+@pytest.mark.parametrize("width", [5, 32])
+def test_scores_far_above_and_below_those_so_far(dtype, step, causal, width):
     """Queries of either sign see scores that rise or fall by `step` with every seventh key: small numbers are exact."""
     queries, keys = 96, 300
     slopes = np.where(np.arange(queries) % 2, 1.0, -1.0)[None, None, :, None]
     places = (np.arange(keys) // 7)[None, None, :, None] * step
-    values = RANDOM.standard_normal((1, 1, keys, 5))
+    values = RANDOM.standard_normal((1, 1, keys, width))
     operands = [x.astype(dtype).astype(np.float64) for x in (slopes, places, values)]
     ours = F.scaled_dot_product_attention(*(tensor(x, dtype) for x in operands), is_causal=causal, scale=1.0)
     theirs = reference(*operands, causal=causal, scale=1.0)

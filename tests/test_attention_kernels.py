@@ -110,10 +110,54 @@ def test_weigh(family, machine) -> None:
         maximum[1] = 200
         scores, total = np.zeros((rows, queries)), np.ones(queries)
         block = Block(machine, dtype, keys=keys, other=panel, maximum=maximum, total=total, scores=scores)
-        block.run(f"weigh_{vectors}", rows=2, key_row=keys.strides[0], depth=depth)
+        block.run(f"weigh_{vectors}", rows=2, key_row=keys.strides[0], depth=depth, step=panel.strides[0])
         weights = np.exp2(keys[:, :depth].astype(np.float64) @ panel) / np.exp(maximum.astype(np.float64))
         close(block["scores"], weights, dtype)
         close(block["total"] / (1 + weights.sum(0)), 1, dtype)
+
+
+def test_weights_of_the_last_vectors(family, machine) -> None:
+    """Rows of scores and of the panel are wider than the kernel: the vectors before stay as they are."""
+    target, _, dtype, _ = family
+    rng, depth, lanes = np.random.default_rng(6), 3, sizes(target, dtype)[0][1]
+    rows = max_height(target, 1)
+    keys = rng.standard_normal((rows, depth)).astype(NUMPY[dtype])
+    panel = rng.standard_normal((depth, 2 * lanes)).astype(NUMPY[dtype])
+    zeros = np.zeros(lanes)
+    block = Block(machine, dtype, keys=keys, other=panel, maximum=zeros, total=zeros, scores=np.full((rows, 2 * lanes), 7))
+    here = {name: block.at[name] + target.vector_bytes for name in ("scores", "other")}
+    block.run("weigh_1", rows=1, key_row=keys.strides[0], depth=depth, step=panel.strides[0], **here)
+    weights = np.exp2(keys.astype(np.float64) @ panel[:, lanes:])
+    close(block["scores"][:, lanes:] / weights, 1, dtype)
+    np.testing.assert_array_equal(block["scores"][:, :lanes], 7)
+
+
+def test_hide(family, machine) -> None:
+    """What is hidden may be no number at all."""
+    target, _, dtype, _ = family
+    rng, first = np.random.default_rng(7), 5
+    for vectors, queries, rows in sizes(target, dtype):
+        scores = rng.random((rows, queries)).astype(NUMPY[dtype])
+        limits = rng.integers(first, first + rows, queries)
+        scores[hidden(rows, first, limits)] = np.nan
+        block = Block(machine, dtype, scores=scores, limits=limits, total=np.ones(queries))
+        block.run(f"hide_{vectors}", rows=rows, first=first)
+        seen = np.nan_to_num(scores)
+        np.testing.assert_array_equal(block["scores"], seen)
+        close(block["total"], 1 + seen.sum(0, dtype=np.float64), dtype)
+
+
+def test_scale_rows(family, machine) -> None:
+    target, _, dtype, _ = family
+    rng, rows = np.random.default_rng(8), 5
+    for vectors, columns, _ in sizes(target, dtype):
+        scores = rng.standard_normal((rows, columns + 64)).astype(NUMPY[dtype])
+        other, factors = np.zeros((rows, columns + 3)), rng.standard_normal(rows).astype(NUMPY[dtype])
+        block = Block(machine, dtype, scores=scores, other=other, factors=factors)
+        strides = {"step": scores.strides[0], "key_row": block.arrays["other"].strides[0]}
+        block.run("scale_rows", rows=rows, depth=vectors, **strides)
+        np.testing.assert_array_equal(block["other"][:, :columns], scores[:, :columns] * factors[:, None])
+        np.testing.assert_array_equal(block["other"][:, columns:], 0)
 
 
 def test_gradient(family, machine) -> None:

@@ -219,10 +219,11 @@ def test_other_targets_emit(level):
 
 @LEVEL
 @pytest.mark.parametrize("dtype", ["f32", "bf16", "b1", "f64"])
-def test_streamed_outputs(level, dtype):
-    """Large outputs are written past the caches, from addresses that are multiples of 64 bytes; so are those of long
-    programs."""
-    program = trace(lambda x: x > 0.0 if dtype == "b1" else fn.sigmoid(x), [In("f32")], outputs=[dtype])
+@pytest.mark.parametrize("body", [lambda x: x + x, fn.sigmoid], ids=["short", "long"])
+def test_streamed_outputs(level, dtype, body):
+    """Large outputs are written past the caches, from addresses that are multiples of 64 bytes, vectors of narrow ones
+    together; so are those of long programs."""
+    program = trace(lambda x: body(x) > 0.5 if dtype == "b1" else body(x), [In("f32")], outputs=[dtype])
     kernel = kernels.load(program, "nc", level)
     kind = numpy_dtype(dtype)
     for n in (1, 63, 64, 1000, 4096):
@@ -251,6 +252,21 @@ def test_turned_operands(level, dtypes):
             assert kernels.same_bits(np.ascontiguousarray(arrays[0]), want), (classes, m, n)
             arrays[0][:] = 0
             assert not arrays[0].base.any()
+
+
+@LEVEL
+@pytest.mark.parametrize("out", ["f32", "b1"])
+def test_turned_operands_of_large_matrices(level, out):
+    """Where a turned operand is in no cache, fewer columns are written at a time."""
+    program = trace(lambda x, y: x > y if out == "b1" else x + y, [In("f32")] * 2, outputs=[out])
+    kernel = kernels.load(program, "nct", level)
+    whole = np.zeros((200, 40_000), np.float32)
+    for m, n in [(40, 160), (70, 200)]:
+        turned = whole[:n, :m].T
+        turned[:] = np.resize(values("f32"), (m, n))
+        arrays = [_placed("n", out, m, n), _placed("c", "f32", m, n), turned]
+        kernels.call(kernel, arrays)
+        assert kernels.same_bits(np.ascontiguousarray(arrays[0]), run(program, [np.array(a) for a in arrays[1:]])[0])
 
 
 @LEVEL

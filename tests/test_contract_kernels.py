@@ -65,9 +65,10 @@ def test_every_kernel(family, machine) -> None:
             masks = [(1 << lanes) - 1] * (vectors - 1) + [(1 << tail) - 1] + [0] * (4 - vectors)
             taps = machine.place(np.frombuffer(struct.pack("<q4H", 0, *masks), np.uint8))
             fields |= {"b": machine.place(b), "taps": taps, "taps_end": taps + 16, "channel_step": b.strides[0]}
-            fields |= {"panel": at["panel"], "panel_step": panel.strides[0]}
+            fields["panel"] = at["panel"]
         else:
             fields["b"] = at["panel"]
+        fields["panel_step"] = panel.strides[0]
         run_tile(machine, fields, kernel_name(vectors, height, make))
         wanted = expected_tile(a.T if transposed else a, b, c, column_bias, row_bias, flags)
         got = machine.fetch(at["c"], c)

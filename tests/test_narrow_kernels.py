@@ -129,7 +129,8 @@ def test_pairs(end: bool) -> None:
             masks = [0xFFFF] * (vectors - 1) + [(1 << tail) - 1] + [0] * (4 - vectors)
             taps = machine.place(np.frombuffer(struct.pack("<q4H", 0, *masks), np.uint8))
             fields |= {"b": machine.place(b), "taps": taps, "taps_end": taps + 16, "pair_step": b.strides[0]}
-            fields |= {"channel_step": 2 * b.strides[0], "panel": at_panel, "panel_step": panel.strides[0]}
+            fields |= {"channel_step": 2 * b.strides[0], "panel": at_panel}
+        fields["panel_step"] = panel.strides[0]
         values = np.array([fields.get(field, 0) for field in FIELDS], np.int64)
         machine.call(kernel_name(vectors, height, make), machine.place(values))
         got = machine.fetch(at_c, c)

@@ -1,6 +1,7 @@
 """Pooling against windows cut by NumPy: borders, strides, dilations, overhanging windows, ties and nans."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -98,6 +99,15 @@ def test_mean(n, shape, count_pad, divisor):
             assert np.allclose(got.detach().numpy()[index], elements.sum(-1) / count)
             wanted[..., where] += weights[index][..., None] / count
         assert np.allclose(gradient.numpy().reshape(wanted.shape), wanted)
+
+
+def test_windows_whose_taps_all_miss_the_input():
+    x = torch.tensor([[[5.0], [7.0]]], requires_grad=True)
+    values, where = F.max_pool1d(x, 2, 1, 2, 3, return_indices=True)
+    assert values.tolist() == [[[-math.inf] * 2] * 2]
+    assert where.tolist() == [[[0, 0], [0, 0]]]
+    (slope,) = torch.autograd.grad(values, x, torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]))
+    assert slope.tolist() == [[[3.0], [7.0]]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

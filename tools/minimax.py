@@ -308,6 +308,7 @@ FITS = {
         lambda z: series_safe(lambda z: mp.expm1(-z / 2) / z, z, mpf(-0.5)), -2 * HALF_LN2, 2 * HALF_LN2, 5, lambda z: z
     ),
     "exp2_f32": Fit(lambda z: series_safe(lambda z: (2**z - 1) / z, z, mp.log(2)), -0.5, 0.5, 6, lambda z: z),
+    "exp2_part_f32": Fit(lambda z: series_safe(lambda z: (2**z - 1) / z, z, mp.log(2)), 0, 1, 4, lambda z: z / 2**z),
     "exp2_near_f32": Fit(
         lambda z: series_safe(lambda z: (2**z - 1) / z, z, mp.log(2)), -1 / mpf(32), 1 / mpf(32), 2, lambda z: z
     ),

@@ -62,10 +62,10 @@ bool pick_line(char* out, const char* from, int64_t from_step, const char* at, i
   return true;
 }
 
-// Several axes: their offsets are added up for a part of the row at a time.
+// Several axes, or several rows with the same positions: offsets are added up for a part of the row at a time.
 template <class T>
-bool pick_sum(const Reading& r, char** ptr, int64_t n) {
-  constexpr int64_t kPart = 512;
+bool pick_sum(const Reading& r, char** ptr, int64_t n, int64_t m) {
+  constexpr int64_t kPart = 512, kItem = sizeof(T);
   int64_t offsets[kPart], from_step = r.it.inner_stride(1);
   for (int64_t first = 0; first < n; first += kPart) {
     int64_t count = std::min(kPart, n - first);
@@ -77,16 +77,20 @@ bool pick_sum(const Reading& r, char** ptr, int64_t n) {
         inside &= r.lead(position(ptr[k + 2] + (first + i) * step), r.axes[k], offsets[i]);
     }
     if (!inside) return false;
-    char* out = ptr[0] + first * static_cast<int64_t>(sizeof(T));
-    for (int64_t i = 0; i < count; ++i)
-      std::memcpy(out + i * static_cast<int64_t>(sizeof(T)), ptr[1] + offsets[i], sizeof(T));
+    char* out = ptr[0] + first * kItem;
+    const char* from = ptr[1];
+    for (int64_t j = 0; j < m; ++j) {
+      for (int64_t i = 0; i < count; ++i) std::memcpy(out + i * kItem, from + offsets[i], sizeof(T));
+      out += r.it.row_stride(0);
+      from += r.it.row_stride(1);
+    }
   }
   return true;
 }
 
 template <class T>
 bool pick_elements(const Reading& r, char** ptr, int64_t n) {
-  if (r.axes.size() != 1) return pick_sum<T>(r, ptr, n);
+  if (r.axes.size() != 1) return pick_sum<T>(r, ptr, n, 1);
   auto line = r.wraps ? pick_line<T, true> : pick_line<T, false>;
   return line(ptr[0], ptr[1], r.it.inner_stride(1), ptr[2], r.it.inner_stride(2), r.axes[0], n);
 }
@@ -136,8 +140,11 @@ FL_CLONES bool pick_short_rows(const Axis& axis, bool wraps, char** ptr, const i
 
 template <class T>
 bool read_all(const Reading& r) {
-  bool by_rows = true;
-  for (int k = 2; k < r.it.operands; ++k) by_rows &= r.it.inner_stride(k) == 0;
+  bool by_rows = true, alike = true;
+  for (int k = 2; k < r.it.operands; ++k) {
+    by_rows &= r.it.inner_stride(k) == 0;
+    alike &= r.it.row_stride(k) == 0;
+  }
   const int64_t bytes = r.it.elements * static_cast<int64_t>(sizeof(T));
   const bool stream = streams(bytes, bytes);
   std::atomic<bool> inside{true};
@@ -147,6 +154,10 @@ bool read_all(const Reading& r) {
     if (dense && row >= kLine && row <= kShortRow) {
       const int64_t steps[] = {r.it.row_stride(0), r.it.row_stride(1), r.it.row_stride(2)};
       if (!pick_short_rows(r.axes[0], r.wraps, ptr, steps, row, m)) inside = false;
+      return;
+    }
+    if (alike && !by_rows && m > 1) {
+      if (!pick_sum<T>(r, ptr, n, m)) inside = false;
       return;
     }
     for (int64_t j = 0; j < m; ++j) {

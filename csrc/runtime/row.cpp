@@ -24,7 +24,6 @@ void* (*row_kernel)(RowPlan&, int, const std::string&) = nullptr;
 
 namespace {
 
-constexpr int64_t kGrain = 16384;         // elements of one task
 constexpr int64_t kColumnBlock = 64;      // columns that one task takes at least
 constexpr int64_t kShortColumn = 128;     // a column shorter than this is not cut
 constexpr int64_t kLongColumn = 2048;     // a block of columns up to this length stays in the cache
@@ -32,10 +31,14 @@ constexpr int64_t kMostOffsets = 256;     // of a step that is remembered
 constexpr int64_t kChunksTogether = 8;    // of a step that runs along with the one before: enough for all threads
 constexpr int64_t kNearBytes = 32768;     // of a row and what goes with it, that is read again without delay
 constexpr int64_t kRunBytes = 512;        // of a run from which on there is time to ask for others
+constexpr int64_t kNextRunBytes = 2048;   // the same where runs follow each other
 constexpr int64_t kBandBytes = 256;       // of a row of a band of columns, in what is computed in
 constexpr int64_t kFewBands = 4;          // of a task, each of which is read while the one before is written
 constexpr int64_t kManyBands = 16;        // the same, where there are enough for all threads
 constexpr int64_t kMostCopies = 1 << 23;  // bytes of the copies of a band
+constexpr int64_t kLongRow = 256;         // a row has as many elements, if one is written while the next is read,
+constexpr int64_t kRowsBytes = 1 << 19;   // and is of no more bytes with what is made of it
+constexpr int64_t kRowsTogether = 64;     // of a task
 constexpr int64_t kShortRow = 64;         // a row shorter than this is done before its results have arrived
 
 // A step that is being run.
@@ -56,7 +59,7 @@ class StepRun {
     if (layout_.n_batch == 0) return;
     band_ = band();
     if (band_ || !use_split()) return fused();
-    cut_row();
+    chunks_ = cut_row(layout_, sums_runs());
     for (size_t level = 0; level < levels().size(); ++level) run_level(level);
     finish();
   }
@@ -80,14 +83,14 @@ class StepRun {
   // read by both while it is in the cache. False, and nothing is done, where they do not go together.
   bool run_with(StepRun& next) {
     if (!leads(next)) return false;
-    next.cut_row();
+    next.chunks_ = cut_row(next.layout_, next.sums_runs());
     if (static_cast<int64_t>(next.chunks_.size()) < kChunksTogether) return next.chunks_.clear(), false;
     bool joined = joins(next);
     next.make_states(0);
     if (!joined) next.prepare_level(0);
     prepare_fused(joined ? next.states_ : Arrays{});
     run_tasks(static_cast<int64_t>(next.chunks_.size()), [&](int64_t t) {
-      const Chunk& c = next.chunks_[static_cast<size_t>(t)];
+      const RowChunk& c = next.chunks_[static_cast<size_t>(t)];
       fused_rows(0, c.inner0, c.inner0 + c.inners, joined ? next.cleared_states(t) : Arrays{});
       if (!joined) next.level_chunks(t, t + 1, 0);
     });
@@ -98,6 +101,8 @@ class StepRun {
 
  private:
   size_t n_outputs() const { return step_.outputs.size(); }
+
+  bool sums_runs() const { return step_.out_roles.find('P') != std::string::npos; }
 
   // Of what is split.
   const std::vector<std::vector<DType>>& levels() const {
@@ -223,6 +228,7 @@ class StepRun {
     int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
     int64_t per_task = std::max<int64_t>(1, kGrain / row_work());
     if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
+    if (staggered_) per_task = std::max(per_task, std::min(inner / 16, kRowsTogether));
     if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
     // Columns do not meet, so that how many go together may depend on the threads.
     if (band_) per_task = std::clamp(layout_.n_batch / (band_ * 4 * thread_count()), kFewBands, kManyBands) * band_;
@@ -254,6 +260,7 @@ class StepRun {
       fused_strides_.insert(fused_strides_.end(),
                             {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
     }
+    staggered_ = sums.empty() && staggers(classes[0]);
     if (band_) {
       add_copies(classes);
     } else if (!step_.levels.empty() && (classes[0] == 'n' || is_narrow_and_many())) {
@@ -263,21 +270,33 @@ class StepRun {
       parking_.push_back(layout_.n_row * item);
     }
     const char* mode = band_ ? "banded" : !sums.empty() ? "joined" : in_runs() ? "runs" : "fused";
+    if (staggered_) mode = "staggered";
     fused_ = reinterpret_cast<RowKernel>(kernel(mode, classes));
   }
 
-  // Whether rows are made of runs that lie apart, and of more than the caches keep: what comes next is asked for
-  // (codegen/runs.py).
+  // Whether a row goes past the caches while the next is read (codegen/staggered.py): one operand, and rows stay near.
+  bool staggers(char first) const {
+    bool whole = step_.out_roles.find_first_of("RP") == std::string::npos;
+    if (first != 'n' || layout_.columns || layout_.row.size() != 1 || step_.levels.empty() || !whole) return false;
+    int64_t bytes = 0, read = 0;
+    for (size_t k = 0; k < operands_.size(); ++k) {
+      if (operands_[k].role != 'F') continue;
+      bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
+      read += k >= n_outputs() && operand_class(k) == 'c';
+    }
+    return read == 1 && layout_.n_row >= kLongRow && layout_.n_row * bytes <= kRowsBytes;
+  }
+
+  // Whether some of the runs that rows are made of, of more than the caches keep, are read together (codegen/runs.py).
   bool in_runs() const {
     if (layout_.columns || layout_.row.size() < 2) return false;
-    int64_t length = layout_.row_size(1), bytes = 0;
-    bool apart = false;
+    int64_t length = layout_.row_size(1), bytes = 0, least = kNextRunBytes;
     for (size_t k = n_outputs(); k < operands_.size(); ++k) {
       if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
       bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
-      apart = apart || layout_.row_stride(0, k) != length * layout_.row_stride(1, k);
+      if (layout_.row_stride(0, k) != length * layout_.row_stride(1, k)) least = kRunBytes;
     }
-    return apart && length * bytes >= kRunBytes && layout_.n_row * layout_.n_batch * bytes >= kStreamBytes / 2;
+    return length * bytes >= least && layout_.n_row * layout_.n_batch * bytes >= kStreamBytes / 2;
   }
 
   // What stands in for each operand whose columns are read again.
@@ -316,29 +335,10 @@ class StepRun {
 
   // ---- split: chunks of the row
 
-  struct Chunk {
-    int64_t outer0, outers, inner0, inners;  // a box of the row's two dimensions
-  };
-
-  void cut_row() {
-    int64_t length = kGrain;
-    if (layout_.columns) length = std::max<int64_t>(64, kGrain / layout_.inner_batch());
-    int64_t n1 = layout_.row_size(0), n0 = layout_.row_size(1);
-    if (step_.out_roles.find('P') != std::string::npos) length = std::max(length, n0);
-    if (n0 >= length || n1 == 1) {
-      for (int64_t i = 0; i < n1; ++i)
-        for (int64_t at = 0; at < n0; at += length) chunks_.push_back({i, 1, at, std::min(length, n0 - at)});
-    } else {
-      int64_t rows = length / n0, pieces = (n1 + rows - 1) / rows;
-      for (int64_t p = 0; p < pieces; ++p)
-        chunks_.push_back({n1 * p / pieces, n1 * (p + 1) / pieces - n1 * p / pieces, 0, n0});
-    }
-  }
-
   // Calls fn for one chunk of the row at one outer batch index. `states` are arrays of [chunks, n_batch], statistics of
   // [n_batch]. A thread's lists keep their memory from chunk to chunk: chunks are short beside an allocation.
   // Several chunks that follow each other are the kernel's batch, where there is no other.
-  void call_chunk(RowKernel fn, int64_t outer, const Chunk& c, size_t first, size_t last, const Arrays& states = {},
+  void call_chunk(RowKernel fn, int64_t outer, const RowChunk& c, size_t first, size_t last, const Arrays& states = {},
                   int64_t chunk = 0, int64_t count = 1) {
     static thread_local std::vector<char*> ptr;
     static thread_local std::vector<int64_t> strides;
@@ -406,9 +406,9 @@ class StepRun {
 
   void level_chunks(int64_t first, int64_t last, int64_t outer) {
     for (int64_t i = first, next; i < last; i = next) {
-      const Chunk& c = chunks_[static_cast<size_t>(i)];
+      const RowChunk& c = chunks_[static_cast<size_t>(i)];
       for (next = i + 1; next < last; ++next) {
-        const Chunk& d = chunks_[static_cast<size_t>(next)];
+        const RowChunk& d = chunks_[static_cast<size_t>(next)];
         if (c.outers > 1 || d.outer0 != c.outer0 || d.inners != c.inners) break;
       }
       call_chunk(level_, outer, c, n_outputs(), operands_.size(), states_, i, next - i);
@@ -474,9 +474,10 @@ class StepRun {
   const Slot* params_;
   RowKernel fused_ = nullptr, level_ = nullptr;
   std::vector<int64_t> fused_strides_;
+  bool staggered_ = false;        // a row is written while the next is read
   int64_t band_ = 0;              // columns that go together, copied by the first pass
   std::vector<int64_t> parking_;  // bytes of memory in which values wait for a later pass
-  std::vector<Chunk> chunks_;
+  std::vector<RowChunk> chunks_;
   std::deque<Scratch> memory_;  // states of all chunks, one array a state
   Arrays states_, stats_;       // of the level that runs; of all before it
 };

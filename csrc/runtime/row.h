@@ -4,7 +4,9 @@
 // An operand has a role: F varies over both, B over the batch only (a mean), R over the row only (a weight).
 // Python plans a program once per key: steps, each reducing over the row (or, for gradients of R operands, over the
 // batch, with the roles exchanged), each in levels (softmax has two: the maximum, then the sum). A step runs either
-//   fused: one kernel does a row from start to end (one that asks ahead where rows lie in runs: codegen/runs.py),
+//   fused: one kernel does a row from start to end (one that reads runs side by side where rows are made of them:
+//     codegen/runs.py; one that writes a row while it reads the next where results go past the caches:
+//     codegen/staggered.py),
 //   banded: the same for a band of columns of a large matrix, copied while it is read (codegen/bands.py), or
 //   split: where rows are few and long, level by level over chunks whose partial states are combined in a fixed tree.
 // All depend on shapes only, so results do not depend on the number of threads.

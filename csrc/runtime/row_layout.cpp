@@ -54,4 +54,21 @@ RowLayout lay_out(const std::vector<RowOperand>& operands, const Dims& sizes, co
   return l;
 }
 
+std::vector<RowChunk> cut_row(const RowLayout& layout, bool whole_runs) {
+  std::vector<RowChunk> chunks;
+  int64_t length = kGrain;
+  if (layout.columns) length = std::max<int64_t>(64, kGrain / layout.inner_batch());
+  int64_t n1 = layout.row_size(0), n0 = layout.row_size(1);
+  if (whole_runs) length = std::max(length, n0);
+  if (n0 >= length || n1 == 1) {
+    for (int64_t i = 0; i < n1; ++i)
+      for (int64_t at = 0; at < n0; at += length) chunks.push_back({i, 1, at, std::min(length, n0 - at)});
+  } else {
+    int64_t rows = length / n0, pieces = (n1 + rows - 1) / rows;
+    for (int64_t p = 0; p < pieces; ++p)
+      chunks.push_back({n1 * p / pieces, n1 * (p + 1) / pieces - n1 * p / pieces, 0, n0});
+  }
+  return chunks;
+}
+
 }  // namespace fl

@@ -48,6 +48,15 @@ struct RowLayout {
   }
 };
 
+constexpr int64_t kGrain = 16384;  // elements of a chunk, or of what one task does
+
+struct RowChunk {
+  int64_t outer0, outers, inner0, inners;  // a box of the row's two dimensions
+};
+
+// A row that is split; `whole_runs`: between runs of the inner dimension only.
+std::vector<RowChunk> cut_row(const RowLayout& layout, bool whole_runs);
+
 RowLayout lay_out(const std::vector<RowOperand>& operands, const Dims& sizes, const std::vector<bool>& in_row,
                   bool ordered);
 

@@ -58,13 +58,17 @@ QueryBlock QueryBlocks::at(int64_t group, int64_t i) const {
   return {head + i / per_head_, 1, first, std::min(units.end * lanes_, queries_) - first};
 }
 
-// Three vectors a panel load least, where registers leave tiles of eight rows; beside the diagonal of a causal mask
-// narrow blocks compute less that is thrown away.
+// Three vectors a panel load least, where registers leave tiles of eight rows. Beside the diagonal of a causal mask
+// narrow blocks compute less that is thrown away, but not if rows of their tall tiles drive each other out of the
+// cache.
 int panel_width(const Attention& a, const MicroKernels& mk) {
-  return mk.max_height[3] >= 8 && !(a.causal && a.queries <= 16 * mk.lanes) ? 3 : 2;
+  if (mk.max_height[3] < 8) return 2;
+  const int64_t tall = mk.max_height[2], row = a.k.row * static_cast<int64_t>(dtype_size(a.dtype));
+  return a.causal && tile_height(tall, row) == tall ? 2 : 3;
 }
 
-void Ahead::ask(int64_t rows) {
+void Ahead::ask() {
+  int64_t rows = share_;
   for (; at_ < count_; at_++) {
     Part& part = parts_[at_];
     for (; part.rows; part.rows--, part.next += part.step) {
@@ -183,30 +187,25 @@ KeyStep AttentionBlocks::step(const QueryBlock& block, int64_t first, int64_t en
   return s;
 }
 
-char* AttentionBlocks::rest(char* panel, int64_t rows, const KeyStep& step, char* copy) const {
-  if (step.offset == 0) return panel;
-  const int64_t size = step.vectors * mk.vector_bytes;
-  const char* from = panel + step.offset;
-  for (int64_t i = 0; i < rows; i++, from += size + step.offset) {
-    for (int64_t at = 0; at < size; at += 16) std::memcpy(copy + i * size + at, from + at, 16);
-  }
-  return copy;
-}
-
-void AttentionBlocks::multiply(Rows keys, const KeyStep& step, int64_t depth, char* panel, char* scores) const {
+void AttentionBlocks::multiply(Rows keys, const KeyStep& step, int64_t depth, const char* panel, char* scores) const {
   MicroArgs args{};
   args.k = depth;
-  args.c = scores;
+  args.a_row = keys.row, args.a_col = element;
+  args.b = panel + step.offset, args.panel_step = step.offset + step.vectors * mk.vector_bytes;
   args.c_row = step.vectors * mk.vector_bytes;
   args.mask = lane_mask(mk.lanes);
   args.flags = kNear;
-  args.panel = panel;
-  Tiles tiles(step.keys.size(), mk.max_height[step.vectors]);
-  sweep(mk, step.vectors, args, {keys.data, keys.row, element}, tiles, false);
+  const Tiles tiles(step.keys.size(), mk.max_height[step.vectors]);
+  for (int64_t t = 0; t < tiles.count; t++) {
+    const int64_t first = tiles.begin(t);
+    args.a = keys.data + first * keys.row;
+    args.c = scores + first * args.c_row;
+    mk.use[step.vectors][tiles.begin(t + 1) - first](&args);
+  }
 }
 
 void AttentionBlocks::collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums,
-                              int64_t sums_row, bool accumulate, Ahead& ahead, int64_t rows_ahead) const {
+                              int64_t sums_row, bool accumulate, Ahead& ahead) const {
   MicroArgs args{};
   args.k = step.keys.size();
   args.c = sums + step.offset;
@@ -214,6 +213,7 @@ void AttentionBlocks::collect(Rows keys, const KeyStep& step, int64_t columns, c
   args.mask = lane_mask(mk.lanes);
   args.flags = kNear | (accumulate ? kAccumulate : 0);
   args.b = weights;
+  args.panel_step = step.vectors * mk.vector_bytes;
   args.a_row = element, args.a_col = keys.row;
   const Tiles tiles(columns, mk.max_height[step.vectors]);
   for (int64_t t = 0; t < tiles.count; t++) {
@@ -221,7 +221,7 @@ void AttentionBlocks::collect(Rows keys, const KeyStep& step, int64_t columns, c
     args.a = keys.data + first * element;
     args.c = sums + step.offset + first * sums_row;
     mk.use[step.vectors][tiles.begin(t + 1) - first](&args);
-    ahead.ask(rows_ahead);
+    ahead.ask();
   }
 }
 

@@ -54,8 +54,9 @@ class Ahead {
     parts_[count_++] = {first, step, rows, bytes};
     rows_ += rows;
   }
-  int64_t rows() const { return rows_; }
-  void ask(int64_t rows);
+  // How many times rows will be asked for.
+  void share(int64_t times) { share_ = ceil_div(rows_, times); }
+  void ask();
 
  private:
   struct Part {
@@ -65,7 +66,7 @@ class Ahead {
   static constexpr int kMost = 8;
   Part parts_[kMost];
   int count_ = 0, at_ = 0;
-  int64_t rows_ = 0;
+  int64_t rows_ = 0, share_ = 0;
 };
 
 // Vectors of a full panel.
@@ -117,14 +118,51 @@ class AttentionBlocks {
   KeyStep step(const QueryBlock& block, int64_t first, int64_t end) const;
   // The row of a block of scores from which some lane may not see a key.
   int64_t free_rows(const QueryBlock& block, Range keys) const;
-  // The vectors of a panel of `rows` rows that a step takes: the panel itself, or a copy.
-  char* rest(char* panel, int64_t rows, const KeyStep& step, char* copy) const;
-  // scores = keys times a packed panel of queries, `depth` deep.
-  void multiply(Rows keys, const KeyStep& step, int64_t depth, char* panel, char* scores) const;
+  // scores = keys times the vectors of a packed panel of queries that a step takes, `depth` deep.
+  void multiply(Rows keys, const KeyStep& step, int64_t depth, const char* panel, char* scores) const;
+  // Parts of a row of columns that tiles are as wide as; none if columns leave lanes empty, or if vectors are less than
+  // a line: a step of such tiles does not take as long as the line of a row that it waits for.
+  int64_t column_parts(int64_t columns) const {
+    const bool fits = mk.vector_bytes >= 64 && columns % mk.lanes == 0;
+    return fits ? ceil_div(columns / mk.lanes, panel_vectors(mk)) : 0;
+  }
+  // out (+)= left times rows of whole vectors, which lie where they do. `depth(first, end)` is the part of the depth
+  // that rows of the result take. Rows are asked for with every tile.
+  template <class Depth>
+  void add_rows_product(const Left& left, int64_t rows, Rows right, int64_t columns, Rows out, int64_t flags,
+                        Ahead& ahead, Depth&& depth) const {
+    const int64_t parts = column_parts(columns);
+    MicroArgs args{};
+    args.mask = lane_mask(mk.lanes);
+    args.flags = flags;
+    args.a_row = left.row, args.a_col = left.col;
+    args.c_row = out.row, args.panel_step = right.row;
+    for (int64_t n = 0; n < parts; n++) {
+      const Range part = even_part(columns / mk.lanes, parts, n);
+      const Tiles tiles(rows, mk.max_height[part.size()]);
+      for (int64_t t = 0; t < tiles.count; t++) {
+        const int64_t first = tiles.begin(t), end = tiles.begin(t + 1);
+        const Range taken = depth(first, end);
+        if (taken.size() <= 0) continue;
+        args.k = taken.size();
+        args.a = left.data + first * left.row + taken.begin * left.col;
+        args.b = right.from(taken.begin).data + part.begin * mk.vector_bytes;
+        args.c = out.from(first).data + part.begin * mk.vector_bytes;
+        mk.use[part.size()][end - first](&args);
+        ahead.ask();
+      }
+    }
+  }
+  // The keys of a step that some queries of a block before `end` see.
+  Range seen_of(const KeyStep& step, int64_t end) const {
+    const int64_t keys = step.keys.size();
+    if (!a.causal || step.block.heads > 1) return {0, keys};
+    return {0, std::min(keys, step.block.first + end - step.keys.begin)};
+  }
   // sums (+)= the transpose of keys times a block of weights: `columns` rows of queries, `sums_row` bytes apart. Some
   // rows are asked for with every tile.
   void collect(Rows keys, const KeyStep& step, int64_t columns, char* weights, char* sums, int64_t sums_row,
-               bool accumulate, Ahead& ahead, int64_t rows_ahead) const;
+               bool accumulate, Ahead& ahead) const;
   void add_mask(int64_t batch, const KeyStep& step, char* scores) const;
   int block_vectors(const QueryBlock& block) const { return static_cast<int>(ceil_div(block.rows(), mk.lanes)); }
 };

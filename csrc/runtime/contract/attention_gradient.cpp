@@ -12,7 +12,7 @@ constexpr int64_t kChunks = 16;
 // The memory of a chunk.
 struct Place {
   char *key_copy, *value_copy, *dk, *dv;
-  char *rows, *grad_rows, *panel, *grad_panel, *rest, *grad_rest, *scores, *grad_scores, *sums;
+  char *rows, *grad_rows, *panel, *grad_panel, *scores, *grad_scores, *sums;
   char *limits, *lse, *delta, *scale;
 };
 
@@ -38,6 +38,7 @@ class Backward : public AttentionBlocks {
         g(gradient),
         heads_(a.batch * a.key_heads),
         parts_(std::min(ceil_div(kChunks, heads_), ceil_div(a.keys, kKeyBlock))),
+        by_rows_(column_parts(a.depth) > 0),
         partial_((parts_ > 1 ? parts_ : 0) * a.batch * a.heads * a.queries * a.depth * element) {}
 
   void run() const {
@@ -58,8 +59,6 @@ class Backward : public AttentionBlocks {
                             row_bytes(a.value_depth),
                             panel_bytes(a.depth),
                             panel_bytes(a.value_depth),
-                            a.causal ? panel_bytes(a.depth) : 0,
-                            a.causal ? panel_bytes(a.value_depth) : 0,
                             score_bytes(),
                             score_bytes(),
                             panel_bytes(std::max(a.depth, a.value_depth)),
@@ -71,9 +70,8 @@ class Backward : public AttentionBlocks {
     for (size_t size : sizes) all += Workspace::padded(size);
     Workspace work(all);
     Place p{};
-    char** places[] = {&p.key_copy, &p.value_copy, &p.dk,   &p.dv,        &p.rows,   &p.grad_rows,
-                       &p.panel,    &p.grad_panel, &p.rest, &p.grad_rest, &p.scores, &p.grad_scores,
-                       &p.sums,     &p.limits,     &p.lse,  &p.delta,     &p.scale};
+    char** places[] = {&p.key_copy, &p.value_copy,  &p.dk,   &p.dv,     &p.rows, &p.grad_rows, &p.panel, &p.grad_panel,
+                       &p.scores,   &p.grad_scores, &p.sums, &p.limits, &p.lse,  &p.delta,     &p.scale};
     for (size_t i = 0; i < std::size(sizes); i++) *places[i] = work.take(sizes[i]);
     Keys keys{range, this->keys(a.k, batch, group, a.depth, range, p.key_copy),
               this->keys(a.v, batch, group, a.value_depth, range, p.value_copy),
@@ -93,7 +91,7 @@ class Backward : public AttentionBlocks {
     const int64_t begin = keys.range.begin, seen = std::min(fill_limits(queries.block, p.limits), keys.range.end);
     if (seen > begin) prepare(queries, p);
     // Queries that the first step leaves out.
-    if (seen <= begin || step(queries.block, begin, seen).offset) std::memset(p.sums, 0, panel_bytes(a.depth));
+    if (seen <= begin || (a.causal && begin > queries.block.first)) std::memset(p.sums, 0, panel_bytes(a.depth));
     for (int64_t first = begin; first < seen;) {
       const KeyStep s = step(queries.block, first, seen);
       prefetch(s, keys.k.from(-begin), keys.v.from(-begin), known, seen);
@@ -107,13 +105,16 @@ class Backward : public AttentionBlocks {
   // dq, or a part of it.
   void write_queries(const Queries& queries, int64_t part, const Place& p) const {
     const QueryBlock& block = queries.block;
-    if (parts_ == 1) return unpack(p.sums, g.dq, queries.batch, block, a.depth, p.rows);
     const int64_t step = row_step(a.depth);
-    transpose_rows(mk, p.sums, queries.vectors * mk.vector_bytes, block.rows(), a.depth, step, p.rows);
+    const char* rows = by_rows_ ? p.sums : p.rows;
+    if (!by_rows_) transpose_rows(mk, p.sums, queries.vectors * mk.vector_bytes, block.rows(), a.depth, step, p.rows);
     for (int64_t i = 0; i < block.rows(); i++) {
+      if (parts_ == 1) {
+        write_row(rows + i * step, a.depth, query_data(g.dq, queries.batch, block, i), g.dq.col);
+        continue;
+      }
       char* to = partial(queries.batch * a.heads + block.head_of(i), part);
-      std::memcpy(to + block.query_of(i) * a.depth * element, p.rows + i * step,
-                  static_cast<size_t>(a.depth * element));
+      std::memcpy(to + block.query_of(i) * a.depth * element, rows + i * step, static_cast<size_t>(a.depth * element));
     }
   }
 
@@ -141,9 +142,9 @@ class Backward : public AttentionBlocks {
   // A block of queries, or the rest of one, with some keys.
   void run_step(const Queries& queries, const Keys& keys, const KeyStep& s, const Place& p) const {
     const int64_t at = s.keys.begin - keys.range.begin, skipped = s.block.first - queries.block.first;
-    multiply(keys.k.from(at), s, a.depth, rest(p.panel, a.depth, s, p.rest), p.scores);
+    multiply(keys.k.from(at), s, a.depth, p.panel, p.scores);
     if (a.mask.data) add_mask(queries.batch, s, p.scores);
-    multiply(keys.v.from(at), s, a.value_depth, rest(p.grad_panel, a.value_depth, s, p.grad_rest), p.grad_scores);
+    multiply(keys.v.from(at), s, a.value_depth, p.grad_panel, p.grad_scores);
     ScoreArgs args{};
     args.scores = p.scores, args.other = p.grad_scores, args.rows = s.keys.size();
     args.free = free_rows(s.block, s.keys), args.first = s.keys.begin;
@@ -153,12 +154,28 @@ class Backward : public AttentionBlocks {
     add_product(p.scores, s, queries.grad.from(skipped), a.value_depth, keys.dv.from(at));
     add_product(p.grad_scores, s, queries.q.from(skipped), a.depth, keys.dk.from(at));
     Ahead nothing;
-    collect(keys.k.from(at), s, a.depth, p.grad_scores, p.sums, queries.vectors * mk.vector_bytes,
-            at > 0 || s.offset > 0, nothing, 0);
+    const int64_t row = s.vectors * mk.vector_bytes;
+    if (!by_rows_) {
+      return collect(keys.k.from(at), s, a.depth, p.grad_scores, p.sums, queries.vectors * mk.vector_bytes,
+                     at > 0 || s.offset > 0, nothing);
+    }
+    const Rows sums{p.sums, row_step(a.depth)};
+    add_rows_product({p.grad_scores, element, row}, s.block.rows(), keys.k.from(at), a.depth, sums.from(skipped),
+                     kNear | (at > 0 || skipped > 0 ? kAccumulate : 0), nothing,
+                     [&](int64_t, int64_t end) { return seen_of(s, end); });
   }
 
   // out += weights times rows of queries.
   void add_product(const char* weights, const KeyStep& s, Rows rows, int64_t columns, Rows out) const {
+    if (column_parts(columns)) {
+      Ahead nothing;
+      const Left left{weights, s.vectors * mk.vector_bytes, element};
+      return add_rows_product(
+          left, s.keys.size(), rows, columns, out, kAccumulate, nothing, [&](int64_t first, int64_t) {
+            const bool cut = a.causal && s.block.heads == 1;
+            return Range{cut ? std::max<int64_t>(0, s.keys.begin + first - s.block.first) : 0, s.block.rows()};
+          });
+    }
     Gemm product{.m = s.keys.size(), .n = columns, .k = s.block.rows()};
     product.a = weights, product.a_row = s.vectors * mk.lanes, product.a_col = 1;
     product.b = rows.data, product.b_row = rows.row / element, product.b_col = 1;
@@ -216,6 +233,7 @@ class Backward : public AttentionBlocks {
 
   const AttentionGradient& g;
   int64_t heads_, parts_;
+  bool by_rows_;  // sums of dq are rows, not lanes
   Scratch partial_;
 };
 

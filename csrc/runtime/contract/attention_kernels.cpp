@@ -13,10 +13,11 @@ const AttentionKernels* attention_kernels(DType dtype) {
 
 void install_attention_kernels(DType dtype, const uint64_t* addresses) {
   auto kernels = std::make_unique<AttentionKernels>();
-  for (auto* family :
-       {kernels->softmax, kernels->finish, kernels->gradient, kernels->scale, kernels->products, kernels->weigh}) {
+  for (auto* family : {kernels->softmax, kernels->finish, kernels->gradient, kernels->scale, kernels->products,
+                       kernels->hide, kernels->weigh}) {
     for (int v = 1; v <= kMaxVectors; v++) family[v] = reinterpret_cast<AttentionKernels::Block>(*addresses++);
   }
+  kernels->scale_rows = reinterpret_cast<AttentionKernels::Block>(*addresses++);
   kernels->mask = reinterpret_cast<AttentionKernels::Mask>(*addresses++);
   kernels->mask_bool = reinterpret_cast<AttentionKernels::Mask>(*addresses++);
   if (dtype == DType::F32) {

@@ -21,6 +21,7 @@ struct ScoreArgs {
   const char* scale;
   const char* keys;  // weigh: rows of tiles, `key_row` bytes apart, times the panel `other`
   int64_t key_row, depth;
+  int64_t step;  // weigh: bytes between rows of scores, and of the panel
 };
 
 struct AttentionKernels {
@@ -32,7 +33,8 @@ struct AttentionKernels {
   using Convert = void (*)(int64_t n, const char* from, char* to);
   // By the number of vectors.
   Block softmax[kMaxVectors + 1], finish[kMaxVectors + 1], gradient[kMaxVectors + 1], scale[kMaxVectors + 1],
-      products[kMaxVectors + 1], weigh[kMaxVectors + 1];
+      products[kMaxVectors + 1], hide[kMaxVectors + 1], weigh[kMaxVectors + 1];
+  Block scale_rows;
   Mask mask, mask_bool;
   Convert read_f16, write_f16, read_bf16, write_bf16;  // of float32 only
 };

@@ -39,7 +39,7 @@ struct MicroArgs {
   int64_t k;  // at least 1
   const char* a;
   int64_t a_row, a_col;
-  const char* b;  // mode use: a packed panel; mode make: what the taps' offsets count from
+  const char* b;  // mode use: rows `panel_step` apart; mode make: what the taps' offsets count from
   char* c;
   int64_t c_row;
   int64_t mask;   // lanes of the last vector

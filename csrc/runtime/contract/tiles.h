@@ -69,6 +69,7 @@ inline void sweep(const MicroKernels& mk, int vectors, MicroArgs& args, const Le
   args.a_col = left.col;
   char* c = args.c;
   const char *b = args.b, *row_bias = args.row_bias;
+  if (!make || tiles.count > 1) args.panel_step = vectors * mk.vector_bytes;
   for (int64_t t = 0; t < tiles.count; t++) {
     int64_t first = tiles.begin(t), height = tiles.begin(t + 1) - first;
     args.a = left.data + first * left.row;

@@ -6,9 +6,11 @@ the next product. Sizes and addresses are run-time arguments (`FIELDS`, the C++ 
 
 * `softmax_<vectors>`: one step of the online softmax.
 * `weigh_<vectors>`: the same and the product before it, tile by tile in registers, where the maximum so far will do.
+* `hide_<vectors>`: weights are 0 where a query does not see a key; the others are added to the total.
 * `finish_<vectors>`: what the sums come to: the logarithm of the sum, and the factors that normalize.
 * `gradient_<vectors>`: weights and gradient of the scores, from the scores and the logarithm of their sum.
 * `scale_<vectors>`, `products_<vectors>`: rows times a vector; sums over rows of products.
+* `scale_rows`: rows of any length, each times a number of its own.
 * `mask_<kind>`: adds a mask, transposed on the way.
 * `read_<dtype>`, `write_<dtype>`: rows of 16-bit elements from and to float32.
 """
@@ -39,13 +41,15 @@ from .turn import transpose
 # The fields of ScoreArgs (csrc/runtime/contract/attention_kernels.h), eight bytes each.
 FIELDS = (
     *("scores", "other", "rows", "free", "first", "limits", "maximum", "total", "factors", "lse", "delta", "scale"),
-    *("keys", "key_row", "depth"),
+    *("keys", "key_row", "depth", "step"),
 )
 # How far the largest exponent may stand above the "maximum" that is subtracted from all.
 SLACK = 6.0
-_NUMBERS = {"rows", "free", "first", "key_row", "depth"}
-_WEIGH = {"scores", "other", "rows", "maximum", "total", "keys", "key_row", "depth"}
-KERNELS = ("softmax", "finish", "gradient", "scale", "products")
+_NUMBERS = {"rows", "free", "first", "key_row", "depth", "step"}
+_WEIGH = {"scores", "other", "rows", "maximum", "total", "keys", "key_row", "depth", "step"}
+KERNELS = ("softmax", "finish", "gradient", "scale", "products", "hide")
+# Rows of a result whose lines are asked for ahead of those that are written.
+_ROWS_AHEAD = 4
 MASKS = ("same", "bool")
 NARROW = ("f16", "bf16")
 
@@ -55,9 +59,11 @@ def _lowered(function: Callable[[Expr], Expr], dtype: str) -> Expr:
     return lower([function(input_(0, dtype))])[0]
 
 
-def _quick_exp2(x: Expr) -> Expr:
+def _quick_exp2(target: Target, dtype: str) -> Callable[[Expr], Expr]:
     """2^x, x being finite; what is far below 0 may be a little more than 0."""
-    return math_f32.exp2_small(x) if x.dtype == "f32" else math_f64.exp2(x)
+    if dtype == "f64":
+        return math_f64.exp2
+    return math_f32.exp2_scaled if target.scalef else math_f32.exp2_small
 
 
 class _Kernel:
@@ -227,6 +233,21 @@ class _Kernel:
             at = self.row(matrix, i)
             self.store([self.binary("fmul", x, y) for x, y in zip(self.load(at), factors, strict=True)], at)
 
+    def _write_hide(self) -> None:
+        """scores = 0 where a query does not see a key, which is a row of its own from `first` on; total += scores."""
+        matrix, limits = self.argument("scores"), self.limits()
+        totals = self.variables(self.load(self.argument("total")))
+        with self.rows() as i:
+            at = self.row(matrix, i)
+            seen = [
+                self.select(hidden, self.constant(0.0), x)
+                for hidden, x in zip(self.hidden(i, limits), self.load(at), strict=True)
+            ]
+            self.store(seen, at)
+            for total, x in zip(totals, seen, strict=True):
+                self.lanes.set(total, self.lanes.add(self.lanes.get(total), x))
+        self.store(self.get(totals), self.argument("total"))
+
     def _write_products(self) -> None:
         """delta = the sum over rows of scores * other."""
         left, right = self.argument("scores"), self.argument("other")
@@ -240,7 +261,8 @@ class _Kernel:
 class _Weigh(MicroKernel):
     """Writes `weigh_<vectors>(ScoreArgs*)`: `rows` whole tiles of keys times the panel `other`, which is in units of
     ln2 here, since additions then do what would multiply. Less the maximum, their powers of two are the scores, and are
-    added to the total. What is no finite number, or far above the maximum, shows up there."""
+    added to the total. What is no finite number, or far above the maximum, shows up there. Rows of scores and of the
+    panel are `step` bytes apart: a tile may take the last vectors of wider ones."""
 
     def __init__(self, module: Module, dtype: str, vectors: int) -> None:
         super().__init__(module, dtype, vectors, max_height(module.target, vectors), False, f"weigh_{vectors}")
@@ -256,8 +278,9 @@ class _Weigh(MicroKernel):
                 "a": f.offset(fields["keys"], f.mul(first, fields["key_row"])),
                 "a_row": fields["key_row"],
                 "a_col": str(lanes.element_bytes),
-                "c": f.offset(fields["scores"], f.mul(first, self.vectors * lanes.bytes)),
-                "c_row": str(self.vectors * lanes.bytes),
+                "c": f.offset(fields["scores"], f.mul(first, fields["step"])),
+                "c_row": fields["step"],
+                "panel_step": fields["step"],
             }
             base = [self._minus_in_twos(self._aligned(fields["maximum"], at)) for at in places]
             self.accumulators = [[lanes.variable(x) for x in base] for _ in range(self.height)]
@@ -274,7 +297,8 @@ class _Weigh(MicroKernel):
         return self.f.value(f"fmul {self.lanes.type} {x}, splat ({self.lanes.scalar} {factor})")
 
     def _epilogue(self, rows: range) -> None:
-        f, lanes, power = self.f, self.lanes, _lowered(_quick_exp2, self.dtype)
+        f, lanes = self.f, self.lanes
+        power = _lowered(_quick_exp2(f.target, self.dtype), self.dtype)
         for i, row in zip(rows, self._output_rows(rows), strict=True):
             for j, (sum_, total) in enumerate(zip(self.accumulators[i], self.totals, strict=True)):
                 x = lanes.get(sum_)
@@ -284,6 +308,26 @@ class _Weigh(MicroKernel):
 
     def _aligned(self, pointer: str, at: int) -> str:
         return self.lanes.load(self.f.offset(pointer, at), aligned=True)
+
+
+def _write_scale_rows(module: Module, dtype: str) -> None:
+    """`scale_rows(ScoreArgs*)`: row i of `other` is row i of scores, `depth` whole vectors, times number i of factors.
+    Rows of scores are `step` bytes apart, those of `other` `key_row`."""
+    f = Function(module, "scale_rows", [("ptr", "args")])
+    lanes = Lanes(f, dtype)
+    used = {"scores", "other", "rows", "factors", "key_row", "depth", "step"}
+    fields = load_fields(f, FIELDS, set(FIELDS) - _NUMBERS, set(FIELDS) - used)
+    ahead = f.mul(fields["key_row"], _ROWS_AHEAD)
+    with repeat(f, fields["rows"]) as i:
+        source = f.offset(fields["scores"], f.mul(i, fields["step"]))
+        to = f.offset(fields["other"], f.mul(i, fields["key_row"]))
+        factor = lanes.broadcast(f.offset(fields["factors"], f.mul(i, lanes.element_bytes)))
+        with repeat(f, fields["depth"]) as vector:
+            at = f.mul(vector, lanes.bytes)
+            x = f.value(f"fmul {lanes.type} {lanes.load(f.offset(source, at), aligned=True)}, {factor}")
+            lanes.store(x, f.offset(to, at))
+            f.fetch(f.offset(to, f.add(at, ahead)), 1)
+    f.finish()
 
 
 def _write_mask(module: Module, dtype: str, kind: str) -> None:
@@ -343,6 +387,7 @@ def kernel_names(dtype: str) -> list[str]:
     narrow = [f"{way}_{kind}" for kind in NARROW for way in ("read", "write")] if dtype == "f32" else []
     return [
         *(f"{name}_{vectors}" for name in (*KERNELS, "weigh") for vectors in range(1, MAX_VECTORS + 1)),
+        "scale_rows",
         *(f"mask_{kind}" for kind in MASKS),
         *narrow,
     ]
@@ -356,6 +401,7 @@ def module(target: Target, dtype: str) -> Module:
             _Kernel(result, dtype, name, vectors).write()
     for vectors in range(1, MAX_VECTORS + 1):
         _Weigh(result, dtype, vectors).write()
+    _write_scale_rows(result, dtype)
     for kind in MASKS:
         _write_mask(result, dtype, kind)
     if dtype == "f32":

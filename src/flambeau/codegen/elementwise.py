@@ -9,8 +9,12 @@ stores, so an output may be exactly one of the inputs.
 
 An input of class `t` lies the other way round: its elements follow each other from row to row. Such kernels go through
 squares of elements, which are turned on the way. One of class `r` is read backwards.
+
+Where nothing but turned operands is read and results go past the caches, rows are written while the squares of the
+next ones are turned: stores past the caches wait for memory, and what is turned beside them costs no time.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -29,6 +33,8 @@ ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("i64", "n"), ("i64", "m"), ("pt
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 _STEPPED = (STRIDED, TURNED, REVERSED)  # with a distance of their own between elements
 _BESIDE = 256  # bytes of a result's row that are written at a time, of squares beside each other
+_COLUMNS = 32  # elements of a row at least, where half as much is written
+_FAR = 24 << 20  # bytes of an operand from which it is in no cache
 _UNEVEN = 128  # elements, the same of rows that begin anywhere in a cache line: of each block some are turned twice
 _LINE = 64  # bytes
 _AHEAD = 32  # rows between those that are turned and those whose lines are asked for
@@ -88,8 +94,9 @@ class Kernel:
         self.used = {e.attr[0] for e in walk(self.roots) if e.op == "input"}
         self.turned = [o for o in self.inputs if o.kind == TURNED]
         self.lanes = self._lanes(module.target)
-        self.block = max(_BESIDE // self._result_size(), self.lanes)
         self.by_lines = bool(self.turned) and len(self.outputs) == 1 and self.outputs[0].kind == STREAMED
+        self.together = self.by_lines and not any(o.kind == CONTIGUOUS for o in self.inputs)
+        self.block = max(_BESIDE // self._result_size(), self.lanes)
         self.room = max(_UNEVEN, self.block) + _LINE if self.by_lines else self.block
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
@@ -153,12 +160,13 @@ class Kernel:
         """All elements, square by square: several beside each other, so that results are written in longer runs; those
         at the edges under a mask, or one by one."""
         f, lanes = self.function, self.lanes
-        elements = lanes * self.room + lanes
-        buffers = {o: f.variable(f"[{elements * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
+        self.elements = lanes * self.room + lanes
+        places = 2 if self.together else 1
+        buffers = {o: f.variable(f"[{places * self.elements * t.SIZE[o.dtype]} x i8], align 64") for o in self.turned}
         widest = max(t.SIZE[o.dtype] for o in self.turned)
         self.between = f.variable(f"[{lanes * lanes * widest} x i8], align 64")
         self.large = f.value(f"icmp sge i64 {f.mul('%n', '%m')}, {_LARGE}")
-        below = f.choose(self.large, "%m", 0)
+        lowest = f.choose(self.large, "%m", 0)
         squares = f.value(f"and i64 %n, {-lanes}")
         self.width, beyond = self._blocks(bases, rows)
         with f.loop(0, "%n", self.width) as block:
@@ -166,14 +174,21 @@ class Kernel:
             end, whole = f.smaller(following, "%n"), f.smaller(following, squares)
             turned = f.smaller(f.add(following, beyond), squares)
             last = f.value(f"icmp sge i64 {following}, %n")
-            behind = f.choose(last, below, 0), f.choose(last, 0, following)
-            with f.loop(0, "%m", lanes) as r:
+            behind = f.choose(last, lowest, 0), f.choose(last, 0, following)
+            with f.loop(-lanes if self.together else 0, "%m", lanes) as r:
                 rest = f.value(f"sub i64 %m, {r}")
                 high = f.value(f"icmp sge i64 {rest}, {lanes}")
-                with f.when(high):
-                    self._whole(bases, rows, buffers, r, block, turned, self._ahead(bases, rows, r, block, behind))
-                with f.loop(f.choose(high, whole, block), end, lanes) as i:
-                    self._edge(bases, rows, buffers, r, i, f.smaller(rest, lanes))
+                free, first = buffers, f.choose(high, whole, block)
+                if self.together:
+                    inside = f.value(f"icmp sge i64 {r}, 0")
+                    here = f.value(f"and i1 {inside}, {high}")
+                    free = self._pass(bases, rows, buffers, r, here, block, turned, behind)
+                    first = f.choose(inside, first, end)
+                else:
+                    with f.when(high):
+                        self._whole(bases, rows, buffers, r, block, turned, self._ahead(bases, rows, r, block, behind))
+                with f.loop(first, end, lanes) as i:
+                    self._edge(bases, rows, free, r, i, f.smaller(rest, lanes))
 
     def _blocks(self, bases: list[str], rows: list[str]) -> tuple[int | str, int | str]:
         """Elements of a row that are written at a time, and how many of the next ones are turned along: results past
@@ -184,8 +199,11 @@ class Kernel:
         start = f.value(f"ptrtoint ptr {bases[number]} to i64")
         begins = f.value(f"and i64 {f.value(f'or i64 {start}, {rows[number]}')}, {_LINE - 1}")
         self.even = f.value(f"icmp eq i64 {begins}, 0")
-        beyond = _LINE // self._result_size()
-        return f.choose(self.even, self.block, max(_UNEVEN, self.block)), f.choose(self.even, 0, beyond)
+        beyond, block = _LINE // self._result_size(), self.block
+        if not self.together:  # lines of other operands are asked for too: of twice as many, some would be gone again
+            far = f.value(f"icmp sge i64 {f.mul('%n', self.turned[0].step)}, {_FAR}")
+            block = f.choose(far, max(block // 2, 2 * self.lanes, _COLUMNS), block)
+        return f.choose(self.even, block, max(_UNEVEN, self.block)), f.choose(self.even, 0, beyond)
 
     def _ahead(self, bases: list[str], rows: list[str], r: str, block: str, behind: tuple[str, str]) -> tuple[str, str]:
         """Row and block of the squares whose turn comes some steps later: further down, or at the top of what is
@@ -208,15 +226,59 @@ class Kernel:
     ) -> None:
         """`lanes` rows of a block from r, of whole squares from `block` to `end`; the lines of those `ahead` are asked
         for."""
+        turn = self._turner(bases, rows, r, block, ahead)
+        with self.function.loop(0, self.function.value(f"sub i64 {end}, {block}"), self.lanes) as i:
+            turn(i, buffers)
+        self._results(bases, rows, buffers, r, (0, self.lanes), block, end, ahead)
+
+    def _pass(
+        self, bases: list[str], rows: list[str], buffers: dict, r: str, here: str, block: str, end: str, behind: tuple
+    ) -> dict:
+        """The same where rows from r were turned before and are written now, if they are `here`: some beside each
+        square of the rows below that is turned. Returns the buffers that are free then."""
         f, lanes = self.function, self.lanes
-        starts = zip(self._starts(bases, rows, r, block), self._starts(bases, rows, *ahead), strict=True)
-        starts = [(o, start, later) for (o, start), (_, later) in starts]
+        below = f.add(r, lanes)
+        more = f.value(f"icmp sle i64 {f.add(below, lanes)}, %m")
+        odd = f.value(f"and i64 {f.value(f'udiv i64 {below}, {lanes}')}, 1")
+        filled, written = (
+            {o: f.offset(at, f.mul(half, self.elements * t.SIZE[o.dtype])) for o, at in buffers.items()}
+            for half in (odd, f.value(f"xor i64 {odd}, 1"))
+        )
+        ahead = self._ahead(bases, rows, below, block, behind)
+        turn = self._turner(bases, rows, below, block, ahead)
+        done, each = f.variable("i64", f.choose(here, 0, lanes)), max(1, lanes * lanes // self.block)
         with f.loop(0, f.value(f"sub i64 {end}, {block}"), lanes) as i:
-            for o, start, later in starts:
+            with f.when(more):
+                turn(i, filled)
+            first = f.value(f"load i64, ptr {done}")
+            last = f.smaller(f.add(first, each), lanes)
+            f.do(f"store i64 {last}, ptr {done}")
+            self._results(bases, rows, written, r, (first, last), block, end, ahead)
+        self._results(bases, rows, written, r, (f.value(f"load i64, ptr {done}"), lanes), block, end, ahead)
+        return written
+
+    def _turner(
+        self, bases: list[str], rows: list[str], r: str, block: str, ahead: tuple[str, str]
+    ) -> Callable[[str, dict], None]:
+        """What turns the square that stands i elements behind the beginning of a block, of the rows from r."""
+        f = self.function
+        starts = zip(self._starts(bases, rows, r, block), self._starts(bases, rows, *ahead), strict=True)
+        found = [(o, start, later) for (o, start), (_, later) in starts]
+
+        def turn(i: str, buffers: dict) -> None:
+            for o, start, later in found:
                 across = f.mul(i, o.step)
                 to = f.offset(buffers[o], f.mul(i, t.SIZE[o.dtype]))
                 self._turn(o, f.offset(start, across), to, later=f.offset(later, across))
-        with f.loop(0, lanes) as k:
+
+        return turn
+
+    def _results(
+        self, bases: list[str], rows: list[str], buffers: dict, r: str, some: tuple, block: str, end: str, ahead: tuple
+    ) -> None:
+        """Some of the rows from r, which were turned."""
+        f, lanes = self.function, self.lanes
+        with f.loop(*some) as k:
             self._enter(f.add(r, k), bases, rows)
             self._place(buffers, k, block)
             self._fetch_row(bases, rows, f.add(ahead[0], k), ahead[1])
@@ -381,13 +443,19 @@ class Kernel:
         return Memory(self.function, Elements(self.function, 1, self._row_leaf)).load(o.dtype, o.row)[part]
 
     def step(self, i: str, offsets: list[int], lanes: int, mask: str | None = None) -> None:
-        """Elements i + offset .. i + offset + lanes for each offset: all loads, then results and stores."""
+        """Elements i + offset .. i + offset + lanes for each offset: all loads, then results and stores. Vectors of
+        narrow results go past the caches together, a register at a time."""
         f = self.function
         streams = [_Stream(self, f.add(i, offset), lanes, mask) for offset in offsets]
         for stream in streams:
             stream.load()
-        for stream in streams:
-            stream.finish()
+        together = {o: f.target.vector_bytes // (lanes * t.SIZE[o.dtype]) for o in self.outputs if o.kind == STREAMED}
+        joined = [o for o, count in together.items() if count > 1 and lanes > 1 and len(streams) % count == 0]
+        raw = [stream.finish(joined) for stream in streams]
+        for o in joined:
+            for first in range(0, len(streams), together[o]):
+                parts = [values[o] for values in raw[first : first + together[o]]]
+                streams[first].memory.stream_joined(o.dtype, parts, streams[first].address(o))
 
 
 class _Stream:
@@ -405,26 +473,30 @@ class _Stream:
         f = self.kernel.function
         for k, o in enumerate(self.kernel.inputs):
             if k in self.kernel.used and o.kind == CONTIGUOUS:
-                self.loaded[k] = self.memory.load(o.dtype, self._address(o), self.mask)
+                self.loaded[k] = self.memory.load(o.dtype, self.address(o), self.mask)
             elif k in self.kernel.used and o.kind == TURNED and self.memory.lanes > 1:
                 at = f.offset(o.square, f.mul(self.position, t.SIZE[o.dtype]))
                 self.loaded[k] = self.memory.load(o.dtype, at)
             elif k in self.kernel.used and o.kind == REVERSED and self.memory.lanes > 1:
-                self.loaded[k] = self.memory.load_reversed(o.dtype, self._address(o))
+                self.loaded[k] = self.memory.load_reversed(o.dtype, self.address(o))
             elif k in self.kernel.used and o.kind in _STEPPED:
-                self.loaded[k] = self.memory.load_strided(o.dtype, self._address(o), o.step)
+                self.loaded[k] = self.memory.load_strided(o.dtype, self.address(o), o.step)
 
-    def finish(self) -> None:
-        values = iter(self.elements.emit(*self.kernel.roots))
+    def finish(self, kept: list[_Operand]) -> dict[_Operand, str]:
+        """Stores the results, except those that are kept: their elements as they lie in memory."""
+        values, raw = iter(self.elements.emit(*self.kernel.roots)), {}
         for o in self.kernel.outputs:
             result = tuple(next(values) for _ in range(2 if t.is_complex(o.dtype) else 1))
-            if o.kind in (CONTIGUOUS, STREAMED):
+            if o in kept:
+                raw[o] = self.elements.narrow(result[0], o.dtype)
+            elif o.kind in (CONTIGUOUS, STREAMED):
                 stream = o.kind == STREAMED and self.memory.lanes > 1
-                self.memory.store(o.dtype, result, self._address(o), self.mask, stream)
+                self.memory.store(o.dtype, result, self.address(o), self.mask, stream)
             else:
-                self.memory.store_strided(o.dtype, result, self._address(o), o.step or "0")
+                self.memory.store_strided(o.dtype, result, self.address(o), o.step or "0")
+        return raw
 
-    def _address(self, o: _Operand) -> str:
+    def address(self, o: _Operand) -> str:
         f = self.kernel.function
         distance = o.step if o.kind in _STEPPED else t.SIZE[o.dtype]
         return f.offset(o.row, f.mul(self.position, distance))

@@ -124,6 +124,16 @@ class Memory:
         self.function.module.declare(name, "void", kind, "ptr", lanes)
         self.function.do(f"call void @{name}({kind} {raw}, ptr align {t.SIZE[dtype]} {pointer}, {lanes} {mask})")
 
+    def stream_joined(self, dtype: str, parts: list[str], pointer: str) -> None:
+        """Stores vectors as they lie in memory, a register together, past the caches."""
+        f, lanes = self.function, self.lanes
+        while len(parts) > 1:
+            kind = llvm_type(byte_type(dtype), lanes)
+            lanes *= 2
+            parts = [f.shuffle(kind, a, b, range(lanes)) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        how = f"align {lanes * t.SIZE[dtype]}, !nontemporal !99"
+        f.do(f"store {llvm_type(byte_type(dtype), lanes)} {parts[0]}, ptr {pointer}, {how}")
+
     def _store_pairs(self, part: str, values: tuple[str, ...], pointer: str, stream: bool = False) -> None:
         f, lanes, kind = self.function, self.lanes, llvm_type(part, self.lanes)
         if lanes == 1:

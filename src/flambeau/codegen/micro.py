@@ -4,7 +4,7 @@ A micro-kernel multiplies a tile of `height` rows of A by a panel of `vectors` S
 tile of C stays in registers. Depth, strides, lane masks, epilogue and addresses are run-time arguments (`FIELDS`, the
 C++ struct `MicroArgs`), so nothing is compiled per shape. There are three modes:
 
-* `use`:  B is a packed panel, K rows of `vectors` aligned vectors.
+* `use`:  B is K rows of `vectors` vectors, `panel_step` bytes apart: a packed panel, or part of a matrix.
 * `make`: B is read where it lies, through a table of taps (offset, lane masks), and stored to the panel for the tiles
   that follow: one tap for a matrix; one a kernel position for a convolution, which hides im2col behind the arithmetic.
   Height 0 only packs.
@@ -38,6 +38,7 @@ FIELDS = (
 )
 _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
 _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"}
+_USE_NEVER = _MAKE_ONLY - {"panel_step"}
 _TAPS_NEAR = {"taps", "taps_end", "channel_step", "panel_step", "prefetch"}
 _PACK_NEVER = {"a", "a_row", "a_col", "c", "c_row", "mask", "flags", "column_bias", "row_bias"}
 _TAP_BYTES = 16  # int64 offset, four uint16 lane masks or (mode taps) an int64 offset in the panel
@@ -117,7 +118,7 @@ class MicroKernel:
         self.arg = load_fields(self.f, FIELDS, _POINTERS, self._unused())
 
     def _unused(self) -> set[str]:
-        return (set() if self.make else _MAKE_ONLY) | (set() if self.height else _PACK_NEVER)
+        return (set() if self.make else _USE_NEVER) | (set() if self.height else _PACK_NEVER)
 
     def _output_rows(self, rows: range) -> list[str]:
         """Where these rows of the result lie."""
@@ -232,11 +233,11 @@ class MicroKernel:
     def _use_row(self, b_at: str) -> list[str]:
         b = self.f.value(f"load ptr, ptr {b_at}")
         row = self._panel_row(b)
-        _advance(self.f, b_at, b, self.vectors * self.lanes.bytes)
+        _advance(self.f, b_at, b, self.arg["panel_step"])
         return row
 
     def _panel_row(self, b: str) -> list[str]:
-        return [self.lanes.load(self.f.offset(b, j * self.lanes.bytes), aligned=True) for j in range(self.vectors)]
+        return [self.lanes.load(self.f.offset(b, j * self.lanes.bytes)) for j in range(self.vectors)]
 
     def _make_row(self, b_at: str, panel_at: str, tap_at: str) -> list[str]:
         """Read one row of B through the current tap, store it to the panel, step to the next tap (or channel)."""

@@ -30,6 +30,7 @@ FAMILIES: dict[str, str] = {
     "ScalarProgram": "flambeau.codegen.elementwise",
     "BandKernel": "flambeau.codegen.bands",
     "RunsKernel": "flambeau.codegen.runs",
+    "StaggeredKernel": "flambeau.codegen.staggered",
     "RowKernel": "flambeau.codegen.row",
     "LoopProgram": "flambeau.codegen.loop",
 }

@@ -1,7 +1,9 @@
 """Row kernels along rows, and what those of columns share with them; see `row`."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import cycle
 
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -164,6 +166,7 @@ class Stream:
         self.elements = Elements(kernel.function, lanes, self._leaf, lambda e: not kernel.varies(e), scope)
         self.memory = Memory(kernel.function, self.elements)
         self.loaded: dict[int, tuple[str, ...]] = {}
+        self.place: tuple[str, str, str | None] = ("", "", mask)  # what `stream_of` was told
 
     def emit(self, exprs: list[Expr]) -> list[str]:
         return self.elements.emit(*exprs)
@@ -272,7 +275,8 @@ class Rows(Kernel):
 
     accumulators = 4
     in_lanes = True  # elements of one row
-    in_runs = False  # that lie apart, and what comes next is not to be guessed by the machine
+    in_runs = False  # that are read side by side
+    reads_once = False  # rows that are long enough for a first guess, whatever they are made of
 
     def vector_stride(self, o: Operand) -> str:
         return o.strides[2]
@@ -290,17 +294,21 @@ class Rows(Kernel):
         with self.batch() as b:
             for o in self.operands:
                 o.row = f.offset(o.base, f.mul(b, o.strides[0]))
-            self.scope = Scope(self, 1, True, self._load_scalar)
-            self.scope.open()
-            for e, numbers in self.state_of.items():
-                o = self.states[numbers[-1]]
-                self.scope.define(e, self._scalar_memory().load(o.dtype, o.row)[0])
-            self._find_next(b)
-            self.tests = [(e, p) for e in walk(self.program.roots) if (p := self.is_at(e)) is not None]
-            for level in self.levels[shifted.reduce(self) or near.reduce(self) :]:
-                self.reduce(level)
+            self.reduce_row(b)
             if self.level is None:
                 self._finish()
+
+    def reduce_row(self, b: str) -> None:
+        """All levels of a row."""
+        self.scope = Scope(self, 1, True, self._load_scalar)
+        self.scope.open()
+        for e, numbers in self.state_of.items():
+            o = self.states[numbers[-1]]
+            self.scope.define(e, self._scalar_memory().load(o.dtype, o.row)[0])
+        self._find_next(b)
+        self.tests = [(e, p) for e in walk(self.program.roots) if (p := self.is_at(e)) is not None]
+        for level in self.levels[shifted.reduce(self) or near.reduce(self) :]:
+            self.reduce(level)
 
     def _find_next(self, b: str) -> None:
         """How far the next row is, where a pass over a row asks for it; 0 in the last row of all.
@@ -327,9 +335,6 @@ class Rows(Kernel):
         for number, distance in self.next_rows.items():
             self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
 
-    def fetch_on(self, streams: list["Stream"]) -> None:
-        """Asks for what a pass that sums reads some steps later: nothing, where the next row was asked for."""
-
     def batch(self) -> AbstractContextManager[str]:
         """The loop over rows."""
         return self.function.loop(0, self.shape[0])
@@ -349,6 +354,10 @@ class Rows(Kernel):
             begin()
             self.pass_run(step, f.add(f.mul(i1, self.shape[2]), self.shape[3]))
             end()
+
+    def sum_pass(self, step) -> None:
+        """Runs `step` for sums, which may take the elements of a row in another order than the passes that write."""
+        self.passes(step)
 
     def pass_run(self, step, first: str) -> None:
         """Runs `step` over the elements of a run, the first of which is at this position."""
@@ -371,18 +380,22 @@ class Rows(Kernel):
         return next((a for index, a in pairs if index.op == "index" and not self.varies(a)), None)
 
     def stream(self, i: str, first: str, mask: str | None = None) -> Stream:
+        return self.stream_of(self.scope, lambda o: o.run, i, first, mask)
+
+    def stream_of(self, scope: Scope, run: Callable[[Operand], str], i: str, first: str, mask: str | None) -> Stream:
+        """A vector of the row that a scope is of, the runs of its operands being there."""
         f = self.function
 
         def lanes_at(wanted: Expr) -> str:
             """The lane of this position, if it is here, in 32 bits: a vector holds as many lanes of those."""
-            distance = f.value(f"sub i64 {self.scope.scalar(wanted)}, {f.add(first, i)}")
+            distance = f.value(f"sub i64 {scope.scalar(wanted)}, {f.add(first, i)}")
             inside = f.value(f"icmp ult i64 {distance}, {self.lanes}")
             lane = f.value(f"trunc i64 {f.value(f'select i1 {inside}, i64 {distance}, i64 -1')} to i32")
             steps = ", ".join(f"i32 {k}" for k in range(self.lanes))
             return f.value(f"icmp eq <{self.lanes} x i32> {stream.elements.spread(lane, 'i32')}, <{steps}>")
 
         def address(o: Operand) -> str:
-            return f.offset(o.run, f.mul(i, t.SIZE[o.dtype] if o.dense else o.strides[2]))
+            return f.offset(run(o), f.mul(i, t.SIZE[o.dtype] if o.dense else o.strides[2]))
 
         def position() -> str:
             spread = stream.elements.spread(f.add(first, i), "i64")
@@ -391,7 +404,8 @@ class Rows(Kernel):
             steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
             return f.value(f"add <{self.lanes} x i64> {spread}, <{steps}>")
 
-        stream = Stream(self, self.scope, self.lanes, address, mask, position)
+        stream = Stream(self, scope, self.lanes, address, mask, position)
+        stream.place = i, first, mask
         for e, wanted in self.tests:
             stream.elements.define(e, lanes_at(wanted))
         return stream
@@ -448,8 +462,8 @@ class Rows(Kernel):
         shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
 
         def step(streams: list[Stream]) -> None:
-            self.fetch_on(streams)
-            for stream, mine in zip(streams, accumulators, strict=False):
+            self.meanwhile(streams)
+            for stream, mine in zip(streams, cycle(accumulators), strict=False):
                 for e, value in shared.items():
                     stream.elements.define(e, value)
                 for e, variables in zip(reductions, mine, strict=True):
@@ -460,7 +474,8 @@ class Rows(Kernel):
                 if last and self.fetches_early:
                     self.fetch_next(stream)
 
-        self.passes(step)
+        self.sum_pass(step)
+        self.went_over()
         totals: dict[Expr, list[str]] = {}
         for k, e in sorted(enumerate(reductions), key=lambda item: twin(item[1], reductions) is not None):
             if (whole := twin(e, reductions)) is not None:
@@ -468,6 +483,12 @@ class Rows(Kernel):
             else:
                 totals[e] = self.total(e, [self._read(e, mine[k]) for mine in accumulators])
         return totals
+
+    def meanwhile(self, streams: list[Stream]) -> None:
+        """What else is done while a pass that reduces is at some vectors."""
+
+    def went_over(self) -> None:
+        """Such a pass has ended."""
 
     def total(self, e: Expr, parts: list[list[str]]) -> list[str]:
         """The state of the whole row, or piece of it, from those of the accumulators."""
@@ -525,11 +546,13 @@ class Rows(Kernel):
 
     def _finish(self) -> None:
         """Outputs: those over the row element by element, the others once."""
-        full = with_roots(self)
-        over_row = [(o, r) for o, r in full if o.role in "FRA"]
-        sums = run_sums(full)
-        if over_row or sums:
-            roots = [e for _, r in over_row for e in r]
+        self.write_rows()
+        self.write_once()
+
+    def write_rows(self) -> None:
+        """Outputs over the row, and sums of its runs."""
+        sums = run_sums(with_roots(self))
+        if self.over_row() or sums:
             states: list[list] = []
 
             def begin() -> None:
@@ -541,21 +564,33 @@ class Rows(Kernel):
                     self._scalar_memory().store(o.dtype, tuple(total), o.run)
 
             def step(streams: list[Stream]) -> None:
-                for s in streams:
-                    if self.parked is not None:
-                        self.unpark(s)
-                    if not self.fetches_early:
+                if not self.fetches_early:
+                    for s in streams:
                         self.fetch_next(s)
-                results = [iter(s.emit(roots)) for s in streams]
-                for o, r in over_row:  # one output after the other: lines that go past the caches stay together
-                    for s, values in zip(streams, results, strict=True):
-                        s.store(o, tuple(self.added(s, o, next(values)) for _ in r))
+                self.write_vectors(streams)
                 for s, mine in zip(streams, states, strict=False):
                     for (_, e), variables in zip(sums, mine, strict=True):
                         self.accumulate(s, e, variables)
 
             self.passes(step, begin, end)
-        once = [(o, r) for o, r in full if o.role in "BS"]
+
+    def over_row(self) -> list[tuple[Operand, list[Expr]]]:
+        """Outputs that vary over the row, with their roots."""
+        return [(o, r) for o, r in with_roots(self) if o.role in "FRA"]
+
+    def write_vectors(self, streams: list[Stream]) -> None:
+        """Stores their elements of outputs."""
+        if self.parked is not None:
+            for s in streams:
+                self.unpark(s)
+        results = [iter(s.emit([e for _, r in self.over_row() for e in r])) for s in streams]
+        for o, r in self.over_row():  # one output after the other: lines that go past the caches stay together
+            for s, values in zip(streams, results, strict=True):
+                s.store(o, tuple(self.added(s, o, next(values)) for _ in r))
+
+    def write_once(self) -> None:
+        """Outputs that do not vary over the row."""
+        once = [(o, r) for o, r in with_roots(self) if o.role in "BS"]
         if once:
             self.scope.open()
             with self.function.when(self.first()):

@@ -1,17 +1,19 @@
-"""Rows made of runs that lie apart in memory, of more than the caches keep: what is read later is asked for.
+"""Rows made of runs, most of which lie apart in memory, of more than the caches keep.
 
-At the beginning of a run the machine sees no direction yet. The passes that sum ask for what they read some steps later
-themselves: past the end of a run in the next one, or, where runs are short, in one further on. The last pass asks for
-the next row.
+At the beginning of a run the machine sees no direction yet, and what it asks for by itself ends with the run. So passes
+that sum read some runs side by side, which it follows all at once, and ask for the next ones. The last pass reads what
+is near, a run at a time, and asks for the next row.
 """
 
 from flambeau.ir import types as t
 
+from .memory import tail_mask
 from .module import Module
 from .row import RowKernel
-from .rows import Operand, Rows, Stream
+from .rows import Operand, Rows
 
-_AHEAD = 2048  # elements between those that are read and those that are asked for
+_TOGETHER = 8  # runs of all operands: lines at one distance from a page's beginning that the first cache keeps
+_AHEAD = 1 << 18  # bytes that are asked for early at most
 
 
 class RunsKernel(RowKernel):
@@ -24,28 +26,51 @@ def emit(module: Module, kernel: RunsKernel, classes: str, name: str) -> None:
 
 
 class Runs(Rows):
-    """Rows whose passes ask ahead."""
+    """Rows whose runs are summed side by side."""
 
-    in_runs = True
+    in_runs = reads_once = True
 
-    def enter_run(self, i1: str) -> None:
-        super().enter_run(i1)
-        f, (_, runs, length, *_) = self.function, self.shape
-        steps = f.smaller(length, _AHEAD)
-        further = f.value(f"udiv i64 {_AHEAD}, {steps}")
-        last = f.value(f"icmp sge i64 {f.add(i1, further)}, {runs}")
-        # of each operand: how far on to ask, up to where, and how far from there on
-        self.ahead: list[tuple[Operand, str, str, str]] = []
-        for o in self.full_vectors():
-            distance, whole = f.mul(steps, t.SIZE[o.dtype]), f.mul(length, t.SIZE[o.dtype])
-            rest = f.value(f"sub i64 {whole}, {distance}")
-            beyond = f.value(f"sub i64 {f.mul(o.strides[1], further)}, {rest}")
-            self.ahead.append((o, distance, f.offset(o.run, rest), f.choose(last, 0, beyond)))
+    def sum_pass(self, step) -> None:
+        f, runs, begin = self.function, self.shape[1], "0"
+        self.scope.open()
+        for count in self._together():
+            end = f.value(f"and i64 {runs}, {-count}")
+            with f.loop(begin, end, count) as i1:
+                self._side_by_side(step, i1, count)
+            begin = end
 
-    def fetch_on(self, streams: list[Stream]) -> None:
+    def _together(self) -> list[int]:
+        """How many runs are read side by side; of those that are left, how many then."""
+        count = max(_TOGETHER // max(len(self.full_vectors()), 1), 1)
+        return sorted({count, max(count // 4, 1), 1}, reverse=True)
+
+    def _side_by_side(self, step, i1: str, count: int) -> None:
+        f, length = self.function, self.shape[2]
+        ways = self._ways(i1, count) if count > 1 else []
+        runs = [self._run(f.add(i1, k)) for k in range(count)]
+        whole = f.value(f"and i64 {length}, {-self.lanes}")
+        with f.loop(0, whole, self.lanes) as i:
+            streams = [self.stream_of(self.scope, lambda o, at=at: at[o.number], i, first, None) for at, first in runs]
+            for o, way in ways:
+                for stream in streams:
+                    f.fetch(f.offset(stream.address(o), way))
+            step(streams)
+        if self.lanes > 1:
+            self.rest = f.value(f"sub i64 {length}, {whole}")
+            with f.when(f.value(f"icmp sgt i64 {self.rest}, 0")), f.loop(i1, f.add(i1, count)) as k:
+                _, first = self._run(k)
+                step([self.stream(whole, first, tail_mask(f, self.lanes, self.rest))])
+
+    def _run(self, i1: str) -> tuple[dict[int, str], str]:
+        """Where a run begins in each operand, and the position of its first element in the row."""
         f = self.function
-        for o, distance, end, beyond in self.ahead:
-            inside = f.value(f"icmp ult ptr {streams[0].address(o)}, {end}")
-            way = f.choose(inside, distance, beyond)
-            for stream in streams:
-                f.fetch(f.offset(stream.address(o), way))
+        self.enter_run(i1)
+        return {o.number: o.run for o in self.operands}, f.add(f.mul(i1, self.shape[2]), self.shape[3])
+
+    def _ways(self, i1: str, count: int) -> list[tuple[Operand, str]]:
+        """Operands, and how far the next runs lie from these, if those are not too long; else 0."""
+        f, operands = self.function, self.full_vectors()
+        together = f.mul(self.shape[2], count * sum(t.SIZE[o.dtype] for o in operands))
+        more = f.value(f"icmp sle i64 {f.add(i1, 2 * count)}, {self.shape[1]}")
+        near = f.value(f"and i1 {more}, {f.value(f'icmp sle i64 {together}, {_AHEAD}')}")
+        return [(o, f.choose(near, f.mul(o.strides[1], count), 0)) for o in operands]

@@ -156,10 +156,10 @@ def reduce(kernel: Any) -> int:
 
 def _fits(kernel: Any, dtype: str) -> str:
     """Whether a row has enough elements for a first guess, and not so many that writing it is all that takes time: in
-    rows that leave the second cache, memory writes on while a pass more is made over what was read."""
+    contiguous rows that leave the second cache, memory writes on while a pass more is made over what was read."""
     f = kernel.function
     enough = kernel.is_long(1)
-    if not any(o.role == "F" for o in kernel.outputs):
+    if kernel.reads_once or not any(o.role == "F" for o in kernel.outputs):
         return enough
     few = f.value(f"icmp sle i64 {kernel.shape[4]}, {kernel.target.l2 // 2 // t.SIZE[dtype]}")
     return f.value(f"and i1 {enough}, {few}")

@@ -43,6 +43,10 @@ _EXP2 = (
     0.6931471805416357, 0.24022651075850324, 0.05550410962612345, 0.009618036911145754, 0.0013333430761353865,
     0.00015467110272904228, 1.5314951836439442e-05,
 )  # fmt: skip
+# exp2_part_f32: the same, 0 <= r < 1
+_EXP2_PART = (
+    0.6931513116622804, 0.24016445148387394, 0.05579990964647751, 0.009017033420472333, 0.001867129262693329,
+)  # fmt: skip
 # exp2_near_f32: the same, |r| <= 1/32
 _EXP2_NEAR = (0.6931471803051631, 0.24023429069645597, 0.055505671681669165)
 # expm1_f32: (exp(r) - 1 - r) / r^2, relative to expm1
@@ -114,6 +118,13 @@ def exp2_small(x: Expr) -> Expr:
     root = fn.bitcast(fn.lookup(_ROOTS_LESS, n & 15, "f32"), "i32")
     power = fn.bitcast(root + (n << 19), "f32")
     return fn.fma(fn.polynomial(r, _EXP2_NEAR) * r, power, power)
+
+
+def exp2_scaled(x: Expr) -> Expr:
+    """2^x within two roundings, nan at infinities: fewest instructions where one of them scales by a power of two."""
+    n = fn.floor(x)
+    r = x - n
+    return fn.ldexp(fn.fma(r, fn.polynomial(r, _EXP2_PART), 1.0), n)
 
 
 def _below_two(moved: Expr, r: Expr) -> Expr:

@@ -7,6 +7,7 @@ from flambeau.codegen.pick import is_pick
 from flambeau.codegen.resolve import compile_program, resolve_family
 from flambeau.codegen.row_program import RowProgram, prepare
 from flambeau.codegen.runs import RunsKernel
+from flambeau.codegen.staggered import StaggeredKernel
 from flambeau.codegen.target import host
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -46,6 +47,8 @@ class RowPlan:
                 kernel = BandKernel(self.steps[step].program, "fused", True)
             elif mode == "runs":
                 kernel = RunsKernel(self.steps[step].program, "fused", False)
+            elif mode == "staggered":
+                kernel = StaggeredKernel(self.steps[step].program, "fused", False)
             elif mode == "joined":
                 kernel = code.RowKernel(self.steps[step].joined, "fused", False)
             else:

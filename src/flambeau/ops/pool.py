@@ -78,8 +78,12 @@ def _batch_mode(n: int) -> str:
     return f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got:"
 
 
-def _check_line(kernel: int, stride: int, padding: int, dilation: int) -> None:
+def _check_line(x, kernel, stride, padding, dilation) -> None:
     """What max_pool1d says of one dimension."""
+    _check_rank("max_pool1d", x, 1)
+    _check_sizes("max_pool1d", x, 1)
+    size = _tuple(kernel, 1)
+    kernel, stride, padding, dilation = (_tuple(v, 1)[0] for v in (size, stride or size, padding, dilation))
     for what, value in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation)):
         if value <= 0:
             raise RuntimeError(f"max_pool1d() {what} must be greater than zero, but got {value}")
@@ -186,6 +190,8 @@ def _known(steps) -> int:
 def _max_plan(n, positions):
     def plan(o, x, kernel_size, stride, padding, dilation, ceil_mode):
         name = f"max_pool{n}d"
+        if n == 1 and not positions:
+            _check_line(x, kernel_size, stride, padding, dilation)
         kernel, stride, padding, dilation, out = _geometry(
             name, x, n, kernel_size, stride, padding, dilation, ceil_mode
         )
@@ -198,9 +204,10 @@ def _max_plan(n, positions):
         if positions:
             results += (o.empty(lead + out, dtype=o.int64, device=x.device, memory_format=layout),)
         program, attrs = programs.max_windows, (positions,)
-        if _small(kernel):
+        if _small(kernel) and all(s >= d for s, d in zip(sizes, dilation, strict=True)):
             steps = (_known(stride), _known(dilation))
-            program, attrs = programs.max_small, (*_three(kernel, 1), *steps, positions, lanes > 1)
+            index = "i32" if product(sizes) < 2**31 else "i64"
+            program, attrs = programs.max_small, (*_three(kernel, 1), *steps, positions, lanes > 1, index)
         ints = _window_ints(sizes, out, kernel, stride, padding, dilation, 0, lanes)
         work = product(out) * product(kernel) * lanes
         return Launch(results, (*results, x), ints, _planes(x.shape, n, lanes), work, program, attrs)
@@ -483,14 +490,11 @@ def _public_pools(n: int) -> None:
     )
 
     def max_pool(o, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-        if n == 1 and not return_indices:
-            _check_rank("max_pool1d", input, 1)
-            _check_sizes("max_pool1d", input, 1)
-            size = _tuple(kernel_size, 1)
-            _check_line(size[0], _tuple(stride or size, 1)[0], _tuple(padding, 1)[0], _tuple(dilation, 1)[0])
         if not return_indices and values_suffice(input):
             only = getattr(o, f"max_pool{n}d_values")
             return only(input, kernel_size, () if stride is None else stride, padding, dilation, ceil_mode)
+        if n == 1 and not return_indices:
+            _check_line(input, kernel_size, stride, padding, dilation)
         pool = getattr(o, f"max_pool{n}d_with_indices")
         values, where_ = pool(input, kernel_size, () if stride is None else stride, padding, dilation, ceil_mode)
         return (values, where_) if return_indices else values

@@ -174,14 +174,22 @@ class _Greatest:
             _take(best, position, row_best.value, row_position.value, last != last)
         self._store(at, seen(position.value), position.value)
 
-    def of_all(self, at: Expr, taps: list[Expr], source: Callable) -> None:
-        """Of a list of positions."""
-        best, position = self.b.load(self.input, source(taps[0])), taps[0]
-        for here in taps[1:]:
-            v = self.b.load(self.input, source(here))
-            better = (v > best) | (v != v)
-            best, position = where(better, v, best), where(better, here, position)
-        self._store(at, best, position)
+    def of_all(self, at: Expr, taps: list[tuple[Expr, Expr]], place: Callable) -> None:
+        """Of elements given by where they lie and what tells them apart; `place` makes a position of the latter.
+
+        Halves are compared before they meet, so that no element waits for all others.
+        """
+        best, mark = self._best(taps)
+        self._store(at, best, place(mark))
+
+    def _best(self, taps: list[tuple[Expr, Expr]]) -> tuple[Expr, Expr]:
+        if len(taps) == 1:
+            here, mark = taps[0]
+            return self.b.load(self.input, here), mark
+        half = len(taps) // 2
+        (v, v_mark), (w, w_mark) = self._best(taps[:half]), self._best(taps[half:])
+        later = (w > v) | (w != w)
+        return where(later, w, v), where(later, w_mark, v_mark)
 
 
 def max_windows(b: Builder, positions: bool) -> None:
@@ -194,7 +202,8 @@ def max_windows(b: Builder, positions: bool) -> None:
 
 def _greatest_of_window(b: Builder, greatest: _Greatest, at: Expr, places, source: Callable) -> None:
     windows = _windows(b, places)
-    z, y, x = (start + first * dilation for start, first, _, dilation in windows)
+    taps = (start + first * dilation for start, first, _, dilation in windows)
+    z, y, x = (minimum(tap, b.int(axis) - 1) for axis, tap in enumerate(taps))  # no tap may be inside
     first = (z * b.int(1) + y) * b.int(2) + x
     greatest.of_each(at, first, lambda tap: _each_tap(b, windows, tap), source)
 
@@ -204,22 +213,60 @@ def _small_plane(b: Builder, plane: Expr, beside: bool) -> _Plane:
     return _Plane(b, plane, b.int(LANES) if beside else const(1, "i64"), beside)
 
 
+def _coordinates(b: Builder, axis: int, place: Expr, steps: tuple[Expr, Expr], count: int, clip: bool) -> list[Expr]:
+    """Where the taps of a window lie along an axis; `clip`: those outside are the nearest one inside once more."""
+    stride, dilation = steps
+    first, size = place * stride - b.int(12 + axis), b.int(axis)
+    at = [first + k * dilation for k in range(count)]
+    if clip:
+        for k in range(1, count):
+            at[k] = where(at[k] >= size, at[k - 1], at[k])
+        for k in range(count - 2, -1, -1):
+            at[k] = where(at[k] < 0, at[k + 1], at[k])
+    return at
+
+
 def max_small(
-    b: Builder, kz: int, ky: int, kx: int, stride: int, dilation: int, positions: bool, beside: bool
+    b: Builder, kz: int, ky: int, kx: int, stride: int, dilation: int, positions: bool, beside: bool, index: str
 ) -> None:
-    """As `max_windows`, with the taps written out where a window lies inside."""
-    greatest, taps = _Greatest(b, positions), (kz, ky, kx)
+    """As `max_windows`, with the taps written out, where every window has an element inside.
+
+    Along the innermost axis windows that lie inside are done in vectors, unless channels lie `beside` each other.
+    `index`: in what positions in a plane are compared.
+    """
+    greatest = _Greatest(b, positions)
+    zs, ys = ((b.int(9 + axis), b.int(15 + axis)) for axis in (0, 1))
+    xs = tuple(const(known, "i64") if known else b.int(at) for known, at in ((stride, 11), (dilation, 17)))
+    size, pad, out = b.int(2), b.int(14), b.int(5)
     with b.parallel() as i:
         plane = _small_plane(b, i, beside)
 
-        def inside(places) -> None:
-            steps = _taps(b, places, taps, (stride, dilation))
-            plane.each_lane(places, lambda at, source: greatest.of_all(at, steps, source))
+        def window(rows: list[Expr], places, clip: bool) -> None:
+            across = _coordinates(b, 2, places[2], xs, kx, clip)
+            base = const(0, "i64") if clip else across[0]
+            steps = [row + x - base for row in rows for x in across]
+            marks = [cast(step, index) for step in steps]
 
-        def outside(places) -> None:
-            plane.each_lane(places, lambda at, source: _greatest_of_window(b, greatest, at, places, source))
+            def one(at: Expr, source: Callable) -> None:
+                taps = [(source(base + step), mark) for step, mark in zip(steps, marks, strict=True)]
+                greatest.of_all(at, taps, lambda mark: base + cast(mark, "i64"))
 
-        _places(b, taps, inside, outside)
+            plane.each_lane(places, one)
+
+        with b.loop(0, b.int(3)) as z:
+            above = _coordinates(b, 0, z, zs, kz, True)
+            with b.loop(0, b.int(4)) as y:
+                rows = [(p * b.int(1) + q) * size for p in above for q in _coordinates(b, 1, y, ys, ky, True)]
+                if beside:
+                    with b.loop(0, out) as x:
+                        window(rows, (z, y, x), True)
+                else:
+                    low = minimum(out, (pad + xs[0] - 1) // xs[0])
+                    high = maximum(low, minimum(out, (size + pad - (kx - 1) * xs[1] + xs[0] - 1) // xs[0]))
+                    with b.loop(low, high) as x:
+                        window(rows, (z, y, x), False)
+                    with b.loop(0, low + out - high, simd=False) as k:
+                        window(rows, (z, y, where(k < low, k, k + high - low)), True)
 
 
 def spread(b: Builder) -> None:

@@ -1,0 +1,88 @@
+"""Rows that go past the caches while the next one is read come out as alone, wherever a task begins and ends."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.codegen.module import Module
+from flambeau.codegen.resolve import emit_program
+from flambeau.codegen.row_program import prepare
+from flambeau.codegen.staggered import StaggeredKernel
+from flambeau.codegen.target import LEVELS
+from flambeau.ir import fn
+from flambeau.ir import row as ir
+from flambeau.ir.expr import input_
+
+F = torch.nn.functional
+CALLS = {
+    "softmax": lambda x, w: torch.softmax(x, 1),
+    "log_softmax": lambda x, w: torch.log_softmax(x, 1),
+    "layer_norm": lambda x, w: F.layer_norm(x, w.shape, w, w),
+    "rms_norm": lambda x, w: F.rms_norm(x, w.shape, w),
+    "masked": lambda x, w: torch.softmax(x.masked_fill(x < -1, -torch.inf), 1),
+}
+
+
+def make(rows, columns, dtype):
+    """Some rows of which are far from 0, without a number, with one that is none, with a high peak, or constant."""
+    x = np.random.default_rng(rows).standard_normal((rows, columns), dtype="f4")
+    x[3] += 1000
+    x[7] = -np.inf
+    x[8, 5] = np.nan
+    x[9, columns - 1] = 200
+    x[64] *= 1e5
+    x[rows - 1] = 0.1
+    return torch.from_numpy(x).to(dtype)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "rows, columns, dtype",
+    [(6300, 1008, "float32"), (160, 40000, "float32"), (3300, 1000, "float64"), (25000, 512, "bfloat16")],
+)
+def test_as_alone(call, rows, columns, dtype):
+    x, call = make(rows, columns, getattr(torch, dtype)), CALLS[call]
+    w = torch.linspace(0.5, 2, columns, dtype=x.dtype)
+    together = call(x, w)
+    assert together.nbytes >= 24e6  # goes past the caches
+    chosen = sorted({*range(12), *range(60, 70), *range(rows // 2, rows // 2 + 9), *range(rows - 10, rows)})
+    np.testing.assert_array_equal(together[chosen].double().numpy(), call(x[chosen], w).double().numpy())
+
+
+def test_rows_that_lie_apart():
+    x = make(6300, 1100, torch.float32)
+    part = x[:, 64:1072]
+    np.testing.assert_array_equal(torch.softmax(part, 1).numpy(), torch.softmax(part.contiguous(), 1).numpy())
+
+
+def test_what_a_row_leaves_for_the_next_pass():
+    """Statistics of each row are results of their own, and the element of a class is another in each row."""
+    x = make(6300, 1008, torch.float32)
+    normal, mean, scale = torch.native_layer_norm(x, (1008,), None, None, 1e-5)
+    alone = [torch.native_layer_norm(x[k : k + 1], (1008,), None, None, 1e-5) for k in (0, 63, 64, 6299)]
+    for whole, parts in zip((normal, mean, scale), zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(whole[[0, 63, 64, 6299]].numpy(), torch.cat(parts).numpy())
+
+
+def test_factors_of_each_row():
+    """Its mean is a result, and asked for where the row is written: with a weight and a bias of its own."""
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((64, 128, 28, 28), dtype="f4"))
+    w = torch.linspace(0.5, 2, 128)
+    normal = F.instance_norm(x, None, None, w, w)
+    exact, scale = x.double().numpy(), w.double().numpy()[:, None, None]
+    wanted = exact - exact.mean((2, 3), keepdims=True)
+    wanted = wanted / np.sqrt(exact.var((2, 3), keepdims=True) + 1e-5) * scale + scale
+    np.testing.assert_allclose(normal.double().numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [k for k, target in LEVELS.items() if not target.is_gpu])
+def test_memory_is_asked_for_where_rows_are_written(level):
+    x = input_(0, "f32")
+    e = fn.exp(x - ir.constant(ir.row_max(x)))
+    step = ir.plan([e / ir.row_sum(e)], "F", "F").steps[0]
+    module = Module(LEVELS[level])
+    emit_program(module, StaggeredKernel(prepare(step, ["f32"], ["f32"], "k"), "fused", False), "ncc", "k")
+    text = module.text()
+    streams = 4 + 1  # vectors of the wide loop and the narrow one, which only the tail comes beyond
+    assert text.count("call void @llvm.prefetch") == streams + 1
+    assert text.count("!nontemporal") == 2 * streams  # where the next row is read, and after the last one
