@@ -6,6 +6,7 @@ import pytest
 import flambeau as torch
 from flambeau.codegen.module import Module
 from flambeau.codegen.resolve import emit_program
+from flambeau.codegen.row import RowKernel
 from flambeau.codegen.row_program import prepare
 from flambeau.codegen.staggered import StaggeredKernel
 from flambeau.codegen.target import LEVELS
@@ -75,6 +76,11 @@ def test_factors_of_each_row():
     np.testing.assert_allclose(normal.double().numpy(), wanted, rtol=1e-5, atol=1e-5)
 
 
+def asked_for(target, lines_apart):
+    """By the wide loop of a pass, the narrow one, and the tail."""
+    return max(1, 4 * target.vector_bytes // (64 * lines_apart)) + 2
+
+
 @pytest.mark.parametrize("level", [k for k, target in LEVELS.items() if not target.is_gpu])
 def test_memory_is_asked_for_where_rows_are_written(level):
     x = input_(0, "f32")
@@ -84,5 +90,16 @@ def test_memory_is_asked_for_where_rows_are_written(level):
     emit_program(module, StaggeredKernel(prepare(step, ["f32"], ["f32"], "k"), "fused", False), "ncc", "k")
     text = module.text()
     streams = 4 + 1  # vectors of the wide loop and the narrow one, which only the tail comes beyond
-    assert text.count("call void @llvm.prefetch") == streams + 1
+    assert text.count("call void @llvm.prefetch") == asked_for(LEVELS[level], 1)
     assert text.count("!nontemporal") == 2 * streams  # where the next row is read, and after the last one
+
+
+@pytest.mark.parametrize("level", [k for k, target in LEVELS.items() if not target.is_gpu])
+def test_every_second_line_of_several_operands_is_asked_for(level):
+    """By the pass that sums, where the results go past the caches."""
+    g, y = input_(0, "f32"), input_(1, "f32")
+    step = ir.plan([y * (g - ir.row_sum(g * y))], "FF", "F").steps[0]
+    for classes, wanted in (("nccc", 2 * asked_for(LEVELS[level], 2)), ("ccc", 0)):
+        module = Module(LEVELS[level])
+        emit_program(module, RowKernel(prepare(step, ["f32"], ["f32"] * 2, "k"), "fused", False), classes, "k")
+        assert module.text().count("call void @llvm.prefetch") == wanted

@@ -18,6 +18,8 @@ from .row_program import RowProgram
 from .states import absorb, component_dtypes, element_state, initial, merge, settle, twin
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("ptr", "shape"), ("ptr", "params")]
+_AHEAD = 16 << 10  # bytes between what is read and what is asked for, in the order of memory
+_LINE = 64  # bytes
 _COSTLY = 12  # nodes of an expression that is worth a store and a load
 
 
@@ -276,6 +278,7 @@ class Rows(Kernel):
     accumulators = 4
     in_lanes = True  # elements of one row
     in_runs = False  # that are read side by side
+    lines_apart = 2  # that are asked for where they lie further on
     reads_once = False  # rows that are long enough for a first guess, whatever they are made of
 
     def vector_stride(self, o: Operand) -> str:
@@ -291,6 +294,7 @@ class Rows(Kernel):
 
     def batch_loop(self) -> None:
         f = self.function
+        self.further = {o.number: self.way_ahead(o) for o in self.far_operands()}
         with self.batch() as b:
             for o in self.operands:
                 o.row = f.offset(o.base, f.mul(b, o.strides[0]))
@@ -334,6 +338,31 @@ class Rows(Kernel):
         """Asks for what stands in the next row where a vector stands in this one."""
         for number, distance in self.next_rows.items():
             self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
+
+    def way_ahead(self, o: Operand) -> str:
+        """Bytes to what is asked for from what is read: on in memory, or to the next row where rows lie apart."""
+        f = self.function
+        dense = f.value(f"icmp eq i64 {o.strides[0]}, {f.mul(self.shape[4], t.SIZE[o.dtype])}")
+        return f.choose(dense, _AHEAD, o.strides[0])
+
+    def far_operands(self) -> list[Operand]:
+        """What the one pass that sums asks for far ahead, where it reads several operands and results go past the
+        caches: every second line, since the machine finds the others, and more would take the places in which a core
+        waits for them."""
+        leaves = [x for x in walk([e for level in self.program.levels for e in level]) if x.op == "input"]
+        read = [o for o in self.full_vectors() if any(self.operand(x) is o for x in leaves)]
+        streamed = any(o.kind == elementwise.STREAMED for o in self.outputs)
+        others = self.in_runs or len(self.program.levels) > 1 or any(o.role == "A" for o in self.outputs)
+        fits = self.mode == "fused" and streamed and not others and len(read) == len(self.full_vectors()) > 1
+        return read if fits else []
+
+    def fetch_on(self, streams: list["Stream"]) -> None:
+        """Asks for what the pass that sums reads later."""
+        for number, way in self.further.items():
+            o = self.operands[number]
+            vectors = max(1, self.lines_apart * _LINE // (self.lanes * t.SIZE[o.dtype]))
+            for stream in streams[::vectors]:
+                self.function.fetch(self.function.offset(stream.address(o), way))
 
     def batch(self) -> AbstractContextManager[str]:
         """The loop over rows."""
@@ -462,6 +491,7 @@ class Rows(Kernel):
         shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
 
         def step(streams: list[Stream]) -> None:
+            self.fetch_on(streams)
             self.meanwhile(streams)
             for stream, mine in zip(streams, cycle(accumulators), strict=False):
                 for e, value in shared.items():

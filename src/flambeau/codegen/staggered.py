@@ -8,14 +8,11 @@ What is read is asked for into the second cache, far ahead, in the order of memo
 of each page, and with what is written it does not run far enough ahead.
 """
 
-from flambeau.ir import types as t
 from flambeau.ir.expr import Expr
 
 from .module import Module, literal, llvm_type
 from .row import RowKernel
-from .rows import Operand, Rows, Scope, Stream
-
-_AHEAD = 16 << 10  # bytes between what is read and what is asked for
+from .rows import Rows, Scope, Stream
 
 
 class StaggeredKernel(RowKernel):
@@ -30,12 +27,13 @@ def emit(module: Module, kernel: StaggeredKernel, classes: str, name: str) -> No
 class Staggered(Rows):
     """Rows of which the first pass writes the one before: what was parked is taken from where the next is put."""
 
+    lines_apart = 1
     reads_once = True
 
     def batch_loop(self) -> None:
         f = self.function
         self.kept = {e: f.variable(llvm_type(e.dtype), literal(0, e.dtype)) for e in self._asked_for()}
-        self.ahead = {o.number: self._way_ahead(o) for o in self.full_vectors()}
+        self.further = {o.number: self.way_ahead(o) for o in self.full_vectors()}
         with f.loop(0, self.shape[0]) as b:
             self._enter(b)
             self.before, self.writes = self._row_before(), True
@@ -64,12 +62,6 @@ class Staggered(Rows):
                 found[e] = None
         return list(found)
 
-    def _way_ahead(self, o: Operand) -> str:
-        """Bytes to what is asked for from what is read: on in memory, or to the next row where rows lie apart."""
-        f = self.function
-        dense = f.value(f"icmp eq i64 {o.strides[0]}, {f.mul(self.shape[4], t.SIZE[o.dtype])}")
-        return f.choose(dense, _AHEAD, o.strides[0])
-
     def _enter(self, b: str) -> None:
         """Goes to a row; how far from its operands those of the row before are."""
         f = self.function
@@ -87,11 +79,12 @@ class Staggered(Rows):
         scope.open()
         return scope
 
+    def fetch_on(self, streams: list[Stream]) -> None:
+        if self.writes:
+            super().fetch_on(streams)
+
     def meanwhile(self, streams: list[Stream]) -> None:
         if self.writes:
-            for stream in streams:
-                for number, way in self.ahead.items():
-                    self.function.fetch(self.function.offset(stream.address(self.operands[number]), way))
             self.write_vectors([self._stream_before(s) for s in streams])
 
     def _stream_before(self, stream: Stream) -> Stream:
