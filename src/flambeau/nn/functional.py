@@ -3,8 +3,8 @@
 A name that the table defines comes from there; what is only composed here stands in the modules imported below.
 """
 
+from flambeau import _suggest
 from flambeau import functional_ns as o
-from flambeau._suggest import missing
 from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward
 from flambeau.nn._ctc import ctc_loss
 from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance
@@ -86,4 +86,4 @@ globals().update(_table)
 def __getattr__(name: str) -> object:
     if name in _table:  # an operator that was defined after this module was loaded
         return _table[name]
-    raise missing(__name__, name)
+    raise _suggest.missing(__name__, name)
