@@ -50,6 +50,19 @@ def test_as_alone(call, rows, columns, dtype):
     np.testing.assert_array_equal(together[chosen].double().numpy(), call(x[chosen], w).double().numpy())
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_gradients_of_long_rows(name):
+    """Two operands are read; 40000 elements of a row stay near, 50000 do not."""
+    for columns in (40000, 50000):
+        x = make(160, columns, torch.float32).nan_to_num(0, 0, 0).requires_grad_()
+        g = torch.from_numpy(np.random.default_rng(1).standard_normal((160, columns), dtype="f4"))
+        (together,) = torch.autograd.grad(CALLS[name](x, None), x, g)
+        chosen = [*range(12), 63, 64, 65, 100, 158, 159]  # so many are not cut
+        part = x.detach()[chosen].requires_grad_()
+        (alone,) = torch.autograd.grad(CALLS[name](part, None), part, g[chosen])
+        np.testing.assert_array_equal(together[chosen].numpy(), alone.numpy())
+
+
 def test_rows_that_lie_apart():
     x = make(6300, 1100, torch.float32)
     part = x[:, 64:1072]
@@ -74,6 +87,26 @@ def test_factors_of_each_row():
     wanted = exact - exact.mean((2, 3), keepdims=True)
     wanted = wanted / np.sqrt(exact.var((2, 3), keepdims=True) + 1e-5) * scale + scale
     np.testing.assert_allclose(normal.double().numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("side, dtype", [(28, "float32"), (27, "float32"), (28, "bfloat16")])
+def test_rows_of_runs_that_follow_each_other(side, dtype):
+    """Groups of channels, with a weight and a bias for each channel; few rows at each index of the batch."""
+    images = np.random.default_rng(0).standard_normal((140, 64, side, side), dtype="f4")
+    images[3] += 1000
+    images[5, 9] = np.nan
+    x, w = torch.from_numpy(images).to(getattr(torch, dtype)), torch.linspace(0.5, 2, 64, dtype=getattr(torch, dtype))
+    normal = F.group_norm(x, 8, w, w)
+    chosen = [0, 1, 3, 5, 77, 139]
+    alone = torch.cat([F.group_norm(x[k : k + 1], 8, w, w) for k in chosen])
+    near = 0.02 if dtype == "bfloat16" else 2e-5
+    np.testing.assert_allclose(normal[chosen].double().numpy(), alone.double().numpy(), rtol=near, atol=near)
+    whole = [x[4], w]
+    exact, scale = (t.double().numpy() for t in whole)
+    groups = exact.reshape(8, -1)
+    wanted = (groups - groups.mean(1, keepdims=True)) / np.sqrt(groups.var(1, keepdims=True) + 1e-5)
+    wanted = wanted.reshape(exact.shape) * scale[:, None, None] + scale[:, None, None]
+    np.testing.assert_allclose(normal[4].double().numpy(), wanted, rtol=near, atol=near)
 
 
 def asked_for(target, lines_apart):

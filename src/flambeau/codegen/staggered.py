@@ -2,7 +2,7 @@
 
 Memory reads and writes at once, but a pass that reduces a row only reads, and the last one, over what is in a cache,
 only writes: one after the other they take half as long again as a copy does. Here the first pass over a row writes the
-row before it, vector by vector. Where there is none yet it writes the row that it reads, which is then written again.
+row before it, vector by vector; the last row is written after all others.
 
 What is read is asked for into the second cache, far ahead, in the order of memory: the machine alone stops at the end
 of each page, and with what is written it does not run far enough ahead.
@@ -63,13 +63,13 @@ class Staggered(Rows):
         return list(found)
 
     def _enter(self, b: str) -> None:
-        """Goes to a row; how far from its operands those of the row before are."""
+        """Goes to a row; whether there is one before it, and how far from its operands those of that one are."""
         f = self.function
-        first = f.value(f"icmp eq i64 {b}, 0")
-        self.back: dict[int, int | str] = {}
+        self.follows = f.value(f"icmp sgt i64 {b}, 0")
+        self.back: dict[int, str] = {}
         for o in self.operands:
             o.row = f.offset(o.base, f.mul(b, o.strides[0]))
-            self.back[o.number] = f.choose(first, 0, f.value(f"sub i64 0, {o.strides[0]}"))
+            self.back[o.number] = f.value(f"sub i64 0, {o.strides[0]}")
 
     def _row_before(self) -> Scope:
         """What is known of the row that was read last."""
@@ -85,7 +85,8 @@ class Staggered(Rows):
 
     def meanwhile(self, streams: list[Stream]) -> None:
         if self.writes:
-            self.write_vectors([self._stream_before(s) for s in streams])
+            with self.function.when(self.follows):
+                self.write_vectors([self._stream_before(s) for s in streams])
 
     def _stream_before(self, stream: Stream) -> Stream:
         """The same elements of the row before."""
