@@ -229,3 +229,33 @@ def test_masks_of_every_density(n, share):
         x = rng.integers(0, 99, (3, n)).astype(dtype)
         assert np.array_equal(flambeau.from_numpy(x)[ours].numpy(), x[mask])
     assert np.array_equal(flambeau.unique_consecutive(ours[0]).numpy(), mask[0][np.diff(mask[0], prepend=~mask[0][:1])])
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+@pytest.mark.parametrize("shape", [(6, 7), (1, 6, 7), (6, 1), (7,), (1, 7)])
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_one_slice_for_all_positions(count, shape, accumulate):
+    rng = np.random.default_rng(count)
+    x, value = (rng.standard_normal(s, dtype="f4") for s in ((50, 6, 7), shape))
+    at = rng.integers(0, 50, count)
+    wanted = x.copy()
+    if accumulate:
+        np.add.at(wanted, at, value)
+    else:
+        wanted[at] = value
+    got = flambeau.from_numpy(x).index_put_((flambeau.from_numpy(at),), flambeau.from_numpy(value), accumulate)
+    np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_values_of_as_many_elements_as_a_slice_are_not_taken_for_one():
+    x, at, values = np.zeros((10, 4), "f4"), np.array([3, 1, 2, 7]), np.arange(4, dtype="f4").reshape(4, 1)
+    got = flambeau.from_numpy(x.copy())
+    got[flambeau.from_numpy(at)] = flambeau.from_numpy(values)
+    x[at] = values
+    np.testing.assert_array_equal(got.numpy(), x)
+
+
+def test_a_slice_of_what_is_written():
+    x = flambeau.arange(20.0).reshape(5, 4)
+    x[flambeau.tensor([0, 1, 3])] = x[1]
+    np.testing.assert_array_equal(x.numpy(), np.arange(20, dtype="f4").reshape(5, 4)[[1, 1, 2, 1, 4]])

@@ -87,9 +87,16 @@ op(
 )
 
 
+def _is_slice(values, at) -> bool:
+    """Whether every position takes the same slice, which values are."""
+    back = len(at.back)
+    alike = not at.front and all(n == 1 for n in values.shape[: max(values.dim() - back, 0)])
+    return alike and values.numel() == product(at.back)
+
+
 def _put_launch(o, at, target, values, accumulate, result, fresh=False):
     """Writes values to target, whose dimensions are in the order of `at`."""
-    if values.numel() != 1:
+    if values.numel() != 1 and (accumulate or not _is_slice(values, at)):
         values = values.expand(at.result)
     seen = target.view(product(at.front), product(at.sizes), product(at.back))
     axes = [t.reshape(-1) for t in at.positions]

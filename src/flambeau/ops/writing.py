@@ -52,16 +52,16 @@ def _position(b, k, axes: int):
     return place
 
 
-# `source`: each, one element for all, or a number for all. Ints: rows, elements of a slice, number of positions,
-# columns of an iteration, and sizes of axes from the second on.
+# `source`: each, one slice for all, one element for all, or a number for all. Ints: rows, elements of a slice, number of
+# positions, columns of an iteration, and sizes of axes from the second on.
 def _fill_program(b, source: str, axes: int):
-    """Buffers: written, positions, source of one element. One iteration: one slice."""
+    """Buffers: written, positions, source of one slice or element. One iteration: one slice."""
     with b.parallel() as i:
         rows, width, n = b.int(0), b.int(1), b.int(2)
         target = (i // n * rows + _position(b, i % n, axes)) * width
-        value = _same(b, 1 + axes, source)
-        with b.loop(0, width) as j:
-            b.store(0, target + j, value)
+        same = _same(b, 1 + axes, source)
+        with b.loop(0, width, independent=source == "slice") as j:
+            b.store(0, target + j, b.load(1 + axes, j) if same is None else same)
 
 
 def _column_program(b, reduce: str, scaled: bool, source: str, axes: int):
@@ -143,7 +143,8 @@ def write_slices(o, out, dim, index, source, reduce="", alpha=1, fresh=False, si
         out: contiguous.
         dim: the dimension that positions are in.
         index: a vector of int64, checked; or some of them, each for an axis, where the dimension is of several.
-        source: contiguous, or of one element that is written everywhere, or a number that is (not with `reduce`).
+        source: contiguous, or of one element that is written everywhere, or a number that is, or a slice (both not with
+            `reduce`).
         reduce: one of `REDUCTIONS`, or nothing.
         alpha: what slices are multiplied with.
         fresh: `out` holds nothing yet, and stands for zeros.
@@ -152,7 +153,7 @@ def write_slices(o, out, dim, index, source, reduce="", alpha=1, fresh=False, si
     axes = index if sizes else (index,)
     before, rows, width = dims_of(tuple(out.shape), dim)
     n, scaled, number = axes[0].numel(), alpha != 1, not isinstance(source, Tensor)
-    kind = "number" if number else "one" if source.numel() == 1 else "each"
+    kind = "number" if number else _kind(source, before * n, width)
     params = (source,) if number else (number_as(out.dtype, alpha),) if scaled else ()
     by_rows = width >= _LEAST_WIDTH and (fresh or (rows <= 4 * n and before * n * width > _FEW))
     buffers = (out, *axes) if number else (out, *axes, source)
@@ -175,6 +176,12 @@ def write_slices(o, out, dim, index, source, reduce="", alpha=1, fresh=False, si
         return Launch((out,), buffers, ints, before, n, _single_program, (*attrs, len(axes)), params)
     tasks = before * -(-width // columns) if width else 0
     return Launch((out,), buffers, ints, tasks, columns * n, _column_program, (*attrs, len(axes)), params)
+
+
+def _kind(source, slices: int, width: int) -> str:
+    if source.numel() == 1:
+        return "one"
+    return "slice" if source.numel() == width and slices > 1 else "each"
 
 
 def plain_source(source):
