@@ -10,7 +10,7 @@ import pytest
 
 import kernels
 from flambeau.codegen import attention
-from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.jit import compile_assembly, compile_code
 from flambeau.codegen.link import Code
 from flambeau.codegen.micro import MAX_VECTORS, max_height
 from flambeau.codegen.target import LEVELS, Target
@@ -22,7 +22,7 @@ ULPS = {"f32": 4, "f64": 16}  # of an exponential of a rounded difference, and o
 @pytest.fixture(scope="module", params=["f32", "f64"])
 def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
     target, where = target_and_where
-    return target, where, request.param, attention.compile_family(target, request.param)
+    return target, where, request.param, compile_code(attention.module(target, request.param))
 
 
 class Block:

@@ -10,7 +10,7 @@ import pytest
 
 import kernels
 from flambeau.codegen import channels
-from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.jit import compile_assembly, compile_code
 from flambeau.codegen.lanes import ELEMENT_BYTES
 from flambeau.codegen.link import Code
 from flambeau.codegen.planes import plane_sums
@@ -24,7 +24,7 @@ TAPS = [(0, 0), (0, 2), (1, 1), (2, 0)]
 @pytest.fixture(scope="module", params=["f32", "f64"])
 def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
     target, where = target_and_where
-    return target, where, request.param, channels.compile_family(target, request.param)
+    return target, where, request.param, compile_code(channels.module(target, request.param))
 
 
 class Case:
@@ -113,7 +113,7 @@ def test_sums(family, machine) -> None:
 @pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4", "aarch64"])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_compiles_for_every_cpu(level: str, dtype: str) -> None:
-    code = channels.compile_family(LEVELS[level], dtype)
+    code = compile_code(channels.module(LEVELS[level], dtype))
     assert set(code.symbols) == set(channels.kernel_names(LEVELS[level]))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import kernels
 from flambeau.codegen import contract
-from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.jit import compile_assembly, compile_code
 from flambeau.codegen.lanes import ELEMENT_BYTES, RELU
 from flambeau.codegen.link import Code
 from flambeau.codegen.micro import MAX_VECTORS, kernel_name, max_height
@@ -23,7 +23,7 @@ NUMPY = {"f32": np.float32, "f64": np.float64}
 @pytest.fixture(scope="module", params=["f32", "f64"])
 def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
     target, where = target_and_where
-    return target, where, request.param, contract.compile_family(target, request.param)
+    return target, where, request.param, compile_code(contract.module(target, request.param))
 
 
 def cases(target: Target, dtype: str):
@@ -156,7 +156,7 @@ def test_dot(family, machine) -> None:
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_compiles_for_every_cpu(level: str, dtype: str) -> None:
     """Code for machines that this one is not: it links without relocations, and nothing but our functions is called."""
-    code = contract.compile_family(LEVELS[level], dtype)
+    code = compile_code(contract.module(LEVELS[level], dtype))
     assert set(code.symbols) == set(contract.kernel_names(LEVELS[level]))
 
 

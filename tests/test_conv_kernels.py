@@ -11,7 +11,7 @@ import pytest
 
 import kernels
 from flambeau.codegen import conv
-from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.jit import compile_assembly, compile_code
 from flambeau.codegen.lanes import ELEMENT_BYTES, RELU, ROW_BIAS
 from flambeau.codegen.link import Code
 from flambeau.codegen.micro import TAPS_VECTORS, taps_heights, taps_kernel_name
@@ -25,7 +25,7 @@ NUMPY = {"f32": np.float32, "f64": np.float64}
 @pytest.fixture(scope="module", params=["f32", "f64"])
 def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
     target, where = target_and_where
-    return target, where, request.param, conv.compile_family(target, request.param)
+    return target, where, request.param, compile_code(conv.module(target, request.param))
 
 
 def test_taps_read_pixels(family, machine) -> None:
@@ -190,7 +190,7 @@ def test_flat_sums(family, machine) -> None:
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_compiles_for_every_cpu(level: str, dtype: str) -> None:
     """Code for machines that this one is not: it links without relocations, and nothing but our functions is called."""
-    code = conv.compile_family(LEVELS[level], dtype)
+    code = compile_code(conv.module(LEVELS[level], dtype))
     assert set(code.symbols) == set(conv.kernel_names(LEVELS[level]))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import kernels
 from flambeau.codegen import narrow, paired
-from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.jit import compile_assembly, compile_code
 from flambeau.codegen.link import Code
 from flambeau.codegen.micro import FIELDS, MAX_VECTORS, TAPS_VECTORS, kernel_name, max_height, taps_kernel_name
 from flambeau.codegen.target import LEVELS, Target, cpu_flags, host_level
@@ -47,7 +47,7 @@ def target_and_where(request: pytest.FixtureRequest) -> tuple[Target, str]:
 @pytest.fixture(scope="module", params=["f16", "bf16"])
 def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str]) -> tuple[Target, str, str, Code]:
     target, where = target_and_where
-    return target, where, request.param, narrow.compile_family(target, request.param)
+    return target, where, request.param, compile_code(narrow.module(target, request.param))
 
 
 def test_rows(family, machine) -> None:
@@ -106,7 +106,7 @@ def pair_cases():
 @pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no dot products of bfloat16")
 @pytest.mark.parametrize("end", [True, False])
 def test_pairs(end: bool) -> None:
-    machine, rng = Native(narrow.compile_family(PAIRS, "bf16"), end), np.random.default_rng(2)
+    machine, rng = Native(compile_code(narrow.module(PAIRS, "bf16")), end), np.random.default_rng(2)
     for vectors, height, make, depth, tail, flags in pair_cases():
         width = 16 * (vectors - 1) + tail
         a, b = (rounded(rng.standard_normal(s).astype(np.float32), "bf16") for s in ((height, depth), (depth, width)))
@@ -146,7 +146,7 @@ def test_pairs(end: bool) -> None:
 @pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no dot products of bfloat16")
 def test_operands_of_pairs() -> None:
     """Mode `make` of a B that consists of pairs, and a sum over two taps."""
-    machine, rng = Native(paired.compile_family(PAIRS, "bf16"), True), np.random.default_rng(3)
+    machine, rng = Native(compile_code(paired.module(PAIRS, "bf16")), True), np.random.default_rng(3)
     for vectors, height, _, depth, tail, _ in pair_cases():
         width = 16 * (vectors - 1) + tail
         a, b = (rounded(rng.standard_normal(s).astype(np.float32), "bf16") for s in ((height, depth), (depth, width)))
@@ -181,10 +181,10 @@ def test_operands_of_pairs() -> None:
 @pytest.mark.parametrize("target", [*(LEVELS[n] for n in ("x86-64-v3", "x86-64-v4", "aarch64")), PAIRS])
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])
 def test_compiles_for_every_cpu(target: Target, dtype: str) -> None:
-    code = narrow.compile_family(target, dtype)
+    code = compile_code(narrow.module(target, dtype))
     assert set(code.symbols) == set(narrow.kernel_names(target, dtype))
     if narrow.has_pairs(target, dtype):
-        assert set(paired.compile_family(target, dtype).symbols) == set(paired.kernel_names(target))
+        assert set(compile_code(paired.module(target, dtype)).symbols) == set(paired.kernel_names(target))
 
 
 def test_no_register_is_spilled() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import kernels
 from flambeau.codegen import shifts
-from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.jit import compile_assembly, compile_code
 from flambeau.codegen.lanes import ELEMENT_BYTES
 from flambeau.codegen.link import Code
 from flambeau.codegen.target import LEVELS, Target
@@ -25,7 +25,7 @@ def family(request: pytest.FixtureRequest, target_and_where: tuple[Target, str])
     target, where = target_and_where
     if not target.masks:
         pytest.skip("planes go by rows where vectors have no lane masks")
-    return target, where, request.param, shifts.compile_family(target, request.param)
+    return target, where, request.param, compile_code(shifts.module(target, request.param))
 
 
 def lane_masks(width: int, height: int, size: int, parts: int, lanes: int) -> tuple[np.ndarray, np.ndarray]:

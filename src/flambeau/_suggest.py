@@ -25,8 +25,7 @@ class _Missing(AttributeError):
         return AttributeError, (str(self),)
 
 
-for _part in ("__name__", "__qualname__"):
-    setattr(_Missing, _part, "AttributeError")
+_Missing.__name__ = _Missing.__qualname__ = "AttributeError"
 _Missing.__module__ = "builtins"  # what tracebacks show
 
 

@@ -28,13 +28,11 @@ from flambeau.ir.program import lower
 from . import target as targets
 from .arena import none_if_refused
 from .emit import Elements
-from .jit import compile_code
 from .lanes import Lanes, load_fields, repeat
-from .link import Code
 from .memory import Memory
 from .micro import MAX_VECTORS, MicroKernel, max_height
 from .module import Function, Module, literal
-from .resolve import resolve_family
+from .resolve import addresses_of
 from .target import Target
 from .turn import transpose
 
@@ -411,15 +409,7 @@ def module(target: Target, dtype: str) -> Module:
     return result
 
 
-def compile_family(target: Target, dtype: str) -> Code:
-    """The kernels of one element type as flat code."""
-    return compile_code(module(target, dtype))
-
-
 @none_if_refused
 def provide(dtype: str) -> list[int]:
     """Addresses for C++'s `install_attention_kernels`; None where the system refuses executable memory."""
-    chosen = targets.host()
-    key = f"attention|block||{dtype}|c|{chosen.level}"
-    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    return [addresses[name] for name in kernel_names(dtype)]
+    return addresses_of("attention|block", dtype, targets.host(), kernel_names(dtype), module)

@@ -22,6 +22,7 @@ from flambeau.ir.expr import Expr
 
 from .columns import Columns
 from .elementwise import CONTIGUOUS
+from .lanes import CACHE_LINE
 from .module import Module, llvm_type
 from .row import RowKernel
 from .row_program import RowProgram
@@ -29,7 +30,6 @@ from .states import initial
 
 _COLUMNS = 4  # vectors of them in a band
 _ORDER = (2, 0, 3, 1)  # in which they are read where each is a line of the cache
-_LINE = 64
 _BYTES_AT_ONCE = 4 << 10  # of a result that are written before as many rows are read
 _ROWS_AHEAD = 32  # at most that are fetched before they are read
 _BYTES_AHEAD = 512 << 10  # so far at most, where rows lie a power of two apart: they meet in few places of a cache
@@ -95,25 +95,9 @@ class Bands(Columns):
 
     def _variables(self) -> dict[Expr, tuple[str, str]]:
         """What results that vary over the row are made of: the reductions of a vector of columns."""
-        found: dict[Expr, tuple[str, str]] = {}
-        for e in self._reductions_of(self.program.roots):
-            kind = llvm_type(e.dtype, self.lanes)
-            found[e] = kind, self.function.variable(kind, "zeroinitializer")
-        return found
-
-    def _reductions_of(self, roots: tuple[Expr, ...]) -> Iterator[Expr]:
-        """Those that are asked for where the parked value is known."""
-        reductions = {e for level in self.program.levels for e in level}
-        seen, open_ = set(), list(roots)
-        while open_:
-            e = open_.pop()
-            if e is self.parked or e in seen:
-                continue
-            seen.add(e)
-            if e in reductions:
-                yield e
-            else:
-                open_ += e.args
+        f, reductions = self.function, {e for level in self.program.levels for e in level}
+        kinds = {e: llvm_type(e.dtype, self.lanes) for e in self.outermost(self.program.roots, reductions.__contains__)}
+        return {e: (kind, f.variable(kind, "zeroinitializer")) for e, kind in kinds.items()}
 
     def _keep(self) -> None:
         for c, places in zip(self.columns, self.kept, strict=True):
@@ -225,7 +209,7 @@ class Bands(Columns):
             address, size = f.offset(stream.address(o), distances[o.number]), self.lanes * t.SIZE[o.dtype]
             if number == 0:
                 f.fetch(address)
-            if (number + 1) * size % _LINE == 0:
+            if (number + 1) * size % CACHE_LINE == 0:
                 f.fetch(f.offset(address, size - 1))
 
     def _rows_ahead(self, o: Any) -> str:
@@ -250,7 +234,7 @@ class Bands(Columns):
 
     def _order(self) -> list[Any]:
         """Columns in the order in which they are read."""
-        lines = all(self.lanes * t.SIZE[self.operands[n].dtype] == _LINE for n in self.copies)
+        lines = all(self.lanes * t.SIZE[self.operands[n].dtype] == CACHE_LINE for n in self.copies)
         return [self.columns[k] for k in _ORDER] if lines and len(self.columns) == _COLUMNS else self.columns
 
     def _copy(self, stream: Any) -> None:

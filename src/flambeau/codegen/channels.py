@@ -15,12 +15,10 @@ from contextlib import contextmanager
 
 from . import target as targets
 from .arena import none_if_refused
-from .jit import compile_code
 from .lanes import RELU, ROW_BIAS, STREAM, Lanes, flagged, load_fields, repeat
-from .link import Code
 from .module import Function, Module
 from .planes import plane_sums
-from .resolve import resolve_family
+from .resolve import addresses_of
 from .target import Target
 
 # The fields of ChannelArgs (csrc/runtime/contract/channel_kernels.h), eight bytes each; distances are in bytes.
@@ -167,15 +165,8 @@ def module(target: Target, dtype: str) -> Module:
     return result
 
 
-def compile_family(target: Target, dtype: str) -> Code:
-    """The kernels of one element type as flat code."""
-    return compile_code(module(target, dtype))
-
-
 @none_if_refused
 def provide(dtype: str) -> list[int]:
     """Addresses for C++'s `install_channel_kernels`; None where the system refuses executable memory."""
     chosen = targets.host()
-    key = f"contract|channels||{dtype}|c|{chosen.level}"
-    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    return [addresses[name] for name in kernel_names(chosen)]
+    return addresses_of("contract|channels", dtype, chosen, kernel_names(chosen), module)

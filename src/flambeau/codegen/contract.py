@@ -7,13 +7,11 @@ csrc/runtime/contract cut a problem into such tiles.
 from . import split
 from . import target as targets
 from .arena import none_if_refused
-from .jit import compile_code
 from .lanes import ELEMENT_BYTES, Lanes
-from .link import Code
 from .micro import DOT_ROWS, MAX_VECTORS, MicroKernel, kernel_name, max_height, write_columns, write_dot
 from .module import Function, Module
 from .planes import plane_sums
-from .resolve import resolve_family
+from .resolve import addresses_of
 from .target import Target
 
 
@@ -51,11 +49,6 @@ def module(target: Target, dtype: str) -> Module:
     return result
 
 
-def compile_family(target: Target, dtype: str) -> Code:
-    """The kernels of one element type as flat code."""
-    return compile_code(module(target, dtype))
-
-
 def micro_kernels(dtype: str, target: Target | None = None) -> tuple[list[int], list[int]]:
     """Layout and addresses for C++'s `install_micro_kernels`.
 
@@ -64,9 +57,7 @@ def micro_kernels(dtype: str, target: Target | None = None) -> tuple[list[int], 
         target: the host's own by default.
     """
     chosen = target or targets.host()
-    key = f"contract|micro||{dtype}|c|{chosen.level}"
-    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    return layout(chosen, dtype), [addresses[name] for name in kernel_names(chosen)]
+    return layout(chosen, dtype), addresses_of("contract|micro", dtype, chosen, kernel_names(chosen), module)
 
 
 # What C++ installs for a type.

@@ -6,8 +6,6 @@ Tiles whose pixels are read where they lie (`micro`), and sums over taps for gro
 
 from . import target as targets
 from .arena import none_if_refused
-from .jit import compile_code
-from .link import Code
 from .micro import MAX_VECTORS, TapsKernel, taps_heights, taps_kernel_name
 from .module import Module
 from .planes import (
@@ -21,7 +19,7 @@ from .planes import (
     write_flat_sums,
     write_plane_sums,
 )
-from .resolve import resolve_family
+from .resolve import addresses_of
 from .target import Target
 
 
@@ -57,14 +55,8 @@ def module(target: Target, dtype: str) -> Module:
     return result
 
 
-def compile_family(target: Target, dtype: str) -> Code:
-    """The kernels of one element type as flat code."""
-    return compile_code(module(target, dtype))
-
-
 @none_if_refused
 def provide(dtype: str) -> list[int]:
     """Addresses for C++'s `install_conv_kernels`; None where the system refuses executable memory."""
     chosen = targets.host()
-    addresses = resolve_family(f"contract|conv||{dtype}|c|{chosen.level}", lambda: compile_family(chosen, dtype))
-    return [addresses[name] for name in kernel_names(chosen)]
+    return addresses_of("contract|conv", dtype, chosen, kernel_names(chosen), module)

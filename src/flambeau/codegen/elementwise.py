@@ -24,6 +24,7 @@ from flambeau.ir.expr import Expr, walk
 from flambeau.ir.program import ScalarProgram
 
 from .emit import Elements, Outside, depends_only_on
+from .lanes import CACHE_LINE
 from .memory import Memory, byte_type, load_param, tail_mask
 from .module import Function, Module, llvm_type
 from .target import Target
@@ -36,7 +37,6 @@ _BESIDE = 256  # bytes of a result's row that are written at a time, of squares 
 _COLUMNS = 32  # elements of a row at least, where half as much is written
 _FAR = 24 << 20  # bytes of an operand from which it is in no cache
 _UNEVEN = 128  # elements, the same of rows that begin anywhere in a cache line: of each block some are turned twice
-_LINE = 64  # bytes
 _AHEAD = 32  # rows between those that are turned and those whose lines are asked for
 _LARGE = 16384  # elements: with fewer there is no more to come
 _MOST_ROWS = 16  # of a square that is turned in registers
@@ -97,7 +97,7 @@ class Kernel:
         self.by_lines = bool(self.turned) and len(self.outputs) == 1 and self.outputs[0].kind == STREAMED
         self.together = self.by_lines and not any(o.kind == CONTIGUOUS for o in self.inputs)
         self.block = max(_BESIDE // self._result_size(), self.lanes)
-        self.room = max(_UNEVEN, self.block) + _LINE if self.by_lines else self.block
+        self.room = max(_UNEVEN, self.block) + CACHE_LINE if self.by_lines else self.block
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         backwards = any(o.kind == REVERSED for o in operands)
@@ -197,9 +197,9 @@ class Kernel:
             return self.block, 0
         f, number = self.function, self.outputs[0].number
         start = f.value(f"ptrtoint ptr {bases[number]} to i64")
-        begins = f.value(f"and i64 {f.value(f'or i64 {start}, {rows[number]}')}, {_LINE - 1}")
+        begins = f.value(f"and i64 {f.value(f'or i64 {start}, {rows[number]}')}, {CACHE_LINE - 1}")
         self.even = f.value(f"icmp eq i64 {begins}, 0")
-        beyond, block = _LINE // self._result_size(), self.block
+        beyond, block = CACHE_LINE // self._result_size(), self.block
         if not self.together:  # lines of other operands are asked for too: of twice as many, some would be gone again
             far = f.value(f"icmp sge i64 {f.mul('%n', self.turned[0].step)}, {_FAR}")
             block = f.choose(far, max(block // 2, 2 * self.lanes, _COLUMNS), block)
@@ -293,7 +293,7 @@ class Kernel:
         line beyond, or to `end`: whole lines past the caches."""
         f, lanes, o = self.function, self.lanes, self.outputs[0]
         address = f.value(f"ptrtoint ptr {o.row} to i64")
-        before = f.value(f"and i64 {f.value(f'sub i64 0, {address}')}, {_LINE - 1}")
+        before = f.value(f"and i64 {f.value(f'sub i64 0, {address}')}, {CACHE_LINE - 1}")
         shift = f.value(f"udiv i64 {before}, {t.SIZE[o.dtype]}")
         first = f.smaller(f.add(block, shift), end)
         last = f.smaller(f.add(f.add(block, self.width), shift), end)
@@ -319,7 +319,7 @@ class Kernel:
             size = t.SIZE[o.dtype]
             if o.kind == CONTIGUOUS:
                 start = f.offset(f.offset(bases[o.number], f.mul(r, rows[o.number])), f.mul(block, size))
-                with f.loop(_LINE - 1, f.mul(self.width, size), _LINE) as byte:
+                with f.loop(CACHE_LINE - 1, f.mul(self.width, size), CACHE_LINE) as byte:
                     f.fetch(f.offset(start, byte))
 
     def _edge(self, bases: list[str], rows: list[str], buffers: dict, r: str, i: str, height: str) -> None:

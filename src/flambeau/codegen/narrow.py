@@ -13,13 +13,11 @@ from dataclasses import replace
 from . import target as targets
 from .arena import none_if_refused
 from .emit import Elements
-from .jit import compile_code
 from .lanes import Lanes
-from .link import Code
 from .memory import Memory
 from .micro import DOT_ROWS, MAX_VECTORS, MicroKernel, kernel_name, max_height, write_columns, write_dot
 from .module import Function, Module, llvm_type
-from .resolve import resolve_family
+from .resolve import addresses_of
 from .target import Target
 
 _NARROW = 16  # the flag kNarrow: store 16-bit elements
@@ -214,11 +212,6 @@ def module(target: Target, dtype: str) -> Module:
     return result
 
 
-def compile_family(target: Target, dtype: str) -> Code:
-    """The kernels of one 16-bit type as flat code."""
-    return compile_code(module(target, dtype))
-
-
 def narrow_kernels(dtype: str, target: Target | None = None) -> tuple[list[int], list[int]]:
     """Layout and addresses for C++'s `install_micro_kernels`.
 
@@ -227,10 +220,8 @@ def narrow_kernels(dtype: str, target: Target | None = None) -> tuple[list[int],
         target: the host's own by default.
     """
     chosen = target or targets.host()
-    kind = "pairs" if has_pairs(chosen, dtype) else "micro"
-    key = f"contract|{kind}||{dtype}|c|{chosen.level}"
-    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    return layout(chosen, dtype), [addresses[name] for name in kernel_names(chosen, dtype)]
+    family = f"contract|{'pairs' if has_pairs(chosen, dtype) else 'micro'}"
+    return layout(chosen, dtype), addresses_of(family, dtype, chosen, kernel_names(chosen, dtype), module)
 
 
 # What C++ installs for a type.

@@ -8,13 +8,11 @@ from dataclasses import replace
 from . import split
 from . import target as targets
 from .arena import none_if_refused
-from .jit import compile_code
 from .lanes import Lanes
-from .link import Code
 from .micro import MAX_VECTORS, MicroKernel, TapsKernel, max_height, taps_heights, taps_kernel_name, write_columns
 from .module import Function, Module
 from .narrow import FEATURE, PairLanes, has_pairs
-from .resolve import resolve_family
+from .resolve import addresses_of
 from .target import Target
 
 
@@ -63,11 +61,6 @@ def module(target: Target, dtype: str) -> Module:
     return result
 
 
-def compile_family(target: Target, dtype: str) -> Code:
-    """The kernels as flat code."""
-    return compile_code(module(target, dtype))
-
-
 def paired_kernels(dtype: str, target: Target | None = None) -> list[int] | None:
     """Addresses for C++'s `install_paired_kernels`; None where the machine multiplies no pairs of this type.
 
@@ -78,8 +71,7 @@ def paired_kernels(dtype: str, target: Target | None = None) -> list[int] | None
     chosen = target or targets.host()
     if not has_pairs(chosen, dtype):
         return None
-    addresses = resolve_family(f"contract|paired||{dtype}|c|{chosen.level}", lambda: compile_family(chosen, dtype))
-    return [addresses[name] for name in kernel_names(chosen)]
+    return addresses_of("contract|paired", dtype, chosen, kernel_names(chosen), module)
 
 
 # What C++ installs for a type.

@@ -9,7 +9,7 @@ import atexit
 import importlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -109,6 +109,14 @@ def resolve_family(key: str, make: Callable[[], Code]) -> dict[str, int]:
             _state.addresses[key] = known
             _state.stats.milliseconds += (time.perf_counter() - begun) * 1e3
         return known
+
+
+def addresses_of(
+    family: str, dtype: str, target: Target, names: Iterable[str], module: Callable[[Target, str], Module]
+) -> list[int]:
+    """Addresses of a family's kernels of one element type, for C++: in the order of names."""
+    addresses = resolve_family(f"{family}||{dtype}|c|{target.level}", lambda: compile_code(module(target, dtype)))
+    return [addresses[name] for name in names]
 
 
 def _find(key: str, make: Callable[[], Code]) -> Code:

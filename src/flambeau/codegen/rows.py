@@ -1,6 +1,6 @@
 """Row kernels along rows, and what those of columns share with them; see `row`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import cycle
@@ -12,6 +12,7 @@ from flambeau.ir.scalar import substitute
 
 from . import elementwise, near, pick, shifted
 from .emit import Elements
+from .lanes import CACHE_LINE
 from .memory import Memory, load_param, tail_mask
 from .module import Function, Module, llvm_type
 from .row_program import RowProgram
@@ -19,7 +20,6 @@ from .states import absorb, component_dtypes, element_state, initial, merge, set
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("ptr", "shape"), ("ptr", "params")]
 _AHEAD = 16 << 10  # bytes between what is read and what is asked for, in the order of memory
-_LINE = 64  # bytes
 _COSTLY = 12  # nodes of an expression that is worth a store and a load
 
 
@@ -133,6 +133,20 @@ class Kernel:
     def varies(self, e: Expr) -> bool:
         """Over the row."""
         return bool(self.program.space[e] & ir.ROW) if e in self.program.space else True
+
+    def outermost(self, roots: Iterable[Expr], wanted: Callable[[Expr], bool]) -> list[Expr]:
+        """The first nodes that are wanted on each way down from the roots. What is parked hides those below it."""
+        found, seen, stack = [], {self.parked}, list(roots)
+        while stack:
+            e = stack.pop()
+            if e in seen:
+                continue
+            seen.add(e)
+            if wanted(e):
+                found.append(e)
+            else:
+                stack.extend(e.args)
+        return found
 
     def parks(self, level: int) -> Expr | None:
         """What the pass of a level puts into memory."""
@@ -360,7 +374,7 @@ class Rows(Kernel):
         """Asks for what the pass that sums reads later."""
         for number, way in self.further.items():
             o = self.operands[number]
-            vectors = max(1, self.lines_apart * _LINE // (self.lanes * t.SIZE[o.dtype]))
+            vectors = max(1, self.lines_apart * CACHE_LINE // (self.lanes * t.SIZE[o.dtype]))
             for stream in streams[::vectors]:
                 self.function.fetch(self.function.offset(stream.address(o), way))
 

@@ -14,11 +14,9 @@ from itertools import product
 
 from . import target as targets
 from .arena import none_if_refused
-from .jit import compile_code
 from .lanes import RELU, ROW_BIAS, Lanes, flagged, load_fields, repeat
-from .link import Code
 from .module import Function, Module
-from .resolve import resolve_family
+from .resolve import addresses_of
 from .target import Target
 
 # The fields of ShiftArgs (csrc/runtime/contract/shift_kernels.h), eight bytes each; distances are in bytes.
@@ -256,11 +254,6 @@ def module(target: Target, dtype: str) -> Module:
     return result
 
 
-def compile_family(target: Target, dtype: str) -> Code:
-    """The kernels of one element type as flat code."""
-    return compile_code(module(target, dtype))
-
-
 @none_if_refused
 def provide(dtype: str) -> list[int] | None:
     """Addresses for C++'s `install_shift_kernels`; None where vectors have no lane masks, or the system refuses
@@ -268,6 +261,4 @@ def provide(dtype: str) -> list[int] | None:
     chosen = targets.host()
     if not chosen.masks:
         return None
-    key = f"contract|shifts||{dtype}|c|{chosen.level}"
-    addresses = resolve_family(key, lambda: compile_family(chosen, dtype))
-    return [addresses[name] for name in kernel_names()]
+    return addresses_of("contract|shifts", dtype, chosen, kernel_names(), module)

@@ -48,19 +48,8 @@ class Staggered(Rows):
 
     def _asked_for(self) -> list[Expr]:
         """What a whole row has in common and is asked for where it is written."""
-        found: dict[Expr, None] = {}
-        seen: set[Expr] = set()
-        stack = [e for _, r in self.over_row() for e in r]
-        while stack:
-            e = stack.pop()
-            if e in seen or e is self.parked or e.op in ("const", "param"):
-                continue
-            seen.add(e)
-            if self.varies(e):
-                stack.extend(e.args)
-            else:
-                found[e] = None
-        return list(found)
+        roots = [e for _, r in self.over_row() for e in r]
+        return self.outermost(roots, lambda e: not self.varies(e) and e.op not in ("const", "param"))
 
     def _enter(self, b: str) -> None:
         """Goes to a row; whether there is one before it, and how far from its operands those of that one are."""

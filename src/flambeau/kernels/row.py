@@ -21,6 +21,10 @@ def info(op: str) -> Row:
     return TABLE[op].body
 
 
+# Modes in which a whole row is one kernel's, but not in the plain way.
+_FUSED = {"banded": BandKernel, "runs": RunsKernel, "staggered": StaggeredKernel}
+
+
 class RowPlan:
     """The steps of one operator for given dtypes and attributes; makes their kernels."""
 
@@ -43,12 +47,8 @@ class RowPlan:
         full = f"{op}|row{step}:{mode}:{axis}|{rest}|{classes}|{host().level}"
 
         def make():
-            if mode == "banded":
-                kernel = BandKernel(self.steps[step].program, "fused", True)
-            elif mode == "runs":
-                kernel = RunsKernel(self.steps[step].program, "fused", False)
-            elif mode == "staggered":
-                kernel = StaggeredKernel(self.steps[step].program, "fused", False)
+            if mode in _FUSED:
+                kernel = _FUSED[mode](self.steps[step].program, "fused", axis == "c")
             elif mode == "joined":
                 kernel = code.RowKernel(self.steps[step].joined, "fused", False)
             else:

@@ -2,6 +2,7 @@
 
 from ..ir.fn import logical_or, maximum, minimum, where
 from .launch import Launch, product
+from .pool import output_size
 from .sort import check_implemented
 from .table import ANY, Loop, op
 
@@ -66,7 +67,7 @@ def _images_program(b, stride: int):
 def places(size, kernel, dilation, padding, stride) -> list[int]:
     """How many places a kernel has along every dimension."""
     sizes = zip(size, kernel, dilation, padding, stride, strict=True)
-    return [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in sizes]
+    return [output_size(n, k, s, p, d, False) for n, k, d, p, s in sizes]
 
 
 def _launch(out, source, program, iterations: int, work: int, size, kernel, dilation, padding, stride) -> Launch:
