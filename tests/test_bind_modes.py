@@ -1,5 +1,8 @@
 """The one interception point: handlers on the thread, __torch_function__, composites too."""
 
+import copy
+import inspect
+import pickle
 import threading
 
 import pytest
@@ -138,3 +141,16 @@ def test_disabled_torch_function_stays_on_the_fast_path():
     assert type(p + 1) is torch.Tensor
     assert type(p.exp()) is torch.Tensor
     assert repr(p) == "tensor([1., 1.])"
+
+
+def test_modes_see_a_python_composition_once_and_as_what_it_is():
+    loss = torch.nn.functional.mse_loss
+    x, y = torch.ones(3), torch.zeros(3)
+    with Log() as log:
+        loss(x, target=y, reduction="sum")
+    assert log.names[0] == "mse_loss" and log.names.count("mse_loss") == 1
+    assert list(inspect.signature(loss).parameters)[:2] == ["input", "target"] and "mse_loss" in repr(loss)
+    assert pickle.loads(pickle.dumps(loss)) is loss and copy.deepcopy(loss) is loss
+    assert type("Holder", (), {"loss": loss})().loss.__func__ is loss  # binds like any function of Python
+    with pytest.raises(TypeError, match="mse_loss"):
+        loss(x)

@@ -75,3 +75,33 @@ def test_the_chosen_class_in_any_layout(ignored):
 def test_a_chosen_zero_is_positive_as_that_of_a_sum():
     x = torch.tensor([[-0.0, 1.0], [1.0, 0.0]])
     assert not torch.signbit(-F.nll_loss(x, torch.tensor([0, 1]), reduction="none")).any()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "target", "weight", "error", "sentence"),
+    [
+        ((), (1,), None, RuntimeError, "input tensor should be 1D or 2D"),
+        ((3, 4), (), None, ValueError, r"Expected input batch_size \(3\) to match target batch_size \(0\)\."),
+        ((3, 4), (2,), None, ValueError, r"Expected input batch_size \(3\) to match target batch_size \(2\)\."),
+        ((3, 4, 5), (3, 4), None, RuntimeError, r"size mismatch \(got input: \[3, 4, 5\] , target: \[3, 4\]"),
+        ((3, 4, 5), (3,), None, RuntimeError, r"size mismatch \(got input: \[3, 4, 5\] , target: \[3\]"),
+        ((3, 4), (3, 1), None, RuntimeError, "0D or 1D target tensor expected, multi-target not supported"),
+        ((4,), (2,), None, ValueError, "For 1D input, 1D target must have size 1, but got target size: 2"),
+        ((4,), (1, 1), None, RuntimeError, "0D or 1D target tensor expected, multi-target not supported"),
+        ((3, 4), (3,), (3,), RuntimeError, r"for all 4 classes or no classes but got weight tensor of shape: \[3\]"),
+        ((3, 4), (3,), (4, 1), RuntimeError, r"no classes but got weight tensor of shape: \[4, 1\]"),
+    ],
+)
+def test_operands_that_do_not_fit(sizes, target, weight, error, sentence):
+    target, weight = torch.zeros(target, dtype=torch.int64), None if weight is None else torch.ones(weight)
+    with pytest.raises(error, match=sentence):
+        torch.nn.functional.nll_loss(torch.zeros(sizes), target, weight)
+
+
+def test_what_is_no_target():
+    x = torch.zeros(3, 4)
+    with pytest.raises(RuntimeError, match="expected target dtype to be Long or Byte, but got Int"):
+        torch.nn.functional.cross_entropy(x, torch.zeros(3, dtype=torch.int32))
+    with pytest.raises(TypeError, match=r"argument 'target' must be Tensor, not list"):
+        torch.nn.functional.nll_loss(x, [0, 1, 2])
+    assert torch.nn.functional.nll_loss(x, torch.zeros(3, dtype=torch.uint8)).item() == 0

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include "bind/autograd_node.h"
+#include "bind/class_checks.h"
 #include "bind/construct.h"
 #include "bind/generator.h"
 #include "bind/hooks.h"
@@ -10,6 +11,7 @@
 #include "bind/modes.h"
 #include "bind/module_calls.h"
 #include "bind/op_function.h"
+#include "bind/seen_function.h"
 #include "bind/storage_object.h"
 #include "bind/tensor_object.h"
 #include "bind/tensor_props.h"
@@ -25,6 +27,7 @@ NB_MODULE(_core, m) {
     add_generator(module);
     add_storage(module);
     add_modes(module);
+    add_seen_function(module);
     add_op_functions(module);
     make_tensor_type(tensor_type_slots());
     add_object(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type));
@@ -37,6 +40,7 @@ NB_MODULE(_core, m) {
     add_dlpack(module);
     add_hooks(module);
     add_module_calls(module);
+    add_class_checks(module);
     add_kernels(module);
     add_system(module);
     add_autograd(module);

@@ -82,7 +82,7 @@ def grid_sample(
             f"'{padding_mode}'"
         )
     if align_corners is None:
-        warnings.warn(_DEFAULT_CHANGED.format("grid_sample and affine_grid"), stacklevel=3)
+        warnings.warn(_DEFAULT_CHANGED.format("grid_sample and affine_grid"), stacklevel=2)
         align_corners = False
     _check(input, grid, mode)
     axes = input.dim() - 2

@@ -63,7 +63,7 @@ def _warn_sizes(input: Tensor, target: Tensor) -> None:
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
@@ -143,7 +143,6 @@ def nll_loss(
 ) -> Tensor:
     """-weight[y] x[y], for x of log-probabilities over dimension 1 (0 without a batch) and y of classes."""
     reduction = _reduction(size_average, reduce, reduction)
-    _check_classes(input, target, weight)
     return _of_rows(o.nll_loss_rows, input, target, weight, ignore_index, reduction)
 
 
@@ -168,7 +167,7 @@ def _of_rows(
     reduction: str,
 ) -> Tensor:
     """The loss out of an operator that gives it for every row of classes, zero where the target is ignored."""
-    all_count = _check_range(target, input.size(0 if input.dim() == 1 else 1), ignore_index)
+    all_count = _check_range(target, o.class_count(input, target, weight), ignore_index)
     losses = rows(input, target, ignore_index)
     counts = None if all_count else target != ignore_index
     if weight is not None:
@@ -179,29 +178,6 @@ def _of_rows(
     if reduction != "mean" or counts is None:
         return _reduced(losses, reduction)
     return losses.sum() / counts.sum()
-
-
-def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
-    if input.dim() == 0:
-        raise RuntimeError("input tensor should be 1D or 2D")
-    channels = input.shape[0] if input.dim() == 1 else input.shape[1]
-    if input.dim() > 1 and target.dim() == 0:
-        raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size (0).")
-    if input.dim() > 1 and input.size(0) != target.size(0):
-        raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size ({target.size(0)}).")
-    if input.dim() > 2 and input.shape[2:] != target.shape[1:]:
-        raise RuntimeError(f"size mismatch (got input: {list(input.shape)} , target: {list(target.shape)}")
-    if (input.dim() == 1 and target.dim() > 1) or (input.dim() == 2 and target.dim() != 1):
-        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-    if input.dim() == 1 and target.numel() != 1:
-        raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {target.numel()}")
-    if target.dtype not in (o.int64, o.uint8):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype.title}")
-    if weight is not None and (weight.dim() != 1 or weight.numel() != channels):
-        raise RuntimeError(
-            f"weight tensor should be defined either for all {channels} classes or no classes but got weight tensor "
-            f"of shape: {list(weight.shape)}"
-        )
 
 
 @seen
@@ -223,7 +199,6 @@ def cross_entropy(
     if target.shape == input.shape:
         return _cross_entropy_of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing, dim)
     if label_smoothing == 0.0:
-        _check_classes(input, target, weight)
         return _of_rows(lambda *a: o.cross_entropy_rows(*a)[0], input, target, weight, ignore_index, reduction)
     log_probs = o.log_softmax(input, dim)
     loss = nll_loss(log_probs, target, weight, None, ignore_index, None, reduction)
@@ -405,7 +380,7 @@ def kl_div(
             "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides "
             "only by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
             "same as 'batchmean' in the next major release.",
-            stacklevel=3,
+            stacklevel=2,
         )
     reduction = _reduction(size_average, reduce, "sum" if batchmean else reduction)
     loss = target.exp() * (target - input) if log_target else o.xlogy(target, target) - target * input
