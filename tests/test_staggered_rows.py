@@ -8,7 +8,7 @@ from flambeau.codegen.module import Module
 from flambeau.codegen.resolve import emit_program
 from flambeau.codegen.row import RowKernel
 from flambeau.codegen.row_program import prepare
-from flambeau.codegen.staggered import StaggeredKernel
+from flambeau.codegen.staggered import StaggeredKernel, StaggeredRunsKernel
 from flambeau.codegen.target import LEVELS
 from flambeau.ir import fn
 from flambeau.ir import row as ir
@@ -109,9 +109,53 @@ def test_rows_of_runs_that_follow_each_other(side, dtype):
     np.testing.assert_allclose(normal[4].double().numpy(), wanted, rtol=near, atol=near)
 
 
+@pytest.mark.parametrize(
+    "size, dtype",
+    [((21, 160, 44, 44), "float32"), ((19, 150, 28, 40), "float64"), ((27, 150, 56, 56), "bfloat16")],
+)
+def test_rows_of_runs_that_lie_apart(size, dtype):
+    """Channels of images: 8 runs side by side, then 2, then 1; blocks of 8 vectors, then the vectors that are left.
+    How many channels a task has depends on the threads, what comes out does not."""
+    channels = size[1]
+    images = np.random.default_rng(0).standard_normal(size, dtype="f4")
+    images[:, 3] += 1000
+    images[2, 5, 1, 1] = np.nan
+    images[:, 7] = 0.25
+    images[:, channels - 1] *= 1e5
+    x = torch.from_numpy(images).to(getattr(torch, dtype))
+    w = torch.linspace(0.5, 2, channels, dtype=x.dtype)
+    assert x.nbytes >= 24e6  # goes past the caches
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3, 7):
+            torch.set_num_threads(count)
+            results.append(F.batch_norm(x, None, None, w, w, True))
+    finally:
+        torch.set_num_threads(threads)
+    exact, scale = x.double().numpy(), w.double().numpy()[:, None, None]
+    spread = np.sqrt(exact.var((0, 2, 3), keepdims=True) + 1e-5)
+    wanted = (exact - exact.mean((0, 2, 3), keepdims=True)) / spread * scale + scale
+    near = {"float32": 1e-4, "float64": 1e-9, "bfloat16": 0.03}[dtype]
+    np.testing.assert_allclose(results[0].double().numpy(), wanted, rtol=near, atol=near)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.double().numpy(), results[0].double().numpy())
+
+
 def asked_for(target, lines_apart):
     """By the wide loop of a pass, the narrow one, and the tail."""
     return max(1, 4 * target.vector_bytes // (64 * lines_apart)) + 2
+
+
+@pytest.mark.parametrize("level", [k for k, target in LEVELS.items() if not target.is_gpu])
+def test_runs_are_written_in_blocks_where_others_are_read(level):
+    x = input_(0, "f32")
+    step = ir.plan([x - ir.row_mean(x)], "F", "F").steps[0]
+    module = Module(LEVELS[level])
+    emit_program(module, StaggeredRunsKernel(prepare(step, ["f32"], ["f32"], "k"), "fused", False), "ncc", "k")
+    text = module.text()
+    blocks, sides, last = 8, 8 + 2 + 1, 4 + 1
+    assert text.count("!nontemporal") == blocks + sides + last
+    assert text.count("call void @llvm.prefetch") == 8 + 8 + 2
 
 
 @pytest.mark.parametrize("level", [k for k, target in LEVELS.items() if not target.is_gpu])

@@ -28,6 +28,7 @@ constexpr int64_t kMostCopies = 1 << 23;    // bytes of the copies of a band
 constexpr int64_t kLongRow = 256;           // a row has as many elements, if one is written while the next is read,
 constexpr int64_t kRowsBytes = 1 << 19;     // and is of no more bytes with what is made of it,
 constexpr int64_t kTwoRowsBytes = 3 << 16;  // nor, if two operands are read, of fewer than these
+constexpr int64_t kChannelBytes = 7 << 18;  // the same for rows made of runs that lie apart
 constexpr int64_t kRowsTogether = 64;       // of a task
 constexpr int64_t kShortRow = 64;           // a row shorter than this is done before its results have arrived
 
@@ -193,7 +194,7 @@ void StepRun::fused() {
   int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
   int64_t per_task = std::max<int64_t>(1, kGrain / row_work());
   if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
-  if (staggered_) per_task = std::max(per_task, std::min({inner, layout_.n_batch / 16, kRowsTogether}));
+  if (staggered_) per_task = std::max(per_task, rows_together());
   if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
   // Columns do not meet, so that how many go together may depend on the threads.
   if (band_) per_task = std::clamp(layout_.n_batch / (band_ * 4 * thread_count()), kFewBands, kManyBands) * band_;
@@ -231,24 +232,39 @@ void StepRun::prepare_fused(const Arrays& sums) {
     parking_.push_back(layout_.n_row * item);
   }
   const char* mode = band_ ? "banded" : !sums.empty() ? "joined" : in_runs() ? "runs" : "fused";
-  if (staggered_) mode = "staggered";
+  if (staggered_) mode = lies_in_runs() ? "staggered runs" : "staggered";
   fused_ = reinterpret_cast<RowKernel>(kernel(mode, classes));
 }
 
 bool StepRun::staggers(char first) const {
-  const int64_t length = layout_.row_size(1);
-  if (first != 'n' || layout_.columns || layout_.row.size() > 2 || length < kLongRow) return false;
+  if (first != 'n' || layout_.columns || layout_.row.size() > 2 || layout_.row_size(1) < kLongRow) return false;
   if (step_.levels.empty() || step_.out_roles.find_first_of("RP") != std::string::npos) return false;
   int64_t bytes = 0, read = 0;
   for (size_t k = 0; k < operands_.size(); ++k) {
     if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
-    if (layout_.row.size() > 1 && layout_.row_stride(0, k) != length * layout_.row_stride(1, k)) return false;
     bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
     read += k >= n_outputs();
   }
   bytes *= layout_.n_row;
+  if (lies_in_runs()) return in_runs() && read == 1 && bytes <= kChannelBytes;
   bool gains = read == 1 || (read == 2 && layout_.row.size() == 1 && bytes >= kTwoRowsBytes);
   return gains && bytes <= kRowsBytes;
+}
+
+bool StepRun::lies_in_runs() const {
+  if (layout_.row.size() < 2) return false;
+  for (size_t k = 0; k < operands_.size(); ++k) {
+    if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+    if (layout_.row_stride(0, k) != layout_.row_size(1) * layout_.row_stride(1, k)) return true;
+  }
+  return false;
+}
+
+int64_t StepRun::rows_together() const {
+  int64_t inner = layout_.inner_batch();
+  // Rows do not meet: how many go together may depend on the threads where there are few.
+  if (lies_in_runs()) return std::min(inner, layout_.n_batch / (2 * thread_count()));
+  return std::min({inner, layout_.n_batch / 16, kRowsTogether});
 }
 
 bool StepRun::in_runs() const {

@@ -88,6 +88,12 @@ class StepRun {
   // is long, that lies as it is read, and stays near.
   bool staggers(char first) const;
 
+  // Whether the runs that rows are made of lie apart in an operand.
+  bool lies_in_runs() const;
+
+  // How many rows of which each is written while the next is read a task has at least.
+  int64_t rows_together() const;
+
   // Whether some of the runs that rows are made of, of more than the caches keep, are read together (codegen/runs.py).
   bool in_runs() const;
 

@@ -31,6 +31,7 @@ FAMILIES: dict[str, str] = {
     "BandKernel": "flambeau.codegen.bands",
     "RunsKernel": "flambeau.codegen.runs",
     "StaggeredKernel": "flambeau.codegen.staggered",
+    "StaggeredRunsKernel": "flambeau.codegen.staggered",
     "RowKernel": "flambeau.codegen.row",
     "LoopProgram": "flambeau.codegen.loop",
 }

@@ -8,6 +8,7 @@ element in the row, elements in the whole row, how much of the batch follows tha
 - `fused`     levels, then outputs. Operands: outputs, inputs.
 - `staggered` the same where a row is written while the next one is read (see `codegen.staggered`).
 - `runs`      the same where rows are made of runs, most of which lie apart (see `codegen.runs`).
+- `staggered runs` both.
 - `joined`    the same with the sums of the next step (see `codegen.join`). Operands: outputs, sums, inputs.
 - `levelN`    states of level N over a chunk. Operands: states, inputs, finished states of earlier levels.
 - `combineN`  an elementwise kernel: states = combine(states, states).

@@ -182,7 +182,7 @@ class Stream:
         self.elements = Elements(kernel.function, lanes, self._leaf, lambda e: not kernel.varies(e), scope)
         self.memory = Memory(kernel.function, self.elements)
         self.loaded: dict[int, tuple[str, ...]] = {}
-        self.place: tuple[str, str, str | None] = ("", "", mask)  # what `stream_of` was told
+        self.place: tuple = ()  # what `stream_of` was told
 
     def emit(self, exprs: list[Expr]) -> list[str]:
         return self.elements.emit(*exprs)
@@ -448,7 +448,7 @@ class Rows(Kernel):
             return f.value(f"add <{self.lanes} x i64> {spread}, <{steps}>")
 
         stream = Stream(self, scope, self.lanes, address, mask, position)
-        stream.place = i, first, mask
+        stream.place = run, i, first, mask
         for e, wanted in self.tests:
             stream.elements.define(e, lanes_at(wanted))
         return stream

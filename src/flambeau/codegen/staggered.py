@@ -5,23 +5,33 @@ only writes: one after the other they take half as long again as a copy does. He
 row before it, vector by vector; the last row is written after all others.
 
 What is read is asked for into the second cache, far ahead, in the order of memory: the machine alone stops at the end
-of each page, and with what is written it does not run far enough ahead.
+of each page, and with what is written it does not run far enough ahead. Runs that lie apart are read side by side (see
+`runs`), but written one after the other: as many lines at one distance from a page's beginning are more than the first
+cache keeps.
 """
+
+from collections.abc import Iterator
 
 from flambeau.ir.expr import Expr
 
 from .module import Module, literal, llvm_type
 from .row import RowKernel
-from .rows import Rows, Scope, Stream
+from .rows import Operand, Rows, Scope, Stream
+from .runs import Runs
 
 
 class StaggeredKernel(RowKernel):
     """A fused kernel of such rows."""
 
 
+class StaggeredRunsKernel(StaggeredKernel):
+    """The same for rows made of runs that lie apart."""
+
+
 def emit(module: Module, kernel: StaggeredKernel, classes: str, name: str) -> None:
     """Writes the kernel."""
-    Staggered(module, kernel.program, "fused", classes, name).write()
+    writer = StaggeredRuns if isinstance(kernel, StaggeredRunsKernel) else Staggered
+    writer(module, kernel.program, "fused", classes, name).write()
 
 
 class Staggered(Rows):
@@ -79,7 +89,8 @@ class Staggered(Rows):
 
     def _stream_before(self, stream: Stream) -> Stream:
         """The same elements of the row before."""
-        return self.stream_of(self.before, lambda o: self.function.offset(o.run, self.back[o.number]), *stream.place)
+        run, *place = stream.place
+        return self.stream_of(self.before, lambda o: self.function.offset(run(o), self.back[o.number]), *place)
 
     def went_over(self) -> None:
         self.writes = False
@@ -89,3 +100,61 @@ class Staggered(Rows):
 
     def fetch_next(self, stream: Stream) -> None:
         """The pass that writes asks for what comes later."""
+
+
+class StaggeredRuns(Staggered, Runs):
+    """Runs that are summed side by side, while those of the row before are written one after the other."""
+
+    in_blocks = False
+
+    def reduce_row(self, b: str) -> None:
+        f = self.function
+        self.later = f.value(f"icmp slt i64 {f.add(b, 1)}, {self.shape[0]}")
+        self.cursor = f.variable("i64", "0"), f.variable("i64", "0")  # a run of the row before, and an element of it
+        super().reduce_row(b)
+
+    def fetch_on(self, streams: list[Stream]) -> None:
+        """What lies side by side is asked for by those who read it."""
+
+    def way_on(self, o: Operand, i1: str) -> str:
+        """After the last runs, the first ones of the next row."""
+        f = self.function
+        back = f.value(f"sub i64 {o.strides[0]}, {f.mul(o.strides[1], i1)}")
+        return f.choose(self.later, back, 0)
+
+    def together(self) -> list[int]:
+        """Rows that are read again, as a guess was bad, are few: a run at a time."""
+        return super().together() if self.writes else [1]
+
+    def spans(self, whole: str, count: int) -> Iterator[tuple[str, str]]:
+        """Of many runs, what is as much as whole blocks of as many neighbours comes first: those are written."""
+        if not self.writes or count <= 2:
+            yield from super().spans(whole, count)
+            return
+        self.blocks = self.function.value(f"and i64 {whole}, {-count * self.lanes}")
+        self.in_blocks = True
+        yield "0", self.blocks
+        self.in_blocks = False
+        yield self.blocks, whole
+
+    def meanwhile(self, streams: list[Stream]) -> None:
+        if not self.in_blocks:
+            return super().meanwhile(streams)
+        with self.function.when(self.follows):
+            self.write_vectors(self._next_before(len(streams)))
+
+    def _next_before(self, count: int) -> list[Stream]:
+        """The next block of the row before."""
+        f = self.function
+        run, at = (f.value(f"load i64, ptr {c}") for c in self.cursor)
+        runs = {o.number: f.offset(o.row, f.add(self.back[o.number], f.mul(run, o.strides[1]))) for o in self.operands}
+        first = self.first_of(run)
+        streams = [
+            self.stream_of(self.before, lambda o: runs[o.number], f.add(at, k * self.lanes), first, None)
+            for k in range(count)
+        ]
+        further = f.add(at, count * self.lanes)
+        ends = f.value(f"icmp sge i64 {further}, {self.blocks}")
+        f.do(f"store i64 {f.choose(ends, f.add(run, 1), run)}, ptr {self.cursor[0]}")
+        f.do(f"store i64 {f.choose(ends, 0, further)}, ptr {self.cursor[1]}")
+        return streams

@@ -7,7 +7,7 @@ from flambeau.codegen.pick import is_pick
 from flambeau.codegen.resolve import compile_program, resolve_family
 from flambeau.codegen.row_program import RowProgram, prepare
 from flambeau.codegen.runs import RunsKernel
-from flambeau.codegen.staggered import StaggeredKernel
+from flambeau.codegen.staggered import StaggeredKernel, StaggeredRunsKernel
 from flambeau.codegen.target import host
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
@@ -22,7 +22,12 @@ def info(op: str) -> Row:
 
 
 # Modes in which a whole row is one kernel's, but not in the plain way.
-_FUSED = {"banded": BandKernel, "runs": RunsKernel, "staggered": StaggeredKernel}
+_FUSED = {
+    "banded": BandKernel,
+    "runs": RunsKernel,
+    "staggered": StaggeredKernel,
+    "staggered runs": StaggeredRunsKernel,
+}
 
 
 class RowPlan:
