@@ -35,7 +35,7 @@ def cases(target: Target, dtype: str):
             for make in (False, True):
                 for tail in {lanes, 1 + (vectors + height) % lanes}:
                     number += 1
-                    yield vectors, height, make, 1 + number % 7, tail, number % 16, number % 3 == 0
+                    yield vectors, height, make, 1 + 3 * (number % 7), tail, number % 16, number % 3 == 0
 
 
 def test_every_kernel(family, machine) -> None:
@@ -171,6 +171,18 @@ def test_no_register_is_spilled(dtype: str) -> None:
         lines = [line for block in loops for line in block.split("\tj")[0].splitlines()]
         assert not kernels.spills(lines, register)
         assert not [line for line in lines if "vfmadd" in line and register not in line]
+
+
+def test_low_tiles_step_on_seldom() -> None:
+    """Beside 12 multiply-adds, 6 broadcasts and 2 loads, a step of a tile of 6 x 16 has hardly any instruction: A by rows
+    and by columns, the panel used and made (2 stores and what is fetched ahead)."""
+    text = compile_assembly(contract.module(LEVELS["x86-64-v3"], "f32"))
+    for make, most in ((False, 22), (True, 25)):
+        body = text.split(f"\n{kernel_name(2, 6, make)}:\n")[1].split("\n.Lfunc_end")[0]
+        blocks = [block.split("\tj")[0] for block in body.split("\n.LBB")]
+        steps = [(block.count("\tvfmadd") // 12, block.count("\n\t")) for block in blocks]
+        loops = [instructions / count for count, instructions in steps if count > 1]
+        assert len(loops) == 2 and max(loops) < most
 
 
 @pytest.mark.parametrize("whole", [0, 2])

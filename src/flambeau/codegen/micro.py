@@ -12,7 +12,8 @@ C++ struct `MicroArgs`), so nothing is compiled per shape. There are three modes
   of taps says where, and which rows of the panel take part.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 
 from .lanes import (
     ACCUMULATE,
@@ -51,6 +52,15 @@ DOT_ROWS = (1, 4)
 # the tile's last multiply-adds are done. Half of the rows of such a tile do their last steps ahead of the others.
 _BURST = 20 * 64
 _LAST_STEPS = 4
+# Steps in a turn of the loop where few registers leave tiles low. A step of six rows has eight instructions beside its
+# twelve multiply-adds, and nine more that step on: those can be saved. A neighbour on the same core, whom a virtual
+# machine does not see, takes every second place of an instruction, but leaves the multiply-adds theirs.
+_TOGETHER = 8
+# Of these, steps that addresses reach from one base: index * {1, 2}, and another index for three.
+_REACH = 4
+
+
+Strides = Mapping[int, int | str]
 
 
 def max_height(target: Target, vectors: int) -> int:
@@ -93,6 +103,7 @@ class MicroKernel:
         self.f = Function(module, name or kernel_name(vectors, height, make), [("ptr", "args")])
         self.lanes = self._lanes(dtype)
         self.vectors, self.height, self.make = vectors, height, make
+        self.low = vectors == 2 and height >= 4 and module.target.registers < 32
         # Packing alone is not hidden behind arithmetic, but it reads what needs masks on every machine.
         self.masked = make and (module.target.masks or height == 0)
 
@@ -143,7 +154,7 @@ class MicroKernel:
 
     def _row_strides(self) -> None:
         f, one = self.f, self.arg["a_row"]
-        self.strides = {1: one}
+        self.strides: Strides = {1: one}
         if self.height > 3:
             self.strides[3] = f.mul(one, 3)
         if self.height > 5:
@@ -158,10 +169,8 @@ class MicroKernel:
         if self.height:
             self._fetch_output()
         at = [f.variable("ptr", self.arg[name]) for name in ("b", "panel", "taps")]
-        with repeat(f, self.arg["k"]):
-            bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
-            self._multiply(bases, self._make_row(*at), rows)
-            self._next_column(bases)
+        regular = self._regular() if self.low else ""
+        self._turns(self.arg["k"], rows, lambda: self._make_row(*at), lambda: self._make_rows(*at[:2]), regular)
         if self.height:
             self._epilogue(rows)
 
@@ -185,13 +194,50 @@ class MicroKernel:
             self._epilogue(part)
 
     def _steps(self, count: str, b_at: str, rows: range, beside: Callable[[], None] = lambda: None) -> None:
-        """Steps of the depth for some rows, and what each does beside."""
-        f = self.f
-        with repeat(f, count):
+        """Steps of the depth for some rows, and what each turn of the loop does beside."""
+        self._turns(count, rows, lambda: self._use_row(b_at), lambda: self._use_rows(b_at), "true", beside)
+
+    def _turns(
+        self,
+        count: str,
+        rows: range,
+        next_row: Callable[[], list[str]],
+        next_rows: Callable[[], Iterator[list[str]]],
+        regular: str,
+        beside: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Steps by the next row of B; of low tiles `_TOGETHER` a turn, by the next rows, if B is `regular` and columns
+        or rows of A are neighbours."""
+        f, arg, element, rest = self.f, self.arg, self.lanes.element_bytes, nullcontext()
+        if self.low:
+            turns = f.choose(regular, f.value(f"udiv i64 {count}, {_TOGETHER}"), "0")
+            done = f.variable("i64", "0")
+            for side, row, column in (("a_col", arg["a_row"], element), ("a_row", element, arg["a_col"])):
+                here = f.value(f"icmp eq i64 {arg[side]}, {element}")
+                left = f.value(f"sub i64 {turns}, {f.value(f'load i64, ptr {done}')}")
+                now = f.choose(here, left, "0")
+                with f.when(f.value(f"icmp ne i64 {now}, 0")):
+                    with repeat(f, now):
+                        for _ in range(_TOGETHER // _REACH):
+                            self._near_steps(rows, next_rows(), row, column)
+                        beside()
+                    f.do(f"store i64 {now}, ptr {done}")
+            count = f.value(f"sub i64 {count}, {f.mul(f.value(f'load i64, ptr {done}'), _TOGETHER)}")
+            rest = f.when(f.value(f"icmp ne i64 {count}, 0"))
+        with rest, repeat(f, count):
             bases = [f.value(f"load ptr, ptr {base}") for base in self.bases]
-            self._multiply(bases, self._use_row(b_at), rows)
+            self._multiply(bases, next_row(), rows)
             self._next_column(bases)
             beside()
+
+    def _near_steps(self, rows: range, next_rows: Iterator[list[str]], row: int | str, column: int | str) -> None:
+        """Steps by rows of B, rows and columns of A being so many bytes apart."""
+        f, (base,) = self.f, self.bases
+        at = f.value(f"load ptr, ptr {base}")
+        strides = self.strides if isinstance(row, str) else {n: n * row for n in self.strides}
+        for step, b in enumerate(next_rows):
+            self._multiply([self._after(at, column, step)], b, rows, strides)
+        _advance(f, base, at, f.mul(column, _REACH))
 
     def _output_fetcher(self) -> Callable[[], None]:
         """Every step asks for a row of the result until all are on their way: all at once stop the multiply-adds.
@@ -217,24 +263,33 @@ class MicroKernel:
         for variable, base in zip(self.bases, bases, strict=True):
             _advance(self.f, variable, base, self.arg["a_col"])
 
-    def _multiply(self, bases: list[str], b: list[str], rows: range) -> None:
+    def _multiply(self, bases: list[str], b: list[str], rows: range, strides: Strides | None = None) -> None:
         """One step of the depth: a row of B times a column of these rows of A."""
         for i in rows:
-            x = self.lanes.broadcast(self._row_address(bases, i))
+            x = self.lanes.broadcast(self._row_address(bases, i, strides or self.strides))
             for sum_, vector in zip(self.accumulators[i], b, strict=True):
                 self.lanes.set(sum_, self.lanes.fma(x, vector, self.lanes.get(sum_)))
 
-    def _row_address(self, bases: list[str], row: int) -> str:
+    def _row_address(self, bases: list[str], row: int, strides: Strides) -> str:
         which, stride, scale = _ROW_ADDRESS[row]
         if stride == 0:
             return bases[which]
-        return self.f.offset(bases[which], self.f.mul(self.strides[stride], scale))
+        return self.f.offset(bases[which], self.f.mul(strides[stride], scale))
 
     def _use_row(self, b_at: str) -> list[str]:
         b = self.f.value(f"load ptr, ptr {b_at}")
         row = self._panel_row(b)
         _advance(self.f, b_at, b, self.arg["panel_step"])
         return row
+
+    def _use_rows(self, b_at: str) -> Iterator[list[str]]:
+        b = self.f.value(f"load ptr, ptr {b_at}")
+        for i in range(_REACH):
+            yield self._panel_row(self._after(b, self.arg["panel_step"], i))
+        _advance(self.f, b_at, b, self.f.mul(self.arg["panel_step"], _REACH))
+
+    def _after(self, first: str, step: int | str, i: int) -> str:
+        return self.f.offset(first, self.f.mul(step, i)) if i else first
 
     def _panel_row(self, b: str) -> list[str]:
         return [self.lanes.load(self.f.offset(b, j * self.lanes.bytes)) for j in range(self.vectors)]
@@ -256,6 +311,29 @@ class MicroKernel:
         self._next_tap(tap_at, tap, arg, {b_at: (b, "channel_step")})
         _advance(f, panel_at, panel, arg["panel_step"])
         return row
+
+    def _regular(self) -> str:
+        """Whether there is one tap, at 0, and the panel is kept."""
+        f, arg = self.f, self.arg
+        one = f.value(f"icmp eq ptr {f.offset(arg['taps'], _TAP_BYTES)}, {arg['taps_end']}")
+        offset = f.value(f"load i64, ptr {arg['taps']}")
+        here = f.value(f"icmp eq i64 {offset}, 0")
+        kept = f.value(f"icmp eq i64 {arg['panel_step']}, {self.vectors * self.lanes.bytes}")
+        return f.value(f"and i1 {f.value(f'and i1 {one}, {here}')}, {kept}")
+
+    def _make_rows(self, b_at: str, panel_at: str) -> Iterator[list[str]]:
+        """Rows of B where it is `_regular`."""
+        f, lanes, arg = self.f, self.lanes, self.arg
+        b, panel = f.value(f"load ptr, ptr {b_at}"), f.value(f"load ptr, ptr {panel_at}")
+        ahead, width = f.offset(b, arg["prefetch"]), self.vectors * lanes.bytes
+        for i in range(_REACH):
+            row = self._panel_row(self._after(b, arg["channel_step"], i))
+            yield row
+            for j, x in enumerate(row):
+                lanes.store(x, f.offset(panel, i * width + j * lanes.bytes), aligned=True)
+            self._fetch_lines(self._after(ahead, arg["channel_step"], i), 2)
+        _advance(f, b_at, b, f.mul(arg["channel_step"], _REACH))
+        _advance(f, panel_at, panel, _REACH * width)
 
     def _next_tap(self, tap_at: str, tap: str, arg: dict[str, str], by_channel: dict[str, tuple[str, str]]) -> None:
         """Behind the last tap comes the first one of the next channel: variable = pointer + step, for each of them."""
