@@ -45,11 +45,12 @@ def test_every_kernel(family, machine) -> None:
     for vectors, height, make, depth, tail, flags, transposed in cases(target, dtype):
         if make and not target.masks:
             tail = lanes  # such kernels read whole vectors
-        width = (vectors - 1) * lanes + tail
-        a = rng.standard_normal((depth, height) if transposed else (height, depth)).astype(kind)
+        width, tiles = (vectors - 1) * lanes + tail, 1 if make else 1 + height % 3
+        rows = height * tiles
+        a = rng.standard_normal((depth, rows) if transposed else (rows, depth)).astype(kind)
         b = rng.standard_normal((depth, width)).astype(kind)
-        c = rng.standard_normal((height, width)).astype(kind)
-        column_bias, row_bias = rng.standard_normal(width).astype(kind), rng.standard_normal(height).astype(kind)
+        c = rng.standard_normal((rows, width)).astype(kind)
+        column_bias, row_bias = rng.standard_normal(width).astype(kind), rng.standard_normal(rows).astype(kind)
         panel = np.zeros((depth, vectors * lanes), kind)
         panel[:, :width] = b
         # Panels are aligned, so a page boundary is exact only behind multiples of 64 bytes.
@@ -57,7 +58,7 @@ def test_every_kernel(family, machine) -> None:
         if not make:
             room[: panel.nbytes] = panel.view(np.uint8).ravel()
         at = {"a": machine.place(a), "c": machine.place(c), "panel": machine.place(room)}
-        fields = {"k": depth, "a": at["a"], "c": at["c"], "c_row": c.strides[0], "flags": flags}
+        fields = {"k": depth, "a": at["a"], "c": at["c"], "c_row": c.strides[0], "flags": flags, "tiles": tiles}
         fields["a_row"], fields["a_col"] = a.strides[::-1] if transposed else a.strides
         fields["mask"] = (1 << tail) - 1
         fields["column_bias"], fields["row_bias"] = machine.place(column_bias), machine.place(row_bias)

@@ -53,6 +53,7 @@ struct MicroArgs {
   int64_t channel_step;
   int64_t prefetch;   // bytes from here to what the next panel will read
   int64_t pair_step;  // kernels of pairs, mode make: to the second row of a pair
+  int64_t tiles;      // mode use: so many below each other; 0 is one
 };
 
 constexpr int kMaxVectors = 3;

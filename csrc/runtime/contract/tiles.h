@@ -58,6 +58,7 @@ struct Tiles {
   Tiles(int64_t rows_, int64_t most)
       : rows(rows_), count(ceil_div(rows_, most)), height(count ? rows_ / count : 0), taller(rows_ - count * height) {}
   int64_t begin(int64_t i) const { return i * height + std::min(i, taller); }
+  int64_t alike(int64_t i) const { return i < taller ? taller - i : count - i; }  // tiles from i on as high as it
 };
 
 // Multiplies every tile of `left` by one panel of `vectors` vectors. With `make` the first tile packs the panel.
@@ -70,14 +71,16 @@ inline void sweep(const MicroKernels& mk, int vectors, MicroArgs& args, const Le
   char* c = args.c;
   const char *b = args.b, *row_bias = args.row_bias;
   if (!make || tiles.count > 1) args.panel_step = vectors * mk.vector_bytes;
-  for (int64_t t = 0; t < tiles.count; t++) {
+  for (int64_t t = 0; t < tiles.count; t += args.tiles) {
     int64_t first = tiles.begin(t), height = tiles.begin(t + 1) - first;
     args.a = left.data + first * left.row;
     args.c = c + first * args.c_row;
     if (row_bias) args.row_bias = row_bias + first * mk.element_bytes;
     if (t == 0 && make) {
+      args.tiles = 1;
       mk.make[vectors][height](&args);
     } else {
+      args.tiles = tiles.alike(t);
       args.b = args.panel;
       mk.use[vectors][height](&args);
     }

@@ -13,7 +13,7 @@ C++ struct `MicroArgs`), so nothing is compiled per shape. There are three modes
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 from .lanes import (
     ACCUMULATE,
@@ -35,7 +35,7 @@ from .turn import transpose
 # The fields of MicroArgs (csrc/runtime/contract/kernels.h), eight bytes each; strides are in bytes.
 FIELDS = (
     *("k", "a", "a_row", "a_col", "b", "c", "c_row", "mask", "flags", "column_bias", "row_bias"),
-    *("panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"),
+    *("panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step", "tiles"),
 )
 _POINTERS = {"a", "b", "c", "column_bias", "row_bias", "panel", "taps", "taps_end"}
 _MAKE_ONLY = {"panel", "panel_step", "taps", "taps_end", "channel_step", "prefetch", "pair_step"}
@@ -112,12 +112,26 @@ class MicroKernel:
 
     def write(self) -> None:
         self._load_arguments()
-        self.accumulators = [[self.lanes.variable() for _ in range(self.vectors)] for _ in range(self.height)]
-        self.bases: list[str] = []
-        if self.height:
-            self._row_strides()
-        self._tile()
+        with self._tiles():
+            self.accumulators = [[self.lanes.variable() for _ in range(self.vectors)] for _ in range(self.height)]
+            self.bases: list[str] = []
+            if self.height:
+                self._row_strides()
+            self._tile()
         self.f.finish()
+
+    @contextmanager
+    def _tiles(self) -> Iterator[None]:
+        """In mode `use`, tiles below each other."""
+        f, first = self.f, dict(self.arg)
+        if "tiles" not in first:
+            yield
+            return
+        with repeat(f, first["tiles"]) as tile:
+            row = f.mul(tile, self.height)
+            for name, step in (("a", first["a_row"]), ("c", first["c_row"]), ("row_bias", self.lanes.element_bytes)):
+                self.arg[name] = f.offset(first[name], f.mul(row, step))
+            yield
 
     def _tile(self) -> None:
         if self.make:
@@ -129,7 +143,7 @@ class MicroKernel:
         self.arg = load_fields(self.f, FIELDS, _POINTERS, self._unused())
 
     def _unused(self) -> set[str]:
-        return (set() if self.make else _USE_NEVER) | (set() if self.height else _PACK_NEVER)
+        return ({"tiles"} if self.make else _USE_NEVER) | (set() if self.height else _PACK_NEVER)
 
     def _output_rows(self, rows: range) -> list[str]:
         """Where these rows of the result lie."""
@@ -195,7 +209,8 @@ class MicroKernel:
 
     def _steps(self, count: str, b_at: str, rows: range, beside: Callable[[], None] = lambda: None) -> None:
         """Steps of the depth for some rows, and what each turn of the loop does beside."""
-        self._turns(count, rows, lambda: self._use_row(b_at), lambda: self._use_rows(b_at), "true", beside)
+        kept = self._panel_is_whole() if self.low else ""
+        self._turns(count, rows, lambda: self._use_row(b_at), lambda: self._use_rows(b_at), kept, beside)
 
     def _turns(
         self,
@@ -283,10 +298,14 @@ class MicroKernel:
         return row
 
     def _use_rows(self, b_at: str) -> Iterator[list[str]]:
-        b = self.f.value(f"load ptr, ptr {b_at}")
+        b, width = self.f.value(f"load ptr, ptr {b_at}"), self.vectors * self.lanes.bytes
         for i in range(_REACH):
-            yield self._panel_row(self._after(b, self.arg["panel_step"], i))
-        _advance(self.f, b_at, b, self.f.mul(self.arg["panel_step"], _REACH))
+            yield self._panel_row(self.f.offset(b, i * width))
+        _advance(self.f, b_at, b, _REACH * width)
+
+    def _panel_is_whole(self) -> str:
+        """Whether rows of the panel follow each other."""
+        return self.f.value(f"icmp eq i64 {self.arg['panel_step']}, {self.vectors * self.lanes.bytes}")
 
     def _after(self, first: str, step: int | str, i: int) -> str:
         return self.f.offset(first, self.f.mul(step, i)) if i else first
@@ -318,8 +337,7 @@ class MicroKernel:
         one = f.value(f"icmp eq ptr {f.offset(arg['taps'], _TAP_BYTES)}, {arg['taps_end']}")
         offset = f.value(f"load i64, ptr {arg['taps']}")
         here = f.value(f"icmp eq i64 {offset}, 0")
-        kept = f.value(f"icmp eq i64 {arg['panel_step']}, {self.vectors * self.lanes.bytes}")
-        return f.value(f"and i1 {f.value(f'and i1 {one}, {here}')}, {kept}")
+        return f.value(f"and i1 {f.value(f'and i1 {one}, {here}')}, {self._panel_is_whole()}")
 
     def _make_rows(self, b_at: str, panel_at: str) -> Iterator[list[str]]:
         """Rows of B where it is `_regular`."""
@@ -421,7 +439,7 @@ class TapsKernel(MicroKernel):
         super().__init__(module, dtype, TAPS_VECTORS, height, False, taps_kernel_name(height))
 
     def _unused(self) -> set[str]:
-        return (_MAKE_ONLY | {"a_col"}) - {"taps"}
+        return (_MAKE_ONLY | {"a_col", "tiles"}) - {"taps"}
 
     def _tile(self) -> None:
         f, arg, rows = self.f, self.arg, range(self.height)
