@@ -14,6 +14,7 @@ which is 1 where all but one of the terms vanish. Rows in which something overfl
 the program is written.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +23,15 @@ from flambeau.ir import row as ir
 from flambeau.ir.expr import Expr, input_, node, walk
 from flambeau.ir.math_common import LOG2E
 from flambeau.ir.program import lower
-from flambeau.ir.scalar import substitute
+from flambeau.ir.scalar import binary, substitute
 
 from . import guess, pick
-from .states import NUMBERS
+from .states import NUMBERS, PRODUCTS
 
 GUESS = ir.TEMP - 2  # operand number that stands for k
 _FARTHEST = 2.0**11  # of k from 0
-_HIGHEST = 60.0  # of m over k ln2
+_BELOW = 32.0  # of k from the guess: terms that vanish beside m, or as parts of the sum, may be anything as small
+_LOWEST, _HIGHEST = 18.0, 80.0  # of m over k ln2
 _LARGEST = 2.0**120  # of the sum, which is no nan either
 _LEAST = 1  # steps of a pass that is worth a guess; twice as many where the maximum is wanted
 
@@ -43,6 +45,7 @@ class Near:
         guess, k: the leaf that stands for k, and k from `top`.
         scaled: e^x / 2^k.
         sums: its sum, and m.
+        quick: how the sum is made where nobody asks for its terms.
         by_sums: `total` from them.
         bad: whether they are of no use.
         alone: whether results are made of exponentials and their sum alone, so that both may be scaled.
@@ -55,6 +58,7 @@ class Near:
     k: Expr
     scaled: Expr
     sums: tuple[Expr, Expr]
+    quick: Expr
     by_sums: Expr
     bad: Expr
     alone: bool
@@ -80,9 +84,15 @@ def find(step: ir.Step) -> Near | None:
     exp_over = (math_f32 if x.dtype == "f32" else math_f64).exp_over
     scaled = exp_over(x, k)
     sum_, m = sums = ir.row_sum(scaled), node("row_max", x.dtype, (x,), NUMBERS)
-    good = (fn.abs(k) <= _FARTHEST) & (fn.fma(k, -1 / LOG2E, m) <= _HIGHEST) & (sum_ <= _LARGEST)
-    head = lower([top, total, k, fn.round(top * LOG2E), scaled])
-    return Near(*head, lower(sums), *lower([sum_ / exp_over(m, k), ~good]), alone, tuple(lower(picks)))
+    over = fn.fma(k, -1 / LOG2E, m)
+    good = (fn.abs(k) <= _FARTHEST) & (over >= _LOWEST) & (over <= _HIGHEST) & (sum_ <= _LARGEST)
+    quick, of_top = sum_, exp_over(m, k)
+    if x.dtype == "f32":
+        term, of_top = (binary("mul", *math_f32.exp_over_factors(y, k)) for y in (x, m))
+        quick = node("row_sum", "f32", (term,), PRODUCTS)
+    from_top = fn.round(fn.where(top == -math.inf, 0.0, top) * LOG2E) - _BELOW
+    head = lower([top, total, k, from_top, scaled])
+    return Near(*head, lower(sums), *lower([quick, sum_ / of_top, ~good]), alone, tuple(lower(picks)))
 
 
 def reduce(kernel: Any) -> int:
@@ -92,19 +102,20 @@ def reduce(kernel: Any) -> int:
     if found is None or (parks and not found.alone) or (found.picks and not kernel.in_lanes):
         return 0
     sum_, m = found.sums
+    pass_ = (sum_ if parks else found.quick, m)
     results = {found.total: sum_} if parks else {found.top: m, found.total: found.by_sums}
 
     def once() -> tuple[guess.Values, str]:
         scopes, values, bad = kernel.scopes(), [], []
-        for scope, state in zip(scopes, kernel.some(found.top), strict=True):
+        for scope, state in zip(scopes, kernel.some(m), strict=True):
             scope.open()
             with scope.elements.scope():
                 scope.define(found.top, state[-1])
                 k = scope.scalar(found.k)
             scope.define(found.guess, k)
-        for scope, states in zip(scopes, kernel.pass_over(found.sums, found.scaled if parks else None), strict=True):
+        for scope, states in zip(scopes, kernel.pass_over(pass_, found.scaled if parks else None), strict=True):
             scope.open()
-            for e, state in states.items():
+            for e, state in zip(found.sums, states.values(), strict=True):
                 scope.define(e, state[-1])
             values.append({e: scope.scalar(by) for e, by in results.items()})
             bad.append(scope.scalar(found.bad))

@@ -332,12 +332,13 @@ class Rows(Kernel):
         """How far the next row is, where a pass over a row asks for it; 0 in the last row of all.
 
         That pass is the last one, or the one that takes exponentials, or computes what is parked: the last one then
-        does nothing but write.
+        does nothing but write. A row that is read once is followed by the machine itself.
         """
         f, self.next_rows = self.function, {}
         self.fetches_early = self.parked is not None or self.near is not None
         full = any(o.role in "FRAP" for o in self.outputs)
-        if self.mode != "fused" or self.target.is_gpu or len(self.levels) + full < 2:
+        passes = len(self.levels) + full - (self.near is not None)
+        if self.mode != "fused" or self.target.is_gpu or passes < 2:
             return
         if not (self.fetches_early or self.in_runs):
             return
@@ -478,21 +479,16 @@ class Rows(Kernel):
         """Whether a pass over a row takes so many steps, `some` of its elements being one."""
         return self.function.value(f"icmp sge i64 {self.shape[2]}, {steps * self.accumulators * self.lanes}")
 
-    def some(self, e: Expr, apart: bool = True) -> list[list[str]]:
-        """In each scope, the state of a few vectors that lie apart in a row, or in its runs alone: what the pass before
-        asked for comes in order."""
+    def some(self, e: Expr) -> list[list[str]]:
+        """In each scope, the state of the first vectors of a row, or of some of its runs: memory gives best what is
+        read in its order."""
         f, count = self.function, self.accumulators
         self.scope.open()
-
-        def part(n: str, k: int) -> str:
-            return f.value(f"lshr i64 {f.mul(n, k)}, {count.bit_length() - 1}")
-
-        last, vectors = f.value(f"sub i64 {self.shape[2]}, {self.lanes}"), []
+        vectors = []
         for k in range(count):
-            run = part(self.shape[1], k)
+            run = f.value(f"lshr i64 {f.mul(self.shape[1], k)}, {count.bit_length() - 1}")
             self.enter_run(run)
-            at = part(last, k) if apart else str(k * self.lanes)
-            stream = self.stream(at, f.add(f.mul(run, self.shape[2]), self.shape[3]))
+            stream = self.stream(str(k * self.lanes), f.add(f.mul(run, self.shape[2]), self.shape[3]))
             vectors.append(stream.emit([e.args[0]]))
         return [self.total(e, vectors)]
 
@@ -554,10 +550,8 @@ class Rows(Kernel):
         f = self.function
         values = stream.emit(element_state(e))
         if stream.mask is not None and self.in_lanes:
-            values = [
-                f.value(f"select <{self.lanes} x i1> {stream.mask}, {k} {v}, {k} {none}")
-                for (k, none), v in zip(initial(f, self.lanes, e), values, strict=True)
-            ]
+            for k, (kind, none) in enumerate(initial(f, self.lanes, e)):
+                values[k] = f.value(f"select <{self.lanes} x i1> {stream.mask}, {kind} {values[k]}, {kind} {none}")
         merged = merge(f, self.lanes, e, self._read(e, variables), values, absorb)
         for (kind, address), value in zip(variables, merged, strict=True):
             f.do(f"store {kind} {value}, ptr {address}")

@@ -119,7 +119,7 @@ def spread(kernel: Any, reductions: tuple[Expr, ...]) -> dict[Expr, list[str]]:
 
 def _guess(kernel: Any, x: Expr) -> str:
     """The mean of some elements."""
-    ((*_, some),) = kernel.some(ir.row_sum(x), False)
+    ((*_, some),) = kernel.some(ir.row_sum(x))
     return kernel.function.value(f"fmul {llvm_type(x.dtype)} {some}, {1 / (kernel.accumulators * kernel.lanes)!r}")
 
 

@@ -99,12 +99,28 @@ def exp(x: Expr) -> Expr:
 
 
 def exp_over(x: Expr, k: Expr) -> Expr:
-    """exp(x) / 2^k for a whole k and x < (k + 127) ln2, ln2 being rounded: right beside others with the same k."""
+    """exp(x) / 2^k for a whole k and x < (k + 127) ln2, ln2 being rounded: right beside others with the same k. Next to
+    nothing where that is 2^-125 or less."""
+    power, r = _power_and_rest(x, k)
+    return fn.fma(fn.fma(r * r, fn.polynomial(r, _EXP_NEAR), r), power, power)
+
+
+def exp_over_factors(x: Expr, k: Expr) -> tuple[Expr, Expr]:
+    """Two factors of `exp_over`, the second of which is finite: one instruction adds their product up."""
+    power, r = _power_and_rest(x, k)
+    return power, fn.polynomial(r, (1.0, 1.0, *_EXP_NEAR))
+
+
+def _power_and_rest(x: Expr, k: Expr) -> tuple[Expr, Expr]:
+    """exp(x) / 2^k as a power of two, in sixteenths, and the exponent of the rest. As in `exp2_small`, bits are added
+    to those of a root; k is taken off on the way there."""
     high, _ = F32.ln2
-    x = fn.clamp(x, k * high - 104.5)
-    moved = fn.fma(x, LOG2E, _SIXTEENTHS)
-    n = moved - _SIXTEENTHS
-    return fn.ldexp(_below_two(moved, fn.fma(-n, high, x)), fn.floor(n - k))
+    x = fn.clamp(x, (k - 125.0) * high)
+    zero = _SIXTEENTHS - k
+    moved = fn.fma(x, LOG2E, zero)
+    n = fn.bitcast(moved, "i32")
+    root = fn.bitcast(fn.lookup(_ROOTS_LESS, n & 15, "f32"), "i32")
+    return fn.bitcast(root + (n << 19), "f32"), fn.fma(zero - moved, high, x)
 
 
 def exp2_small(x: Expr) -> Expr:
