@@ -77,6 +77,17 @@ def test_named_results_and_scalars():
     assert flambeau.msort(flambeau.tensor([[2.0, 1.0], [1.0, 3.0]])).tolist() == [[1.0, 1.0], [2.0, 3.0]]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bfloat16"])
+@pytest.mark.parametrize("length", [1, 4, 5, 15, 16, 17, 31, 33, 64, 128, 129])
+def test_every_rank_of_short_rows(length, dtype):
+    x = np.random.default_rng(length).integers(-length // 2, length // 2 + 1, (3, length))  # many are equal
+    order, rows = np.argsort(x, axis=1, kind="stable"), flambeau.tensor(x).to(getattr(flambeau, dtype))
+    for k in range(1, length + 1):
+        values, at = flambeau.kthvalue(rows, k, 1)
+        assert at.tolist() == order[:, k - 1].tolist()
+        assert values.tolist() == np.sort(x, axis=1)[:, k - 1].tolist()
+
+
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d not in ("bool", "uint64")])
 def test_chosen_by_order(dtype):
     x = tensor(dtype, (6, 21), 2)

@@ -12,19 +12,20 @@
 #include "core/element.h"
 #include "core/error.h"
 #include "runtime/copy.h"
+#include "runtime/few_items.h"
 #include "runtime/pool.h"
 
 namespace fl {
 namespace {
 
-constexpr int64_t kShort = 128;  // items that are sorted by comparing them
-constexpr int64_t kVeryShort = 8;
+constexpr int64_t kShort = 128;        // items that are sorted by comparing them
+constexpr int64_t kFewest = 5;         // items that are not sorted to find one
 constexpr int kMostPasses = 64;        // of halving, before a way that is quick for whatever order
 constexpr int64_t kTaskItems = 16384;  // of one task, where rows are short
 constexpr int64_t kLong = 1 << 16;     // items of a chunk, where a row is cut into chunks
 constexpr int64_t kMostChunks = 64;
 constexpr int64_t kFew = 4096;  // items of a longer row that are gathered and then sorted by comparing them
-constexpr int64_t kBlock = 16;  // keys whose least one is looked at first
+constexpr int64_t kBlock = 16;  // elements that are looked at together
 
 template <class T>
 auto key_of(T x) {
@@ -35,7 +36,7 @@ auto key_of(T x) {
     constexpr Key sign = Key{1} << (std::numeric_limits<Key>::digits - 1);
     Key bits = std::bit_cast<Key>(x + T(0));
     Key ordered = bits ^ (Key(-(bits >> (std::numeric_limits<Key>::digits - 1))) | sign);
-    return x != x ? ~Key{0} : ordered;
+    return ordered | -Key{x != x};
   } else if constexpr (sizeof(T) == 8) {
     return static_cast<uint64_t>(x) ^ (std::is_signed_v<T> ? uint64_t{1} << 63 : 0);
   } else {
@@ -60,8 +61,30 @@ struct Row {
   int64_t n, numbers;
   int bits;
 
-  Item operator[](int64_t i) const { return Item{key_at(i)} << kPositionBits<Item> | static_cast<Item>(i); }
+  static Item item(Item key, int64_t i) { return key << kPositionBits<Item> | static_cast<Item>(i); }
+  Item operator[](int64_t i) const { return item(key_at(i), i); }
 };
+
+// Loops over blocks have a length that compilers know, and turn into vectors.
+template <class T>
+int64_t count_numbers(const T* x, int64_t n) {
+  int64_t numbers = 0, i = 0;
+  for (; i + kBlock <= n; i += kBlock)
+    for (int64_t k = 0; k < kBlock; ++k) numbers += x[i + k] == x[i + k];
+  for (; i < n; ++i) numbers += x[i] == x[i];
+  return numbers;
+}
+
+template <class Item, class KeyAt>
+void copy_items(const Row<Item, KeyAt>& row, Item* items) {
+  int64_t i = 0;
+  for (; i + kBlock <= row.n; i += kBlock) {
+    decltype(row.key_at(0)) keys[kBlock];
+    for (int64_t k = 0; k < kBlock; ++k) keys[k] = row.key_at(i + k);
+    for (int64_t k = 0; k < kBlock; ++k) items[i + k] = row.item(keys[k], i + k);
+  }
+  for (; i < row.n; ++i) items[i] = row[i];
+}
 
 template <class KeyAt>
 auto key_span(const KeyAt& key_at, int64_t n) {
@@ -90,14 +113,12 @@ void with_row(const T* x, int64_t n, bool descending, F&& fn) {
   int64_t numbers = n;
   if constexpr (sizeof(Key) == 4) {
     if (n <= kShort) {  // how far apart keys lie makes no difference
-      for (int64_t i = 0; i < n; ++i) numbers -= x[i] != x[i];
-      return fn(Row<uint64_t, decltype(key_at)>{key_at, n, numbers, 32});
+      return fn(Row<uint64_t, decltype(key_at)>{key_at, n, count_numbers(x, n), 32});
     }
   }
   const auto [low, high] = key_span(key_at, n);
   const Key least = low;
-  if (!std::is_integral_v<T> && high == static_cast<Key>(~flip))
-    for (int64_t i = 0; i < n; ++i) numbers -= x[i] != x[i];
+  if (!std::is_integral_v<T> && high == static_cast<Key>(~flip)) numbers = count_numbers(x, n);
   int bits = std::bit_width(static_cast<Key>(high - low));
   auto narrow = [=](int64_t i) { return static_cast<uint32_t>(key_at(i) - least); };
   auto wide = [=](int64_t i) { return static_cast<uint64_t>(key_at(i) - least); };
@@ -188,10 +209,13 @@ Item chosen(Item* items, int64_t n, int64_t rank, int bits) {
 }
 
 // The same, by halves around an item that stands near the middle of nine: no branch depends on how items compare.
+// There is memory for kFewItems.
 template <class Item>
 Item chosen_by_halves(Item* items, Item* other, int64_t n, int64_t rank) {
+  constexpr bool counts = sizeof(Item) == sizeof(uint64_t);
+  constexpr int64_t few = counts ? kFewItems : 8;
   auto middle = [](Item a, Item b, Item c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); };
-  for (int passes = 0; n > kVeryShort && passes < kMostPasses; ++passes) {
+  for (int passes = 0; n > few && passes < kMostPasses; ++passes) {
     auto near = [&](int64_t k) { return middle(items[n * k / 9], items[n * (k + 1) / 9], items[n * (k + 2) / 9]); };
     const Item pivot = middle(near(0), near(3), near(6));
     int64_t less = 0, more = 0;
@@ -208,6 +232,8 @@ Item chosen_by_halves(Item* items, Item* other, int64_t n, int64_t rank) {
     rank -= less;
     std::swap(items, other);
   }
+  if constexpr (counts)
+    if (kFewest <= n && n <= few) return item_of_rank(items, n, rank);
   std::nth_element(items, items + rank, items + n);
   return items[rank];
 }
@@ -220,7 +246,7 @@ Item chosen(const Row<Item, KeyAt>& row, int64_t rank) {
     Item near[2 * kShort];
     Scratch scratch(n <= kShort ? 0 : static_cast<size_t>(2 * n) * sizeof(Item));
     Item* items = n <= kShort ? near : scratch.as<Item>();
-    for (int64_t i = 0; i < n; ++i) items[i] = row[i];
+    copy_items(row, items);
     return chosen_by_halves(items, items + n, n, rank);
   }
   const int digit_bits = std::min(row.bits, 11), shift = row.bits - digit_bits;
