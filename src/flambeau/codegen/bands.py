@@ -4,11 +4,12 @@ Rows of a large matrix lie whole pages apart, so that a band of its columns woul
 gone before the next pass. The copies stay near, so memory is read once. Operands beyond those of a fused kernel: a copy
 of each operand of role F that lies in the direction of the lanes; the kernel says how its elements lie.
 
-Memory is read and written at once: some rows of a band's results are written, and then those rows of the next band are
-read into the places that are free now. What is read is asked for some rows before, into the second cache: in the first
-one, lines that lie whole pages apart push each other out. Lines of a row are asked for and read out of their order,
-because in order the machine would guess that those after the band are wanted as well. docs/architecture.md says what
-each of these is worth.
+Memory is read and written at once: a row of a band's results is written, and then that row of the next band is read
+into the place that is free now; some rows at a time where registers are too few for what both need. What is read is
+asked for some rows before, into the second cache: in the first one, lines that lie whole pages apart push each other
+out. So are copies, which are too large for it. Lines of a row are asked for and read out of their order, because in
+order the machine would guess that those after the band are wanted as well. docs/architecture.md says what each of these
+is worth.
 
 A column's sums are taken over some rows at a time, and some of those at a time: as exact as where a column is cut.
 """
@@ -30,10 +31,12 @@ from .states import initial
 
 _COLUMNS = 4  # vectors of them in a band
 _ORDER = (2, 0, 3, 1)  # in which they are read where each is a line of the cache
-_BYTES_AT_ONCE = 4 << 10  # of a result that are written before as many rows are read
+_MANY_REGISTERS = 32  # enough to write and to read a row in one loop
+_BYTES_AT_ONCE = 4 << 10  # of a result that are written before as many rows are read, where there are fewer
 _ROWS_AHEAD = 32  # at most that are fetched before they are read
 _BYTES_AHEAD = 512 << 10  # so far at most, where rows lie a power of two apart: they meet in few places of a cache
 _LEAST_AHEAD = 8
+_COPIES_AHEAD = 16  # rows of copies that are fetched before they are read
 _ROWS_TOGETHER = 32  # of a partial sum
 _SUMS_TOGETHER = 32  # that are added up before they are added to the whole
 
@@ -61,7 +64,8 @@ class Bands(Columns):
             parks = self.parked is not None and copy is self.parking
             copy.dtype = t.compute_dtype(o.dtype) if parks else o.dtype
         piece = max(_COLUMNS * self.lanes * t.SIZE[o.dtype] for o in (*read, *self.outputs) if o.role == "F")
-        self.rows_at_once = min(_BYTES_AT_ONCE // piece, _ROWS_TOGETHER)
+        self.by_row = self.target.registers >= _MANY_REGISTERS
+        self.rows_at_once = 1 if self.by_row else min(_BYTES_AT_ONCE // piece, _ROWS_TOGETHER)
         self.earlier: list[Any] = []  # columns that wait to be written
         self.waiting = ""  # whether they do
         self.kept: list[dict[Expr, tuple[str, str]]] = []  # what their reductions came to
@@ -149,12 +153,11 @@ class Bands(Columns):
             self._added_up(low, high, 1, partial, sums) as (first, end),
             f.loop(first, end, self.rows_at_once) as group,
         ):
-            stop = f.smaller(f.add(group, self.rows_at_once), end)
             if earlier:
                 with f.when(self.waiting):
-                    self._write_rows(earlier, i1, group, stop)
+                    self._write_rows(earlier, i1, group, end)
             ahead = self._ahead([] if self.copied else self.read, i1, group)
-            with f.loop(group, stop) as i0:
+            with self._rows(group, end) as i0:
                 self._take_row(i1, i0, ahead, reductions, parks)
         self.copied = True
         return [{e: self._read(e, variables) for e, variables in column.items()} for column in totals]
@@ -173,11 +176,23 @@ class Bands(Columns):
                 for e, variables in whole.items():
                     self._put(variables, self.merge(e, self._read(e, variables), self._read(e, part[e])))
 
+    @contextmanager
+    def _rows(self, first: str, end: str) -> Iterator[str]:
+        """Those from the first one on that are written or read at once."""
+        f = self.function
+        if self.by_row:
+            yield first
+        else:
+            with f.loop(first, f.smaller(f.add(first, self.rows_at_once), end)) as i0:
+                yield i0
+
     def _write_rows(self, columns: list[Any], i1: str, first: str, end: str) -> None:
         """Writes some rows of what is made of copies."""
         self.copied, before = True, self.copied
         ahead = self._ahead(self.mended, i1, first)
-        with self.function.loop(first, end) as i0:
+        if self.by_row:
+            ahead |= {o.number: self.function.mul(o.strides[2], _COPIES_AHEAD) for o in self.copies.values()}
+        with self._rows(first, end) as i0:
             offsets, position = self.row_at(i1, i0)
             for c in columns:
                 stream = c.stream(offsets, position)
