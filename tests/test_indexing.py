@@ -201,6 +201,14 @@ def test_errors_change_nothing(case):
     assert sentence in str(caught.value) and x.sum().item() == 0 and x._version == 0
 
 
+def test_messages_name_no_operator_that_users_cannot_call():
+    x, at = flambeau.zeros(3, 2), flambeau.tensor([7])
+    for call in (lambda: x.index_put((at,), x[0]), lambda: x.index_put_((at,), x[0]), lambda: x.__setitem__(at, 1)):
+        with pytest.raises(IndexError) as caught:
+            call()
+        assert str(caught.value) == "index 7 is out of bounds for dimension 0 with size 3"
+
+
 @pytest.mark.parametrize("options", [(2,), (3,), (3, 1), ((1, 3), 2), (2, 2, 0, True), (2, 1, 0, False, True, 3)])
 def test_mean_pooling_of_small_windows_is_that_of_all_windows(options):
     values = np.random.default_rng(0).uniform(-1, 1, (2, 3, 9, 10))

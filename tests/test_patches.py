@@ -84,6 +84,8 @@ ERRORS = [
     (lambda: F.unfold(IMAGE, (2, 2, 2)), RuntimeError, "It is expected kernel_size equals to 2, but got size 3"),
     (lambda: F.unfold(IMAGE[:, :, :0], 2), RuntimeError, "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: [1, 2, 0, 4]"),
     (lambda: F.fold(COLUMNS[:, :0], (4, 4), 2), RuntimeError, "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for input, but got: [1, 0, 25]"),
+    (lambda: F.unfold(IMAGE[0, 0], 2), IndexError, "Dimension out of range (expected to be in range of [-2, 1], but got 2)"),
+    (lambda: F.unfold(IMAGE[0, 0, 0], 2), IndexError, "Dimension out of range (expected to be in range of [-1, 0], but got 1)"),
     (lambda: F.unfold(IMAGE, 5), RuntimeError, "Given input with spatial size (4, 4), kernel_size=(5, 5), dilation=(1, 1), padding=(0, 0), calculated shape of the array of sliding blocks as (0, 0), but its components must be at least one."),
     (lambda: F.fold(COLUMNS, (4, 4), 2), RuntimeError, "Given output_size=(4, 4), kernel_size=(2, 2), dilation=(1, 1), padding=(0, 0), stride=(1, 1), expected size of input's dimension 2 to match the calculated number of sliding blocks 3 * 3 = 9, but got input.size(2)=25."),
     (lambda: F.unfold(IMAGE.long(), 2), NotImplementedError, "\"im2col_out_cpu\" not implemented for 'Long'"),

@@ -46,6 +46,14 @@ std::string arguments_text(const OpGroup& group, PyObject* const* args, Py_ssize
   return text;
 }
 
+// Whether the table gives an operator no name that users could call it by. Those outside of the table have one.
+bool is_internal(const Op* op) {
+  if (!op || !op->python) return false;
+  PyRef names = PyRef::steal(PyObject_GetAttrString(static_cast<PyObject*>(op->python), "names"));
+  if (!names) PyErr_Clear();
+  return names && PyObject_IsTrue(names.get()) == 0;
+}
+
 }  // namespace
 
 void raise_in_call(const OpGroup& group, const Error& error, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
@@ -54,8 +62,8 @@ void raise_in_call(const OpGroup& group, const Error& error, PyObject* const* ar
     way_out = " " + sentence.substr(tab + 1);
     sentence.resize(tab);
   }
-  // Whoever knows more has said it already.
-  bool told = sentence.find("[in ") != std::string::npos;
+  // Whoever knows more has said it already; a name that users cannot call tells them nothing.
+  bool told = sentence.find("[in ") != std::string::npos || is_internal(group.forms[0].overload->op);
   if (std::string context = told ? "" : arguments_text(group, args, n, kwnames); !context.empty())
     sentence += " [in " + group.name + ": " + context + "]";
   PyErr_SetString(error_class(error.kind()), (sentence + way_out).c_str());

@@ -2,8 +2,7 @@
 
 from typing import Any, NoReturn
 
-from flambeau import _core
-from flambeau._suggest import suggesting
+from flambeau import _core, _suggest
 
 __all__ = [
     "current_accelerator", "current_device_idx", "current_device_index", "current_stream", "device_count",
@@ -69,4 +68,4 @@ def max_memory_allocated(device_index: Any = None, /) -> int:
     return 0
 
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from flambeau._suggest import suggesting
+from flambeau import _suggest
 
 __all__ = [
     "allow_in_graph", "assume_constant_result", "compile", "cudagraph_mark_step_begin", "disable", "is_compiling",
@@ -62,4 +62,4 @@ def is_compiling() -> bool:
 
 is_dynamo_compiling = is_exporting = is_compiling
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

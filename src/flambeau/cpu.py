@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from flambeau import _core
-from flambeau._suggest import suggesting
+from flambeau import _core, _suggest
 
 __all__ = [
     "current_device", "device_count", "empty_cache", "is_available", "is_initialized", "memory_stats", "set_device",
@@ -49,4 +48,4 @@ def memory_stats() -> dict[str, int]:
     return _core.memory_stats()
 
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from flambeau._suggest import suggesting
+from flambeau import _suggest
 
 __all__ = [
     "current_allocated_memory", "device_count", "driver_allocated_memory", "empty_cache", "is_available",
@@ -63,4 +63,4 @@ def set_per_process_memory_fraction(fraction: float) -> None:
     _none("setMemoryFraction")
 
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

@@ -2,7 +2,7 @@
 
 from typing import Any, NoReturn
 
-from flambeau._suggest import suggesting
+from flambeau import _suggest
 
 __all__ = [
     "current_device", "device_count", "empty_cache", "get_device_name", "get_device_properties", "is_available",
@@ -80,4 +80,4 @@ def synchronize(device: Any = None) -> None:
     _none()
 
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

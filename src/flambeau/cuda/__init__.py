@@ -5,7 +5,7 @@ device or forgets its memory has nothing to do, and what needs a device raises a
 `unavailable_reason()`, which `flambeau doctor` prints, says why.
 """
 
-from flambeau._suggest import suggesting
+from flambeau import _suggest
 
 from . import amp, random
 from ._device import (
@@ -104,4 +104,4 @@ __all__ = [
     "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_per_process_memory_fraction", "set_rng_state",
     "set_rng_state_all", "set_stream", "stream", "synchronize", "unavailable_reason", "utilization",
 ]  # fmt: skip
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

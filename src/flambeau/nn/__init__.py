@@ -1,9 +1,9 @@
 """Modules, parameters, losses and what initialises them."""
 
-from flambeau._suggest import suggesting
+from flambeau import _suggest
 from flambeau.nn import attention, functional, init, modules, parallel, utils
 from flambeau.nn.modules import *
 from flambeau.nn.parallel import DataParallel
 from flambeau.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

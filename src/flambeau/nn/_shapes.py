@@ -130,6 +130,8 @@ def _check_rank(input: Tensor, ranks: str, least: int, zero: str) -> None:
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The patches of images as columns: (N, C, H, W) -> (N, C kh kw, L)."""
     window = kernel, dilation, padding, _ = _window(kernel_size, dilation, padding, stride)
+    if input.size(1):
+        input.size(2)  # says that there are too few dimensions
     _check_rank(input, "3D or 4D", 3, "")
     size = tuple(input.shape[-2:])
     count = places(size, *window)

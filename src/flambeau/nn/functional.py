@@ -4,7 +4,7 @@ A name that the table defines comes from there; what is only composed here stand
 """
 
 from flambeau import _suggest
-from flambeau import functional_ns as o
+from flambeau import functional_ns as _o
 from flambeau.nn._attention import _canonical_mask, multi_head_attention_forward
 from flambeau.nn._ctc import ctc_loss
 from flambeau.nn._distances import cosine_similarity, normalize, pairwise_distance
@@ -27,7 +27,6 @@ from flambeau.nn._losses import (
     huber_loss,
     kl_div,
     l1_loss,
-    legacy_reduction,
     linear_cross_entropy,
     margin_ranking_loss,
     mse_loss,
@@ -79,7 +78,7 @@ from flambeau.nn._random import (
 )
 from flambeau.nn._shapes import channel_shuffle, fold, one_hot, pixel_shuffle, pixel_unshuffle, unfold
 
-_table = o.functional()
+_table = _o.functional()
 globals().update(_table)
 
 

@@ -133,7 +133,8 @@ def _bag_plan(o, table, entries, starts, weights=None):
     rows, width = table.shape
     bad = o.first_outside(entries, rows)
     if bad is not None:
-        raise IndexError(f"index out of range in self [in embedding_bag: index {bad}, weight={tuple(table.shape)}]")
+        at = entries.flatten().tolist().index(bad)
+        raise RuntimeError(f"Index {at} of input takes value {bad} which is not in the valid range [0, {rows})")
     bags = starts.numel() - 1
     out = o.empty((bags, width), dtype=table.dtype, device=table.device)
     buffers = (

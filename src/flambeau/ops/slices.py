@@ -74,8 +74,7 @@ def _check_positions(o, name, index, self, dim, sentence="index out of range in 
     if bad is not None:
         text = sentence.format(bad=bad, dim=dim, size=size)
         raise IndexError(
-            f"{text} [in {name}: index {bad} is out of bounds for dimension {dim} with size {size}]. "
-            f"Indices must lie in [0, {size})."
+            f"{text} [in {name}: self={tuple(self.shape)}, dim={dim}, index {bad}]. Indices must lie in [0, {size})."
         )
 
 

@@ -1,6 +1,6 @@
 """Optimizers and schedules of their learning rates."""
 
-from flambeau._suggest import suggesting
+from flambeau import _suggest
 from flambeau.optim import lr_scheduler, swa_utils
 from flambeau.optim.adadelta import Adadelta
 from flambeau.optim.adafactor import Adafactor
@@ -18,4 +18,4 @@ from flambeau.optim.rprop import Rprop
 from flambeau.optim.sgd import SGD
 from flambeau.optim.sparse_adam import SparseAdam
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)

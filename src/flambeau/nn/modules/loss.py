@@ -8,6 +8,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn import functional as F
+from flambeau.nn._losses import legacy_reduction
 from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
 
@@ -50,7 +51,7 @@ class _Loss(Module):
     def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
         super().__init__()
         old = size_average is not None or reduce is not None
-        self.reduction = F.legacy_reduction(size_average, reduce) if old else reduction
+        self.reduction = legacy_reduction(size_average, reduce) if old else reduction
 
 
 class _WeightedLoss(_Loss):

@@ -1,6 +1,6 @@
 """Datasets, samplers and the loader that makes batches."""
 
-from flambeau._suggest import suggesting
+from flambeau import _suggest
 from flambeau.utils.data._utils.collate import default_collate, default_convert
 from flambeau.utils.data.dataloader import DataLoader, get_worker_info
 from flambeau.utils.data.dataset import (
@@ -23,4 +23,4 @@ from flambeau.utils.data.sampler import (
     WeightedRandomSampler,
 )
 
-__getattr__ = suggesting(__name__)
+__getattr__ = _suggest.suggesting(__name__)
