@@ -23,6 +23,8 @@ constexpr BlockSizes kLow{1280, 1024, 1.0};
 constexpr int64_t kShallowDepth = 128;
 // Rows from which on a panel that is transposed first is worth leaving the L1 cache.
 constexpr int64_t kDeepRows = 128;
+// Rows of a block that are worth transposing a panel, where too few columns leave rows alone to be cut.
+constexpr int64_t kTransposedRows = 256;
 // Depth from which partial sums over parts of it are worth their memory, when tiles are too few for the threads.
 constexpr int64_t kPartDepth = 1024;
 // Multiply-adds that are worth sharing with another thread, and the chunks that a few of those are cut into at most.
@@ -98,7 +100,9 @@ Plan make_plan(const MicroKernels& mk, const Gemm& g) {
   p.depth = g.k;
   if (g.k > sizes.whole / scale) p.depth = round_up(ceil_div(g.k, ceil_div(g.k, sizes.depth / scale)), 16);
   if (reads_along_rows(mk, g)) p.depth = std::min(p.depth, kShallowDepth);
-  int64_t wanted = wanted_chunks(g.m * g.n * g.k);
+  int64_t wanted = wanted_chunks(g.m * g.n * g.k), panels = ceil_div(g.n, p.width);
+  if (g.b_col != 1 && panels < kFewChunks)
+    wanted = std::min(wanted, std::max(kFewChunks, panels * g.m / kTransposedRows));
   if (wanted > 1) choose_grid(mk, g, sizes, wanted, p);
   int64_t grid = p.row_blocks * p.column_blocks;
   if (2 * grid <= wanted && g.k >= 2 * kPartDepth) p.parts = std::min(wanted / grid, g.k / kPartDepth);
