@@ -1,4 +1,6 @@
-"""Small row calls are remembered by how their operands lie: the next one like it gives what a first one would."""
+"""Row calls are remembered by how their operands lie: the next one like it gives what a first one would."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -113,3 +115,20 @@ def test_one_longer_row_of_other_values_and_layouts(n):
             np.testing.assert_allclose(seen.sum().item(), view(x).sum(dtype="f8"), atol=2e-2)
             np.testing.assert_allclose(torch.softmax(seen, 0).numpy(), softmax(view(x), 0), rtol=1e-5)
             assert seen.amax().item() == view(x).max()
+
+
+@pytest.mark.parametrize("shape", [(1, 200_000), (300, 400), (5, 40_000), (64, 50, 64)])
+def test_calls_of_many_tasks_in_several_threads(shape):
+    """Split and cut among threads, along rows and columns: other values at other places, in callers side by side."""
+
+    def run(seed):
+        x = np.random.default_rng(seed).standard_normal(shape).astype("f4")
+        t = torch.tensor(x)
+        for dim in (0, 1):
+            np.testing.assert_allclose(t.sum(dim).numpy(), x.sum(dim, dtype="f8"), atol=5e-3)
+            np.testing.assert_array_equal(t.argmax(dim).numpy(), x.argmax(dim))
+            np.testing.assert_allclose(torch.softmax(t, dim).numpy(), softmax(x, dim), rtol=2e-5)
+
+    run(0)
+    with ThreadPoolExecutor(3) as callers:
+        list(callers.map(run, range(1, 7)))

@@ -274,7 +274,11 @@ class RowCall {
 
   void remember(const StepRun& run, const RowStep& step) {
     RowAgain::Step& s = again_->steps.emplace_back();
-    bool fits = results_.size() + temps_.size() + operands_.size() <= kMaxRowTensors && run.remember(s);
+    bool fits = results_.size() + temps_.size() + operands_.size() <= kMaxRowTensors;
+    if (fits && !run.remember(s)) {
+      fits = plan_->steps.size() == 1;  // whether steps go together depends on where operands lie
+      s.longer = fits ? run.kept() : nullptr;
+    }
     if (!fits) return again_.reset();
     auto results = static_cast<int>(results_.size()), made = results + static_cast<int>(temps_.size());
     for (int k : step.outputs) s.tensors.push_back(k >= 0 ? k : results + ~k);

@@ -4,6 +4,7 @@
 
 #include "runtime/call_key.h"
 #include "runtime/promotion.h"
+#include "runtime/row_step.h"
 
 namespace fl {
 namespace {
@@ -49,6 +50,11 @@ void RowAgain::run(const Call& call, Outputs& outputs, const Slot* params) const
   for (int i : arguments) data[n++] = call[i].is_tensor() ? call[i].tensor()->data() : nullptr;
   for (const Step& s : steps) {
     char* ptr[kMaxRowTensors];
+    if (s.longer) {
+      for (size_t k = 0; k < s.tensors.size(); ++k) ptr[k] = data[s.tensors[k]];
+      StepRun(*s.longer, ptr, params).run();
+      continue;
+    }
     for (size_t at = 0; at < s.offsets.size(); at += s.tensors.size()) {
       for (size_t k = 0; k < s.tensors.size(); ++k) ptr[k] = data[s.tensors[k]] + s.offsets[at + k];
       s.kernel(ptr, s.strides.data(), s.shape, params);

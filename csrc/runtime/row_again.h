@@ -1,4 +1,4 @@
-// Small row calls that were made before: what they run, without looking at shapes again.
+// Row calls that were made before: what they run, without looking at shapes again.
 #pragma once
 #include <memory>
 #include <string>
@@ -9,6 +9,8 @@
 namespace fl {
 
 constexpr size_t kMaxRowTensors = 32;
+
+class StepRun;
 
 // A call's results, temporaries and kernels, with its tensors left open.
 struct RowAgain {
@@ -21,7 +23,8 @@ struct RowAgain {
     std::vector<int> tensors;  // of each operand: result, temporary or argument, numbered in that order
     std::vector<int64_t> strides;
     int64_t shape[kRowShape] = {};
-    std::vector<int64_t> offsets;  // of each operand, in bytes, for one launch after the other
+    std::vector<int64_t> offsets;           // of each operand, in bytes, for one launch after the other
+    std::shared_ptr<const StepRun> longer;  // in place of the kernel, where it takes more than one or many threads
   };
   std::vector<Made> results, temps;
   std::vector<int> arguments;  // the parameter of each operand

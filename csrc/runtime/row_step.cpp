@@ -65,6 +65,11 @@ bool StepRun::remember(RowAgain::Step& step) const {
   return true;
 }
 
+std::shared_ptr<const StepRun> StepRun::kept() const {
+  const std::vector<char*> nowhere(operands_.size());
+  return std::make_shared<const StepRun>(*this, nowhere.data(), nullptr);
+}
+
 bool StepRun::run_with(StepRun& next) {
   if (!leads(next)) return false;
   next.chunks_ = cut_row(next.layout_, next.sums_runs());

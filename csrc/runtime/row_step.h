@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,15 @@ class StepRun {
         operands_(std::move(operands)),
         layout_(std::move(layout)),
         params_(params) {}
+
+  // The same step over operands that lie in the same way, at `data`.
+  StepRun(const StepRun& other, char* const* data, const Slot* params)
+      : StepRun(other.plan_, other.index_, other.operands_, other.layout_, params) {
+    for (size_t k = 0; k < operands_.size(); ++k) operands_[k].data = data[k];
+  }
+
+  // The step, to be run again at other data.
+  std::shared_ptr<const StepRun> kept() const;
 
   // Kernels walk two dimensions of a row.
   bool fits() const { return layout_.row.size() <= 2; }
