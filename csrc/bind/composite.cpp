@@ -89,7 +89,9 @@ Value seen_by_body(const Overload& overload, const Value* args, size_t i) {
 
 PyRef run_composite(const Overload& overload, const Value* args) {
   const Body& body = body_of(*overload.op);
-  std::vector<PyRef> values{PyRef::borrow(operator_namespace())}, by_keyword;
+  std::vector<PyRef> values, by_keyword;
+  values.reserve(overload.params.size() + 1);
+  values.push_back(PyRef::borrow(operator_namespace()));
   PyRef names;
   std::vector<PyRef> keywords;
   for (size_t i = 0; i < overload.params.size(); ++i) {
@@ -99,6 +101,7 @@ PyRef run_composite(const Overload& overload, const Value* args) {
     if (keyword) keywords.push_back(checked(PyUnicode_InternFromString(name.c_str())));
   }
   std::vector<PyObject*> stack;
+  stack.reserve(overload.params.size() + 1);
   for (const PyRef& v : values) stack.push_back(v.get());
   for (const PyRef& v : by_keyword) stack.push_back(v.get());
   if (!keywords.empty()) {

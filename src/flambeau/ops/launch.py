@@ -79,7 +79,7 @@ def values_suffice(x) -> bool:
 
 def wrap_dim(dim: int, ndim: int) -> int:
     """A dimension counted from the front; IndexError where there is none."""
-    span = max(ndim, 1)
+    span = ndim or 1
     if not -span <= dim < span:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], but got {dim})")
     return dim % span

@@ -28,7 +28,7 @@ for _signature, _doc in _ROWS:
 def ordering(o, x, dim: int, descending: bool = False, most: int | None = None):
     """Positions (int64) along a dimension that sort x stably; the first `most` of them where that is given."""
     if most is None:
-        most = x.shape[dim] if x.dim() else 1
+        most = x.size(dim) if x.dim() else 1
     return o.order_rows(x, dim, descending, most)
 
 
@@ -151,7 +151,7 @@ def _is_few(k: int, size: int) -> bool:
 
 def _topk(o, self, k, dim=-1, largest=True, sorted=True):
     dim = wrap_dim(dim, self.dim())
-    size = self.shape[dim] if self.dim() else 1
+    size = self.size(dim) if self.dim() else 1
     if not 0 <= k <= size:
         raise RuntimeError(f"selected index k out of range [in topk: k={k}, dimension {dim} of size {size}]")
     _no_complex(self, " topk does not support complex dtypes on CPU")
@@ -179,7 +179,7 @@ op(
 
 def _check_row(name: str, self, dim: int) -> int:
     """The length of a dimension that one element is chosen from."""
-    size = self.shape[dim] if self.dim() else 1
+    size = self.size(dim) if self.dim() else 1
     if not size:
         raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
     return size
