@@ -13,6 +13,7 @@ from flambeau.codegen.target import LEVELS, host
 from flambeau.ir import fn, loop
 from flambeau.ir import row as ir
 from flambeau.ir.expr import input_, param, walk
+from flambeau.ir.interp import fma
 
 X = input_(0, "f32")
 _arena = Arena()
@@ -102,7 +103,7 @@ def test_sums_of_columns_take_elements_in_the_order_of_rows(target):
             call([y, x], [[4, 0, 0], [4, 4 * n * inner, 4 * n]], [n, outer, inner, 0, outer * inner])
             want = np.zeros(n, "f4")
             for row in x.reshape(-1, n):
-                want += row * row
+                want = fma(row, row, want)
             assert np.array_equal(y[:n], want) and y[n] == 0
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.codegen.ahead import AheadKernel
 from flambeau.codegen.module import Module
 from flambeau.codegen.resolve import emit_program
 from flambeau.codegen.row import RowKernel
@@ -61,6 +62,23 @@ def test_gradients_of_long_rows(name):
         part = x.detach()[chosen].requires_grad_()
         (alone,) = torch.autograd.grad(CALLS[name](part, None), part, g[chosen])
         np.testing.assert_array_equal(together[chosen].numpy(), alone.numpy())
+
+
+@pytest.mark.parametrize("name, columns", [("softmax", 2100), ("rms_norm", 1008), ("layer_norm", 1008)])
+def test_gradients_that_ask_ahead(name, columns):
+    """Rows that leave the first cache, or that are added up as well."""
+    rows, chosen = 6300 * 1008 // columns, [*range(12), 63, 64, 65, -2, -1]
+    x = make(rows, columns, torch.float32).nan_to_num(0, 0, 0).requires_grad_()
+    g = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, columns), dtype="f4"))
+    w = torch.linspace(0.5, 2, columns).requires_grad_()
+    together = torch.autograd.grad(CALLS[name](x, w), (x, w), g, allow_unused=True)
+    part = x.detach()[chosen].requires_grad_()
+    (alone,) = torch.autograd.grad(CALLS[name](part, w), part, g[chosen])
+    np.testing.assert_array_equal(together[0][chosen].numpy(), alone.numpy())
+    if together[1] is not None:
+        exact = x.detach().double().requires_grad_(), w.detach().double().requires_grad_()
+        _, wanted = torch.autograd.grad(CALLS[name](*exact), exact, g.double())
+        np.testing.assert_allclose(together[1].double().numpy(), wanted.numpy(), rtol=1e-4, atol=1e-3)
 
 
 def test_rows_that_lie_apart():
@@ -172,11 +190,10 @@ def test_memory_is_asked_for_where_rows_are_written(level):
 
 
 @pytest.mark.parametrize("level", [k for k, target in LEVELS.items() if not target.is_gpu])
-def test_every_second_line_of_several_operands_is_asked_for(level):
-    """By the pass that sums, where the results go past the caches."""
+def test_half_a_row_of_each_operand_is_asked_for_by_each_pass(level):
     g, y = input_(0, "f32"), input_(1, "f32")
     step = ir.plan([y * (g - ir.row_sum(g * y))], "FF", "F").steps[0]
-    for classes, wanted in (("nccc", 2 * asked_for(LEVELS[level], 2)), ("ccc", 0)):
+    for kind, passes in ((AheadKernel, 2), (RowKernel, 0)):
         module = Module(LEVELS[level])
-        emit_program(module, RowKernel(prepare(step, ["f32"], ["f32"] * 2, "k"), "fused", False), classes, "k")
-        assert module.text().count("call void @llvm.prefetch") == wanted
+        emit_program(module, kind(prepare(step, ["f32"], ["f32"] * 2, "k"), "fused", False), "nccc", "k")
+        assert module.text().count("call void @llvm.prefetch") == passes * 2 * asked_for(LEVELS[level], 2)

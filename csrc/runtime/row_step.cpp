@@ -29,6 +29,7 @@ constexpr int64_t kLongRow = 256;           // a row has as many elements, if on
 constexpr int64_t kRowsBytes = 1 << 19;     // and is of no more bytes with what is made of it,
 constexpr int64_t kTwoRowsBytes = 3 << 16;  // nor, if two operands are read, of fewer than these
 constexpr int64_t kChannelBytes = 7 << 18;  // the same for rows made of runs that lie apart
+constexpr int64_t kAheadBytes = 3 << 13;    // of a row and its results, if several operands are asked for ahead
 constexpr int64_t kRowsTogether = 64;       // of a task
 constexpr int64_t kShortRow = 64;           // a row shorter than this is done before its results have arrived
 
@@ -199,7 +200,7 @@ void StepRun::fused() {
   int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
   int64_t per_task = std::max<int64_t>(1, kGrain / row_work());
   if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
-  if (staggered_) per_task = std::max(per_task, rows_together());
+  if (staggered_ || ahead_) per_task = std::max(per_task, rows_together());
   if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
   // Columns do not meet, so that how many go together may depend on the threads.
   if (band_) per_task = std::clamp(layout_.n_batch / (band_ * 4 * thread_count()), kFewBands, kManyBands) * band_;
@@ -228,6 +229,7 @@ void StepRun::prepare_fused(const Arrays& sums) {
                           {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
   }
   staggered_ = sums.empty() && staggers(classes[0]);
+  ahead_ = !staggered_ && asks_ahead(classes[0], !sums.empty());
   if (band_) {
     add_copies(classes);
   } else if (!step_.levels.empty() && (classes[0] == 'n' || is_narrow_and_many())) {
@@ -237,6 +239,7 @@ void StepRun::prepare_fused(const Arrays& sums) {
     parking_.push_back(layout_.n_row * item);
   }
   const char* mode = band_ ? "banded" : !sums.empty() ? "joined" : in_runs() ? "runs" : "fused";
+  if (ahead_) mode = sums.empty() ? "ahead" : "joined ahead";
   if (staggered_) mode = lies_in_runs() ? "staggered runs" : "staggered";
   fused_ = reinterpret_cast<RowKernel>(kernel(mode, classes));
 }
@@ -254,6 +257,19 @@ bool StepRun::staggers(char first) const {
   if (lies_in_runs()) return in_runs() && read == 1 && bytes <= kChannelBytes;
   bool gains = read == 1 || (read == 2 && layout_.row.size() == 1 && bytes >= kTwoRowsBytes);
   return gains && bytes <= kRowsBytes;
+}
+
+bool StepRun::asks_ahead(char first, bool joined) const {
+  if (first != 'n' || layout_.columns || layout_.row.size() != 1 || step_.levels.empty()) return false;
+  int64_t bytes = 0, read = 0;
+  for (size_t k = 0; k < operands_.size(); ++k) {
+    if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+    int64_t row = layout_.n_row * static_cast<int64_t>(dtype_size(operands_[k].dtype));
+    if (layout_.batch_stride(k) != row) return false;
+    bytes += row;
+    read += k >= n_outputs();
+  }
+  return read > 1 && (joined || bytes >= kAheadBytes) && bytes <= kRowsBytes;
 }
 
 bool StepRun::lies_in_runs() const {

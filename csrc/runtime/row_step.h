@@ -98,6 +98,10 @@ class StepRun {
   // is long, that lies as it is read, and stays near.
   bool staggers(char first) const;
 
+  // Whether all passes ask for what follows (codegen/ahead.py): of several operands, rows that follow each other and
+  // either leave the first cache or are added up as well.
+  bool asks_ahead(char first, bool joined) const;
+
   // Whether the runs that rows are made of lie apart in an operand.
   bool lies_in_runs() const;
 
@@ -156,6 +160,7 @@ class StepRun {
   RowKernel fused_ = nullptr, level_ = nullptr;
   std::vector<int64_t> fused_strides_;
   bool staggered_ = false;        // a row is written while the next is read
+  bool ahead_ = false;            // all passes ask for what follows
   int64_t band_ = 0;              // columns that go together, copied by the first pass
   std::vector<int64_t> parking_;  // bytes of memory in which values wait for a later pass
   std::vector<RowChunk> chunks_;

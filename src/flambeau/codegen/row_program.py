@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from flambeau.ir import row as ir
+from flambeau.ir import sums
 from flambeau.ir.expr import Expr
 from flambeau.ir.program import lower
 
@@ -41,10 +42,11 @@ class RowProgram:
 
 def prepare(step: ir.Step, out_dtypes: list[str], in_dtypes: list[str], name: str) -> RowProgram:
     """Lowers a step. Dtypes are storage dtypes of its outputs and inputs, in its own order."""
-    roots = tuple(lower(step.roots))
     roles = {leaf.attr[0]: role for leaf, role in zip(step.leaves, step.roles, strict=True)}
     numbers = list(dict.fromkeys(leaf.attr[0] for leaf in step.leaves))
     found = find(step)
+    space = ir.spaces(step.roots, roles)
+    roots = lower(step.roots if found else sums.fused(step.roots, lambda e: bool(space[e] & ir.ROW)))
     program = RowProgram(
         roots,
         tuple(zip(step.out_roles, out_dtypes, strict=True)),

@@ -1,5 +1,6 @@
 """Row kernels along rows, and what those of columns share with them; see `row`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,14 +13,13 @@ from flambeau.ir.scalar import substitute
 
 from . import elementwise, near, pick, shifted
 from .emit import Elements
-from .lanes import CACHE_LINE
 from .memory import Memory, load_param, tail_mask
-from .module import Function, Module, llvm_type
+from .module import Function, Module, llvm_type, suffix
 from .row_program import RowProgram
 from .states import absorb, component_dtypes, element_state, initial, merge, settle, twin
 
 ARGUMENTS = [("ptr", "ptr"), ("ptr", "stride"), ("ptr", "shape"), ("ptr", "params")]
-_AHEAD = 16 << 10  # bytes between what is read and what is asked for, in the order of memory
+AHEAD = 16 << 10  # bytes between what is read and what is asked for, in the order of memory
 _COSTLY = 12  # nodes of an expression that is worth a store and a load
 
 
@@ -64,6 +64,7 @@ class Kernel:
         self.level = level
         self.levels = {None: range(len(program.levels)) if mode == "fused" else ()}.get(level, (level,))
         self.lanes = self._lanes()
+        self.uses = Counter(a for e in walk(program.roots) for a in e.args)
         self.state_of = self._number_states(finished)
         self.parked = self._parked() if mode == "fused" else None
         self.near = program.near if mode == "fused" and not self.target.is_gpu else None
@@ -292,7 +293,6 @@ class Rows(Kernel):
     accumulators = 4
     in_lanes = True  # elements of one row
     in_runs = False  # that are read side by side
-    lines_apart = 2  # that are asked for where they lie further on
     reads_once = False  # rows that are long enough for a first guess, whatever they are made of
 
     def vector_stride(self, o: Operand) -> str:
@@ -308,7 +308,6 @@ class Rows(Kernel):
 
     def batch_loop(self) -> None:
         f = self.function
-        self.further = {o.number: self.way_ahead(o) for o in self.far_operands()}
         with self.batch() as b:
             for o in self.operands:
                 o.row = f.offset(o.base, f.mul(b, o.strides[0]))
@@ -349,35 +348,14 @@ class Rows(Kernel):
         """What is read in vectors that are new at every step."""
         return [o for o in self.inputs if o.role == "F" and o.kind == elementwise.CONTIGUOUS]
 
-    def fetch_next(self, stream: "Stream") -> None:
-        """Asks for what stands in the next row where a vector stands in this one."""
-        for number, distance in self.next_rows.items():
-            self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
-
-    def way_ahead(self, o: Operand) -> str:
-        """Bytes to what is asked for from what is read: on in memory, or to the next row where rows lie apart."""
-        f = self.function
-        dense = f.value(f"icmp eq i64 {o.strides[0]}, {f.mul(self.shape[4], t.SIZE[o.dtype])}")
-        return f.choose(dense, _AHEAD, o.strides[0])
-
-    def far_operands(self) -> list[Operand]:
-        """What the one pass that sums asks for far ahead, where it reads several operands and results go past the
-        caches: every second line, since the machine finds the others, and more would take the places in which a core
-        waits for them."""
-        leaves = [x for x in walk([e for level in self.program.levels for e in level]) if x.op == "input"]
-        read = [o for o in self.full_vectors() if any(self.operand(x) is o for x in leaves)]
-        streamed = any(o.kind == elementwise.STREAMED for o in self.outputs)
-        others = self.in_runs or len(self.program.levels) > 1 or any(o.role == "A" for o in self.outputs)
-        fits = self.mode == "fused" and streamed and not others and len(read) == len(self.full_vectors()) > 1
-        return read if fits else []
+    def fetch_next(self, streams: list["Stream"]) -> None:
+        """Asks for what stands in the next row where some vectors stand in this one."""
+        for stream in streams:
+            for number, distance in self.next_rows.items():
+                self.function.fetch(self.function.offset(stream.address(self.operands[number]), distance))
 
     def fetch_on(self, streams: list["Stream"]) -> None:
         """Asks for what the pass that sums reads later."""
-        for number, way in self.further.items():
-            o = self.operands[number]
-            vectors = max(1, self.lines_apart * CACHE_LINE // (self.lanes * t.SIZE[o.dtype]))
-            for stream in streams[::vectors]:
-                self.function.fetch(self.function.offset(stream.address(o), way))
 
     def batch(self) -> AbstractContextManager[str]:
         """The loop over rows."""
@@ -511,8 +489,8 @@ class Rows(Kernel):
                         self.accumulate(stream, e, variables)
                 if parks is not None:
                     self.park(stream, parks)
-                if last and self.fetches_early:
-                    self.fetch_next(stream)
+            if last and self.fetches_early:
+                self.fetch_next(streams)
 
         self.sum_pass(step)
         self.went_over()
@@ -545,9 +523,27 @@ class Rows(Kernel):
     def merge(self, e: Expr, a: list[str], b: list[str]) -> list[str]:
         return merge(self.function, self.lanes, e, a, b)
 
+    def factors(self, e: Expr) -> list[Expr] | None:
+        """Those of a product that is made for one sum alone: it is added in one operation."""
+        alone = e.op == "mul" and e.dtype in ("f32", "f64") and self.uses.get(e, 1) == 1
+        return list(e.args) if alone else None
+
+    def fma(self, dtype: str, *values: str) -> str:
+        """a * b + c, rounded once."""
+        kind = llvm_type(dtype, self.lanes)
+        return self.function.call(f"llvm.fma.{suffix(dtype, self.lanes)}", kind, *(f"{kind} {v}" for v in values))
+
     def accumulate(self, stream: Stream, e: Expr, variables) -> None:
         """Takes the elements of a vector into the state that lies in variables."""
         f = self.function
+        if (factors := self.factors(e.args[0])) is not None and e.op == "row_sum":
+            ((kind, address),) = variables
+            (now,) = self._read(e, variables)
+            total = self.fma(e.dtype, *stream.emit(factors), now)
+            if stream.mask is not None and self.in_lanes:
+                total = f.value(f"select <{self.lanes} x i1> {stream.mask}, {kind} {total}, {kind} {now}")
+            f.do(f"store {kind} {total}, ptr {address}")
+            return
         values = stream.emit(element_state(e))
         if stream.mask is not None and self.in_lanes:
             for k, (kind, none) in enumerate(initial(f, self.lanes, e)):
@@ -572,11 +568,12 @@ class Rows(Kernel):
             return parts
         return [f.value(f"extractelement {k} {v}, i32 0") for k, v in zip(kinds, parts, strict=True)]
 
-    def added(self, stream: Stream, o: Operand, value: str) -> str:
-        """What is stored for a value: with what is there, where rows are added up."""
-        if o.role != "A":
-            return value
-        return self.function.value(f"fadd {llvm_type(o.dtype, self.lanes)} {stream.load(o)[0]}, {value}")
+    def added(self, stream: Stream, o: Operand, parts: list[str]) -> str:
+        """The sum of what is there and a value, or the product of two."""
+        (there,) = stream.load(o)
+        if len(parts) == 2:
+            return self.fma(o.dtype, *parts, there)
+        return self.function.value(f"fadd {llvm_type(o.dtype, self.lanes)} {there}, {parts[0]}")
 
     def first(self) -> str:
         """Whether outputs that do not vary over the row are written by this launch."""
@@ -603,8 +600,7 @@ class Rows(Kernel):
 
             def step(streams: list[Stream]) -> None:
                 if not self.fetches_early:
-                    for s in streams:
-                        self.fetch_next(s)
+                    self.fetch_next(streams)
                 self.write_vectors(streams)
                 for s, mine in zip(streams, states, strict=False):
                     for (_, e), variables in zip(sums, mine, strict=True):
@@ -621,10 +617,12 @@ class Rows(Kernel):
         if self.parked is not None:
             for s in streams:
                 self.unpark(s)
-        results = [iter(s.emit([e for _, r in self.over_row() for e in r])) for s in streams]
-        for o, r in self.over_row():  # one output after the other: lines that go past the caches stay together
+        outputs = [(o, (o.role == "A" and self.factors(r[0])) or r) for o, r in self.over_row()]
+        results = [iter(s.emit([e for _, parts in outputs for e in parts])) for s in streams]
+        for o, parts in outputs:  # one output after the other: lines that go past the caches stay together
             for s, values in zip(streams, results, strict=True):
-                s.store(o, tuple(self.added(s, o, next(values)) for _ in r))
+                found = [next(values) for _ in parts]
+                s.store(o, (self.added(s, o, found),) if o.role == "A" else tuple(found))
 
     def write_once(self) -> None:
         """Outputs that do not vary over the row."""

@@ -84,7 +84,7 @@ def _differences(levels: tuple[tuple[Expr, ...], ...], total: Expr, mean: Expr) 
 def of_chunks(program: Any) -> tuple[Expr, ...] | None:
     """The roots of a program whose two levels are a mean and one spread, by statistics that chunks have as well."""
     found = find(program)
-    if found is None or program.levels[1] != found.squares or len(found.squares) > 1:
+    if found is None or found.products or len(found.squares) > 1:
         return None
     return tuple(substitute(program.roots, {found.squares[0]: ir.row_spread(found.x)}))
 

@@ -12,11 +12,13 @@ cache keeps.
 
 from collections.abc import Iterator
 
+from flambeau.ir import types as t
 from flambeau.ir.expr import Expr
 
+from .lanes import CACHE_LINE
 from .module import Module, literal, llvm_type
 from .row import RowKernel
-from .rows import Operand, Rows, Scope, Stream
+from .rows import AHEAD, Operand, Rows, Scope, Stream
 from .runs import Runs
 
 
@@ -37,13 +39,12 @@ def emit(module: Module, kernel: StaggeredKernel, classes: str, name: str) -> No
 class Staggered(Rows):
     """Rows of which the first pass writes the one before: what was parked is taken from where the next is put."""
 
-    lines_apart = 1
     reads_once = True
 
     def batch_loop(self) -> None:
         f = self.function
         self.kept = {e: f.variable(llvm_type(e.dtype), literal(0, e.dtype)) for e in self._asked_for()}
-        self.further = {o.number: self.way_ahead(o) for o in self.full_vectors()}
+        self.further = {o.number: self._way_ahead(o) for o in self.full_vectors()}
         with f.loop(0, self.shape[0]) as b:
             self._enter(b)
             self.before, self.writes = self._row_before(), True
@@ -78,9 +79,17 @@ class Staggered(Rows):
         scope.open()
         return scope
 
+    def _way_ahead(self, o: Operand) -> str:
+        """Bytes to what is asked for from what is read: on in memory, or to the next row where rows lie apart."""
+        f = self.function
+        dense = f.value(f"icmp eq i64 {o.strides[0]}, {f.mul(self.shape[4], t.SIZE[o.dtype])}")
+        return f.choose(dense, AHEAD, o.strides[0])
+
     def fetch_on(self, streams: list[Stream]) -> None:
-        if self.writes:
-            super().fetch_on(streams)
+        for number, way in self.further.items() if self.writes else ():
+            o = self.operands[number]
+            for stream in streams[:: max(1, CACHE_LINE // (self.lanes * t.SIZE[o.dtype]))]:
+                self.function.fetch(self.function.offset(stream.address(o), way))
 
     def meanwhile(self, streams: list[Stream]) -> None:
         if self.writes:
@@ -98,7 +107,7 @@ class Staggered(Rows):
     def is_long(self, steps: int) -> str:
         return "true"
 
-    def fetch_next(self, stream: Stream) -> None:
+    def fetch_next(self, streams: list[Stream]) -> None:
         """The pass that writes asks for what comes later."""
 
 

@@ -273,4 +273,3 @@ def levels_of(exprs: Sequence[Expr]) -> tuple[tuple[Expr, ...], ...]:
             d += 1
         depth[e] = d
     return tuple(tuple(levels[k]) for k in sorted(levels))
-

@@ -1,6 +1,7 @@
 """Kernels of row operators: from an entry's body, for given dtypes and attributes, to the kernels of its steps."""
 
 from flambeau.codegen import row as code
+from flambeau.codegen.ahead import AheadKernel
 from flambeau.codegen.bands import BandKernel
 from flambeau.codegen.join import join
 from flambeau.codegen.pick import is_pick
@@ -23,6 +24,7 @@ def info(op: str) -> Row:
 
 # Modes in which a whole row is one kernel's, but not in the plain way.
 _FUSED = {
+    "ahead": AheadKernel,
     "banded": BandKernel,
     "runs": RunsKernel,
     "staggered": StaggeredKernel,
@@ -54,8 +56,9 @@ class RowPlan:
         def make():
             if mode in _FUSED:
                 kernel = _FUSED[mode](self.steps[step].program, "fused", axis == "c")
-            elif mode == "joined":
-                kernel = code.RowKernel(self.steps[step].joined, "fused", False)
+            elif mode.startswith("joined"):
+                kind = AheadKernel if mode.endswith("ahead") else code.RowKernel
+                kernel = kind(self.steps[step].joined, "fused", False)
             else:
                 kernel = code.RowKernel(self.steps[step].written(mode), mode, axis == "c")
             return compile_program(kernel, host(), classes)
