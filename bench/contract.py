@@ -5,6 +5,8 @@
 With one thread, time is that of the processor, so that other programs disturb less. `--level` runs the description of a
 lesser machine than this one, against the peak of that one. Peak and case are measured in turn, some 10 ms each, and the
 share is the median over the rounds: the clock's frequency may change, and another program may take a core for a while.
+So may another machine on the same processor, which shows by the front of the core alone (see `limits.front_kernel`):
+rounds beside such a neighbour count apart.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import limits
 
@@ -54,6 +57,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+_ALONE = 0.85  # of the most instructions a second that the fronts of the cores took
+
+
 class Clock:
     """Seconds of something, done by all threads or, with one thread, in time of the processor."""
 
@@ -90,6 +96,57 @@ class Clock:
         for _ in range(count):
             run()
         return (self.now() - begin) / count
+
+
+class Machine:
+    """What the processor gives at the moment: multiply-adds, and whether all of its fronts are ours."""
+
+    def __init__(self, clock: Clock, peak: tuple[Callable[[], object], float]) -> None:
+        self.clock, self.peak, self.front = clock, peak, limits.front_kernel()
+        self.most = 0.0
+        for _ in range(10):
+            self.look()
+
+    def look(self) -> tuple[float, float]:
+        """Operations, and instructions of the front, a second."""
+        front = self.clock.peak(*self.front)
+        self.most = max(self.most, front)
+        return self.clock.peak(*self.peak), front
+
+
+@dataclass
+class Case:
+    """Operations of one call, and its rounds: seconds of a call, share of the peak, instructions of the front."""
+
+    work: float
+    run: Callable[[], object]
+    rounds: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def measure(self, clock: Clock, machine: Machine, rounds: int) -> None:
+        self.run()
+        before = machine.look()
+        for _ in range(rounds):
+            second = clock.seconds(self.run)
+            after = machine.look()
+            share = self.work / second / max(before[0], after[0])
+            self.rounds.append((second, share, min(before[1], after[1])))
+            before = after
+
+    def text(self, machine: Machine) -> str:
+        """Medians of the rounds alone on the cores; those beside a neighbour, or all if there are no others."""
+        alone = [r for r in self.rounds if r[2] >= _ALONE * machine.most]
+        beside = [r for r in self.rounds if r[2] < _ALONE * machine.most]
+        second, share = _medians(alone or beside)
+        text = f"{second * 1e3:9.3f} ms {self.work / second / 1e9:7.0f} GFLOP/s {100 * share:5.1f}% of the peak"
+        if not alone:
+            return f"{text}, all rounds beside a neighbour"
+        if beside:
+            text += f", {100 * _medians(beside)[1]:.1f}% in {len(beside)} of {len(self.rounds)} beside a neighbour"
+        return text
+
+
+def _medians(rounds: list[tuple[float, float, float]]) -> tuple[float, float]:
+    return statistics.median(r[0] for r in rounds), statistics.median(r[1] for r in rounds)
 
 
 def products(o, randn) -> dict[str, tuple[float, Callable[[], object]]]:
@@ -140,27 +197,16 @@ def main() -> None:
     def randn(*shape: int):
         return o.to(_core.tensor(rng.standard_normal(shape, np.float32)), dtype)
 
-    clock, peak = Clock(options.threads), limits.peak_kernel(peaks[options.dtype], host())
-    print(f"{host().level}, {options.threads} threads, peak {clock.peak(*peak) / 1e9:.0f} GFLOP/s")
+    clock = Clock(options.threads)
+    machine = Machine(clock, limits.peak_kernel(peaks[options.dtype], host()))
+    print(f"{host().level}, {options.threads} threads, peak {machine.look()[0] / 1e9:.0f} GFLOP/s")
     cases = products(o, randn)
     if options.dtype == "float32":
         cases |= convolutions(o, randn)
-    for name, (work, run) in cases.items():
-        if not re.search(options.only, name):
-            continue
-        run()
-        shares, seconds, before = [], [], clock.peak(*peak)
-        for _ in range(options.rounds):
-            seconds.append(clock.seconds(run))
-            after = clock.peak(*peak)
-            shares.append(work / seconds[-1] / max(before, after))
-            before = after
-        second = statistics.median(seconds)
-        print(
-            f"{name:36s} {second * 1e3:9.3f} ms {work / second / 1e9:7.0f} GFLOP/s "
-            f"{100 * statistics.median(shares):5.1f}% of the peak",
-            flush=True,
-        )
+    chosen = {name: Case(*case) for name, case in cases.items() if re.search(options.only, name)}
+    for name, case in chosen.items():
+        case.measure(clock, machine, options.rounds)
+        print(f"{name:36s} {case.text(machine)}", flush=True)
 
 
 if __name__ == "__main__":

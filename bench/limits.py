@@ -17,6 +17,7 @@ from dataclasses import replace
 
 STEPS = 2_000_000  # of the multiply-add loop: about 12 ms, beside which starting the threads does not count
 BLOCK = 96 << 20  # bytes of each array of a thread: more than a last-level cache's share
+_NOPS, _TURNS = 512, 40_000  # about half a millisecond
 ROUNDS = 7
 MEMORY = ("copy", "read", "write")
 
@@ -141,6 +142,22 @@ def peak_kernel(dtype: str, target) -> tuple[Callable[[], object], float]:
     memory = ctypes.create_string_buffer(256)
     address = ctypes.addressof(memory)
     return lambda memory=memory: kernel(address, address, STEPS), 2.0 * operations[dtype] * chains(target) * STEPS
+
+
+def _write_nops(f) -> None:
+    """Instructions that take a place in the core's front, and nothing else."""
+    with f.loop(0, "%n"):
+        f.do('call void asm sideeffect "' + "nop\\0A" * _NOPS + '", ""()')
+
+
+def front_kernel() -> tuple[Callable[[], object], float]:
+    """A loop of instructions that do nothing, and how many. Half as many a second as before say that a neighbour, of
+    which this machine knows nothing, runs on the same core: it leaves a loop of multiply-adds alone as it has few
+    others, but no kernel."""
+    kernel = _kernel("front", _write_nops)
+    memory = ctypes.create_string_buffer(256)
+    address = ctypes.addressof(memory)
+    return lambda memory=memory: kernel(address, address, _TURNS), float(_NOPS * _TURNS)
 
 
 class Memory:
