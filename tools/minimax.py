@@ -304,6 +304,7 @@ def log_interval():
 FITS = {
     "exp_f32": Fit(exp_tail, -HALF_LN2, HALF_LN2, 4, lambda z: z * z),
     "exp_near_f32": Fit(exp_tail, -HALF_LN2 / 16, HALF_LN2 / 16, 1),
+    "exp_eighths_f32": Fit(exp_tail, -HALF_LN2 / 8, HALF_LN2 / 8, 1, lambda z: z * z),
     "exp_half_f32": Fit(
         lambda z: series_safe(lambda z: mp.expm1(-z / 2) / z, z, mpf(-0.5)), -2 * HALF_LN2, 2 * HALF_LN2, 5, lambda z: z
     ),

@@ -381,7 +381,8 @@ class Elements:
         """A table's elements from registers: of x86 from one, or from two in one instruction (AVX-512) or three."""
         f, n, kind, ints = self.function, self.lanes, self.type("f32"), self.type("i32")
         texts = [f"float {literal(x, 'f32')}" for x in e.attr]
-        tables = [f"{kind} <{', '.join(texts[k : k + n])}>" for k in range(0, len(texts), n)]
+        count = n if texts == texts[:n] * (len(texts) // n) else len(texts)  # one that repeats is there once
+        tables = [f"{kind} <{', '.join(texts[k : k + n])}>" for k in range(0, count, n)]
         if f.target.is_arm:
             return self._shuffled_bytes(tables, position)
         if len(tables) == 2 and f.target.masks:

@@ -38,6 +38,10 @@ _EXP_NEAR = (0.5000097769495964, 0.16667057742902644)
 _ROOTS = tuple(2.0 ** (k / 16) for k in range(16))
 _ROOTS_LESS = tuple(_float(_bits(x) - (k << 19)) for k, x in enumerate(_ROOTS))
 _SIXTEENTHS = 1.5 * 2.0**19  # a sixteenth is the last bit of numbers near by
+# exp_eighths_f32: the same, |r| <= ln2/16
+_EXP_EIGHTHS = (0.500064723900774, 0.16668231024047891)
+_EIGHTHS_LESS = tuple(_float(_bits(2.0 ** (k / 8)) - (k << 20)) for k in range(8))
+_EIGHTHS = 1.5 * 2.0**20
 # exp2_f32: (2^r - 1) / r
 _EXP2 = (
     0.6931471805416357, 0.24022651075850324, 0.05550410962612345, 0.009618036911145754, 0.0013333430761353865,
@@ -102,25 +106,26 @@ def exp_over(x: Expr, k: Expr) -> Expr:
     """exp(x) / 2^k for a whole k and x < (k + 127) ln2, ln2 being rounded: right beside others with the same k. Next to
     nothing where that is 2^-125 or less."""
     power, r = _power_and_rest(x, k)
-    return fn.fma(fn.fma(r * r, fn.polynomial(r, _EXP_NEAR), r), power, power)
+    return fn.fma(fn.fma(r * r, fn.polynomial(r, _EXP_EIGHTHS), r), power, power)
 
 
 def exp_over_factors(x: Expr, k: Expr) -> tuple[Expr, Expr]:
     """Two factors of `exp_over`, the second of which is finite: one instruction adds their product up."""
     power, r = _power_and_rest(x, k)
-    return power, fn.polynomial(r, (1.0, 1.0, *_EXP_NEAR))
+    return power, fn.polynomial(r, (1.0, 1.0, *_EXP_EIGHTHS))
 
 
 def _power_and_rest(x: Expr, k: Expr) -> tuple[Expr, Expr]:
-    """exp(x) / 2^k as a power of two, in sixteenths, and the exponent of the rest. As in `exp2_small`, bits are added
-    to those of a root; k is taken off on the way there."""
+    """exp(x) / 2^k as a power of two, in eighths, and the exponent of the rest. As in `exp2_small`, bits are added to
+    those of a root; k is taken off on the way there. The table is as long as the widest register, and half of it serves
+    those half as wide."""
     high, _ = F32.ln2
     x = fn.clamp(x, (k - 125.0) * high)
-    zero = _SIXTEENTHS - k
+    zero = _EIGHTHS - k
     moved = fn.fma(x, LOG2E, zero)
     n = fn.bitcast(moved, "i32")
-    root = fn.bitcast(fn.lookup(_ROOTS_LESS, n & 15, "f32"), "i32")
-    return fn.bitcast(root + (n << 19), "f32"), fn.fma(zero - moved, high, x)
+    root = fn.bitcast(fn.lookup(_EIGHTHS_LESS * 2, n & 15, "f32"), "i32")
+    return fn.bitcast(root + (n << 20), "f32"), fn.fma(zero - moved, high, x)
 
 
 def exp2_small(x: Expr) -> Expr:
