@@ -5,7 +5,7 @@
 Each case says how many bytes it must read and write at least; of an operand that is walked in steps, the cache lines
 that hold its elements. What it reaches is set against what `limits` copies or, where next to nothing is written, reads
 right before and after. Where more is written than read, the way to memory may be narrower than the way back: then the
-share of what `limits` writes is told as well. Medians over the rounds.
+share of what `limits` writes is told as well. Medians over the rounds, those beside a neighbour apart (see `contract`).
 """
 
 import argparse
@@ -16,11 +16,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import limits
-from contract import Clock
+from contract import Clock, Front
 from workloads.elementwise import CASTS
 
 LINE = 64  # bytes of a cache line
 N = 4096  # square matrices of 16M elements
+
+
+@dataclass
+class Round:
+    """Seconds of a call, its share of each limit, and what the fronts of the cores took around it."""
+
+    seconds: float
+    shares: dict[str, float]
+    front: float
 
 
 @dataclass
@@ -30,8 +39,7 @@ class Case:
     run: Callable[[], object]
     read: int
     written: int
-    shares: dict[str, list[float]] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
 
     def bytes(self) -> dict[str, int]:
         """What is moved, under each limit that it meets; a result of a hundredth of the operands is no copy."""
@@ -40,20 +48,29 @@ class Case:
         moved = {"copy": self.read + self.written}
         return moved | {"write": self.written} if self.written > self.read else moved
 
-    def measure(self, clock: Clock, memory: limits.Memory) -> None:
+    def measure(self, clock: Clock, front: Front, memory: limits.Memory) -> None:
         """One round."""
-        moved = self.bytes()
+        moved, first = self.bytes(), front.look()
         before = {limit: memory.rate(limit) for limit in moved}
-        self.seconds.append(clock.seconds(self.run))
-        for limit, amount in moved.items():
-            rate = max(before[limit], memory.rate(limit))
-            self.shares.setdefault(limit, []).append(amount / self.seconds[-1] / rate)
+        second = clock.seconds(self.run)
+        rates = {limit: max(before[limit], memory.rate(limit)) for limit in moved}
+        shares = {limit: amount / second / rates[limit] for limit, amount in moved.items()}
+        self.rounds.append(Round(second, shares, min(first, front.look())))
 
-    def text(self) -> str:
-        """Medians."""
-        second = statistics.median(self.seconds)
-        shares = ", ".join(f"{100 * statistics.median(s):5.0f}% of {limit}" for limit, s in self.shares.items())
-        return f"{second * 1e3:8.3f} ms {(self.read + self.written) / second / 1e9:6.1f} GB/s {shares}"
+    def text(self, front: Front) -> str:
+        """Medians of the rounds alone on the cores; those beside a neighbour, or all if there are no others."""
+        alone, beside = front.split(self.rounds)
+        second = statistics.median(r.seconds for r in alone or beside)
+        shares = ", ".join(f"{_share(alone or beside, limit)} of {limit}" for limit in self.bytes())
+        text = f"{second * 1e3:8.3f} ms {(self.read + self.written) / second / 1e9:6.1f} GB/s {shares}"
+        if not alone:
+            return f"{text}, all rounds beside a neighbour"
+        least = _share(beside, next(iter(self.bytes()))) if beside else ""
+        return f"{text}, {least} in {len(beside)} of {len(self.rounds)} beside a neighbour" if beside else text
+
+
+def _share(rounds: list[Round], limit: str) -> str:
+    return f"{100 * statistics.median(r.shares[limit] for r in rounds):5.0f}%"
 
 
 def _case(read: list, run: Callable) -> Case:
@@ -256,6 +273,7 @@ def main() -> None:
 
     memory = limits.Memory(options.threads)
     clock = Clock(options.threads)
+    front = Front(clock)
     groups = (elementwise, copies, reductions, rows)
     makers = {name: make for group in groups for name, make in group(torch).items() if re.search(options.only, name)}
     print(f"{options.threads} threads", flush=True)
@@ -263,8 +281,8 @@ def main() -> None:
         torch.manual_seed(0)
         case = make()
         for _ in range(options.rounds):
-            case.measure(clock, memory)
-        print(f"{name:28s} {case.text()}", flush=True)
+            case.measure(clock, front, memory)
+        print(f"{name:28s} {case.text(front)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -98,55 +98,63 @@ class Clock:
         return (self.now() - begin) / count
 
 
-class Machine:
-    """What the processor gives at the moment: multiply-adds, and whether all of its fronts are ours."""
+class Front:
+    """Whether all places in the fronts of the cores are ours: instructions a second, and the most that were seen."""
 
-    def __init__(self, clock: Clock, peak: tuple[Callable[[], object], float]) -> None:
-        self.clock, self.peak, self.front = clock, peak, limits.front_kernel()
-        self.most = 0.0
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.kernel, self.most = clock, limits.front_kernel(), 0.0
         for _ in range(10):
             self.look()
 
-    def look(self) -> tuple[float, float]:
-        """Operations, and instructions of the front, a second."""
-        front = self.clock.peak(*self.front)
-        self.most = max(self.most, front)
-        return self.clock.peak(*self.peak), front
+    def look(self) -> float:
+        now = self.clock.peak(*self.kernel)
+        self.most = max(self.most, now)
+        return now
+
+    def split(self, rounds: list) -> tuple[list, list]:
+        """Rounds alone on the cores, and those beside a neighbour; `front` is what each of them saw."""
+        alone = [r for r in rounds if r.front >= _ALONE * self.most]
+        return alone, [r for r in rounds if r.front < _ALONE * self.most]
+
+
+@dataclass
+class Round:
+    """Seconds of a call, its share of the peak, and the least instructions a second of the front around it."""
+
+    seconds: float
+    share: float
+    front: float
 
 
 @dataclass
 class Case:
-    """Operations of one call, and its rounds: seconds of a call, share of the peak, instructions of the front."""
+    """Operations of one call, and its rounds."""
 
     work: float
     run: Callable[[], object]
-    rounds: list[tuple[float, float, float]] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
 
-    def measure(self, clock: Clock, machine: Machine, rounds: int) -> None:
+    def measure(self, clock: Clock, front: Front, peak: tuple[Callable[[], object], float], rounds: int) -> None:
         self.run()
-        before = machine.look()
+        before, first = clock.peak(*peak), front.look()
         for _ in range(rounds):
             second = clock.seconds(self.run)
-            after = machine.look()
-            share = self.work / second / max(before[0], after[0])
-            self.rounds.append((second, share, min(before[1], after[1])))
-            before = after
+            after, last = clock.peak(*peak), front.look()
+            self.rounds.append(Round(second, self.work / second / max(before, after), min(first, last)))
+            before, first = after, last
 
-    def text(self, machine: Machine) -> str:
+    def text(self, front: Front) -> str:
         """Medians of the rounds alone on the cores; those beside a neighbour, or all if there are no others."""
-        alone = [r for r in self.rounds if r[2] >= _ALONE * machine.most]
-        beside = [r for r in self.rounds if r[2] < _ALONE * machine.most]
-        second, share = _medians(alone or beside)
-        text = f"{second * 1e3:9.3f} ms {self.work / second / 1e9:7.0f} GFLOP/s {100 * share:5.1f}% of the peak"
+        alone, beside = front.split(self.rounds)
+        second = statistics.median(r.seconds for r in alone or beside)
+        text = f"{second * 1e3:9.3f} ms {self.work / second / 1e9:7.0f} GFLOP/s {_share(alone or beside)} of the peak"
         if not alone:
             return f"{text}, all rounds beside a neighbour"
-        if beside:
-            text += f", {100 * _medians(beside)[1]:.1f}% in {len(beside)} of {len(self.rounds)} beside a neighbour"
-        return text
+        return f"{text}, {_share(beside)} in {len(beside)} of {len(self.rounds)} beside a neighbour" if beside else text
 
 
-def _medians(rounds: list[tuple[float, float, float]]) -> tuple[float, float]:
-    return statistics.median(r[0] for r in rounds), statistics.median(r[1] for r in rounds)
+def _share(rounds: list[Round]) -> str:
+    return f"{100 * statistics.median(r.share for r in rounds):5.1f}%"
 
 
 def products(o, randn) -> dict[str, tuple[float, Callable[[], object]]]:
@@ -197,16 +205,16 @@ def main() -> None:
     def randn(*shape: int):
         return o.to(_core.tensor(rng.standard_normal(shape, np.float32)), dtype)
 
-    clock = Clock(options.threads)
-    machine = Machine(clock, limits.peak_kernel(peaks[options.dtype], host()))
-    print(f"{host().level}, {options.threads} threads, peak {machine.look()[0] / 1e9:.0f} GFLOP/s")
+    clock, peak = Clock(options.threads), limits.peak_kernel(peaks[options.dtype], host())
+    front = Front(clock)
+    print(f"{host().level}, {options.threads} threads, peak {clock.peak(*peak) / 1e9:.0f} GFLOP/s")
     cases = products(o, randn)
     if options.dtype == "float32":
         cases |= convolutions(o, randn)
     chosen = {name: Case(*case) for name, case in cases.items() if re.search(options.only, name)}
     for name, case in chosen.items():
-        case.measure(clock, machine, options.rounds)
-        print(f"{name:36s} {case.text(machine)}", flush=True)
+        case.measure(clock, front, peak, options.rounds)
+        print(f"{name:36s} {case.text(front)}", flush=True)
 
 
 if __name__ == "__main__":
