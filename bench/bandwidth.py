@@ -4,8 +4,9 @@
 
 Each case says how many bytes it must read and write at least; of an operand that is walked in steps, the cache lines
 that hold its elements. What it reaches is set against what `limits` copies or, where next to nothing is written, reads
-right before and after. Where more is written than read, the way to memory may be narrower than the way back: then the
-share of what `limits` writes is told as well. Medians over the rounds, those beside a neighbour apart (see `contract`).
+right before and after. Ways to memory and back may be of different widths: where more is written than read, or read
+than written, the share of what `limits` writes or reads is told as well. Medians over the rounds, those beside a
+neighbour apart (see `contract`).
 """
 
 import argparse
@@ -46,7 +47,9 @@ class Case:
         if 100 * self.written < self.read:
             return {"read": self.read + self.written}
         moved = {"copy": self.read + self.written}
-        return moved | {"write": self.written} if self.written > self.read else moved
+        if self.read != self.written:
+            moved |= {"write": self.written} if self.written > self.read else {"read": self.read}
+        return moved
 
     def measure(self, clock: Clock, front: Front, memory: limits.Memory) -> None:
         """One round."""

@@ -22,8 +22,8 @@ from flambeau.ir import types as t
 from flambeau.ir.expr import Expr
 
 from .columns import Columns
-from .elementwise import CONTIGUOUS
 from .lanes import CACHE_LINE
+from .memory import CONTIGUOUS
 from .module import Module, llvm_type
 from .row import RowKernel
 from .row_program import RowProgram

@@ -2,14 +2,16 @@
 
 A *class* says how the elements of an operand follow each other along the inner dimension: `c` contiguous, `b` the same
 one for all (stride 0), `s` strided; `n`: a contiguous output that is larger than the caches, its rows starting at
-multiples of 64 bytes, so that vectors are written past them. Complex elements lie interleaved and are loaded as two
-vectors.
+multiples of 64 bytes, so that vectors are written past them; `t`: an input whose elements follow each other from row to
+row; `r`: one that is read backwards. Complex elements lie interleaved and are loaded as two vectors.
 """
 
 from flambeau.ir import types as t
 
 from .emit import Elements
 from .module import Function, llvm_type, suffix
+
+CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 
 
 def byte_type(dtype: str) -> str:
