@@ -358,3 +358,15 @@ def test_stacking_two_large_ones():
     got = flambeau.stack([flambeau.from_numpy(a), flambeau.from_numpy(-a)], -1)
     assert np.array_equal(got.numpy(), np.stack([a, -a], -1))
     assert np.array_equal(flambeau.complex(got[..., 0], got[..., 1]).numpy(), a - 1j * a)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 5), (300, 1000), (3, 1200, 1301)])
+@pytest.mark.parametrize("dims", [(0,), (1,), (-1,), (0, 1), (0, -1)])
+def test_roll(shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
+    """Two parts change places along each dimension, also of results that go past the caches and of turned operands."""
+    a = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    for x, want in ((flambeau.tensor(a), a), (flambeau.tensor(a).transpose(0, -1), a.swapaxes(0, -1))):
+        for shift in (3, -2):
+            got = flambeau.roll(x, (shift,) * len(dims), dims)
+            assert got.is_contiguous()
+            assert np.array_equal(got.numpy(), np.roll(want, (shift,) * len(dims), dims))

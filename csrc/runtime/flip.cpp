@@ -1,7 +1,10 @@
 // Tensors whose elements stand in reverse order along some dimensions (copies read backwards), or further on.
+#include <algorithm>
+
 #include "core/error.h"
 #include "runtime/copy.h"
 #include "runtime/elementwise.h"
+#include "runtime/join.h"
 #include "runtime/op.h"
 
 namespace fl {
@@ -50,8 +53,11 @@ void copy_further(Tensor* to, Tensor* from, const Dims& shifts, int d) {
   while (d < to->dim() && shifts[d] == 0) ++d;
   if (d == to->dim()) return copy_into(to, from);
   const int64_t shift = shifts[d], rest = to->sizes[d] - shift;
-  copy_further(part_of(*to, d, shift, rest).get(), part_of(*from, d, 0, rest).get(), shifts, d + 1);
-  copy_further(part_of(*to, d, 0, shift).get(), part_of(*from, d, rest, shift).get(), shifts, d + 1);
+  TensorRef first = part_of(*from, d, rest, shift), second = part_of(*from, d, 0, rest);
+  if (std::all_of(shifts.begin() + d + 1, shifts.end(), [](int64_t s) { return s == 0; }))
+    return join_into(to, {first, second}, d);
+  copy_further(part_of(*to, d, shift, rest).get(), second.get(), shifts, d + 1);
+  copy_further(part_of(*to, d, 0, shift).get(), first.get(), shifts, d + 1);
 }
 
 // rolled(self, shifts, dims): one shift for each of the dimensions.

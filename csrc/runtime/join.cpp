@@ -1,4 +1,6 @@
 // Tensors one after the other: cat and stack.
+#include "runtime/join.h"
+
 #include <algorithm>
 #include <vector>
 
@@ -85,6 +87,33 @@ bool lies_in_runs(const Tensor& t, int dim, int64_t& step) {
   return true;
 }
 
+}  // namespace
+
+void join_into(Tensor* out, const std::vector<TensorRef>& parts, int dim) {
+  auto item = static_cast<int64_t>(out->itemsize());
+  const Dims& sizes = out->sizes;
+  const DType dtype = out->dtype;
+  int64_t start = 0, before = 1, after = item;
+  for (int d = 0; d < dim; ++d) before *= sizes[d];
+  for (int d = dim + 1; d < sizes.size(); ++d) after *= sizes[d];
+  const int64_t least = streams(out->numel() * item, out->numel() * item) ? kLeastStreamedRun : kLeastRun;
+  std::vector<Runs> runs;
+  for (const TensorRef& t : parts) {
+    int64_t size = t->sizes[dim], step = 0;
+    if (size * after >= least && t->dtype == dtype && out->is_contiguous() && lies_in_runs(*t, dim, step)) {
+      runs.push_back({out->data() + start * after, t->data(), size * after, before, sizes[dim] * after, step * item});
+    } else if (size) {
+      Dims own = t->sizes;
+      copy_into(Tensor::make(out->storage, out->offset + start * out->strides[dim], own, out->strides, dtype).get(),
+                t.get());
+    }
+    start += size;
+  }
+  copy_runs(runs, out->numel() * item);
+}
+
+namespace {
+
 // What cat gives: in order, or channels-last where all parts are.
 Dims cat_strides(const Dims& sizes, std::span<Tensor* const> parts) {
   Dims plain = contiguous_strides(sizes);
@@ -105,24 +134,7 @@ TensorRef joined(const std::vector<TensorRef>& parts, int dim, DType dtype) {
   }
   TensorRef out = Tensor::empty_strided(sizes, cat_strides(sizes, like), dtype, parts[0]->device());
   if (out->is_meta() || out->numel() == 0) return out;
-  auto item = static_cast<int64_t>(out->itemsize());
-  int64_t start = 0, before = 1, after = item;
-  for (int d = 0; d < dim; ++d) before *= sizes[d];
-  for (int d = dim + 1; d < sizes.size(); ++d) after *= sizes[d];
-  const int64_t least = streams(out->numel() * item, out->numel() * item) ? kLeastStreamedRun : kLeastRun;
-  std::vector<Runs> runs;
-  for (const TensorRef& t : parts) {
-    int64_t size = t->sizes[dim], step = 0;
-    if (size * after >= least && t->dtype == dtype && out->is_contiguous() && lies_in_runs(*t, dim, step)) {
-      runs.push_back({out->data() + start * after, t->data(), size * after, before, sizes[dim] * after, step * item});
-    } else if (size) {
-      Dims own = t->sizes;
-      copy_into(Tensor::make(out->storage, out->offset + start * out->strides[dim], own, out->strides, dtype).get(),
-                t.get());
-    }
-    start += size;
-  }
-  copy_runs(runs, out->numel() * item);
+  join_into(out.get(), parts, dim);
   return out;
 }
 
