@@ -84,8 +84,8 @@ class Kernel:
         self.lanes = self._lanes(module.target)
         self.invariant = depends_only_on(self.roots, self._is_row_constant)
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
-        backwards = any(o.kind == REVERSED for o in operands)
-        self.masked = module.target.masks and not (irregular or backwards) and self.lanes >= 8
+        least = 16 if any(o.kind == REVERSED for o in operands) else 8  # a mask is turned as well
+        self.masked = module.target.masks and not irregular and self.lanes >= least
         self.unroll = 1 if irregular else self._unroll(self.lanes)
 
     def begin(self, module: Module, name: str) -> Function:
@@ -222,7 +222,7 @@ class _Stream:
                 at = f.offset(o.square, f.mul(self.position, t.SIZE[o.dtype]))
                 self.loaded[k] = self.memory.load(o.dtype, at)
             elif k in self.kernel.used and o.kind == REVERSED and self.memory.lanes > 1:
-                self.loaded[k] = self.memory.load_reversed(o.dtype, self.address(o))
+                self.loaded[k] = self.memory.load_reversed(o.dtype, self.address(o), self.mask)
             elif k in self.kernel.used and o.kind in _STEPPED:
                 self.loaded[k] = self.memory.load_strided(o.dtype, self.address(o), o.step)
 

@@ -83,11 +83,14 @@ class Memory:
             return tuple(self._collect(part, p, stride) for p in (pointer, second))
         return (self.elements.widen(self._collect(byte_type(dtype), pointer, stride), dtype),)
 
-    def load_reversed(self, dtype: str, pointer: str) -> tuple[str, ...]:
+    def load_reversed(self, dtype: str, pointer: str, mask: str | None = None) -> tuple[str, ...]:
         """Compute values of elements that lie one before the other."""
         memory, last = byte_type(dtype), self.lanes - 1
-        raw = self.raw(memory, self.function.offset(pointer, -last * t.SIZE[dtype]))
-        turned = self.function.shuffle(llvm_type(memory, self.lanes), raw, "poison", range(last, -1, -1))
+        order = range(last, -1, -1)
+        if mask is not None:
+            mask = self.function.shuffle(f"<{self.lanes} x i1>", mask, "poison", order)
+        raw = self.raw(memory, self.function.offset(pointer, -last * t.SIZE[dtype]), mask)
+        turned = self.function.shuffle(llvm_type(memory, self.lanes), raw, "poison", order)
         return (self.elements.widen(turned, dtype),)
 
     def _collect(self, memory: str, pointer: str, stride: str) -> str:
