@@ -35,6 +35,15 @@ def spills(lines, register: str) -> list[str]:
     return [line for line in lines if register in line and "(%rsp)" in line]
 
 
+def innermost(lines: list[str]) -> list[str]:
+    """Lines of assembly in loops that have no loop inside."""
+    labels = {line.split(":")[0]: k for k, line in enumerate(lines) if line.startswith(".L") and ":" in line}
+    jumps = [(labels.get(line.split()[1], len(lines)), k) for k, line in enumerate(lines) if line.startswith("\tj")]
+    loops = [(low, high) for low, high in jumps if low < high]
+    inside = [a for a in loops if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
+    return [line for low, high in inside for line in lines[low : high + 1]]
+
+
 def pack_params(dtypes, values):
     """16-byte slots."""
     slots = np.zeros((max(len(values), 1), 2), np.float64)

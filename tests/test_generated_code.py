@@ -47,7 +47,19 @@ def test_rows(name: str, columns: bool) -> None:
         lines = assembly(kernel, rows.classes_of(roles, columns, "c"), level)
         assert [line for line in lines if register in line and "vaddps" in line]
         if level == "x86-64-v4":  # sixteen registers are few for a row's four accumulators
-            assert not kernels.spills(lines, register)
+            loops = kernels.innermost(lines)
+            assert [line for line in loops if register in line and "vaddps" in line]
+            assert not kernels.spills(loops, register)
+
+
+def test_spills_in_loops_are_seen() -> None:
+    """And none outside, nor in a loop around another one."""
+    spill, block = "\tvmovups\t%zmm1, 32(%rsp)", ["\tvaddps\t%zmm1, %zmm2, %zmm2", "\tjl\t.LBB0_2"]
+    loop = [".LBB0_2:                # %b", *block]
+    around = [".LBB0_1:", spill, *loop, spill, "\tjmp\t.LBB0_1", ".LBB0_3:", "\tretq"]
+    assert kernels.innermost(around) == loop
+    assert not kernels.spills(kernels.innermost(around), "%zmm")
+    assert kernels.spills(kernels.innermost([loop[0], spill, *block]), "%zmm") == [spill]
 
 
 # name, flags, tensors read, numbers
