@@ -60,16 +60,15 @@ class Case:
         shares = {limit: amount / second / rates[limit] for limit, amount in moved.items()}
         self.rounds.append(Round(second, shares, min(first, front.look())))
 
-    def text(self, front: Front) -> str:
-        """Medians of the rounds alone on the cores; those beside a neighbour, or all if there are no others."""
-        alone, beside = front.split(self.rounds)
-        second = statistics.median(r.seconds for r in alone or beside)
-        shares = ", ".join(f"{_share(alone or beside, limit)} of {limit}" for limit in self.bytes())
-        text = f"{second * 1e3:8.3f} ms {(self.read + self.written) / second / 1e9:6.1f} GB/s {shares}"
-        if not alone:
-            return f"{text}, all rounds beside a neighbour"
-        least = _share(beside, next(iter(self.bytes()))) if beside else ""
-        return f"{text}, {least} in {len(beside)} of {len(self.rounds)} beside a neighbour" if beside else text
+    def text(self, rounds: list[Round]) -> str:
+        """Medians of some rounds."""
+        second = statistics.median(r.seconds for r in rounds)
+        shares = ", ".join(f"{_share(rounds, limit)} of {limit}" for limit in self.bytes())
+        return f"{second * 1e3:8.3f} ms {(self.read + self.written) / second / 1e9:6.1f} GB/s {shares}"
+
+    def share(self, rounds: list[Round]) -> str:
+        """Of the limit that it is set against first."""
+        return _share(rounds, next(iter(self.bytes())))
 
 
 def _share(rounds: list[Round], limit: str) -> str:
@@ -285,7 +284,7 @@ def main() -> None:
         case = make()
         for _ in range(options.rounds):
             case.measure(clock, front, memory)
-        print(f"{name:28s} {case.text(front)}", flush=True)
+        print(f"{name:28s} {front.text(case.rounds, case.text, case.share)}", flush=True)
 
 
 if __name__ == "__main__":

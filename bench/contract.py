@@ -111,10 +111,15 @@ class Front:
         self.most = max(self.most, now)
         return now
 
-    def split(self, rounds: list) -> tuple[list, list]:
-        """Rounds alone on the cores, and those beside a neighbour; `front` is what each of them saw."""
+    def text(self, rounds: list, whole: Callable[[list], str], share: Callable[[list], str]) -> str:
+        """The `whole` text of the rounds alone on the cores, of which `front` is what each saw, and the `share` of
+        those beside a neighbour; or the whole of these, if there are no others."""
         alone = [r for r in rounds if r.front >= _ALONE * self.most]
-        return alone, [r for r in rounds if r.front < _ALONE * self.most]
+        beside = [r for r in rounds if r.front < _ALONE * self.most]
+        if not alone:
+            return f"{whole(beside)}, all rounds beside a neighbour"
+        apart = f", {share(beside)} in {len(beside)} of {len(rounds)} beside a neighbour" if beside else ""
+        return whole(alone) + apart
 
 
 @dataclass
@@ -143,14 +148,10 @@ class Case:
             self.rounds.append(Round(second, self.work / second / max(before, after), min(first, last)))
             before, first = after, last
 
-    def text(self, front: Front) -> str:
-        """Medians of the rounds alone on the cores; those beside a neighbour, or all if there are no others."""
-        alone, beside = front.split(self.rounds)
-        second = statistics.median(r.seconds for r in alone or beside)
-        text = f"{second * 1e3:9.3f} ms {self.work / second / 1e9:7.0f} GFLOP/s {_share(alone or beside)} of the peak"
-        if not alone:
-            return f"{text}, all rounds beside a neighbour"
-        return f"{text}, {_share(beside)} in {len(beside)} of {len(self.rounds)} beside a neighbour" if beside else text
+    def text(self, rounds: list[Round]) -> str:
+        """Medians of some rounds."""
+        second = statistics.median(r.seconds for r in rounds)
+        return f"{second * 1e3:9.3f} ms {self.work / second / 1e9:7.0f} GFLOP/s {_share(rounds)} of the peak"
 
 
 def _share(rounds: list[Round]) -> str:
@@ -214,7 +215,7 @@ def main() -> None:
     chosen = {name: Case(*case) for name, case in cases.items() if re.search(options.only, name)}
     for name, case in chosen.items():
         case.measure(clock, front, peak, options.rounds)
-        print(f"{name:36s} {case.text(front)}", flush=True)
+        print(f"{name:36s} {front.text(case.rounds, case.text, _share)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ constexpr int64_t kManyBands = 16;          // the same, where there are enough 
 constexpr int64_t kMostCopies = 1 << 23;    // bytes of the copies of a band
 constexpr int64_t kLongRow = 256;           // a row has as many elements, if one is written while the next is read,
 constexpr int64_t kRowsBytes = 1 << 19;     // and is of no more bytes with what is made of it,
+constexpr int64_t kChannelBytes = 7 << 18;  // or these, if it is made of runs that lie apart,
 constexpr int64_t kTwoRowsBytes = 3 << 16;  // nor, if two operands are read, of fewer than these
-constexpr int64_t kChannelBytes = 7 << 18;  // the same for rows made of runs that lie apart
 constexpr int64_t kAheadBytes = 3 << 13;    // of a row and its results, if several operands are asked for ahead
 constexpr int64_t kRowsTogether = 64;       // of a task
 constexpr int64_t kShortRow = 64;           // a row shorter than this is done before its results have arrived
@@ -172,6 +172,8 @@ char StepRun::operand_class(size_t k) const {
   return class_of(o, layout_.columns ? layout_.batch_stride(k) : layout_.row_stride(1, k));
 }
 
+bool StepRun::is_full(size_t k) const { return operands_[k].role == 'F' && operand_class(k) == 'c'; }
+
 int64_t StepRun::bytes_of(size_t k) const {
   auto bytes = static_cast<int64_t>(dtype_size(operands_[k].dtype));
   for (const auto* axes : {&layout_.batch, &layout_.row})
@@ -200,7 +202,7 @@ void StepRun::fused() {
   int64_t inner = layout_.inner_batch(), outer = layout_.n_batch / inner;
   int64_t per_task = std::max<int64_t>(1, kGrain / row_work());
   if (!layout_.columns) per_task = std::max(per_task, std::min<int64_t>(inner / 16, 8));
-  if (staggered_ || ahead_) per_task = std::max(per_task, rows_together());
+  per_task = std::max(per_task, rows_together_);
   if (layout_.columns) per_task = (per_task + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
   // Columns do not meet, so that how many go together may depend on the threads.
   if (band_) per_task = std::clamp(layout_.n_batch / (band_ * 4 * thread_count()), kFewBands, kManyBands) * band_;
@@ -228,8 +230,9 @@ void StepRun::prepare_fused(const Arrays& sums) {
     fused_strides_.insert(fused_strides_.end(),
                           {layout_.batch_stride(k), layout_.row_stride(0, k), layout_.row_stride(1, k)});
   }
-  staggered_ = sums.empty() && staggers(classes[0]);
-  ahead_ = !staggered_ && asks_ahead(classes[0], !sums.empty());
+  const bool staggered = sums.empty() && staggers(classes[0]);
+  const bool ahead = !staggered && asks_ahead(classes[0], !sums.empty());
+  if (staggered || ahead) rows_together_ = rows_together();
   if (band_) {
     add_copies(classes);
   } else if (!step_.levels.empty() && (classes[0] == 'n' || is_narrow_and_many())) {
@@ -239,8 +242,8 @@ void StepRun::prepare_fused(const Arrays& sums) {
     parking_.push_back(layout_.n_row * item);
   }
   const char* mode = band_ ? "banded" : !sums.empty() ? "joined" : in_runs() ? "runs" : "fused";
-  if (ahead_) mode = sums.empty() ? "ahead" : "joined ahead";
-  if (staggered_) mode = lies_in_runs() ? "staggered runs" : "staggered";
+  if (ahead) mode = sums.empty() ? "ahead" : "joined ahead";
+  if (staggered) mode = lies_in_runs() ? "staggered runs" : "staggered";
   fused_ = reinterpret_cast<RowKernel>(kernel(mode, classes));
 }
 
@@ -249,7 +252,7 @@ bool StepRun::staggers(char first) const {
   if (step_.levels.empty() || step_.out_roles.find_first_of("RP") != std::string::npos) return false;
   int64_t bytes = 0, read = 0;
   for (size_t k = 0; k < operands_.size(); ++k) {
-    if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+    if (!is_full(k)) continue;
     bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
     read += k >= n_outputs();
   }
@@ -263,7 +266,7 @@ bool StepRun::asks_ahead(char first, bool joined) const {
   if (first != 'n' || layout_.columns || layout_.row.size() != 1 || step_.levels.empty()) return false;
   int64_t bytes = 0, read = 0;
   for (size_t k = 0; k < operands_.size(); ++k) {
-    if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+    if (!is_full(k)) continue;
     int64_t row = layout_.n_row * static_cast<int64_t>(dtype_size(operands_[k].dtype));
     if (layout_.batch_stride(k) != row) return false;
     bytes += row;
@@ -275,7 +278,7 @@ bool StepRun::asks_ahead(char first, bool joined) const {
 bool StepRun::lies_in_runs() const {
   if (layout_.row.size() < 2) return false;
   for (size_t k = 0; k < operands_.size(); ++k) {
-    if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+    if (!is_full(k)) continue;
     if (layout_.row_stride(0, k) != layout_.row_size(1) * layout_.row_stride(1, k)) return true;
   }
   return false;
@@ -292,7 +295,7 @@ bool StepRun::in_runs() const {
   if (layout_.columns || layout_.row.size() < 2) return false;
   int64_t length = layout_.row_size(1), bytes = 0, least = kNextRunBytes;
   for (size_t k = n_outputs(); k < operands_.size(); ++k) {
-    if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+    if (!is_full(k)) continue;
     bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
     if (layout_.row_stride(0, k) != length * layout_.row_stride(1, k)) least = kRunBytes;
   }
@@ -301,7 +304,7 @@ bool StepRun::in_runs() const {
 
 void StepRun::add_copies(std::vector<char>& classes) {
   for (size_t k = n_outputs(); k < operands_.size(); ++k) {
-    if (operands_[k].role != 'F' || operand_class(k) != 'c') continue;
+    if (!is_full(k)) continue;
     classes.push_back('c');
     fused_strides_.insert(fused_strides_.end(), {0, 0, 0});
     parking_.push_back(layout_.n_row * kBandBytes);

@@ -76,6 +76,9 @@ class StepRun {
   // Class of operand k along the vector axis.
   char operand_class(size_t k) const;
 
+  // Whether an operand varies over batch and row, and lies in the direction of the vectors.
+  bool is_full(size_t k) const;
+
   // Of an operand's elements, each counted once.
   int64_t bytes_of(size_t k) const;
 
@@ -105,7 +108,7 @@ class StepRun {
   // Whether the runs that rows are made of lie apart in an operand.
   bool lies_in_runs() const;
 
-  // How many rows of which each is written while the next is read a task has at least.
+  // How many rows a task has at least, where one is written while the next is read, or asks for it.
   int64_t rows_together() const;
 
   // Whether some of the runs that rows are made of, of more than the caches keep, are read together (codegen/runs.py).
@@ -159,8 +162,7 @@ class StepRun {
   const Slot* params_;
   RowKernel fused_ = nullptr, level_ = nullptr;
   std::vector<int64_t> fused_strides_;
-  bool staggered_ = false;        // a row is written while the next is read
-  bool ahead_ = false;            // all passes ask for what follows
+  int64_t rows_together_ = 1;     // of a task at least, where what is done for one serves the next
   int64_t band_ = 0;              // columns that go together, copied by the first pass
   std::vector<int64_t> parking_;  // bytes of memory in which values wait for a later pass
   std::vector<RowChunk> chunks_;

@@ -26,7 +26,7 @@ from flambeau.ir.program import lower
 from flambeau.ir.scalar import binary, substitute
 
 from . import guess, pick
-from .states import NUMBERS, PRODUCTS
+from .states import NUMBERS
 
 GUESS = ir.TEMP - 2  # operand number that stands for k
 _FARTHEST = 2.0**11  # of k from 0
@@ -89,7 +89,7 @@ def find(step: ir.Step) -> Near | None:
     quick, of_top = sum_, exp_over(m, k)
     if x.dtype == "f32":
         term, of_top = (binary("mul", *math_f32.exp_over_factors(y, k)) for y in (x, m))
-        quick = node("row_sum", "f32", (term,), PRODUCTS)
+        quick = ir.row_sum(term)
     from_top = fn.round(fn.where(top == -math.inf, 0.0, top) * LOG2E) - _BELOW
     head = lower([top, total, k, from_top, scaled])
     return Near(*head, lower(sums), *lower([quick, sum_ / of_top, ~good]), alone, tuple(lower(picks)))

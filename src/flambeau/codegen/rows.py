@@ -546,8 +546,10 @@ class Rows(Kernel):
             return
         values = stream.emit(element_state(e))
         if stream.mask is not None and self.in_lanes:
-            for k, (kind, none) in enumerate(initial(f, self.lanes, e)):
-                values[k] = f.value(f"select <{self.lanes} x i1> {stream.mask}, {kind} {values[k]}, {kind} {none}")
+            values = [
+                f.value(f"select <{self.lanes} x i1> {stream.mask}, {k} {v}, {k} {none}")
+                for (k, none), v in zip(initial(f, self.lanes, e), values, strict=True)
+            ]
         merged = merge(f, self.lanes, e, self._read(e, variables), values, absorb)
         for (kind, address), value in zip(variables, merged, strict=True):
             f.do(f"store {kind} {value}, ptr {address}")

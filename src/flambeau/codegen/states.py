@@ -5,14 +5,13 @@ from collections.abc import Callable
 from flambeau.ir import row as ir
 from flambeau.ir import types as t
 from flambeau.ir.expr import Expr, const, input_
-from flambeau.ir.fn import fma, where
+from flambeau.ir.fn import where
 from flambeau.ir.scalar import binary, make
 
 from .emit import Elements
 from .module import Function
 
 NUMBERS = "numbers"  # attribute of a maximum that leaves out nan: one instruction an element instead of three
-PRODUCTS = "products"  # attribute of a sum whose elements are added as the two factors that make them
 
 
 def component_dtypes(e: Expr) -> list[str]:
@@ -79,8 +78,6 @@ def combine(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
 def absorb(e: Expr, a: list[Expr], b: list[Expr]) -> list[Expr]:
     """The state with one more element, which comes later in the row. A position stays that of no elements as long as
     they are the least there are; see `settle`."""
-    if e.attr == PRODUCTS:
-        return [fma(*b, a[0])]
     if e.op not in ir.POSITIONS:
         return combine(e, a, b)
     va, vb = (make("cast", "u8", (v,)) if v.dtype == "b1" else v for v in (a[0], b[0]))
@@ -98,9 +95,7 @@ def twin(e: Expr, reductions: tuple[Expr, ...]) -> Expr | None:
 
 
 def element_state(e: Expr) -> list[Expr]:
-    """The state of one element, or what it is made of."""
-    if e.attr == PRODUCTS:
-        return list(e.args[0].args)
+    """The state of one element."""
     if e.op in ir.COMPLEX_PRODUCTS:
         return _result_last(e, *e.args)
     return [e.args[0], ir.row_index()] if len(component_dtypes(e)) == 2 else [e.args[0]]
@@ -112,7 +107,7 @@ def merge(function: Function, lanes: int, e: Expr, a: list[str], b: list[str], h
     names = dict(enumerate([*a, *b]))
     elements = Elements(function, lanes, lambda leaf: names[leaf.attr[0]])
     left = [input_(k, d) for k, d in enumerate(dtypes)]
-    right = [input_(len(a) + k, dtypes[k % len(dtypes)]) for k in range(len(b))]
+    right = [input_(len(dtypes) + k, d) for k, d in enumerate(dtypes)]
     return elements.emit(*how(e, left, right))
 
 

@@ -110,7 +110,7 @@ def exp_over(x: Expr, k: Expr) -> Expr:
 
 
 def exp_over_factors(x: Expr, k: Expr) -> tuple[Expr, Expr]:
-    """Two factors of `exp_over`, the second of which is finite: one instruction adds their product up."""
+    """Two factors of `exp_over`: one instruction adds their product up."""
     power, r = _power_and_rest(x, k)
     return power, fn.polynomial(r, (1.0, 1.0, *_EXP_EIGHTHS))
 
