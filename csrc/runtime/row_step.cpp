@@ -18,7 +18,8 @@ constexpr int64_t kShortColumn = 128;       // a column shorter than this is not
 constexpr int64_t kLongColumn = 2048;       // a block of columns up to this length stays in the cache
 constexpr int64_t kMostOffsets = 256;       // of a step that is remembered
 constexpr int64_t kChunksTogether = 8;      // of a step that runs along with the one before: enough for all threads
-constexpr int64_t kNearBytes = 32768;       // of a row and what goes with it, that is read again without delay
+constexpr int64_t kNearBytes = 1 << 19;     // of a row and what goes with it, that is near when it is read again,
+constexpr int64_t kNearerBytes = 1 << 15;   // even in the first cache
 constexpr int64_t kRunBytes = 512;          // of a run from which on there is time to ask for others
 constexpr int64_t kNextRunBytes = 2048;     // the same where runs follow each other
 constexpr int64_t kBandBytes = 256;         // of a row of a band of columns, in what is computed in
@@ -30,6 +31,7 @@ constexpr int64_t kRowsBytes = 1 << 19;     // and is of no more bytes with what
 constexpr int64_t kChannelBytes = 7 << 18;  // or these, if it is made of runs that lie apart,
 constexpr int64_t kTwoRowsBytes = 3 << 16;  // nor, if two operands are read, of fewer than these
 constexpr int64_t kAheadBytes = 3 << 13;    // of a row and its results, if several operands are asked for ahead
+constexpr int64_t kJoinedBytes = 7 << 9;    // the same where rows are added up as well
 constexpr int64_t kRowsTogether = 64;       // of a task
 constexpr int64_t kShortRow = 64;           // a row shorter than this is done before its results have arrived
 
@@ -75,8 +77,8 @@ bool StepRun::run_with(StepRun& next) {
   if (!leads(next)) return false;
   next.chunks_ = cut_row(next.layout_, next.sums_runs());
   if (static_cast<int64_t>(next.chunks_.size()) < kChunksTogether) return next.chunks_.clear(), false;
-  bool joined = joins(next);
   next.make_states(0);
+  bool joined = joins(next);
   if (!joined) next.prepare_level(0);
   prepare_fused(joined ? next.states_ : Arrays{});
   run_tasks(static_cast<int64_t>(next.chunks_.size()), [&](int64_t t) {
@@ -144,16 +146,21 @@ bool StepRun::same_order(const StepRun& next) const {
 
 bool StepRun::joins(const StepRun& next) const {
   if (!step_.joins || layout_.row.size() != 1 || layout_.n_row < kShortRow) return false;
-  size_t bytes = 0;
-  for (DType d : next.step_.levels[0]) bytes += dtype_size(d);
   bool same = false;
   for (size_t i = n_outputs(); i < operands_.size(); ++i) {
-    if (operands_[i].role == 'F' || operands_[i].role == 'R') bytes += dtype_size(operands_[i].dtype);
     for (size_t k = next.n_outputs(); k < next.operands_.size(); ++k)
       same = same || (layout_.row_stride(1, i) && operands_[i].data == next.operands_[k].data &&
                       layout_.row_stride(1, i) == next.layout_.batch_stride(k));
   }
-  return same && layout_.n_row * static_cast<int64_t>(bytes) <= kNearBytes;
+  return same && near_bytes(next.states_) <= kNearBytes;
+}
+
+int64_t StepRun::near_bytes(const Arrays& sums) const {
+  size_t bytes = 0;
+  for (auto& s : sums) bytes += dtype_size(s.second);
+  for (size_t i = n_outputs(); i < operands_.size(); ++i)
+    if (operands_[i].role == 'F' || operands_[i].role == 'R') bytes += dtype_size(operands_[i].dtype);
+  return layout_.n_row * static_cast<int64_t>(bytes);
 }
 
 char StepRun::class_of(const RowOperand& o, int64_t stride) const {
@@ -242,7 +249,7 @@ void StepRun::prepare_fused(const Arrays& sums) {
     parking_.push_back(layout_.n_row * item);
   }
   const char* mode = band_ ? "banded" : !sums.empty() ? "joined" : in_runs() ? "runs" : "fused";
-  if (ahead) mode = sums.empty() ? "ahead" : "joined ahead";
+  if (ahead) mode = sums.empty() ? "ahead" : near_bytes(sums) <= kNearerBytes ? "joined ahead" : "joined abreast";
   if (staggered) mode = lies_in_runs() ? "staggered runs" : "staggered";
   fused_ = reinterpret_cast<RowKernel>(kernel(mode, classes));
 }
@@ -250,13 +257,9 @@ void StepRun::prepare_fused(const Arrays& sums) {
 bool StepRun::staggers(char first) const {
   if (first != 'n' || layout_.columns || layout_.row.size() > 2 || layout_.row_size(1) < kLongRow) return false;
   if (step_.levels.empty() || step_.out_roles.find_first_of("RP") != std::string::npos) return false;
-  int64_t bytes = 0, read = 0;
-  for (size_t k = 0; k < operands_.size(); ++k) {
-    if (!is_full(k)) continue;
-    bytes += static_cast<int64_t>(dtype_size(operands_[k].dtype));
-    read += k >= n_outputs();
-  }
-  bytes *= layout_.n_row;
+  const int64_t bytes = row_bytes();
+  int64_t read = 0;
+  for (size_t k = n_outputs(); k < operands_.size(); ++k) read += is_full(k);
   if (lies_in_runs()) return in_runs() && read == 1 && bytes <= kChannelBytes;
   bool gains = read == 1 || (read == 2 && layout_.row.size() == 1 && bytes >= kTwoRowsBytes);
   return gains && bytes <= kRowsBytes;
@@ -264,15 +267,20 @@ bool StepRun::staggers(char first) const {
 
 bool StepRun::asks_ahead(char first, bool joined) const {
   if (first != 'n' || layout_.columns || layout_.row.size() != 1 || step_.levels.empty()) return false;
-  int64_t bytes = 0, read = 0;
+  int64_t read = 0;
   for (size_t k = 0; k < operands_.size(); ++k) {
     if (!is_full(k)) continue;
-    int64_t row = layout_.n_row * static_cast<int64_t>(dtype_size(operands_[k].dtype));
-    if (layout_.batch_stride(k) != row) return false;
-    bytes += row;
+    if (layout_.batch_stride(k) != layout_.n_row * static_cast<int64_t>(dtype_size(operands_[k].dtype))) return false;
     read += k >= n_outputs();
   }
-  return read > 1 && (joined || bytes >= kAheadBytes) && bytes <= kRowsBytes;
+  return read > 1 && row_bytes() >= (joined ? kJoinedBytes : kAheadBytes) && row_bytes() <= kRowsBytes;
+}
+
+int64_t StepRun::row_bytes() const {
+  int64_t bytes = 0;
+  for (size_t k = 0; k < operands_.size(); ++k)
+    if (is_full(k)) bytes += layout_.n_row * static_cast<int64_t>(dtype_size(operands_[k].dtype));
+  return bytes;
 }
 
 bool StepRun::lies_in_runs() const {

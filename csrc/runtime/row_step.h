@@ -105,6 +105,12 @@ class StepRun {
   // either leave the first cache or are added up as well.
   bool asks_ahead(char first, bool joined) const;
 
+  // Bytes of a row in all operands that are read, and of the sums that it is added to.
+  int64_t near_bytes(const Arrays& sums) const;
+
+  // Bytes of a row in all operands that vary over it and from row to row.
+  int64_t row_bytes() const;
+
   // Whether the runs that rows are made of lie apart in an operand.
   bool lies_in_runs() const;
 

@@ -30,6 +30,7 @@ FAMILIES: dict[str, str] = {
     "ScalarProgram": "flambeau.codegen.elementwise",
     "BandKernel": "flambeau.codegen.bands",
     "RunsKernel": "flambeau.codegen.runs",
+    "AbreastKernel": "flambeau.codegen.abreast",
     "AheadKernel": "flambeau.codegen.ahead",
     "StaggeredKernel": "flambeau.codegen.staggered",
     "StaggeredRunsKernel": "flambeau.codegen.staggered",

@@ -7,7 +7,8 @@ element in the row, elements in the whole row, how much of the batch follows tha
 
 - `fused`     levels, then outputs. Operands: outputs, inputs.
 - `staggered` the same where a row is written while the next one is read (see `codegen.staggered`).
-- `ahead`     the same where both passes ask for rows that follow (see `codegen.ahead`); also `joined ahead`.
+- `ahead`     the same where both passes ask for rows that follow (see `codegen.ahead`); also `joined ahead`, and
+              `joined abreast` where rows are done in pairs (see `codegen.abreast`).
 - `runs`      the same where rows are made of runs, most of which lie apart (see `codegen.runs`).
 - `staggered runs` both.
 - `joined`    the same with the sums of the next step (see `codegen.join`). Operands: outputs, sums, inputs.

@@ -307,13 +307,21 @@ class Rows(Kernel):
         return self._buffers[number]
 
     def batch_loop(self) -> None:
-        f = self.function
         with self.batch() as b:
-            for o in self.operands:
-                o.row = f.offset(o.base, f.mul(b, o.strides[0]))
-            self.reduce_row(b)
-            if self.level is None:
-                self._finish()
+            self.do_row(b)
+
+    def do_row(self, b: str) -> None:
+        """A row from start to end, or a level of it."""
+        self.enter_row(b)
+        self.reduce_row(b)
+        if self.level is None:
+            self._finish()
+
+    def enter_row(self, b: str) -> None:
+        """Sets the row address of every operand."""
+        f = self.function
+        for o in self.operands:
+            o.row = f.offset(o.base, f.mul(b, o.strides[0]))
 
     def reduce_row(self, b: str) -> None:
         """All levels of a row."""
@@ -435,23 +443,29 @@ class Rows(Kernel):
     def reduce(self, level: int) -> None:
         """Writes a level, and says what its reductions come to."""
         reductions = self.program.levels[level]
-        totals = shifted.spread(self, reductions) or pick.emit(self, reductions)
-        rest = tuple(e for e in reductions if e not in totals) if totals else reductions
-        totals |= self.totals(rest, {}, self.parks(level), level == self.levels[-1]) if rest else {}
-        for k, e in enumerate(reductions):
-            self.scope.define(e, totals[e][-1])
-            if self.level is not None:
-                at = sum(len(component_dtypes(x)) for x in reductions[:k])
-                for value, o in zip(totals[e], self.outputs[at:], strict=False):
-                    self._scalar_memory().store(o.dtype, (value,), o.row)
+        done = shifted.spread(self, reductions) or pick.emit(self, reductions)
+        rest = tuple(e for e in reductions if e not in done)
+        found = self.totals(rest, (), self.parks(level), level == self.levels[-1]) if rest else [{}]
+        for scope, totals in zip(self.scopes(), found, strict=True):
+            totals |= done
+            for k, e in enumerate(reductions):
+                scope.define(e, totals[e][-1])
+                if self.level is not None:
+                    at = sum(len(component_dtypes(x)) for x in reductions[:k])
+                    for value, o in zip(totals[e], self.outputs[at:], strict=False):
+                        self._scalar_memory().store(o.dtype, (value,), o.row)
 
     def scopes(self) -> "list[Scope]":
         """Of the rows that are done together."""
         return [self.scope]
 
+    def beside(self, stream: Stream) -> list[Stream]:
+        """The same elements of each of them."""
+        return [stream]
+
     def pass_over(self, reductions: tuple[Expr, ...], parks: Expr | None) -> list[dict[Expr, list[str]]]:
         """States in each scope, from one pass, which parks a value and is the last to reduce."""
-        return [self.totals(reductions, {}, parks, True)]
+        return self.totals(reductions, (), parks, True)
 
     def is_long(self, steps: int) -> str:
         """Whether a pass over a row takes so many steps, `some` of its elements being one."""
@@ -462,38 +476,47 @@ class Rows(Kernel):
         read in its order."""
         f, count = self.function, self.accumulators
         self.scope.open()
-        vectors = []
+        vectors: list[list[list[str]]] = [[] for _ in self.scopes()]
         for k in range(count):
             run = f.value(f"lshr i64 {f.mul(self.shape[1], k)}, {count.bit_length() - 1}")
             self.enter_run(run)
             stream = self.stream(str(k * self.lanes), f.add(f.mul(run, self.shape[2]), self.shape[3]))
-            vectors.append(stream.emit([e.args[0]]))
-        return [self.total(e, vectors)]
+            for found, s in zip(vectors, self.beside(stream), strict=True):
+                found.append(s.emit([e.args[0]]))
+        return [self.total(e, found) for found in vectors]
 
     def totals(
-        self, reductions, known: dict[Expr, str], parks: Expr | None = None, last: bool = False
-    ) -> dict[Expr, list[str]]:
-        """States of the whole row, or piece of it, from one pass, which parks a value; `last` that reduces. `known`:
-        values of leaves that all elements share."""
-        accumulators = [[self._accumulators(e) for e in reductions] for _ in range(self.accumulators)]
-        shared = {e: Elements(self.function, self.lanes, lambda leaf: "").spread(v, e.dtype) for e, v in known.items()}
+        self, reductions, known: Iterable[dict[Expr, str]] = (), parks: Expr | None = None, last: bool = False
+    ) -> list[dict[Expr, list[str]]]:
+        """States of whole rows, or pieces of them, from one pass, which parks a value; `last` that reduces. `known`:
+        values of leaves that all elements of a row share."""
+        count, spread = self.accumulators, Elements(self.function, self.lanes, lambda leaf: "").spread
+        rows = [[[self._accumulators(e) for e in reductions] for _ in range(count)] for _ in self.scopes()]
+        shared = [{e: spread(v, e.dtype) for e, v in values.items()} for values in known] or [{} for _ in rows]
 
         def step(streams: list[Stream]) -> None:
             self.fetch_on(streams)
             self.meanwhile(streams)
-            for stream, mine in zip(streams, cycle(accumulators), strict=False):
-                for e, value in shared.items():
-                    stream.elements.define(e, value)
-                for e, variables in zip(reductions, mine, strict=True):
-                    if twin(e, reductions) is None:
-                        self.accumulate(stream, e, variables)
-                if parks is not None:
-                    self.park(stream, parks)
+            for stream, k in zip(streams, cycle(range(count)), strict=False):
+                for s, accumulators, values in zip(self.beside(stream), rows, shared, strict=True):
+                    self._take(s, reductions, accumulators[k], values)
+                    if parks is not None:
+                        self.park(s, parks)
             if last and self.fetches_early:
                 self.fetch_next(streams)
 
         self.sum_pass(step)
         self.went_over()
+        return [self._totals_of(reductions, accumulators) for accumulators in rows]
+
+    def _take(self, stream: Stream, reductions, accumulators, known: dict[Expr, str]) -> None:
+        for e, value in known.items():
+            stream.elements.define(e, value)
+        for e, variables in zip(reductions, accumulators, strict=True):
+            if twin(e, reductions) is None:
+                self.accumulate(stream, e, variables)
+
+    def _totals_of(self, reductions, accumulators) -> dict[Expr, list[str]]:
         totals: dict[Expr, list[str]] = {}
         for k, e in sorted(enumerate(reductions), key=lambda item: twin(item[1], reductions) is not None):
             if (whole := twin(e, reductions)) is not None:
@@ -622,9 +645,17 @@ class Rows(Kernel):
         outputs = [(o, (o.role == "A" and self.factors(r[0])) or r) for o, r in self.over_row()]
         results = [iter(s.emit([e for _, parts in outputs for e in parts])) for s in streams]
         for o, parts in outputs:  # one output after the other: lines that go past the caches stay together
-            for s, values in zip(streams, results, strict=True):
-                found = [next(values) for _ in parts]
-                s.store(o, (self.added(s, o, found),) if o.role == "A" else tuple(found))
+            found = [[next(values) for _ in parts] for values in results]
+            if o.role == "A":
+                for s, values in zip(streams, found, strict=True):
+                    s.store(o, (self.added(s, o, values),))
+            else:
+                self.put(o, streams, found)
+
+    def put(self, o: Operand, streams: list[Stream], values: list[list[str]]) -> None:
+        """Stores elements of an output."""
+        for s, found in zip(streams, values, strict=True):
+            s.store(o, tuple(found))
 
     def write_once(self) -> None:
         """Outputs that do not vary over the row."""

@@ -13,6 +13,7 @@ was bad is read again with s = m while it is near.
 """
 
 from dataclasses import dataclass
+from functools import reduce as reduce_by
 from typing import Any
 
 from flambeau.ir import row as ir
@@ -103,10 +104,10 @@ def spread(kernel: Any, reductions: tuple[Expr, ...]) -> dict[Expr, list[str]]:
     kept = {e: [(k, f.variable(k)) for k in map(llvm_type, component_dtypes(e))] for e in (whole, *others)}
     near, again = f.variable(kind, "0.0"), f.variable("i1", "true")
     with f.when(kernel.is_long(1)):
-        f.do(f"store {kind} {_guess(kernel, x)}, ptr {near}")
+        f.do(f"store {kind} {_guesses(kernel, x)[0]}, ptr {near}")
     with f.loop(0, 2), f.when(f.value(f"load i1, ptr {again}")):
         s = f.value(f"load {kind}, ptr {near}")
-        states = kernel.totals([first, square, *others], {shift: s})
+        (states,) = kernel.totals([first, square, *others], [{shift: s}])
         states[whole], better, bad = spread_of(f, 1, dtype, (s, states[first][0], states[square][0], count))
         for e, places in kept.items():
             for value, (k, place) in zip(states[e], places, strict=True):
@@ -117,10 +118,10 @@ def spread(kernel: Any, reductions: tuple[Expr, ...]) -> dict[Expr, list[str]]:
     return {e: totals[whole][:1] if twin(e, reductions) is whole else totals[e] for e in reductions}
 
 
-def _guess(kernel: Any, x: Expr) -> str:
-    """The mean of some elements."""
-    ((*_, some),) = kernel.some(ir.row_sum(x))
-    return kernel.function.value(f"fmul {llvm_type(x.dtype)} {some}, {1 / (kernel.accumulators * kernel.lanes)!r}")
+def _guesses(kernel: Any, x: Expr) -> list[str]:
+    """The mean of some elements of each row that is done."""
+    f, part = kernel.function, 1 / (kernel.accumulators * kernel.lanes)
+    return [f.value(f"fmul {llvm_type(x.dtype)} {some}, {part!r}") for *_, some in kernel.some(ir.row_sum(x))]
 
 
 def spread_of(f: Function, lanes: int, dtype: str, values: tuple[str, str, str, str]) -> tuple[list[str], str, str]:
@@ -147,8 +148,8 @@ def reduce(kernel: Any) -> int:
     others = [e for e in levels[0] if e is not found.total]
 
     def once() -> tuple[guess.Values, str]:
-        values, good = _once(kernel, found, others)
-        return [values], good
+        values, good = zip(*_once(kernel, found, others), strict=True)
+        return list(values), reduce_by(lambda a, b: kernel.function.value(f"and i1 {a}, {b}"), good)
 
     guess.either(kernel, [found.mean, *others, *levels[1]], _fits(kernel, found.x.dtype), once)
     return 2
@@ -165,26 +166,42 @@ def _fits(kernel: Any, dtype: str) -> str:
     return f.value(f"and i1 {enough}, {few}")
 
 
-def _once(kernel: Any, found: Statistics, others: list[Expr]) -> tuple[dict[Expr, str], str]:
-    """Results from one pass, and whether they are good."""
-    f, dtype = kernel.function, found.x.dtype
-    kind = llvm_type(dtype)
-    near = _guess(kernel, found.x)
-    shift = input_(SHIFT, dtype)
+def _once(kernel: Any, found: Statistics, others: list[Expr]) -> list[tuple[dict[Expr, str], str]]:
+    """Results from one pass for each row that is done, and whether they are good."""
+    shift = input_(SHIFT, found.x.dtype)
     d = found.x - shift
     first, square = ir.row_sum(d), ir.row_sum(d * d)
     by = {e: ir.row_sum(h.args[0] * d) for e, h in found.products.items()}
-    states = kernel.totals([first, square, *others, *by.values()], {shift: near})
-    totals = {e: state[-1] for e, state in states.items()}
-    kernel.scope.open()
-    count = kernel.scope.scalar(found.mean.args[1])
-    gap = f.value(f"fdiv {kind} {totals[first]}, {count}")
-    lost = f.value(f"fmul {kind} {totals[first]}, {gap}")
-    rest = f.value(f"fsub {kind} {totals[square]}, {lost}")
-    values = {found.mean: f.value(f"fadd {kind} {near}, {gap}")}
-    values |= {e: totals[e] for e in others} | dict.fromkeys(found.squares, rest)
-    for e, h in found.products.items():
-        values[e] = f.value(f"fsub {kind} {totals[by[e]]}, {f.value(f'fmul {kind} {gap}, {totals[h]}')}")
+    guesses = _guesses(kernel, found.x)
+    rows = kernel.totals([first, square, *others, *by.values()], [{shift: near} for near in guesses])
+    results = []
+    for scope, near, states in zip(kernel.scopes(), guesses, rows, strict=True):
+        totals = {e: state[-1] for e, state in states.items()}
+        scope.open()
+        count = scope.scalar(found.mean.args[1])
+        values, good = _of_row(kernel.function, found.x.dtype, (near, totals[first], totals[square], count))
+        mean, gap, rest = values
+        known = {found.mean: mean} | {e: totals[e] for e in others} | dict.fromkeys(found.squares, rest)
+        for e, h in found.products.items():
+            known[e] = _difference(kernel.function, e.dtype, totals[by[e]], gap, totals[h])
+        results.append((known, good))
+    return results
+
+
+def _difference(f: Function, dtype: str, a: str, b: str, c: str) -> str:
+    """a - b c"""
+    kind = llvm_type(dtype)
+    return f.value(f"fsub {kind} {a}, {f.value(f'fmul {kind} {b}, {c}')}")
+
+
+def _of_row(f: Function, dtype: str, values: tuple[str, str, str, str]) -> tuple[tuple[str, str, str], str]:
+    """From a guess, the sums of differences from it and of their squares, and how many there are: the mean, how far it
+    is from the guess, the sum of squared differences from it, and whether they are good."""
+    kind = llvm_type(dtype)
+    near, total, square, count = values
+    gap = f.value(f"fdiv {kind} {total}, {count}")
+    lost = f.value(f"fmul {kind} {total}, {gap}")
+    rest = f.value(f"fsub {kind} {square}, {lost}")
     near_enough = f.value(f"fcmp ole {kind} {f.value(f'fmul {kind} {lost}, 4.0')}, {rest}")
-    finite = f.value(f"fcmp olt {kind} {totals[square]}, 0x7FF0000000000000")
-    return values, f.value(f"and i1 {near_enough}, {finite}")
+    finite = f.value(f"fcmp olt {kind} {square}, 0x7FF0000000000000")
+    return (f.value(f"fadd {kind} {near}, {gap}"), gap, rest), f.value(f"and i1 {near_enough}, {finite}")

@@ -66,10 +66,8 @@ class Staggered(Rows):
         """Goes to a row; whether there is one before it, and how far from its operands those of that one are."""
         f = self.function
         self.follows = f.value(f"icmp sgt i64 {b}, 0")
-        self.back: dict[int, str] = {}
-        for o in self.operands:
-            o.row = f.offset(o.base, f.mul(b, o.strides[0]))
-            self.back[o.number] = f.value(f"sub i64 0, {o.strides[0]}")
+        self.enter_row(b)
+        self.back = {o.number: f.value(f"sub i64 0, {o.strides[0]}") for o in self.operands}
 
     def _row_before(self) -> Scope:
         """What is known of the row that was read last."""

@@ -1,6 +1,7 @@
 """Kernels of row operators: from an entry's body, for given dtypes and attributes, to the kernels of its steps."""
 
 from flambeau.codegen import row as code
+from flambeau.codegen.abreast import AbreastKernel
 from flambeau.codegen.ahead import AheadKernel
 from flambeau.codegen.bands import BandKernel
 from flambeau.codegen.join import join
@@ -22,7 +23,7 @@ def info(op: str) -> Row:
     return TABLE[op].body
 
 
-# Modes in which a whole row is one kernel's, but not in the plain way.
+# Modes in which a whole row is one kernel's, but not in the plain way; those of rows that make the next step's sums.
 _FUSED = {
     "ahead": AheadKernel,
     "banded": BandKernel,
@@ -30,6 +31,7 @@ _FUSED = {
     "staggered": StaggeredKernel,
     "staggered runs": StaggeredRunsKernel,
 }
+_JOINED = {"joined": code.RowKernel, "joined abreast": AbreastKernel, "joined ahead": AheadKernel}
 
 
 class RowPlan:
@@ -56,9 +58,8 @@ class RowPlan:
         def make():
             if mode in _FUSED:
                 kernel = _FUSED[mode](self.steps[step].program, "fused", axis == "c")
-            elif mode.startswith("joined"):
-                kind = AheadKernel if mode.endswith("ahead") else code.RowKernel
-                kernel = kind(self.steps[step].joined, "fused", False)
+            elif mode in _JOINED:
+                kernel = _JOINED[mode](self.steps[step].joined, "fused", False)
             else:
                 kernel = code.RowKernel(self.steps[step].written(mode), mode, axis == "c")
             return compile_program(kernel, host(), classes)
