@@ -46,6 +46,26 @@ def test_operators_of_one_signature(call, sentence: str) -> None:
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: torch.add(F), "add() received an invalid combination of arguments - got (Tensor), but expected (Tensor input, "),
+        (lambda: torch.arange("a"), "arange(): argument 'end' (position 1) must be Number, not str"),
+        (lambda: torch.randint(2.5, (2,)), "randint(): argument 'high' (position 1) must be int, not float"),
+        (lambda: F.median("a"), "median(): argument 'dim' (position 1) must be int, not str"),
+        (lambda: torch.median(F, "a"), "median(): argument 'dim' (position 2) must be int, not str"),
+        (lambda: torch.where(F > 0, F), "where() received an invalid combination of arguments - got (Tensor, Tensor), but"),
+        (lambda: torch.gather(F), 'gather() missing 2 required positional argument: "dim", "index"'),
+        (lambda: torch.gather(F, 0), 'gather() missing 1 required positional arguments: "index"'),
+        (lambda: F.to(torch.float32, "a"), "to() received an invalid combination of arguments - got (torch.dtype, str), but"),
+    ],
+)  # fmt: skip
+def test_signatures_that_so_many_arguments_may_mean(call, sentence: str) -> None:
+    with pytest.raises(TypeError) as error:
+        call()
+    assert str(error.value).startswith(sentence)
+
+
 def test_every_signature_is_listed() -> None:
     with pytest.raises(TypeError) as error:
         torch.remainder(2, 3)
@@ -138,3 +158,90 @@ def test_running_statistics_come_both_or_not_at_all() -> None:
         with pytest.raises(RuntimeError, match=f"^{missing} must be defined in evaluation mode"):
             NN.batch_norm(x, *given)
     assert numbers.tolist() == [1, 1, 1]
+
+
+def _bag(*offsets: int, table: torch.Tensor = F, **kwargs):
+    at = torch.tensor(offsets or (0,), dtype=kwargs.pop("offsets_dtype", torch.int64))
+    return NN.embedding_bag(kwargs.pop("input", torch.tensor([0, 1])), table, at, **kwargs)
+
+
+def _classes(*size: int, of: tuple = (2, 3), loss=NN.nll_loss, **kwargs):
+    return loss(torch.ones(of), torch.zeros(size, dtype=torch.int64), **kwargs)
+
+
+tensor = torch.tensor
+SLICES = "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
+BAG_DTYPE = "Expected tensor for argument #1 '{}' to have one of the following scalar types: {}; but got torch.{}Tensor instead"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: F.index_add(0, tensor([0, 5]), F), RuntimeError, "index 5 is out of bounds for dimension 0 with size 2"),
+        (lambda: F.index_add(1, tensor([-1]), F[:, :1]), RuntimeError, "index -1 is out of bounds for dimension 1 with size 3"),
+        (lambda: F.index_add(0, tensor([0, 5]), F, alpha=2), IndexError, "index out of range in self"),
+        (lambda: V.index_add(0, tensor([5]), V[:1]), IndexError, "index out of range in self"),
+        (lambda: F.index_add(0, tensor([0, 1]), torch.ones(3, 4)), RuntimeError,
+         "index_add_(): Number of indices (2) should be equal to source.size(dim): (3), for dim: 0"),
+        (lambda: F.index_add(0, tensor([0, 1]), torch.ones(2, 4)), RuntimeError, SLICES + "[2, 3] source.shape = [2, 4]"),
+        (lambda: F.index_add(0, tensor([0, 1]), torch.ones(2)), RuntimeError, SLICES + "[2, 3] source.shape = [2]"),
+        (lambda: F.index_add(0, tensor(0), tensor(1.0)), RuntimeError, SLICES + "[2, 3] source.shape = []"),
+        (lambda: tensor(1.0).index_add(0, tensor([0]), torch.ones(1)), RuntimeError, SLICES + "[] source.shape = [1]"),
+        (lambda: V.index_add(0, tensor([0, 1]), tensor(1.0)), IndexError, "Dimension specified as 0 but tensor has no dimensions"),
+        (lambda: F.index_add(1, tensor([0]), V), RuntimeError,
+         "index_add_(): Indexing dim 1 is out of bounds of the source tensor with dim 1"),
+        (lambda: F.index_reduce(0, tensor([0, 1]), torch.ones(2, 4), "mean"), RuntimeError, SLICES + "[2, 3] source.shape = [2, 4]"),
+        (lambda: F.index_reduce(0, tensor([0, 5]), F, "prod"), IndexError, "index out of range in self"),
+        (lambda: F.index_reduce(0, tensor([0, 1]), F.double(), "prod"), RuntimeError,
+         "index_reduce_(): self (Float) and source (Double) must have the same scalar type"),
+        (lambda: F.index_copy(0, tensor([0, 1]), V[:2]), IndexError,
+         "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source"),
+        (lambda: F.index_copy(0, tensor([0, 1]), tensor(1.0)), IndexError,
+         "index_copy_(): When source is scalar, index should have one element (got 2)"),
+        (lambda: F.index_copy(0, tensor([0]), tensor(1.0)), RuntimeError, "index_copy_(): Source/destination tensor must have same slice"),
+        (lambda: _classes(of=()), ValueError, "Expected 1 or more dimensions (got 0)"),
+        (lambda: _classes(1, of=(), loss=NN.cross_entropy), ValueError, "Expected 1 or more dimensions (got 0)"),
+        (lambda: _classes(3, 3, of=(3, 4, 2)), RuntimeError, "Expected target size [3, 2], got [3, 3]"),
+        (lambda: _classes(3, 3, of=(3, 4, 2), loss=NN.cross_entropy), RuntimeError, "Expected target size [3, 2], got [3, 3]"),
+        (lambda: _classes(2, 5, of=(2, 3, 4), loss=NN.cross_entropy, label_smoothing=0.1), RuntimeError,
+         "Expected target size [2, 4], got [2, 5]"),
+        (lambda: _classes(2, 4, of=(2, 3, 4, 5, 6)), RuntimeError, "Expected target size [2, 4, 5, 6], got [2, 4]"),
+        (lambda: _classes(3), ValueError, "Expected input batch_size (2) to match target batch_size (3)."),
+        (lambda: _classes(3, 4, of=(2, 3, 4)), ValueError, "Expected input batch_size (2) to match target batch_size (3)."),
+        (lambda: _classes(2, 4, of=(2, 3, 4, 5)), RuntimeError,
+         "only batches of spatial targets supported (3D tensors) but got targets of dimension: 2"),
+        (lambda: _classes(2, 4, 4, of=(2, 3, 4, 5)), RuntimeError, "size mismatch (got input: [2, 3, 4, 5] , target: [2, 4, 4]"),
+        (lambda: _classes(2, 4, of=(2, 3, 4), weight=F[0, :2]), RuntimeError,
+         "weight tensor should be defined either for all or no classes"),
+        (lambda: _classes(2, weight=V.double()), RuntimeError, "expected scalar type Float but found Double"),
+        (lambda: _bag(0, 3), RuntimeError, "offsets[-1] can not be greater than input's length 2 but got offsets[-1] of 3"),
+        (lambda: _bag(offsets_dtype=torch.float32), RuntimeError, BAG_DTYPE.format("indices", "Long, Int", "Float")),
+        (lambda: _bag(table=F.long()), RuntimeError, BAG_DTYPE.format("weight", "Half, BFloat16, Float, Double", "Long")),
+        (lambda: _bag(table=V), ValueError, "weight has to be a 2D Tensor, but got Tensor of dimension 1"),
+        (lambda: _bag(padding_idx=3), RuntimeError, "padding_idx must be within the number of embeddings, -2 through 1, but got 3"),
+        (lambda: _bag(mode="sum", per_sample_weights=V), ValueError,
+         "embedding_bag: If per_sample_weights (torch.Size([3])) is not None, then it must have the same shape as the input"),
+        (lambda: _bag(mode="sum", per_sample_weights=V[:2].double()), RuntimeError,
+         "Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 'per_sample_weights'"),
+        (lambda: _bag(mode="mean", per_sample_weights=V[:2]), NotImplementedError,
+         "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode='mean')."),
+        (lambda: _bag(mode="max", per_sample_weights=V[:2]), NotImplementedError, "embedding_bag: per_sample_weights was not None."),
+        (lambda: _bag(mode="max", sparse=True), ValueError, "max mode does not support sparse weights"),
+        (lambda: _bag(mode="max", scale_grad_by_freq=True), ValueError,
+         "max mode does not support scaling the gradient by the frequency"),
+        (lambda: _bag(mode="max", input=tensor([0, 7])), RuntimeError,
+         "embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be 7"),
+        (lambda: NN.embedding_bag(tensor([0]), F, tensor([], dtype=torch.int64), include_last_offset=True), RuntimeError,
+         "include_last_offset: number of offset should be at least 1"),
+        (lambda: torch.nn.EmbeddingBag(3, 4, padding_idx=5), AssertionError, "padding_idx must be within num_embeddings"),
+        (lambda: torch.nn.Embedding(3, 4, padding_idx=5), AssertionError, "Padding_idx must be within num_embeddings"),
+    ],
+)  # fmt: skip
+def test_sentences_of_slices_and_classes(call, error, sentence: str) -> None:
+    with pytest.raises(error) as found:
+        call()
+    assert type(found.value) is error and str(found.value).startswith(sentence)
+
+
+def test_offsets_of_bags_are_of_any_integers() -> None:
+    assert _bag(0, 1, offsets_dtype=torch.int16).tolist() == _bag(0, 1).tolist()

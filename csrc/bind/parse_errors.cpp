@@ -67,7 +67,7 @@ std::string signature_text(const OpGroup& group, const Form& form, size_t number
     if (params[i].has_default) part += " = " + default_text(params[i]);
     add(part);
   }
-  if (group.takes_out) {
+  if (group.takes_out && !group.with_self) {
     if (!keyword_only) add("*");
     add("Tensor out = None");
   }
@@ -82,7 +82,10 @@ std::string type_name(PyObject* o) {
     return text + (n == 1 ? ",)" : ")");
   }
   std::string name = Py_TYPE(o)->tp_name;
-  if (name.starts_with("flambeau.")) name = name.substr(name.rfind('.') + 1);
+  if (!name.starts_with("flambeau.")) return name;
+  name = name.substr(name.rfind('.') + 1);
+  static constexpr const char* named[] = {"Size", "device", "dtype", "layout", "memory_format"};
+  if (std::any_of(std::begin(named), std::end(named), [&](const char* n) { return name == n; })) return "torch." + name;
   return name;
 }
 
@@ -229,8 +232,9 @@ class Complaint {
       if (given[i] || params_[i].has_default) continue;
       names += (count++ ? ", \"" : "\"") + shown_name(params_[i]) + "\"";
     }
-    if (count)
-      raise(PyExc_TypeError, "%s() missing %d required positional arguments: %s", name(), count, names.c_str());
+    if (count)  // PyTorch's plural
+      raise(PyExc_TypeError, "%s() missing %d required positional argument%s: %s", name(), count, count == 1 ? "s" : "",
+            names.c_str());
   }
 
   const OpGroup& group_;
@@ -240,6 +244,16 @@ class Complaint {
   Py_ssize_t n_;
   PyObject* kwnames_;
 };
+
+// Whether so many arguments may be meant for a form. Of several forms the longest is the one that surely takes `out`.
+bool is_plausible(const OpGroup& group, const Form& form, size_t given) {
+  const std::vector<Param>& params = form.overload->params;
+  const auto asked = [](const Param& p) { return !p.has_default; };
+  const size_t least = static_cast<size_t>(std::count_if(params.begin(), params.end(), asked));
+  const auto longer = [&](const Form& other) { return other.names.size() > form.names.size(); };
+  const bool out = group.takes_out && !group.with_self && std::ranges::none_of(group.forms, longer);
+  return least <= given && (given <= form.names.size() + (out ? 1 : 0) || form.varargs >= 0);
+}
 
 size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
@@ -271,28 +285,23 @@ std::string closest_name(const std::string& word, const std::vector<std::string>
 
 void raise_mismatch(const OpGroup& group, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   size_t given = static_cast<size_t>(n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
-  const Form *meant = nullptr, *only = nullptr;
-  int plausible = 0, shown = 0;
+  const Form* meant = group.forms.size() == 1 ? &group.forms.front() : nullptr;
+  int plausible = meant ? 1 : 0;
+  std::string signatures;
   for (const Form& form : group.forms) {
     if (form.hidden) continue;
-    only = &form;
-    ++shown;
-    size_t most = form.names.size() + (group.takes_out ? 1 : 0);
-    if (most < given && form.varargs < 0) continue;
-    meant = &form;
-    ++plausible;
+    if (group.forms.size() > 1 && is_plausible(group, form, given)) {
+      meant = &form;
+      ++plausible;
+    }
+    signatures += " * " + signature_text(group, form) + "\n";
+    for (size_t number : number_operands(group, form)) signatures += " * " + signature_text(group, form, number) + "\n";
   }
-  if (shown == 1) meant = only;
-  if ((plausible == 1 || shown == 1) && number_operands(group, *meant).empty())
-    Complaint(group, *meant, args, n, kwnames).raise_it();
-  std::string text = group.name + "() received an invalid combination of arguments - got (" +
-                     given_text(group, args, n, kwnames) + "), but expected one of:\n";
-  for (const Form& form : group.forms) {
-    if (form.hidden) continue;
-    text += " * " + signature_text(group, form) + "\n";
-    for (size_t number : number_operands(group, form)) text += " * " + signature_text(group, form, number) + "\n";
-  }
-  raise(PyExc_TypeError, "%s", text.c_str());
+  if (plausible == 1 && number_operands(group, *meant).empty()) Complaint(group, *meant, args, n, kwnames).raise_it();
+  const bool several = std::count(signatures.begin(), signatures.end(), '\n') > 1;
+  const std::string expected = several ? "one of:\n" + signatures : signatures.substr(3, signatures.size() - 4);
+  raise(PyExc_TypeError, "%s() received an invalid combination of arguments - got (%s), but expected %s",
+        group.name.c_str(), given_text(group, args, n, kwnames).c_str(), expected.c_str());
 }
 
 }  // namespace fl

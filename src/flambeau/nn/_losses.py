@@ -10,6 +10,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.nn._distances import pairwise_distance
 from flambeau.nn._seen import seen
+from flambeau.ops.launch import check_tensor
 
 Tensor = o.Tensor
 
@@ -195,6 +196,8 @@ def cross_entropy(
     reduction = _reduction(size_average, reduce, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
+    check_tensor("cross_entropy_loss", "input", input)
+    check_tensor("cross_entropy_loss", "target", target, 2)
     dim = 0 if input.dim() == 1 else 1
     if target.shape == input.shape:
         return _cross_entropy_of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing, dim)

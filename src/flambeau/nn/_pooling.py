@@ -244,8 +244,8 @@ def embedding_bag(
         weight, input = input, weight
     if per_sample_weights is not None and input.size() != per_sample_weights.size():
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not None, then it must have "
-            f"the same shape as the input ({list(input.shape)})"
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have "
+            f"the same shape as the input ({input.shape})"
         )
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
@@ -258,13 +258,9 @@ def embedding_bag(
         what = "scaling the gradient by the frequency" if scale_grad_by_freq else "sparse weights"
         raise ValueError(f"max mode does not support {what}")
     entries, starts = _bags(input, offsets, include_last_offset)
-    if entries.dtype not in (o.int64, o.int32):
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"torch.{entries.dtype.title}Tensor instead (while checking arguments for embedding_bag)"
-        )
-    if padding_idx is not None and not -weight.size(0) <= padding_idx < weight.size(0):
-        raise AssertionError("Padding_idx must be within num_embeddings")
+    _check_table(entries, weight, per_sample_weights, padding_idx)
+    if mode == "max":
+        _check_entries(entries, weight.size(0))
     padding = None if padding_idx is None else padding_idx % weight.size(0)
     if mode == "max":
         vectors = embedding(entries, weight, padding_idx, max_norm, norm_type)
@@ -286,6 +282,42 @@ def embedding_bag(
     return total / sizes.clamp(min=1).to(total.dtype).unsqueeze(1)
 
 
+_TABLE_DTYPES = (o.float16, o.bfloat16, o.float32, o.float64)
+
+
+def _check_table(entries: Tensor, weight: Tensor, factors: Tensor | None, padding_idx: int | None) -> None:
+    if weight.dim() != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    if entries.dtype not in (o.int64, o.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"{entries.type()} instead (while checking arguments for embedding_bag)"
+        )
+    if weight.dtype not in _TABLE_DTYPES:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, BFloat16, "
+            f"Float, Double; but got {weight.type()} instead (while checking arguments for embedding_bag)"
+        )
+    if factors is not None and factors.dtype != weight.dtype:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 "
+            f"'per_sample_weights'; but type {weight.type()} does not equal {factors.type()} (while checking arguments "
+            "for embedding_bag)"
+        )
+    rows = weight.size(0)
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise RuntimeError(
+            f"padding_idx must be within the number of embeddings, {-rows} through {rows - 1}, but got {padding_idx}"
+        )
+
+
+def _check_entries(entries: Tensor, rows: int) -> None:
+    """Raises where a maximum would be over a row that the table does not have."""
+    bad = o.first_outside(entries, rows)
+    if bad is not None:
+        raise RuntimeError(f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {bad}")
+
+
 def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor]:
     """All entries, and where each bag begins; the end of the last stands behind."""
     if input.dim() == 2:
@@ -303,6 +335,9 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
         raise ValueError("offsets has to be a 1D Tensor but got None")
     if offsets.dim() != 1:
         raise ValueError("offsets has to be a 1D Tensor")
+    input = input.to(o.promote_types(input.dtype, offsets.dtype))
+    if include_last_offset and not offsets.numel():
+        raise RuntimeError("include_last_offset: number of offset should be at least 1")
     begins = offsets.to(o.int64)
     if begins.numel() and begins[0].item() != 0:
         raise RuntimeError(
@@ -311,7 +346,7 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
         )
     if begins.numel() and begins[-1].item() > input.numel():
         raise RuntimeError(
-            f"offsets[-1] can not be greater than input's length({input.numel()}) but got offsets[-1] of "
+            f"offsets[-1] can not be greater than input's length {input.numel()} but got offsets[-1] of "
             f"{begins[-1].item()}"
         )
     if bool((begins[1:] < begins[:-1]).any()):

@@ -6,6 +6,7 @@ from flambeau.ir.fn import cast, const, minimum
 from flambeau.ir.types import limit
 
 from .launch import Launch, number_as, product, remembered, row_strides, wrap_dim, written
+from .slices import check_positions, check_slices
 from .table import Composite, Loop, Native, op
 from .writing import REDUCTIONS, plain_source, write_slices
 
@@ -318,17 +319,9 @@ op(
 def _index_reduce(o, self, dim, index, source, reduce, *, include_self=True):
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
-    if index.dim() > 1:
-        raise IndexError(
-            f"index_reduce(): Index is supposed to be a vector, but got dim: {index.dim()} with type: "
-            f"{index.dtype.title} and size: {list(index.shape)}"
-        )
     dim = wrap_dim(dim, self.dim())
-    if index.numel() != (source.shape[dim] if source.dim() else 1):
-        raise RuntimeError(
-            f"index_reduce(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
-            f"({source.shape[dim] if source.dim() else 1}), for dim: {dim}"
-        )
+    check_slices(o, "index_reduce_()", self, dim, index, source)
+    check_positions(o, "index_reduce", index, self, dim)
     index = index.reshape([-1 if d == dim else 1 for d in range(source.dim())]).expand(source.shape)
     return _scatter_reduce(o, self, dim, index, source, reduce, include_self=include_self)
 

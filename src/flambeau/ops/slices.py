@@ -37,43 +37,61 @@ op(
 )
 
 
-def _add_plan(o, self, dim, index, source, alpha=1, into=False):
-    dim = wrap_dim(dim, self.dim())
+def check_slices(o, name, self, dim, index, source) -> None:
+    """Raises, in the order of PyTorch's checks, where slices of source along dim do not go to those of self at index."""
     if index.dim() > 1:
         raise IndexError(
-            f"index_add_(): Index is supposed to be a vector, but got dim: {index.dim()} with type: "
+            f"{name}: Index is supposed to be a vector, but got dim: {index.dim()} with type: "
             f"{index.dtype.title} and size: {list(index.shape)}"
         )
     if index.dtype not in (o.int64, o.int32):
-        raise RuntimeError(f"index_add_(): Expected dtype int32/int64 for index but got: {index.dtype.title}")
+        raise RuntimeError(f"{name}: Expected dtype int32/int64 for index but got: {index.dtype.title}")
     if self.dtype is not source.dtype:
         raise RuntimeError(
-            f"index_add_(): self ({self.dtype.title}) and source ({source.dtype.title}) must have the same scalar type"
+            f"{name}: self ({self.dtype.title}) and source ({source.dtype.title}) must have the same scalar type"
         )
-    rest = [s for d, s in enumerate(self.shape) if d != dim]
-    if source.dim() != self.dim() or rest != [s for d, s in enumerate(source.shape) if d != dim]:
-        if (self.dim() and source.dim()) or source.numel() != index.numel():
-            raise RuntimeError(
-                "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
-                f"{list(self.shape)} source.shape = {list(source.shape)}"
-            )
-    elif index.numel() != _length(source, dim):
+    if dim and dim >= source.dim():
         raise RuntimeError(
-            f"index_add_(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
+            f"{name}: Indexing dim {dim} is out of bounds of the source tensor with dim {source.dim()}"
+        )
+    if index.numel() != _length(source, dim):
+        if not source.dim():
+            raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+        raise RuntimeError(
+            f"{name}: Number of indices ({index.numel()}) should be equal to source.size(dim): "
             f"({_length(source, dim)}), for dim: {dim}"
         )
-    _check_positions(o, "index_add", index, self, dim)
+    if source.dim() != self.dim() or _others(source, dim) != _others(self, dim):
+        raise RuntimeError(
+            "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
+            f"{list(self.shape)} source.shape = {list(source.shape)}"
+        )
+
+
+def _others(tensor, dim) -> list[int]:
+    return [s for d, s in enumerate(tensor.shape) if d != dim]
+
+
+def _add_plan(o, self, dim, index, source, alpha=1, into=False):
+    dim = wrap_dim(dim, self.dim())
+    check_slices(o, "index_add_()", self, dim, index, source)
+    if self.dim() == 2 and index.dtype is o.int64 and alpha == 1:  # where PyTorch adds by scatter_add
+        kind, sentence = RuntimeError, "index {bad} is out of bounds for dimension {dim} with size {size}"
+    else:
+        kind, sentence = IndexError, "index out of range in self"
+    check_positions(o, "index_add", index, self, dim, sentence, kind)
     out, at, source = written(o, self, into, index, plain_source(source))
     launch = write_slices(o, out, dim, _vector(o, at), source, "add", alpha)
     return remembered(launch, self, [index], [_length(self, dim)])
 
 
-def _check_positions(o, name, index, self, dim, sentence="index out of range in self") -> None:
+def check_positions(o, name, index, self, dim, sentence="index out of range in self", kind=IndexError) -> None:
+    """Raises where an index is no position in a dimension of self."""
     size = _length(self, dim)
     bad = o.first_outside(index, size)
     if bad is not None:
         text = sentence.format(bad=bad, dim=dim, size=size)
-        raise IndexError(
+        raise kind(
             f"{text} [in {name}: self={tuple(self.shape)}, dim={dim}, index {bad}]. Indices must lie in [0, {size})."
         )
 
@@ -91,6 +109,15 @@ def _copy_plan(o, self, dim, index, source, into=False):
     dim = wrap_dim(dim, self.dim())
     if index.dim() > 1:
         raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {index.dim()})")
+    if not source.dim() and index.numel() != 1:
+        raise IndexError(
+            f"index_copy_(): When source is scalar, index should have one element (got {index.numel()})"
+        )
+    if source.dim() and self.dim() and source.dim() != self.dim():
+        raise IndexError(
+            "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source "
+            f"dimensionality ({source.dim()}), destination dimensionality ({self.dim()})"
+        )
     if index.dtype is not o.int64:
         raise RuntimeError(f"index_copy_(): Expected a long tensor for index, but got {index.dtype.title}")
     if self.dtype is not source.dtype:
@@ -98,9 +125,8 @@ def _copy_plan(o, self, dim, index, source, into=False):
             "index_copy_(): self and source expected to have the same dtype, but got (self) "
             f"{self.dtype.title} and (source) {source.dtype.title}"
         )
-    mine = [s for d, s in enumerate(self.shape) if d != dim]
-    theirs = [s for d, s in enumerate(source.shape) if d != dim]
-    if source.dim() and self.dim() and mine != theirs:
+    mine, theirs = _others(self, dim), _others(source, dim)
+    if mine != theirs:
         raise RuntimeError(
             "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: "
             f"{' '.join(map(str, mine))} at dimension {dim} and source slice shape: {' '.join(map(str, theirs))} at "
@@ -112,7 +138,7 @@ def _copy_plan(o, self, dim, index, source, into=False):
             f"index_copy_(): Number of indices ({index.numel()}) should be equal to source.size(dim) ({have})"
         )
     sentence = "index_copy_(): index {bad} is out of bounds for dimension {dim} with size {size}"
-    _check_positions(o, "index_copy", index, self, dim, sentence)
+    check_positions(o, "index_copy", index, self, dim, sentence)
     out, at, source = written(o, self, into, index, plain_source(source))
     return remembered(write_slices(o, out, dim, _vector(o, at), source), self, [index], [_length(self, dim)])
 

@@ -15,11 +15,11 @@ __all__ = ["Embedding", "EmbeddingBag"]
 Tensor = o.Tensor
 
 
-def _wrapped_padding(padding_idx: int | None, entries: int) -> int | None:
+def _wrapped_padding(padding_idx: int | None, entries: int, name: str) -> int | None:
     if padding_idx is None:
         return None
     if not -entries <= padding_idx < entries:
-        raise AssertionError("Padding_idx must be within num_embeddings")
+        raise AssertionError(f"{name} must be within num_embeddings")
     return padding_idx % entries
 
 
@@ -89,7 +89,7 @@ class Embedding(_Table):
         super().__init__()
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.padding_idx = _wrapped_padding(padding_idx, num_embeddings)
+        self.padding_idx = _wrapped_padding(padding_idx, num_embeddings, "Padding_idx")
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
@@ -177,7 +177,7 @@ class EmbeddingBag(_Table):
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
-        self.padding_idx = _wrapped_padding(padding_idx, num_embeddings)
+        self.padding_idx = _wrapped_padding(padding_idx, num_embeddings, "padding_idx")
         self._make_weight(_weight, False, device, dtype)
         self.mode = mode
         self.sparse = sparse
