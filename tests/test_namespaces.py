@@ -18,6 +18,10 @@ MORE = {
         "LinearCrossEntropyOptions": "the class of an argument, beside the function that takes it",
         **dict.fromkeys(("hardsigmoid_", "hardswish_", "mish_", "relu6_", "silu_"), _IN_PLACE),
     },
+    "nn.init": {},
+    "nn.parameter": {},
+    "optim.lr_scheduler": {},
+    "optim.swa_utils": {},
     "optim": dict.fromkeys(
         (
             "adadelta", "adafactor", "adagrad", "adam", "adamax", "asgd", "lbfgs", "muon", "nadam", "optimizer", "radam",

@@ -3,14 +3,12 @@
 The order of random draws is PyTorch's, so the same seed gives the same weights.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any as _Any
 
-from flambeau import functional_ns as o
+from flambeau import functional_ns as _o
 
 __all__ = [
     "calculate_gain",
@@ -41,7 +39,7 @@ __all__ = [
     "zeros_",
 ]
 
-Tensor = o.Tensor
+Tensor = _o.Tensor
 
 _LINEAR = frozenset(
     ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid")
@@ -71,20 +69,20 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: _Any = None) -> Tensor:
     """Fills with values of U(a, b)."""
-    with o.no_grad():
+    with _o.no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: _Any = None) -> Tensor:
     """Fills with values of N(mean, std^2)."""
-    with o.no_grad():
+    with _o.no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: _Any = None
 ) -> Tensor:
     """Fills with values of N(mean, std^2) restricted to [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
@@ -97,35 +95,35 @@ def trunc_normal_(
         return tensor
     below, above = ((1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0 for x in (a, b))
     draw = _truncated_by_normal if above - below > 0.3 else _truncated_by_uniform
-    with o.no_grad():
+    with _o.no_grad():
         return tensor.copy_(draw(tensor, mean, std, a, b, generator))
 
 
-def _truncated_by_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any) -> Tensor:
+def _truncated_by_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: _Any) -> Tensor:
     """Draws of the normal distribution, again where they are outside."""
-    low, high = (o.tensor(bound, dtype=tensor.dtype).item() for bound in (a, b))
-    values = o.empty_like(tensor).normal_(mean, std, generator=generator)
+    low, high = (_o.tensor(bound, dtype=tensor.dtype).item() for bound in (a, b))
+    values = _o.empty_like(tensor).normal_(mean, std, generator=generator)
     while (outside := (values < low) | (values > high)).any():
-        values = o.where(outside, o.empty_like(values).normal_(mean, std, generator=generator), values)
+        values = _o.where(outside, _o.empty_like(values).normal_(mean, std, generator=generator), values)
     return values
 
 
-def _truncated_by_uniform(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any) -> Tensor:
+def _truncated_by_uniform(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: _Any) -> Tensor:
     """Draws of U(a, b), each kept with a chance in proportion to the density there."""
     peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
     values = pending = None
     while pending is None or pending.any():
-        proposed = o.empty_like(tensor).uniform_(a, b, generator=generator)
-        values = proposed if values is None else o.where(pending, proposed, values)
+        proposed = _o.empty_like(tensor).uniform_(a, b, generator=generator)
+        values = proposed if values is None else _o.where(pending, proposed, values)
         density = (proposed - mean).div_(std).pow_(2).mul_(-0.5).sub_(peak)
-        refused = o.empty_like(tensor).uniform_(generator=generator).log_() > density
+        refused = _o.empty_like(tensor).uniform_(generator=generator).log_() > density
         pending = refused if pending is None else pending & refused
     return values
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fills with one value."""
-    with o.no_grad():
+    with _o.no_grad():
         return tensor.fill_(val)
 
 
@@ -136,7 +134,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fills with zeros."""
-    with o.no_grad():
+    with _o.no_grad():
         return tensor.zero_()
 
 
@@ -144,8 +142,8 @@ def eye_(tensor: Tensor) -> Tensor:
     """Makes a matrix the identity."""
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    with o.no_grad():
-        return tensor.copy_(o.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+    with _o.no_grad():
+        return tensor.copy_(_o.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -160,7 +158,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError("dim 0 must be divisible by groups")
     out_channels = tensor.size(0) // groups
     middle = tuple(n // 2 for n in tensor.shape[2:])
-    with o.no_grad():
+    with _o.no_grad():
         tensor.zero_()
         for group in range(groups):
             for channel in range(min(out_channels, tensor.size(1))):
@@ -183,14 +181,14 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     return fan_in if mode == "fan_in" else fan_out
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: _Any = None) -> Tensor:
     """Fills with values of U(-a, a), a = gain * sqrt(6 / (fan_in + fan_out))."""
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     bound = math.sqrt(3.0) * (gain * math.sqrt(2.0 / float(fan_in + fan_out)))
     return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: _Any = None) -> Tensor:
     """Fills with values of N(0, s^2), s = gain * sqrt(2 / (fan_in + fan_out))."""
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / float(fan_in + fan_out)), generator)
@@ -206,7 +204,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: _Any = None
 ) -> Tensor:
     """Fills with values of U(-b, b), b = gain * sqrt(3 / fan).
 
@@ -222,14 +220,14 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: _Any = None
 ) -> Tensor:
     """Fills with values of N(0, s^2), s = gain / sqrt(fan). Arguments as for `kaiming_uniform_`."""
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     return tensor if std is None else normal_(tensor, 0.0, std, generator)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: _Any = None) -> Tensor:
     """Makes the rows, or the columns, of a matrix orthonormal and multiplies by `gain`."""
     if tensor.ndimension() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
@@ -237,24 +235,24 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor
     rows = tensor.size(0)
     columns = tensor.numel() // rows
-    with o.no_grad():
+    with _o.no_grad():
         flattened = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
-        q, r = o.linalg.qr(flattened.t() if rows < columns else flattened)
+        q, r = _o.linalg.qr(flattened.t() if rows < columns else flattened)
         q = q * r.diagonal().sign()  # makes the result uniformly distributed
         tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape))
         return tensor.mul_(gain)
 
 
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: _Any = None) -> Tensor:
     """Fills a matrix with values of N(0, std^2) and sets a fraction of every column to zero."""
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
-    with o.no_grad():
+    with _o.no_grad():
         tensor.normal_(0, std, generator=generator)
         for column in range(columns):
-            tensor[o.randperm(rows)[:zeros], column] = 0
+            tensor[_o.randperm(rows)[:zeros], column] = 0
     return tensor
 
 
@@ -262,7 +260,7 @@ def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     new = function.__name__
     old = new[:-1]
 
-    def initializer(*args: Any, **kwargs: Any) -> Tensor:
+    def initializer(*args: _Any, **kwargs: _Any) -> Tensor:
         warnings.warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning, stacklevel=2)
         return function(*args, **kwargs)
 

@@ -1,27 +1,27 @@
 """Tensors that a module owns: parameters, which are trained, and buffers, which are not."""
 
-from __future__ import annotations
+from __future__ import annotations as _annotations
 
 from collections import OrderedDict
 from typing import Any
 
-from flambeau import functional_ns as o
+from flambeau import functional_ns as _o
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
-Tensor = o.Tensor
+_Tensor = _o.Tensor
 
 
-class _ParameterMeta(type(Tensor)):  # type: ignore[misc]
+class _ParameterMeta(type(_Tensor)):  # type: ignore[misc]
     """`isinstance(x, Parameter)` also holds for tensors of other classes that carry `_is_param`."""
 
     def __instancecheck__(self, instance: Any) -> bool:
         if super().__instancecheck__(instance):
             return True
-        return self is Parameter and isinstance(instance, Tensor) and getattr(instance, "_is_param", False)
+        return self is Parameter and isinstance(instance, _Tensor) and getattr(instance, "_is_param", False)
 
 
-class Parameter(Tensor, metaclass=_ParameterMeta):
+class Parameter(_Tensor, metaclass=_ParameterMeta):
     """A tensor that a module registers as its parameter when it is assigned as an attribute.
 
     Args:
@@ -32,13 +32,13 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         >>> weight = nn.Parameter(torch.zeros(3, 4))
     """
 
-    __torch_function__ = o._disabled_torch_function_impl
+    __torch_function__ = _o._disabled_torch_function_impl
 
-    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
+    def __new__(cls, data: _Tensor | None = None, requires_grad: bool = True) -> Parameter:
         if data is None:
-            data = o.empty(0)
-        if type(data) is Tensor or type(data) is Parameter:
-            return Tensor._make_subclass(cls, data, requires_grad)
+            data = _o.empty(0)
+        if type(data) is _Tensor or type(data) is Parameter:
+            return _Tensor._make_subclass(cls, data, requires_grad)
         # A subclass of Tensor keeps its class and is marked as a parameter.
         marked = data.detach().requires_grad_(requires_grad)
         if type(marked) is not type(data):
@@ -54,7 +54,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) in memo:
             return memo[id(self)]
-        copied = type(self)(self.data.clone(memory_format=o.preserve_format), self.requires_grad)
+        copied = type(self)(self.data.clone(memory_format=_o.preserve_format), self.requires_grad)
         memo[id(self)] = copied
         return copied
 
@@ -65,22 +65,22 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict())
 
 
-def _rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
+def _rebuild_parameter(data: _Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
     parameter = Parameter(data, requires_grad)
     parameter._backward_hooks = backward_hooks
     return parameter
 
 
-class _BufferMeta(type(Tensor)):  # type: ignore[misc]
+class _BufferMeta(type(_Tensor)):  # type: ignore[misc]
     """`isinstance(x, Buffer)` holds for tensors that carry `_is_buffer`."""
 
     def __instancecheck__(self, instance: Any) -> bool:
         if self is Buffer:
-            return isinstance(instance, Tensor) and getattr(instance, "_is_buffer", False)
+            return isinstance(instance, _Tensor) and getattr(instance, "_is_buffer", False)
         return super().__instancecheck__(instance)
 
 
-class Buffer(Tensor, metaclass=_BufferMeta):
+class Buffer(_Tensor, metaclass=_BufferMeta):
     """A tensor that a module registers as its buffer when it is assigned as an attribute.
 
     Args:
@@ -88,13 +88,14 @@ class Buffer(Tensor, metaclass=_BufferMeta):
         persistent: whether it is part of the module's `state_dict`.
     """
 
-    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
-        buffer = (o.empty(0) if data is None else data).detach().requires_grad_(data is not None and data.requires_grad)
+    def __new__(cls, data: _Tensor | None = None, *, persistent: bool = True) -> _Tensor:
+        buffer = (_o.empty(0) if data is None else data).detach()
+        buffer.requires_grad_(data is not None and data.requires_grad)
         buffer.persistent = persistent
         buffer._is_buffer = True
         return buffer
 
-    __torch_function__ = o._disabled_torch_function_impl
+    __torch_function__ = _o._disabled_torch_function_impl
 
 
 class _Uninitialized:
@@ -112,7 +113,7 @@ class _Uninitialized:
         """Gives the tensor its shape, and memory for it (not initialised); it becomes an ordinary one."""
         device = self.data.device if device is None else device
         dtype = self.data.dtype if dtype is None else dtype
-        self.data = o.empty(shape, device=device, dtype=dtype)
+        self.data = _o.empty(shape, device=device, dtype=dtype)
         self.__class__ = self.cls_to_become
 
     @property
@@ -140,11 +141,11 @@ class _Uninitialized:
         name = getattr(func, "__name__", "")
         name = getattr(func.__self__, "__name__", "") if name in ("__get__", "__set__") else name
         if name in cls._ALLOWED:
-            o.switch_subclasses(1)
+            _o.switch_subclasses(1)
             try:
                 return func(*args, **(kwargs or {}))
             finally:
-                o.switch_subclasses(-1)
+                _o.switch_subclasses(-1)
         raise ValueError(
             f"Attempted to use an uninitialized parameter in {func}. This error happens when you are using a "
             f"`LazyModule` or explicitly manipulating `torch.nn.parameter.{cls.__name__}` objects. When using "
@@ -158,7 +159,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
     cls_to_become = Parameter
 
     def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> UninitializedParameter:
-        return Tensor._make_subclass(cls, o.empty(0, device=device, dtype=dtype), requires_grad)
+        return _Tensor._make_subclass(cls, _o.empty(0, device=device, dtype=dtype), requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
         if id(self) not in memo:
@@ -166,15 +167,15 @@ class UninitializedParameter(_Uninitialized, Parameter):
         return memo[id(self)]
 
 
-class UninitializedBuffer(_Uninitialized, Tensor):
+class UninitializedBuffer(_Uninitialized, _Tensor):
     """A buffer whose shape the first call of a lazy module decides."""
 
-    cls_to_become = Tensor
+    cls_to_become = _Tensor
 
     def __new__(
         cls, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
     ) -> UninitializedBuffer:
-        buffer = Tensor._make_subclass(cls, o.empty(0, device=device, dtype=dtype), requires_grad)
+        buffer = _Tensor._make_subclass(cls, _o.empty(0, device=device, dtype=dtype), requires_grad)
         buffer.persistent = persistent
         buffer._is_buffer = True
         return buffer

@@ -9,17 +9,16 @@ import math
 import warnings
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable as _Callable
+from collections.abc import Iterable as _Iterable
+from collections.abc import Sequence as _Sequence
 from typing import Any
 
 from flambeau.optim._cyclic import CyclicLR, OneCycleLR
-from flambeau.optim._schedule import (
-    EPOCH_DEPRECATION_WARNING,
-    LambdaState,
-    LRScheduler,
-    check_optimizer,
-    set_value,
-)
+from flambeau.optim._schedule import EPOCH_DEPRECATION_WARNING, LRScheduler
+from flambeau.optim._schedule import LambdaState as _LambdaState
+from flambeau.optim._schedule import check_optimizer as _check_optimizer
+from flambeau.optim._schedule import set_value as _set_value
 from flambeau.optim.optimizer import Optimizer
 
 __all__ = [
@@ -46,16 +45,16 @@ class _LRScheduler(LRScheduler):
     """The old name of `LRScheduler`."""
 
 
-class LambdaLR(LambdaState):
+class LambdaLR(_LambdaState):
     """initial rate times `lr_lambda(epoch)`; one function, or one for each group."""
 
     def __init__(
         self,
         optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
+        lr_lambda: _Callable[[int], float] | list[_Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        check_optimizer(optimizer)
+        _check_optimizer(optimizer)
         self.lr_lambdas = self._functions(optimizer, lr_lambda)
         super().__init__(optimizer, last_epoch)
 
@@ -64,16 +63,16 @@ class LambdaLR(LambdaState):
         return [base * fn(self.last_epoch) for fn, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
 
-class MultiplicativeLR(LambdaState):
+class MultiplicativeLR(_LambdaState):
     """The present rate times `lr_lambda(epoch)`."""
 
     def __init__(
         self,
         optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
+        lr_lambda: _Callable[[int], float] | list[_Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        check_optimizer(optimizer)
+        _check_optimizer(optimizer)
         self.lr_lambdas = self._functions(optimizer, lr_lambda)
         super().__init__(optimizer, last_epoch)
 
@@ -113,7 +112,7 @@ class MultiStepLR(LRScheduler):
     """Times `gamma` at every milestone."""
 
     def __init__(
-        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+        self, optimizer: Optimizer, milestones: _Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         self.milestones = Counter(milestones)
         self.gamma = gamma
@@ -333,7 +332,7 @@ class _Composed(LRScheduler):
         for scheduler, state in zip(self._schedulers, saved, strict=True):
             scheduler.load_state_dict(state)
 
-    def _check_schedulers(self, optimizer: Optimizer, schedulers: Sequence[Any]) -> None:
+    def _check_schedulers(self, optimizer: Optimizer, schedulers: _Sequence[Any]) -> None:
         for i, scheduler in enumerate(schedulers):
             if not hasattr(scheduler, "optimizer"):
                 raise TypeError(f"{type(self).__name__} at index {i} should have `optimizer` as its attribute.")
@@ -372,7 +371,7 @@ class SequentialLR(_Composed):
         self.optimizer = optimizer
         # Every schedule has set its first rate already: back to the start, then only the first one.
         for group in optimizer.param_groups:
-            set_value(group, "lr", group["initial_lr"])
+            _set_value(group, "lr", group["initial_lr"])
         for scheduler in schedulers:
             _undo(scheduler)
         schedulers[0]._initial_step()
@@ -402,7 +401,7 @@ def _undo(scheduler: Any) -> None:
 class ChainedScheduler(_Composed):
     """Several schedules, all of which step at the same time."""
 
-    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+    def __init__(self, schedulers: _Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if len(schedulers) < 1:
             raise ValueError(
                 f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler."
@@ -448,7 +447,7 @@ class ReduceLROnPlateau(LRScheduler):
     ) -> None:
         if factor >= 1.0:
             raise ValueError("Factor should be < 1.0.")
-        check_optimizer(optimizer)
+        _check_optimizer(optimizer)
         if mode not in ("min", "max"):
             raise ValueError("mode " + mode + " is unknown!")
         if threshold_mode not in ("rel", "abs"):
@@ -514,7 +513,7 @@ class ReduceLROnPlateau(LRScheduler):
             old = float(group["lr"])
             new = max(old * self.factor, lowest)
             if old - new > self.eps:
-                set_value(group, "lr", new)
+                _set_value(group, "lr", new)
 
     def _is_better(self, a: float, best: float) -> bool:
         if self.mode == "min":

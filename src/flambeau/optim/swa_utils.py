@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable as _Callable
+from collections.abc import Iterable as _Iterable
 from copy import deepcopy
 from typing import Any
 
-from flambeau import functional_ns as o
+from flambeau import functional_ns as _o
 from flambeau.nn.modules.batchnorm import _BatchNorm
 from flambeau.nn.modules.module import Module
-from flambeau.optim._schedule import LRScheduler, check_optimizer, per_group
-from flambeau.optim.optimizer import Optimizer
+from flambeau.optim._schedule import LRScheduler
+from flambeau.optim._schedule import check_optimizer as _check_optimizer
+from flambeau.optim._schedule import per_group as _per_group
+from flambeau.optim.optimizer import Optimizer as _Optimizer
 
 __all__ = [
     "SWALR",
@@ -24,7 +27,7 @@ __all__ = [
     "update_bn",
 ]
 
-Tensor = o.Tensor
+Tensor = _o.Tensor
 
 
 def _check_decay(decay: float) -> None:
@@ -32,33 +35,33 @@ def _check_decay(decay: float) -> None:
         raise ValueError(f"Invalid decay value {decay} provided. Please provide a value in [0,1] range.")
 
 
-def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Tensor, Tensor, Any], Tensor]:
+def get_ema_avg_fn(decay: float = 0.999) -> _Callable[[Tensor, Tensor, Any], Tensor]:
     """average <- decay average + (1 - decay) new, for one parameter."""
     _check_decay(decay)
 
     def ema_update(ema_param: Tensor, current_param: Tensor, num_averaged: Any) -> Tensor:
-        with o.no_grad():
+        with _o.no_grad():
             return decay * ema_param + (1 - decay) * current_param
 
     return ema_update
 
 
-def get_swa_avg_fn() -> Callable[[Tensor, Tensor, Any], Tensor]:
+def get_swa_avg_fn() -> _Callable[[Tensor, Tensor, Any], Tensor]:
     """The mean of all that came, for one parameter."""
 
     def swa_update(averaged_param: Tensor, current_param: Tensor, num_averaged: Any) -> Tensor:
-        with o.no_grad():
+        with _o.no_grad():
             return averaged_param + (current_param - averaged_param) / (num_averaged + 1)
 
     return swa_update
 
 
-def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[[Any, Any, Any], None]:
+def get_ema_multi_avg_fn(decay: float = 0.999) -> _Callable[[Any, Any, Any], None]:
     """average <- decay average + (1 - decay) new, for all parameters."""
     _check_decay(decay)
 
     def ema_update(ema_params: Any, current_params: Any, num_averaged: Any) -> None:
-        with o.no_grad():
+        with _o.no_grad():
             for average, current in zip(ema_params, current_params, strict=True):
                 if average.is_floating_point() or average.is_complex():
                     average.lerp_(current, 1 - decay)
@@ -68,11 +71,11 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[[Any, Any, Any], None
     return ema_update
 
 
-def get_swa_multi_avg_fn() -> Callable[[Any, Any, Any], None]:
+def get_swa_multi_avg_fn() -> _Callable[[Any, Any, Any], None]:
     """The mean of all that came, for all parameters."""
 
     def swa_update(averaged_params: Any, current_params: Any, num_averaged: Any) -> None:
-        with o.no_grad():
+        with _o.no_grad():
             for average, current in zip(averaged_params, current_params, strict=True):
                 if average.is_floating_point() or average.is_complex():
                     average.lerp_(current, 1 / (float(num_averaged) + 1))
@@ -103,8 +106,8 @@ class AveragedModel(Module):
         self,
         model: Module,
         device: Any = None,
-        avg_fn: Callable[[Tensor, Tensor, Any], Tensor] | None = None,
-        multi_avg_fn: Callable[[Any, Any, Any], None] | None = None,
+        avg_fn: _Callable[[Tensor, Tensor, Any], Tensor] | None = None,
+        multi_avg_fn: _Callable[[Any, Any, Any], None] | None = None,
         use_buffers: bool = False,
     ) -> None:
         super().__init__()
@@ -113,7 +116,7 @@ class AveragedModel(Module):
         self.module = deepcopy(model)
         if device is not None:
             self.module = self.module.to(device)
-        self.register_buffer("n_averaged", o.tensor(0, dtype=o.int64, device=device))
+        self.register_buffer("n_averaged", _o.tensor(0, dtype=_o.int64, device=device))
         self.avg_fn = avg_fn
         self.multi_avg_fn = multi_avg_fn
         self.use_buffers = use_buffers
@@ -122,7 +125,7 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def _averaged_tensors(self, model: Module) -> list[Tensor]:
-        tensors: Iterable[Tensor] = model.parameters()
+        tensors: _Iterable[Tensor] = model.parameters()
         return list(itertools.chain(tensors, model.buffers()) if self.use_buffers else tensors)
 
     def update_parameters(self, model: Module) -> None:
@@ -145,7 +148,7 @@ class AveragedModel(Module):
         self.n_averaged += 1
 
 
-def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
+def update_bn(loader: _Iterable[Any], model: Module, device: Any = None) -> None:
     """Computes the statistics of batch normalisation anew, by one pass over data."""
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not layers:
@@ -156,7 +159,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None
-    with o.no_grad():
+    with _o.no_grad():
         for batch in loader:
             inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
             model(inputs if device is None else inputs.to(device))
@@ -176,14 +179,14 @@ class SWALR(LRScheduler):
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: _Optimizer,
         swa_lr: float | list[float],
         anneal_epochs: int = 10,
         anneal_strategy: str = "cos",
         last_epoch: int = -1,
     ) -> None:
-        check_optimizer(optimizer)
-        for group, lr in zip(optimizer.param_groups, per_group(optimizer, "swa_lr", swa_lr), strict=True):
+        _check_optimizer(optimizer)
+        for group, lr in zip(optimizer.param_groups, _per_group(optimizer, "swa_lr", swa_lr), strict=True):
             group["swa_lr"] = lr
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"anneal_strategy must by one of 'cos' or 'linear', instead got {anneal_strategy}")
