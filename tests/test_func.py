@@ -240,7 +240,7 @@ def test_grad_arguments():
     close(grad(lambda x, y: (x * 3).sum(), argnums=1)(a, b), torch.zeros_like(b))
     with pytest.raises(RuntimeError, match="Got argnum=2"):
         grad(torch.sin, argnums=2)(a)
-    with pytest.raises(RuntimeError, match="scalar tensor"):
+    with pytest.raises(RuntimeError, match="scalar Tensor"):
         grad(torch.sin)(a)
     with pytest.raises(RuntimeError, match="return a Tensor"):
         grad(lambda x: 3)(a)

@@ -160,7 +160,7 @@ ERRORS = [
         "index 5 is out of bounds for dimension 0 with size 3",
     ),
     (lambda t, x: x.scatter_(0, t.tensor([[0]]), 1j), RuntimeError, "value cannot be converted to type float without"),
-    (lambda t, x: x.index_add_(0, t.tensor([7]), t.ones(1, 2)), IndexError, "index out of range in self"),
+    (lambda t, x: x.index_add_(0, t.tensor([7]), t.ones(1, 2)), RuntimeError, "index 7 is out of bounds for dimension 0"),
     (
         lambda t, x: x.index_copy_(0, t.tensor([7]), t.ones(1, 2)),
         IndexError,

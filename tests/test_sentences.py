@@ -245,3 +245,144 @@ def test_sentences_of_slices_and_classes(call, error, sentence: str) -> None:
 
 def test_offsets_of_bags_are_of_any_integers() -> None:
     assert _bag(0, 1, offsets_dtype=torch.int16).tolist() == _bag(0, 1).tolist()
+
+
+nn, T3, W = torch.nn, torch.ones(2, 3, 4), torch.ones(2, 3, 3, 3)
+IMAGE, C = torch.ones(1, 3, 5, 5), F.to(torch.complex64)
+DIMS = "expected stride to be a single integer value or a list of {} values to match the convolution dimensions, but got stride="
+NO_FIT = "value cannot be converted to type {} without overflow"
+SIZES = "Input and output sizes should be greater than 0, but got input ({})"
+EXPANDED = "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton dimension {}.  Target sizes: "
+OUTPUTS = "The outputs of the user-provided function given to {} must be either a Tensor or a tuple of Tensors but the "
+
+
+def _set(x: torch.Tensor, index, value) -> None:
+    x[index] = value
+
+
+def _leaf() -> torch.Tensor:
+    return torch.ones(3, requires_grad=True)
+
+
+class _Answers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 3
+
+
+class _Keeps(_Answers):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x, 3)
+        return x * 2
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: tensor(1.0)[0], IndexError, "invalid index of a 0-dim tensor. Use `tensor.item()` in Python"),
+        (lambda: tensor(1.0)[0, 0], IndexError, "too many indices for tensor of dimension 0"),
+        (lambda: tensor(1.0)[tensor(0)], IndexError, "too many indices for tensor of dimension 0"),
+        (lambda: tensor(1.0)[:], IndexError, "slice() cannot be applied to a 0-dim tensor."),
+        (lambda: F[::0], ValueError, "slice step cannot be zero"),
+        (lambda: F[::-1], ValueError, "step must be greater than zero"),
+        (lambda: _set(F.to(torch.uint8), 0, 300), RuntimeError, NO_FIT.format("uint8_t")),
+        (lambda: _set(F.int(), tensor([0]), float("nan")), RuntimeError, NO_FIT.format("int")),
+        (lambda: _set(F.clone(), 0, 1j), RuntimeError, NO_FIT.format("float")),
+        (lambda: _set(F.clone(), 0, 1e300), RuntimeError, NO_FIT.format("float")),
+        (lambda: F.clone().fill_(1j), RuntimeError, NO_FIT.format("float")),
+        (lambda: torch.tensor([300], dtype=torch.uint8), RuntimeError, NO_FIT.format("uint8")),
+        (lambda: ~F, TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors"),
+        (lambda: F.clone().requires_grad_("a"), TypeError,
+         "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not str"),
+        (lambda: F.numpy("a"), TypeError, "numpy() takes 0 positional arguments but 1 was given"),
+        (lambda: F.storage(3), TypeError, "Tensor.storage() takes 1 positional argument but 2 were given"),
+        (lambda: F.register_hook(), TypeError, "Tensor.register_hook() missing 1 required positional argument: 'hook'"),
+        (lambda: torch.zeros(2, -1), RuntimeError, "zeros: Dimension size must be non-negative."),
+        (lambda: torch.randperm(-1), RuntimeError, "Trying to create tensor with negative dimension -1: [-1]"),
+        (lambda: F.expand(-2, 3), RuntimeError, EXPANDED.format(-2, 2, 0) + "[-2, 3]"),
+        (lambda: torch.bernoulli(2 * F), RuntimeError, "Expected p_in >= 0 && p_in <= 1 to be true, but got false."),
+        (lambda: torch.bernoulli(F.long()), NotImplementedError, '"bernoulli_tensor_cpu_p_" not implemented for \'Long\''),
+        (lambda: F.long().exponential_(), RuntimeError, "Exponential distribution is a continuous probability distribution."),
+        (lambda: F.masked_select(torch.ones(4) > 0), RuntimeError, "The size of tensor a (4) must match the size of tensor b (3)"),
+        (lambda: torch.floor(C), NotImplementedError, "floor is not supported for complex inputs"),
+        (lambda: torch.addmv(V, F, V[:2]), RuntimeError, "size mismatch, got input (3), mat (2x3), vec (2)"),
+        (lambda: torch.addmv(F, F, V), RuntimeError, "vector + matrix @ vector expected, got 2, 2, 1"),
+        (lambda: torch.addr(F, V, F), RuntimeError, "addr: Expected 1-D argument vec2, but got 2-D"),
+        (lambda: torch.baddbmm(V, T3, torch.ones(2, 5, 5)), RuntimeError, EXPANDED.format(5, 3, 2) + "[2, 3, 5]"),
+        (lambda: torch.addbmm(F, T3, torch.ones(2, 4, 4)), RuntimeError, EXPANDED.format(4, 3, 1) + "[3, 4]"),
+        (lambda: torch.einsum("ijk", F), RuntimeError, "einsum(): the number of subscripts in the equation (3) does not match"),
+        (lambda: torch.gradient(F, spacing=[1]), RuntimeError,
+         "torch.gradient expected spacing to be unspecified, a scalar, or a list of length equal to 'self.dim() = 2', since"),
+        (lambda: torch.promote_types(torch.int64, 2), TypeError,
+         "promote_types(): argument 'type2' (position 2) must be torch.dtype, not int"),
+        (lambda: torch.set_num_threads("a"), RuntimeError, "set_num_threads expects an int, but got str"),
+        (lambda: torch.set_rng_state(V), TypeError, "RNG state must be a torch.ByteTensor"),
+        (lambda: torch.compile(3), AssertionError, "A callable function is expected, but <class 'int'> is provided."),
+        (lambda: torch.load(3), AttributeError, "'int' object has no attribute 'seek'. You can only torch.load from"),
+        (lambda: NN.linear(T3, torch.ones(5, 4), V), RuntimeError, EXPANDED.format(5, 3, 1) + "[6, 5].  Tensor sizes: [3]"),
+        (lambda: NN.bilinear(F, F, T3), RuntimeError, "bilinear(): input2 size does not match weight size: got 3 but expected 4"),
+        (lambda: NN.bilinear(F, torch.ones(3, 3), torch.ones(2, 3, 3)), RuntimeError,
+         "bilinear(): input batch dimensions do not match at dim 0: got 2 and 3"),
+        (lambda: NN.conv2d(IMAGE, W.double()), RuntimeError, "expected scalar type Float but found Double"),
+        (lambda: NN.conv2d(IMAGE, W, dilation=(1, 0)), RuntimeError, "dilation should be greater than zero, but got [1, 0]"),
+        (lambda: NN.conv2d(IMAGE, W[0]), RuntimeError, DIMS.format(1) + "[1, 1]"),
+        (lambda: NN.conv1d(IMAGE[0], W), RuntimeError, "Expected 4-dimensional input for 4-dimensional weight [2, 3, 3, 3], but"),
+        (lambda: NN.conv_transpose2d(IMAGE, IMAGE[0][:, None], output_padding=(0, 1)), RuntimeError,
+         "output padding must be smaller than either stride or dilation, but got output_padding_height: 0 output_padding_width: 1 "),
+        (lambda: NN.conv_transpose2d(IMAGE, IMAGE[0][:, None], output_padding=-1), RuntimeError, "negative output_padding"),
+        (lambda: NN.batch_norm(V, None, None, training=True), IndexError, "Dimension out of range"),
+        (lambda: NN.layer_norm(F.long(), (3,)), NotImplementedError, '"LayerNormKernelImpl" not implemented for \'Long\''),
+        (lambda: NN.rms_norm(F, (2,)), RuntimeError, "Given normalized_shape=[2], expected input with shape [*2], but got input"),
+        (lambda: NN.glu(F), RuntimeError, "Halving dimension must be even, but dimension 1 is size 3"),
+        (lambda: NN.interpolate(T3, 0), RuntimeError, SIZES.format("W: 4") + " and output (W: 0)"),
+        (lambda: NN.interpolate(IMAGE, (2, 0)), RuntimeError, SIZES.format("H: 5, W: 5") + " output (H: 2, W: 0)"),
+        (lambda: NN.affine_grid(torch.ones(1, 2, 3), (2, 1, 2, 2), False), RuntimeError, "Expected size for first two dimensions of batch2"),
+        (lambda: NN.one_hot(tensor([1]), 0), RuntimeError, "Class values must be smaller than num_classes."),
+        (lambda: NN.max_unpool2d(IMAGE, (999 * IMAGE).long(), 2), RuntimeError, "Found an invalid max index: 999 (output volumes are of size 10x10)"),
+        (lambda: NN.max_unpool2d(IMAGE, IMAGE, 2), RuntimeError, "elements in indices should be type int64 but got: Float"),
+        (lambda: NN.cosine_embedding_loss(F, F, F), RuntimeError, "0D or 1D target tensor expected, multi-target not supported"),
+        (lambda: NN.cosine_embedding_loss(F, V, V), RuntimeError, "1D target tensor expects 2D input tensors, but found inputs with"),
+        (lambda: nn.Conv2d(3, 4), TypeError, "Conv2d.__init__() missing 1 required positional argument: 'kernel_size'"),
+        (lambda: nn.ReLU(3, 4), TypeError, "ReLU.__init__() takes from 1 to 2 positional arguments but 3 were given"),
+        (lambda: nn.MultiheadAttention(4, 2)(T3, T3, T3, key_padding_mask=torch.ones(5, 5)), AssertionError,
+         "Expected key_padded_mask.shape[0] to be 3, but got 5"),
+        (lambda: nn.LSTMCell(3, 4)(T3[0]), RuntimeError, "input has inconsistent input_size: got 4 expected 3"),
+        (lambda: nn.GRUCell(3, 4)(F, T3[0]), RuntimeError, "Input batch size 2 doesn't match hidden0 batch size 3"),
+        (lambda: nn.RNNCell(3, 4)(F, F), RuntimeError, "hidden0 has inconsistent hidden_size: got 3, expected 4"),
+        (lambda: torch.optim.Adam([_leaf()], betas=0.9), TypeError, "'float' object is not subscriptable"),
+        (lambda: torch.optim.Adam([_leaf()], betas=(0.9,)), IndexError, "tuple index out of range"),
+        (lambda: _Answers.apply(_leaf()).sum().backward(), RuntimeError, "expected Variable or None (got int)"),
+        (lambda: _Keeps.apply(_leaf()), TypeError, "save_for_backward can only save variables, but argument 1 is of type int"),
+        (lambda: torch.autograd.functional.jacobian(lambda x: 3, V), TypeError,
+         OUTPUTS.format("jacobian") + "given outputs of the user-provided function has type <class 'int'>."),
+        (lambda: torch.autograd.functional.jacobian(lambda x: (x, 3), V), TypeError,
+         OUTPUTS.format("jacobian") + "value at index 1 has type <class 'int'>."),
+        (lambda: torch.autograd.functional.vjp(lambda x: x, V), RuntimeError,
+         "The vector v can only be None if the user-provided function returns a single Tensor with a single element."),
+        (lambda: torch.autograd.functional.vjp(lambda x: x, V, V[:2]), RuntimeError, "v has invalid size: should be torch.Size([3])"),
+        (lambda: torch.func.grad(lambda x: x)(V), RuntimeError,
+         "grad_and_value(f)(*args): Expected f(*args) to return a scalar Tensor, got tensor with 1 dims."),
+    ],
+)  # fmt: skip
+def test_sentences_of_calls(call, error, sentence: str) -> None:
+    with pytest.raises(error) as found:
+        call()
+    assert type(found.value) is error and str(found.value).startswith(sentence)
+
+
+def test_what_was_changed_in_place_is_said_by_its_operator() -> None:
+    x = _leaf().clone()
+    y = x * x
+    x[0] = 3
+    with pytest.raises(RuntimeError, match="which is output 0 of torch::autograd::CopySlices, is at version 1"):
+        y.sum().backward()
+    y = _Answers.apply(_leaf())
+    z = y * y
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="which is output 0 of Add, is at version 1"):
+        z.sum().backward()

@@ -146,8 +146,8 @@ void make_view(Tensor* view, Tensor* source, ViewOrigin origin) {
 namespace {
 
 void check_view_in_place(Tensor* t, const GradMeta& meta, const char* what) {
-  std::string made_by = meta.grad_fn ? "Output " + std::to_string(meta.output_nr) + " of " + meta.grad_fn->name() +
-                                           " is a view and is being modified inplace. "
+  std::string made_by = meta.grad_fn ? "Output " + std::to_string(meta.output_nr) + " of " +
+                                           operator_name(*meta.grad_fn) + " is a view and is being modified inplace. "
                                      : "A view is being modified inplace. ";
   std::string context = std::string(" [in ") + what + ": self=" + describe(*t) + "]";
   switch (meta.view->origin) {

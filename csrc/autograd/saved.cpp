@@ -45,15 +45,15 @@ uint32_t versions_of(const Value& v) {
       std::string("[torch.") + dtype_title(t->dtype) + "Tensor " + list_text(t->sizes) + "]";
   Ref<Node> made_by = owner ? Ref<Node>(owner) : grad_fn(t);
   if (made_by)
-    text +=
-        ", which is output " + std::to_string(owner ? output_nr : fl::output_nr(t)) + " of " + made_by->name() + ",";
+    text += ", which is output " + std::to_string(owner ? output_nr : fl::output_nr(t)) + " of " +
+            operator_name(*made_by) + ",";
   text += " is at version " + std::to_string(t->version()) + "; expected version " + std::to_string(expected) +
           " instead. Hint: ";
   text += AnomalyMode::enabled
               ? "the backtrace further above shows the operation that failed to compute its gradient. The variable in "
                 "question was changed in there or anywhere later. Good luck!"
               : "enable anomaly detection to find the operation that failed to compute its gradient, with "
-                "torch.autograd.set_detect_anomaly(True).";
+                "torch.autograd.set_detect_anomaly(True, check_nan=False).";
   if (const Overload* by = last_change(*t)) text += " [changed last by " + by->name + "]";
   throw Error(ErrorKind::Runtime, text);
 }

@@ -26,6 +26,15 @@ std::string describe(const Tensor& t) {
   return "(" + joined(t.sizes) + (t.dim() == 1 ? ",) " : ") ") + dtype_name(t.dtype) + " " + device_name(t.device());
 }
 
+std::string operator_name(const Node& node) {
+  std::string name = node.name();
+  if (name == "CopySlices" || name == "AccumulateGrad") return "torch::autograd::" + name;
+  const size_t end = name.find_last_not_of("0123456789") + 1;
+  constexpr std::string_view suffix = "Backward";
+  if (std::string_view(name).substr(0, end).ends_with(suffix)) name.erase(end - suffix.size());
+  return name;
+}
+
 std::string camel_case(std::string_view name) {
   std::string text;
   bool upper = true;

@@ -68,7 +68,7 @@ Grads FunctionNode::apply(Grads grads) {
   for (size_t i = 0; i < next.size(); ++i) {
     PyObject* item = PyTuple_GET_ITEM(got.get(), static_cast<Py_ssize_t>(i));
     if (item == Py_None || !next[i].node) continue;
-    if (!is_tensor(item)) raise(PyExc_TypeError, "expected Variable or None (got %s)", Py_TYPE(item)->tp_name);
+    if (!is_tensor(item)) raise(PyExc_RuntimeError, "expected Variable or None (got %s)", Py_TYPE(item)->tp_name);
     results[i] = fit_gradient(TensorRef(tensor_of(item)), inputs_[i].first, inputs_[i].second, *this, i);
   }
   return results;

@@ -129,7 +129,10 @@ PyObject* requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObj
   return guarded([&] {
     PyObject* slots[1] = {};
     parse("requires_grad_", {"requires_grad"}, slots, args, n, kwnames);
-    const bool on = !slots[0] || truth(slots[0]);
+    if (slots[0] && !PyBool_Check(slots[0]))
+      raise(PyExc_TypeError, "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not %s",
+            Py_TYPE(slots[0])->tp_name);
+    const bool on = !slots[0] || slots[0] == Py_True;
     FL_CHECK(!on || is_differentiable(tensor_of(o)->dtype), ErrorKind::Runtime,
              "only Tensors of floating point dtype can require gradients [got %s]. Complex ones can as well.",
              dtype_name(tensor_of(o)->dtype));

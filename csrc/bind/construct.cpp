@@ -117,7 +117,7 @@ void write_leaf(PyObject* o, DType dtype, char* to) {
   Value v = leaf_value(o, dtype);
   if (v.tag() == Value::Tag::Complex && !is_complex(dtype) && !is_bool(dtype))
     raise(PyExc_TypeError, "must be real number, not complex");
-  check_number_fits(v, dtype);
+  check_number_fits(v, dtype, dtype_name(dtype));
   write_number(v, dtype, to);
 }
 

@@ -52,7 +52,7 @@ void generator_dealloc(PyObject* o) {
 // Negative seeds count from 2**64, as PyTorch has it.
 uint64_t seed_from(PyObject* o) {
   if (!PyLong_Check(o) && !PyIndex_Check(o))
-    raise(PyExc_TypeError, "manual_seed expected a long, but got %s", Py_TYPE(o)->tp_name);
+    raise(PyExc_RuntimeError, "manual_seed expected a long, but got %s", Py_TYPE(o)->tp_name);
   PyRef index = checked(PyNumber_Index(o));
   int overflow;
   long long v = PyLong_AsLongLongAndOverflow(index.get(), &overflow);
@@ -91,7 +91,9 @@ PyObject* set_state(PyObject* o, PyObject* state) {
   return guarded([&]() -> PyObject* {
     Tensor* t = is_tensor(state) ? tensor_of(state) : nullptr;
     if (!t || t->dtype != DType::U8 || !t->is_contiguous() || t->is_meta())
-      raise(PyExc_TypeError, "expected a torch.ByteTensor, but got %s", Py_TYPE(state)->tp_name);
+      raise(PyExc_TypeError,
+            is_tensor(state) ? "RNG state must be a torch.ByteTensor" : "expected a torch.ByteTensor, but got %s",
+            Py_TYPE(state)->tp_name);
     generator_of(o)->set_state(t->data<uint8_t>(), static_cast<size_t>(t->numel()));
     return Py_NewRef(o);
   });

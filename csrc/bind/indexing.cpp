@@ -12,6 +12,7 @@
 #include "bind/op_function.h"
 #include "bind/values.h"
 #include "runtime/copy.h"
+#include "runtime/promotion.h"
 #include "runtime/shape_text.h"
 
 namespace fl {
@@ -25,9 +26,6 @@ class ViewBuilder {
 
   // `shown`: the dimension that a message names.
   void select(int dim, int64_t index, int shown) {
-    FL_CHECK(sizes_.size() > 0, ErrorKind::Index,
-             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
-             "0-dim tensor to a number");
     int64_t size = sizes_[dim];
     FL_CHECK(index >= -size && index < size, ErrorKind::Index,
              "index %lld is out of bounds for dimension %d with size %lld", static_cast<long long>(index), shown,
@@ -148,14 +146,14 @@ int64_t slice_bound(PyObject* o) {
 
 class Parser {
  public:
-  Parser(Tensor* source, PyObject* key) : source_(source), result_{ViewBuilder(source), {}}, items_(items_of(key)) {}
+  Parser(Tensor* source, PyObject* key)
+      : source_(source), key_(key), result_{ViewBuilder(source), {}}, items_(items_of(key)) {}
 
   Indexed parse() {
     Py_ssize_t n = PyTuple_GET_SIZE(items_.get());
     int specified = 0;
     for (Py_ssize_t i = 0; i < n; ++i) specified += consumed(item(i));
-    bool any_consumes = source_->dim() > 0 || specified == 0;
-    if (!any_consumes) result_.view.select(0, 0, 0);  // raises: a tensor of no dimensions has nothing to index
+    if (source_->dim() == 0) check_alone();
     FL_CHECK(specified <= source_->dim(), ErrorKind::Index, "too many indices for tensor of dimension %d",
              source_->dim());
     bool seen = false;
@@ -171,6 +169,14 @@ class Parser {
   }
 
  private:
+  // A single number or slice has sentences of its own where there is nothing to index.
+  void check_alone() const {
+    FL_CHECK(!PySlice_Check(key_), ErrorKind::Index, "slice() cannot be applied to a 0-dim tensor.");
+    FL_CHECK(!PyLong_Check(key_) || PyBool_Check(key_), ErrorKind::Index,
+             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+             "0-dim tensor to a number");
+  }
+
   PyObject* item(Py_ssize_t i) const { return PyTuple_GET_ITEM(items_.get(), i); }
 
   void apply(PyObject* o) {
@@ -198,6 +204,7 @@ class Parser {
     auto* s = reinterpret_cast<PySliceObject*>(o);
     int64_t size = result_.view.size(at_);
     int64_t step = s->step == Py_None ? 1 : slice_bound(s->step);
+    FL_CHECK(step != 0, ErrorKind::Value, "slice step cannot be zero");
     FL_CHECK(step > 0, ErrorKind::Value, "step must be greater than zero");
     auto clip = [size](int64_t v) { return std::clamp<int64_t>(v < 0 ? v + size : v, 0, size); };
     int64_t start = s->start == Py_None ? 0 : clip(slice_bound(s->start));
@@ -247,6 +254,7 @@ class Parser {
   }
 
   Tensor* source_;
+  PyObject* key_;
   Indexed result_;
   PyRef items_;
   int position_ = 0;  // of the item among all
@@ -319,6 +327,7 @@ void write_view(Tensor* t, Indexed& where, const Value& value) {
   check_writable(*t);
   bool tape = needs_tape(t, value);
   bool whole = where.view.empty();
+  if (!value.is_tensor()) check_number_assigns(value, t->dtype);
   TensorRef target = whole ? TensorRef(t) : tape ? where.view.finish() : where.view.bare();
   if (!value.is_tensor()) {
     if (tape)
@@ -359,6 +368,7 @@ void write_indexed(Tensor* t, Indexed& where, Value value) {
   static const OpRef put("index_put_"), fill("masked_fill_");
   TensorRef target = where.view.empty() ? TensorRef(t) : where.view.finish();
   if (!value.is_tensor()) {
+    check_number_assigns(value, target->dtype);
     TensorRef number = Tensor::empty({}, target->dtype, target->device());
     fill_with(number.get(), value);
     value = Value(number);

@@ -217,8 +217,9 @@ void frombuffer_forward(const Call& call, Outputs& outputs) {
 PyObject* py_numpy(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   return guarded([&]() -> PyObject* {
     bool force = false;
-    if (n || (kwnames && (PyTuple_GET_SIZE(kwnames) != 1 ||
-                          PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "force"))))
+    if (n) raise(PyExc_TypeError, "numpy() takes 0 positional arguments but %zd %s given", n, n == 1 ? "was" : "were");
+    if ((kwnames &&
+         (PyTuple_GET_SIZE(kwnames) != 1 || PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "force"))))
       raise(PyExc_TypeError, "numpy() takes only the keyword argument 'force'");
     if (kwnames) force = PyObject_IsTrue(args[0]) > 0;
     Tensor* t = tensor_of(self);

@@ -12,7 +12,7 @@ namespace {
 
 PyObject* py_set_num_threads(PyObject*, PyObject* n) {
   return guarded([&]() -> PyObject* {
-    if (!PyLong_Check(n)) raise(PyExc_TypeError, "set_num_threads expects an int, but got %s", Py_TYPE(n)->tp_name);
+    if (!PyLong_Check(n)) raise(PyExc_RuntimeError, "set_num_threads expects an int, but got %s", Py_TYPE(n)->tp_name);
     long count = PyLong_AsLong(n);
     if (PyErr_Occurred()) throw PythonError{};
     if (count < 1) raise(PyExc_RuntimeError, "set_num_threads expects a positive integer");

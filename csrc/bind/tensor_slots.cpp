@@ -103,6 +103,13 @@ PyObject* unary(PyObject* a) {
   return nullptr;
 }
 
+PyObject* invert(PyObject* a) {
+  const DType d = tensor_of(a)->dtype;
+  if (is_integer(d) || is_bool(d)) return unary<kInvert>(a);
+  PyErr_SetString(PyExc_TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+  return nullptr;
+}
+
 PyObject* compare(PyObject* a, PyObject* b, int op) {
   static_assert(Py_LT == 0 && Py_LE == 1 && Py_EQ == 2 && Py_NE == 3 && Py_GT == 4 && Py_GE == 5);
   return run_binary(static_cast<Slot>(kLt + op), a, b);
@@ -235,7 +242,7 @@ PyType_Slot type_slots[] = {{Py_nb_add, slot_pointer(binary<kAdd>)},
                             {Py_nb_inplace_rshift, slot_pointer(binary<kIRshift>)},
                             {Py_nb_negative, slot_pointer(unary<kNeg>)},
                             {Py_nb_absolute, slot_pointer(unary<kAbs>)},
-                            {Py_nb_invert, slot_pointer(unary<kInvert>)},
+                            {Py_nb_invert, slot_pointer(invert)},
                             {Py_nb_positive, slot_pointer(unary<kPositive>)},
                             {Py_nb_bool, slot_pointer(to_bool)},
                             {Py_nb_int, slot_pointer(to_int)},

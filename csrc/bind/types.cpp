@@ -103,10 +103,13 @@ PyObject* py_set_default_dtype(PyObject*, PyObject* o) {
 }
 PyObject* py_promote(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    DType a, b;
-    if (n != 2 || !to_dtype(args[0], a) || !to_dtype(args[1], b))
-      raise(PyExc_TypeError, "promote_types(): expected two torch.dtype");
-    return Py_NewRef(dtype_object(promote(a, b)));
+    DType types[2];
+    if (n != 2) raise(PyExc_TypeError, "promote_types(): expected two torch.dtype");
+    for (int i = 0; i < 2; ++i)
+      if (!to_dtype(args[i], types[i]))
+        raise(PyExc_TypeError, "promote_types(): argument 'type%d' (position %d) must be torch.dtype, not %s", i + 1,
+              i + 1, Py_TYPE(args[i])->tp_name);
+    return Py_NewRef(dtype_object(promote(types[0], types[1])));
   });
 }
 PyMethodDef functions[] = {

@@ -104,7 +104,10 @@ void empty_strided(const Call& c, Outputs& outputs) {
 
 // zeros(size, <options>)
 void zeros(const Call& c, Outputs& outputs) {
-  TensorRef t = TensorOptions(c, 1, default_dtype()).empty(c[0].ints());
+  const auto& sizes = c[0].ints();
+  FL_CHECK(std::ranges::none_of(sizes, [](int64_t n) { return n < 0; }), ErrorKind::Runtime,
+           "zeros: Dimension size must be non-negative.");
+  TensorRef t = TensorOptions(c, 1, default_dtype()).empty(sizes);
   clear_tensor(t.get());
   give(outputs, std::move(t));
 }

@@ -175,14 +175,17 @@ std::string fill_in(std::string sentence, DType d) {
   return sentence;
 }
 
-void check_number_fits(const Value& number, DType d) {
+void check_number_fits(const Value& number, DType d, const char* name) {
+  const bool real =
+      is_complex(d) || is_bool(d) || number.tag() != Value::Tag::Complex || number.as_complex().imag() == 0;
+  FL_CHECK(real, ErrorKind::Runtime, "value cannot be converted to type %s without overflow", fixed_width_name(d));
   if (!is_integer(d) || dtype_size(d) == 8 || number.tag() == Value::Tag::Bool) return;
   // PyTorch lets negative numbers wrap in unsigned types.
   Range range = integer_range(d);
   if (range.low == 0) range.low = -range.high;
   int64_t v = to_integer(number);
   FL_CHECK(v >= range.low && v <= range.high, ErrorKind::Runtime,
-           "value cannot be converted to type %s without overflow", fixed_width_name(d));
+           "value cannot be converted to type %s without overflow", name ? name : fixed_width_name(d));
 }
 
 void check_number_casts(const Value& number, DType d) {
@@ -190,6 +193,13 @@ void check_number_casts(const Value& number, DType d) {
   if (fits && is_integer(d) && number.tag() == Value::Tag::Float) fits = std::isfinite(number.as_double());
   FL_CHECK(fits, ErrorKind::Runtime, "value cannot be converted to type %s without overflow", fixed_width_name(d));
   check_number_fits(number, d);
+}
+
+void check_number_assigns(const Value& number, DType d) {
+  if (!is_bool(d)) check_number_casts(number, d);
+  const bool large = d == DType::F32 && number.tag() == Value::Tag::Float && std::isfinite(number.as_double()) &&
+                     std::abs(number.as_double()) > std::numeric_limits<float>::max();
+  FL_CHECK(!large, ErrorKind::Runtime, "value cannot be converted to type float without overflow");
 }
 
 void write_number(const Value& number, DType d, void* to) {

@@ -40,9 +40,10 @@ const char* dtype_c_name(DType d);
 // A sentence with "{got}" replaced by "Long" and "{name}" by "long int".
 std::string fill_in(std::string sentence, DType d);
 // Raises RuntimeError where the number does not fit the integer type.
-void check_number_fits(const Value& number, DType d);
+void check_number_fits(const Value& number, DType d, const char* name = nullptr);
 // The same for every dtype: no complex number in real ones, no infinity and no nan in integers.
 void check_number_casts(const Value& number, DType d);
+void check_number_assigns(const Value& number, DType d);  // x[index] = number
 // The number as one element of dtype d.
 void write_number(const Value& number, DType d, void* to);
 // One element as a number of its kind (bool, int, float or complex).

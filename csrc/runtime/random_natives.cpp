@@ -70,8 +70,10 @@ void exponential(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double lambda = c[1].as_double();
   FL_CHECK(lambda > 0, ErrorKind::Runtime, "exponential_ expects lambda > 0.0, but found lambda=%g", lambda);
-  FL_CHECK(is_float(t->dtype) && !is_float8(t->dtype), ErrorKind::NotImplemented,
-           "\"exponential_cpu\" not implemented for '%s'", dtype_title(t->dtype));
+  FL_CHECK(is_float(t->dtype) && !is_float8(t->dtype), ErrorKind::Runtime,
+           "Exponential distribution is a continuous probability distribution. dtype must be a floating point but you "
+           "specified %s",
+           dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_exponential(generator(c[2]), p, t->numel(), t->dtype, lambda); });
   give(outputs, TensorRef(t));
 }
@@ -92,7 +94,7 @@ void cauchy(const Call& c, Outputs& outputs) {
   FL_CHECK(is_float(t->dtype), ErrorKind::Runtime,
            "Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you "
            "specified %s",
-           dtype_title(t->dtype));
+           dtype_c_name(t->dtype));
   draw_into(t, [&](void* p) { fill_cauchy(generator(c[3]), p, t->numel(), t->dtype, c[1].as_double(), sigma); });
   give(outputs, TensorRef(t));
 }
@@ -122,14 +124,17 @@ void bernoulli_number(const Call& c, Outputs& outputs) {
 
 // The probabilities laid out as the result is.
 void bernoulli_each(Tensor* t, Tensor* probabilities, Generator& g) {
-  FL_CHECK(is_float(probabilities->dtype), ErrorKind::Runtime,
-           "expected probabilities tensor to have floating type, got %s", dtype_title(probabilities->dtype));
+  FL_CHECK(is_float(probabilities->dtype), ErrorKind::NotImplemented,
+           "\"bernoulli_tensor_cpu_p_\" not implemented for '%s'", dtype_title(probabilities->dtype));
   if (t->is_meta() || t->numel() == 0) return;
   TensorRef dense = Tensor::empty_strided(t->sizes, result_strides(t->sizes, {&t, 1}), probabilities->dtype);
   copy_into(dense.get(), probabilities);
   with_element_type(dense->dtype, [&]<class P>(std::type_identity<P>) {
     if constexpr (std::is_convertible_v<P, double>)
-      for (int64_t i = 0; i < dense->numel(); ++i) check_probability(static_cast<double>(dense->data<P>()[i]));
+      for (int64_t i = 0; i < dense->numel(); ++i) {
+        const double p = static_cast<double>(dense->data<P>()[i]);
+        FL_CHECK(p >= 0 && p <= 1, ErrorKind::Runtime, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.");
+      }
   });
   draw_into(t, [&](void* p) { fill_bernoulli(g, p, t->numel(), t->dtype, dense->data(), dense->dtype); });
 }
@@ -250,7 +255,6 @@ void randint(const Call& c, Outputs& outputs) {
 // randperm(n, generator, <options>)
 void randperm(const Call& c, Outputs& outputs) {
   int64_t n = c[0].as_int();
-  FL_CHECK(n >= 0, ErrorKind::Runtime, "n must be non-negative, got%lld", static_cast<long long>(n));
   TensorRef t = TensorOptions(c, 2, DType::I64).empty(IntSpan(&n, 1));
   if (!t->is_meta()) fill_randperm(generator(c[1]), t->data(), n, t->dtype);
   give(outputs, std::move(t));

@@ -91,8 +91,9 @@ TensorRef expand_to(const Tensor& t, IntSpan sizes) {
                "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension %d", d);
       out[d] = have;
     }
-    FL_CHECK(out[d] >= 0, ErrorKind::Runtime, "Trying to create tensor with negative dimension %lld: %s",
-             static_cast<long long>(out[d]), shape_text(sizes).c_str());
+    FL_CHECK(out[d] >= 0 || (own >= 0 && have != 1), ErrorKind::Runtime,
+             "Trying to create tensor with negative dimension %lld: %s", static_cast<long long>(out[d]),
+             shape_text(sizes).c_str());
     FL_CHECK(
         have == out[d] || have == 1, ErrorKind::Runtime,
         "The expanded size of the tensor (%lld) must match the existing size (%lld) at non-singleton dimension %d.  "

@@ -357,6 +357,7 @@ def _attach() -> None:
     for name, method in _METHODS.items():
         if isinstance(method, types.FunctionType):
             method.__name__ = name  # what handlers of `__torch_function__` read
+            method.__qualname__ = f"Tensor.{name}"
         setattr(Tensor, name, method)
     for name, (get, put) in _PROPERTIES.items():
         setattr(Tensor, name, property(get, put))

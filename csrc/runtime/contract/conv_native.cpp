@@ -36,9 +36,31 @@ struct Window {
     for (size_t i = 0; i < n; ++i) {
       FL_CHECK(stride[i] > 0, ErrorKind::Runtime, "non-positive stride is not supported");
       FL_CHECK(padding[i] >= 0, ErrorKind::Runtime, "negative padding is not supported");
-      FL_CHECK(dilation[i] > 0, ErrorKind::Runtime, "dilation should be greater than zero");
+      FL_CHECK(
+          dilation[i] > 0, ErrorKind::Runtime, "dilation should be greater than zero, but got %s",
+          shape_text(n == 1 ? Ints{1, dilation[0]} : dilation).c_str());  // PyTorch's 1-d convolutions are 2-d ones
     }
     FL_CHECK(groups > 0, ErrorKind::Runtime, "non-positive groups is not supported");
+  }
+
+  void check_output_padding(const Ints& extra) const {
+    for (size_t i = 0; i < n; ++i) {
+      FL_CHECK(extra[i] >= 0, ErrorKind::Runtime, "negative output_padding is not supported");
+      FL_CHECK(extra[i] < stride[i] || extra[i] < dilation[i], ErrorKind::Runtime,
+               "output padding must be smaller than either stride or dilation, but got %s %s %s",
+               by_axis("output_padding", extra, 0).c_str(), by_axis("stride", stride, 1).c_str(),
+               by_axis("dilation", dilation, 1).c_str());
+    }
+  }
+
+  // "stride_height: 1 stride_width: 2". PyTorch's 1-d convolutions are 2-d ones, of `missing` in the other axis.
+  std::string by_axis(const char* what, Ints values, int64_t missing) const {
+    static constexpr const char* axes[] = {"depth", "height", "width"};
+    if (n == 1) values = {missing, values[0]};
+    std::string text;
+    for (size_t i = 0; i < values.size(); ++i)
+      text += (i ? " " : "") + std::string(what) + "_" + axes[3 - values.size() + i] + ": " + std::to_string(values[i]);
+    return text;
   }
 
   Ints spread(const Value& v, const char* what) const {
@@ -62,19 +84,37 @@ TensorRef batched(Tensor* t, size_t n) {
   return Tensor::make(t->storage, t->offset, sizes, strides, t->dtype);
 }
 
-void check_operands(const char* op, const Tensor* x, const Tensor* w, const Tensor* bias, size_t n) {
-  FL_CHECK(w->dim() == static_cast<int>(n) + 2, ErrorKind::Runtime,
+// A weight for another number of dimensions: PyTorch finds that by what the stride was spread to.
+void check_weight_dims(const char* op, const Tensor* x, const Tensor* w, const Value& stride, size_t n) {
+  if (w->dim() == static_cast<int>(n) + 2) return;
+  FL_CHECK(w->dim() >= 3, ErrorKind::Runtime,
            "weight should have at least three dimensions [in %s: weight=%s]. It has %zu.", op,
            shape_text(w->sizes).c_str(), n + 2);
+  FL_CHECK(
+      n > 1, ErrorKind::Runtime,
+      "Expected %d-dimensional input for %d-dimensional weight %s, but got %d-dimensional input of size %s instead",
+      w->dim(), w->dim(), shape_text(w->sizes).c_str(), x->dim(), shape_text(x->sizes).c_str());
+  Ints spread = stride.ints();
+  if (spread.size() == 1) spread.assign(n, spread[0]);
+  fail(ErrorKind::Runtime,
+       "expected stride to be a single integer value or a list of %d values to match the convolution dimensions, but "
+       "got stride=%s",
+       w->dim() - 2, shape_text(spread).c_str());
+}
+
+void check_operands(const char* op, const Tensor* x, const Tensor* w, const Tensor* bias, const Value& stride,
+                    size_t n) {
+  check_weight_dims(op, x, w, stride, n);
   FL_CHECK(x->dim() == static_cast<int>(n) + 2 || x->dim() == static_cast<int>(n) + 1, ErrorKind::Runtime,
            "Expected %zuD (unbatched) or %zuD (batched) input to %s, but got input of size: %s", n + 1, n + 2, op,
            shape_text(x->sizes).c_str());
   FL_CHECK(!bias || bias->dtype == x->dtype, ErrorKind::Runtime,
            "Input type (%s) and bias type (%s) should be the same [in %s]. Convert one with .to(dtype).",
            dtype_c_name(x->dtype), dtype_c_name(bias->dtype), op);
-  FL_CHECK(x->dtype == w->dtype, ErrorKind::Runtime,
-           "Input type (%s) and weight type (%s) should be the same [in %s]. Convert one with .to(dtype).",
-           dtype_c_name(x->dtype), dtype_c_name(w->dtype), op);
+  FL_CHECK(
+      x->dtype == w->dtype, ErrorKind::Runtime,
+      "expected scalar type %s but found %s [in %s: the second is that of the weight]. Convert one with .to(dtype).",
+      dtype_title(x->dtype), dtype_title(w->dtype), op);
   for (size_t i = 0; i < n; ++i)
     FL_CHECK(w->sizes[2 + static_cast<int>(i)] > 0, ErrorKind::Runtime,
              "kernel size should be greater than zero, but got weight of size %s [in %s]", shape_text(w->sizes).c_str(),
@@ -202,7 +242,7 @@ template <size_t N>
 void convolution(const Call& call, Outputs& outputs) {
   const char* op = N == 1 ? "conv1d" : N == 2 ? "conv2d" : "conv3d";
   Tensor *x = call[0].tensor(), *w = call[1].tensor(), *bias = call[2].is_tensor() ? call[2].tensor() : nullptr;
-  check_operands(op, x, w, bias, N);
+  check_operands(op, x, w, bias, call[3], N);
   Window window(call, 3, N, 6);
   TensorRef input = batched(x, N);
   check_forward(op, window, input.get(), w, bias);
@@ -261,10 +301,11 @@ template <size_t N>
 void transposed(const Call& call, Outputs& outputs) {
   const char* op = N == 1 ? "conv_transpose1d" : N == 2 ? "conv_transpose2d" : "conv_transpose3d";
   Tensor *x = call[0].tensor(), *w = call[1].tensor(), *bias = call[2].is_tensor() ? call[2].tensor() : nullptr;
-  check_operands(op, x, w, bias, N);
+  check_operands(op, x, w, bias, call[3], N);
   Value rearranged[] = {call[3], call[4], call[7], call[6]};
   Window window(Call{call.overload, rearranged}, 0, N, 3);
   Ints extra = window.spread(call[5], "output_padding");
+  window.check_output_padding(extra);
   TensorRef input = batched(x, N);
   FL_CHECK(input->sizes[1] == w->sizes[0], ErrorKind::Runtime,
            "Given transposed=1, weight of size %s, expected input%s to have %ld channels, but got %ld channels instead",
@@ -275,10 +316,6 @@ void transposed(const Call& call, Outputs& outputs) {
   Dims sizes{input->sizes[0], w->sizes[1] * window.groups};
   for (size_t i = 0; i < N; ++i) {
     int d = static_cast<int>(i);
-    FL_CHECK(extra[i] < window.stride[i] || extra[i] < window.dilation[i], ErrorKind::Runtime,
-             "output padding must be smaller than either stride or dilation, but got output_padding: %ld stride: %ld "
-             "dilation: %ld [in %s]",
-             extra[i], window.stride[i], window.dilation[i], op);
     int64_t out = (input->sizes[2 + d] - 1) * window.stride[i] - 2 * window.padding[i] +
                   window.dilation[i] * (w->sizes[2 + d] - 1) + extra[i] + 1;
     FL_CHECK(out > 0, ErrorKind::Runtime,

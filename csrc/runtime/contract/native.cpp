@@ -261,9 +261,10 @@ void linear(const Call& call, Outputs& outputs) {
            a.rows, a.cols, w->sizes[1], w->sizes[0], describe("input", x).c_str(), describe("weight", w).c_str());
   if (bias) {
     FL_CHECK(bias->dim() == 1 && bias->sizes[0] == w->sizes[0], ErrorKind::Runtime,
-             "The expanded size of the tensor (%ld) must match the existing size (%ld) at non-singleton dimension 0 "
-             "[in linear: %s, %s]. bias.shape must be (weight.shape[0],).",
-             w->sizes[0], bias->numel(), describe("weight", w).c_str(), describe("bias", bias).c_str());
+             "The expanded size of the tensor (%ld) must match the existing size (%ld) at non-singleton dimension 1.  "
+             "Target sizes: [%ld, %ld].  Tensor sizes: %s [in linear: %s, %s]. bias.shape must be (weight.shape[0],).",
+             w->sizes[0], bias->numel(), a.rows, w->sizes[0], list_text(bias->sizes).c_str(),
+             describe("weight", w).c_str(), describe("bias", bias).c_str());
   }
   Dims sizes = x->sizes;
   sizes[x->dim() - 1] = w->sizes[0];

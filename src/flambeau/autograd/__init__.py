@@ -74,5 +74,6 @@ def _register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], N
     return graph.add_hook(_core.accumulated_hook_dict(self), hook)
 
 
+_register_hook.__qualname__ = "Tensor.register_hook"
 Tensor.register_hook = _register_hook
 Tensor.register_post_accumulate_grad_hook = _register_post_accumulate_grad_hook

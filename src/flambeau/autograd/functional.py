@@ -18,10 +18,10 @@ def _as_tuple(x: Any, what: str, function: str) -> tuple[bool, tuple[Tensor, ...
     items = tuple(x) if is_tuple else (x,)
     for i, t in enumerate(items):
         if not isinstance(t, Tensor):
-            where = f"Value at index {i} of the {what}" if is_tuple else f"The {what}"
+            where = f"value at index {i}" if is_tuple else f"given {what}"
             raise TypeError(
-                f"The {what} given to {function} must be either a Tensor or a tuple of Tensors. {where} is of type "
-                f"{type(t)}."
+                f"The {what} given to {function} must be either a Tensor or a tuple of Tensors but the {where} has "
+                f"type {type(t)}."
             )
     return is_tuple, items
 
@@ -62,14 +62,15 @@ def _grads(outputs, inputs, vectors, create_graph, strict, what) -> tuple[Tensor
 def _vectors(v: Any, like: Sequence[Tensor], what: str) -> tuple[Tensor, ...]:
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
-            raise RuntimeError(f"The vector v can only be None if the {what} is a single Tensor with one element.")
+            raise RuntimeError(f"The vector v can only be None if the {what} a single Tensor with a single element.")
         return tuple(ops.ones_like(x) for x in like)
     vectors = tuple(v) if isinstance(v, list | tuple) else (v,)
     if len(vectors) != len(like):
         raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(vectors)}.")
     for i, (a, b) in enumerate(zip(vectors, like, strict=True)):
         if a.shape != b.shape:
-            raise RuntimeError(f"Entry {i} in v has invalid size: should be {b.shape} but got {a.shape}.")
+            entry = f"Entry {i} in v" if len(like) > 1 else "v"
+            raise RuntimeError(f"{entry} has invalid size: should be {b.shape} but got {a.shape}.")
     return vectors
 
 
@@ -97,7 +98,7 @@ def vjp(
     is_tuple, given = _as_tuple(inputs, "inputs", "vjp")
     given = _differentiable(given, create_graph)
     out_tuple, outputs = _call(func, given, "vjp")
-    products = _grads(outputs, given, _vectors(v, outputs, "output"), create_graph, strict, "")
+    products = _grads(outputs, given, _vectors(v, outputs, "user-provided function returns"), create_graph, strict, "")
     return _result(out_tuple, outputs, create_graph), _result(is_tuple, products, create_graph)
 
 
@@ -119,7 +120,7 @@ def jvp(
     """
     _, given = _as_tuple(inputs, "inputs", "jvp")
     given = _differentiable(given, create_graph)
-    vectors = _vectors(v, given, "input to the user-provided function")
+    vectors = _vectors(v, given, "input to the user-provided function is")
     out_tuple, outputs = _call(func, given, "jvp")
     dummies = tuple(ops.zeros_like(o).requires_grad_() for o in outputs)
     with _core.enable_grad():
@@ -176,7 +177,9 @@ def _scalar(func: Callable[..., Any], function: str) -> Callable[..., Tensor]:
     def checked(*inputs: Tensor) -> Tensor:
         is_tuple, outputs = _as_tuple(func(*inputs), "outputs of the user-provided function", function)
         if is_tuple or outputs[0].numel() != 1:
-            raise RuntimeError(f"The function given to {function} should return a single Tensor with one element")
+            raise RuntimeError(
+                f"The Tensor returned by the function given to {function} should contain a single element"
+            )
         return outputs[0].reshape(())
 
     return checked
@@ -220,7 +223,7 @@ def vhp(
     """The function's output (one element), and the vector `v` times its Hessian; arguments as in `vjp`."""
     is_tuple, given = _as_tuple(inputs, "inputs", "vhp")
     given = _differentiable(given, create_graph)
-    vectors = _vectors(v, given, "input to the user-provided function")
+    vectors = _vectors(v, given, "input to the user-provided function is")
     with _core.enable_grad():
         output = _scalar(func, "vhp")(*given)
         first = _grads((output,), given, (ops.ones_like(output),), True, strict, "")

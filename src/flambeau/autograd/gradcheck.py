@@ -51,7 +51,7 @@ def _check_inputs(inputs: Sequence[Any]) -> list[Tensor]:
         wanted.append(x)
     if not wanted:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "gradcheck expects at least one input tensor to require gradient, but none of them have "
             "requires_grad=True."
         )
     return wanted

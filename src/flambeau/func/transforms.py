@@ -117,13 +117,13 @@ def grad_and_value(
             output, aux = _with_aux(func(*_replaced(args, numbers, own), **kwargs), has_aux, "grad_and_value(f)(*args)")
             if not isinstance(output, Tensor):
                 raise RuntimeError(
-                    f"Expected f(*args) to return a Tensor, got {type(output)}"
+                    f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(output)}"
                     if not has_aux
                     else f"Expected the first output of f(*args) to be a Tensor, got {type(output)}"
                 )
             if output.dim() != 0:
                 raise RuntimeError(
-                    "Expected f(*args) to return a scalar tensor, got tensor with "
+                    "grad_and_value(f)(*args): Expected f(*args) to return a scalar Tensor, got tensor with "
                     f"{output.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
                 )
             found = _gradients([output], leaves, None)

@@ -219,7 +219,8 @@ def _merged(mask: Tensor | None, key_padding_mask: Tensor | None, n: int, heads:
         mask = mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(n, heads, -1, sources)
     if key_padding_mask is None:
         return mask
-    if tuple(key_padding_mask.shape) != (n, sources):
-        raise AssertionError(f"expecting key_padding_mask shape of {(n, sources)}, but got {key_padding_mask.shape}")
+    for d, (size, got) in enumerate(zip((n, sources), key_padding_mask.shape, strict=True)):
+        if got != size:
+            raise AssertionError(f"Expected key_padded_mask.shape[{d}] to be {size}, but got {got}")
     padding = key_padding_mask.view(n, 1, 1, sources)
     return padding if mask is None else mask + padding

@@ -59,6 +59,7 @@ def interpolate(
     if mode == "area":
         pools = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}
         return pools[input.dim()](input, sizes)
+    _check_sizes(list(input.shape[2:]), sizes)
     for dim in reversed(range(len(sizes))):  # the last first: the others are then resampled by whole rows
         input = _resampled(input, dim + 2, sizes[dim], scales[dim], mode, bool(align_corners), antialias)
     return input
@@ -93,6 +94,16 @@ def _output(input: Tensor, size: Any, scale_factor: Any, recompute: bool | None)
     return sizes, [None] * dims if recompute else factors
 
 
+def _check_sizes(have: list[int], want: list[int]) -> None:
+    if min(*have, *want) < 1:
+        axes = "DHW"[-len(have) :]
+        given, made = (", ".join(f"{a}: {n}" for a, n in zip(axes, sizes, strict=True)) for sizes in (have, want))
+        between = " and" if len(have) == 1 else ""  # PyTorch says it so
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input ({given}){between} output ({made})"
+        )
+
+
 def _check_mode(input: Tensor, mode: str, align_corners: bool, antialias: bool) -> None:
     if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and input.dim() == 4):
         raise ValueError(
@@ -118,10 +129,6 @@ def _resampled(
 ) -> Tensor:
     """The tensor with one dimension resampled; all modes are separable."""
     size = x.size(dim)
-    if size < 1 or out < 1:
-        raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input (size: {size}) output (size: {out})"
-        )
     if mode in ("nearest", "nearest-exact"):
         places = _nearest(size, out, scale_factor, mode == "nearest-exact")
         return x if places is None else x.index_select(dim, places)

@@ -571,14 +571,11 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1."""
     reduction = _reduction(size_average, reduce, reduction)
-    if target.dim() == 0 and input1.dim() != 1:
+    if target.dim() > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if not input1.dim() == input2.dim() == target.dim() + 1:
         raise RuntimeError(
-            "0D target tensor expects 1D input tensors, but found inputs with sizes: "
-            f"{list(input1.shape)} and {list(input2.shape)}."
-        )
-    if target.dim() == 1 and input1.dim() != 2:
-        raise RuntimeError(
-            "1D target tensor expects 2D input tensors, but found inputs with sizes: "
+            f"{target.dim()}D target tensor expects {target.dim() + 1}D input tensors, but found inputs with sizes "
             f"{list(input1.shape)} and {list(input2.shape)}."
         )
     eps = 1e-12  # inside the root, as the loss is defined

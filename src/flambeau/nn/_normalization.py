@@ -121,6 +121,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if input.dim() == 0:
         raise RuntimeError("glu does not support scalars because halving size must be even")
     if input.size(dim) % 2 != 0:
-        raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {input.size(dim)}")
+        at = dim % input.dim()
+        raise RuntimeError(f"Halving dimension must be even, but dimension {at} is size {input.size(dim)}")
     first, second = input.chunk(2, dim)
     return first * o.sigmoid(second)

@@ -172,7 +172,7 @@ def _max_unpool(
     steps = kernel if stride is None else _sizes(stride, n)
     size = _unpooled_size(input, kernel, steps, _sizes(padding, n), output_size, n)
     if indices.dtype != o.int64:
-        raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")
+        raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype.title}")
     if indices.shape != input.shape:
         raise RuntimeError(
             f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices "
@@ -180,10 +180,11 @@ def _max_unpool(
         )
     total = math.prod(size)
     lead = input.shape[:-n]
-    if indices.numel() and (indices.min().item() < 0 or indices.max().item() >= total):
+    bad = o.first_outside(indices, total)
+    if bad is not None:
+        shown = [*size, 1] if n == 1 else size
         raise RuntimeError(
-            f"Found an invalid max index: {int(indices.max().item())} (output volumes are of size "
-            f"{'x'.join(str(s) for s in size)}"
+            f"Found an invalid max index: {bad} (output volumes are of size {'x'.join(map(str, shown))})"
         )
     flat = o.zeros((*lead, total), dtype=input.dtype, device=input.device)
     each = math.prod(input.shape[-n:])

@@ -157,18 +157,16 @@ def _scaled_sum(o, self, product, beta, alpha):
 
 
 def _check_expands(self, product, name):
-    if self.shape != product.shape and not expands(self.shape, product.shape):
-        d = next(
-            (
-                d
-                for d in range(-1, -product.dim() - 1, -1)
-                if -d <= self.dim() and self.shape[d] not in (1, product.shape[d])
-            ),
-            -1,
-        )
+    _check_expands_to(self, product.shape, name)
+
+
+def _check_expands_to(self, sizes, name):
+    if self.shape != sizes and not expands(self.shape, sizes):
+        ends = range(-1, -len(sizes) - 1, -1)
+        d = next((d for d in ends if -d <= self.dim() and self.shape[d] not in (1, sizes[d])), -1)
         raise RuntimeError(
-            f"The expanded size of the tensor ({product.shape[d]}) must match the existing size ({self.shape[d]}) at "
-            f"non-singleton dimension {product.dim() + d}.  Target sizes: {list(product.shape)}.  Tensor sizes: "
+            f"The expanded size of the tensor ({sizes[d]}) must match the existing size ({self.shape[d]}) at "
+            f"non-singleton dimension {len(sizes) + d}.  Target sizes: {list(sizes)}.  Tensor sizes: "
             f"{list(self.shape)} [in {name}]"
         )
 
@@ -187,6 +185,18 @@ def _starts_with(o, self, a, b, dims):
     )
 
 
+def _check_operands(name, self, a, b) -> None:
+    """Raises where PyTorch has sentences of its own, and not those of the product."""
+    if name == "addmv" and not (a.dim() == 2 and b.dim() == 1 and self.dim() <= 1):
+        raise RuntimeError(f"vector + matrix @ vector expected, got {self.dim()}, {a.dim()}, {b.dim()}")
+    if name == "addmv" and (a.shape[1] != b.shape[0] or self.numel() not in (1, a.shape[0])):
+        raise RuntimeError(
+            f"size mismatch, got input ({self.numel()}), mat ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})"
+        )
+    if name in ("baddbmm", "addbmm") and a.dim() == b.dim() == 3:
+        _check_expands_to(self, (*a.shape[:2], b.shape[2])[name == "addbmm" :], name)
+
+
 def _bias_form(name, multiply):
     dims = {"addmm": 2, "baddbmm": 3}.get(name)
 
@@ -199,6 +209,7 @@ def _bias_form(name, multiply):
                 f"{first[0]} and mat2 must have the same dtype, but got {first[1].dtype.title} and {b.dtype.title} "
                 f"[in addmm: self={self.dtype}, mat1={a.dtype}, mat2={b.dtype}]. Convert one with .to(dtype)."
             )
+        _check_operands(name, self, a, b)
         product = multiply(o, a, b)
         _check_expands(self, product, name)
         return _scaled_sum(o, self, product, beta, alpha)
@@ -207,6 +218,9 @@ def _bias_form(name, multiply):
 
 
 def _addr(o, self, vec1, vec2, *, beta=1, alpha=1):
+    for name, vector in (("vec1", vec1), ("vec2", vec2)):
+        if vector.dim() != 1:
+            raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {vector.dim()}-D")
     dtype = o.promote_types(self.dtype, o.promote_types(vec1.dtype, vec2.dtype))
     for name, factor in (("beta", beta), ("alpha", alpha)):
         if isinstance(factor, bool) and dtype is not o.bool:
@@ -273,12 +287,16 @@ op("ger(Tensor self, Tensor vec2) -> Tensor", body=Composite(_outer), doc="Anoth
 
 
 def _bilinear(o, input1, input2, weight, bias=None):
-    if input1.shape[:-1] != input2.shape[:-1]:
-        raise RuntimeError("bilinear(): input batch dimensions do not match")
-    if input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
-        raise RuntimeError(
-            f"bilinear(): input1 size does not match weight size: got {input1.shape[-1]} but expected {weight.shape[1]}"
-        )
+    if input1.dim() != input2.dim():
+        raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}")
+    for d, (mine, theirs) in enumerate(zip(input1.shape[:-1], input2.shape[:-1], strict=True)):
+        if mine != theirs:
+            raise RuntimeError(f"bilinear(): input batch dimensions do not match at dim {d}: got {mine} and {theirs}")
+    sizes = (input1.size(-1), input2.size(-1), weight.size(0) if bias is None else bias.size(0))
+    wanted = (weight.size(1), weight.size(2), weight.size(0))
+    for what, got, want in zip(("input1", "input2", "bias"), sizes, wanted, strict=True):
+        if got != want:
+            raise RuntimeError(f"bilinear(): {what} size does not match weight size: got {got} but expected {want}")
     lead = input1.shape[:-1]
     a, b = input1.reshape(-1, input1.shape[-1]), input2.reshape(-1, input2.shape[-1])
     left = o.matmul(a, weight.permute(1, 0, 2).reshape(weight.shape[1], -1))

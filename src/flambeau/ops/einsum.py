@@ -48,7 +48,7 @@ def _labels(text: str, dims: int, operand: int) -> list:
     if named > dims or (not dots and named < dims):
         raise RuntimeError(
             f"einsum(): the number of subscripts in the equation ({named}) "
-            + ("is more than" if named > dims else "does not match")
+            + ("is more than" if dots else "does not match")
             + f" the number of dimensions ({dims}) for operand {operand}"
             + (" and no ellipsis was given" if not dots else "")
         )

@@ -4,12 +4,17 @@ from .launch import wrap_dim
 from .table import Composite, op
 
 
-def _spaces(spacing, dims) -> list:
-    """One spacing for each dimension: a number, or a tensor of coordinates."""
+def _spaces(spacing, dims, whole: bool) -> list:
+    """One spacing for each dimension: a number, or a tensor of coordinates. `whole`: all dimensions, none was named."""
     if spacing is None:
         return [1] * len(dims)
     if not isinstance(spacing, list | tuple):
         return [spacing] * len(dims)
+    if len(spacing) != len(dims) and whole:
+        raise RuntimeError(
+            "torch.gradient expected spacing to be unspecified, a scalar, or a list of length equal to 'self.dim() = "
+            f"{len(dims)}', since dim argument was not given, but got a list of length {len(spacing)}"
+        )
     if len(spacing) != len(dims):
         raise RuntimeError(
             "torch.gradient expected spacing to be unspecified, a scalar or it's spacing and dim arguments to have the "
@@ -84,8 +89,9 @@ def _edge(a, b, c, near, far):
 
 
 def _gradient(o, self, spacing, dims, edge_order: int):
-    dims = [wrap_dim(d, self.dim()) for d in (range(self.dim()) if dims is None else dims)]
-    spaces = _spaces(spacing, dims)
+    whole = dims is None
+    dims = [wrap_dim(d, self.dim()) for d in (range(self.dim()) if whole else dims)]
+    spaces = _spaces(spacing, dims, whole)
     _check(o, self, spaces, dims, edge_order)
     if self.dtype is o.bool:
         raise RuntimeError(

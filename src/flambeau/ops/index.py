@@ -164,7 +164,7 @@ op(
 def _masked_select(o, self, mask):
     if mask.dtype is not o.bool:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    self, mask = o.broadcast_tensors(self, mask)
+    mask, self = o.broadcast_tensors(mask, self)
     return o.index(self, [mask]) if self.dim() else o.index(self.reshape(1), [mask.reshape(1)])
 
 

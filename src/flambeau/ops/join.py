@@ -241,8 +241,6 @@ def _one_hot(o, self, num_classes=-1):
         raise RuntimeError("Class values must be non-negative.")
     if num_classes == -1:
         num_classes = high + 1
-    elif num_classes < 1:
-        raise RuntimeError("num_classes should be positive")
     elif high >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
     return (self.unsqueeze(-1) == o.arange(num_classes)).to(o.int64)

@@ -70,6 +70,7 @@ op(
     "layer_norm_rows(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> Tensor",
     names=(),
     dtypes=REAL_FLOATS,
+    dtype_error="\"LayerNormKernelImpl\" not implemented for '{got}'",
     body=Row(_layer_norm, roles="FRR", out="F", out_dtypes="c", dims="last normalized_shape"),
     doc="(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions; checked by layer_norm.",
 )
@@ -84,6 +85,7 @@ op(
     "rms_norm_rows(Tensor input, int[] normalized_shape, Tensor? weight=None, float eps=1e-05) -> Tensor",
     names=(),
     dtypes=REAL_FLOATS,
+    dtype_error="\"rms_norm\" not implemented for '{got}'",
     body=Row(_rms_norm, roles="FR", out="F", out_dtypes="c", dims="last normalized_shape"),
     doc="x / sqrt(mean(x^2) + eps) * weight over the last dimensions; checked by rms_norm.",
 )
@@ -132,8 +134,9 @@ def check_normalized_shape(name, input, normalized_shape, weight, bias):
                 f"normalized_shape = {list(shape)} [in {name}: input={tuple(input.shape)}]."
             )
     if tuple(input.shape[-len(shape) :]) != shape or input.dim() < len(shape):
+        comma = "" if name == "rms_norm" else ", "  # as PyTorch has it
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but "
+            f"Given normalized_shape={list(shape)}, expected input with shape [*{comma}{str(list(shape))[1:]}, but "
             f"got input of size{list(input.shape)} [in {name}]. The last dimensions of input must be normalized_shape."
         )
 
@@ -172,7 +175,7 @@ op(
 
 
 def batch_norm_checks(input, tensors, training):
-    channels = input.shape[1] if input.dim() > 1 else 1
+    channels = input.shape[1] if input.dim() > 1 else 0
     for what, t in tensors:
         if t is not None and t.numel() != channels:
             raise RuntimeError(f"{what} should contain {channels} elements not {t.numel()}")
@@ -181,6 +184,8 @@ def batch_norm_checks(input, tensors, training):
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
     if (tensors[0][1] is None) != (tensors[1][1] is None):
         raise ValueError("running_mean and running_var must either both be None or neither be None")
+    if training and input.dim() < 2:
+        raise IndexError("Dimension out of range (expected to be in range of [-1, 0], but got 1)")
     if training and input.numel() // max(channels, 1) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
 
@@ -340,6 +345,7 @@ op(
     names=(),
     dtypes=REAL_FLOATS,
     roles={"target": "k"},
+    dtype_error="\"nll_loss_out_frame\" not implemented for '{got}'",
     body=Row(_nll_row, roles="FB", out="B", out_dtypes="c", dims="class"),
     doc="-x[target] for each row of classes (dimension 1, or the only one); 0 where the target is ignored.",
 )
@@ -358,6 +364,7 @@ op(
     names=(),
     dtypes=REAL_FLOATS,
     roles={"target": "k"},
+    dtype_error="\"log_softmax_lastdim_kernel_impl\" not implemented for '{got}'",
     body=Row(_cross_entropy_row, roles="FB", out="BBB", out_dtypes="cmm", dims="class"),
     doc="""log(sum(exp(x))) - x[target] for each row of classes, 0 where the target is ignored; also gives max(x) and
     sum(exp(x - max(x))).""",

@@ -53,7 +53,7 @@ def load(
             return load_file(file, os.fspath(f), map_location, bool(mmap))
     if mmap:
         raise ValueError("f must be a file path in order to use the mmap argument [in load]. Pass the path instead.")
-    for method in ("read", "seek", "tell"):
+    for method in ("seek", "tell", "read"):
         if not hasattr(f, method):
             raise AttributeError(
                 f"'{type(f).__name__}' object has no attribute '{method}'. You can only torch.load from a file that is "

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.nn import functional as F
 from flambeau.nn.init import constant_
+from flambeau.nn.modules._own_init import own_init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 
@@ -390,3 +391,8 @@ class Softmax2d(Module):
         if input.dim() not in (3, 4):
             raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead")
         return F.softmax(input, -3)
+
+
+own_init(
+    CELU, ELU, Hardshrink, Hardsigmoid, Hardswish, LogSoftmax, Mish, ReLU, SELU, SiLU, Softmax, Softmin, Softshrink,
+)  # fmt: skip

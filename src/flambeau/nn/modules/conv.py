@@ -8,6 +8,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.nn import functional as F
 from flambeau.nn import init
+from flambeau.nn.modules._own_init import own_init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.utils import _pair, _single, _triple, reversed_padding
 from flambeau.nn.parameter import Parameter
@@ -315,3 +316,6 @@ class ConvTranspose3d(_ConvTransposeNd):
 
     _tuple = staticmethod(_triple)
     _function = "conv_transpose3d"
+
+
+own_init(Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.nn.modules._own_init import own_init
 from flambeau.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from flambeau.nn.modules.conv import (
     Conv1d,
@@ -279,3 +280,6 @@ class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
     """`InstanceNorm3d` whose num_features are those of its first input."""
 
     cls_to_become = InstanceNorm3d
+
+
+own_init(LazyConv1d, LazyConv2d, LazyConv3d, LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d)

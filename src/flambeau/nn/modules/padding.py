@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn import functional as F
+from flambeau.nn.modules._own_init import own_init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.utils import _pair, _quadruple, ntuple
 
@@ -176,3 +177,9 @@ class ZeroPad3d(ConstantPad3d):
 
     def extra_repr(self) -> str:
         return f"{self.padding}"
+
+
+own_init(
+    CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad1d, ConstantPad2d, ConstantPad3d, ReflectionPad1d,
+    ReflectionPad2d, ReflectionPad3d, ReplicationPad1d, ReplicationPad2d, ReplicationPad3d,
+)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn import functional as F
+from flambeau.nn.modules._own_init import own_init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.utils import _pair, _single, _triple
 
@@ -389,3 +390,6 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
 
     def forward(self, input: Tensor) -> Any:
         return self._pool(F.fractional_max_pool3d, input)
+
+
+own_init(AvgPool2d, AvgPool3d, FractionalMaxPool2d, FractionalMaxPool3d, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d)

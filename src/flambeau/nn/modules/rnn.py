@@ -355,9 +355,25 @@ class RNNCellBase(Module):
         single = input.dim() == 1
         if single:
             input, state = input.unsqueeze(0), tuple(t.unsqueeze(0) for t in state)
+        self._check_sizes(input, state)
         projected = o.linear(input, self.weight_ih, self.bias_ih)
         state = CELLS[mode](projected, state, {"w_hh": self.weight_hh, "b_hh": self.bias_hh, "w_hr": None})
         return tuple(t.squeeze(0) for t in state) if single else state
+
+    def _check_sizes(self, input: Tensor, state: State) -> None:
+        if input.size(1) != self.input_size:
+            raise RuntimeError(
+                f"input has inconsistent input_size: got {input.size(1)} expected {self.input_size}"
+            )
+        for i, hidden in enumerate(state):
+            if hidden.size(0) != input.size(0):
+                raise RuntimeError(
+                    f"Input batch size {input.size(0)} doesn't match hidden{i} batch size {hidden.size(0)}"
+                )
+            if hidden.size(-1) != self.hidden_size:
+                raise RuntimeError(
+                    f"hidden{i} has inconsistent hidden_size: got {hidden.size(-1)}, expected {self.hidden_size}"
+                )
 
     def _zeros(self, input: Tensor) -> Tensor:
         shape = (*input.shape[:-1], self.hidden_size)
