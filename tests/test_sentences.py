@@ -375,6 +375,35 @@ def test_sentences_of_calls(call, error, sentence: str) -> None:
     assert type(found.value) is error and str(found.value).startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("call", "name", "argument"),
+    [
+        (lambda: NN.embedding(tensor([0]), 3), "embedding", "'weight' (position 1)"),
+        (lambda: NN.cosine_similarity(F, 3), "cosine_similarity", "'x2' (position 2)"),
+        (lambda: NN.pairwise_distance(3, F), "pairwise_distance", "'x1' (position 1)"),
+        (lambda: NN.grid_sample(F, 3), "grid_sampler", "'grid' (position 2)"),
+        (lambda: NN.fold(3, 2, 2), "col2im", "'input' (position 1)"),
+        (lambda: NN.unfold(3, 2), "im2col", "'input' (position 1)"),
+        (lambda: NN.pixel_shuffle(3, 2), "pixel_shuffle", "'input' (position 1)"),
+        (lambda: NN.alpha_dropout(3), "alpha_dropout", "'input' (position 1)"),
+        (lambda: NN.kl_div(F, 3, reduction="sum"), "kl_div", "'target' (position 2)"),
+        (lambda: NN.triplet_margin_loss(F, F, 3), "triplet_margin_loss", "'negative' (position 3)"),
+        (lambda: NN.cosine_embedding_loss(F, F, 3), "cosine_embedding_loss", "'target' (position 3)"),
+        (lambda: NN.soft_margin_loss(3, F), "soft_margin_loss", "'input' (position 1)"),
+        (lambda: NN.poisson_nll_loss(F, 3), "poisson_nll_loss", "'target' (position 2)"),
+    ],
+)
+def test_functions_whose_operands_are_no_tensors(call, name: str, argument: str) -> None:
+    with pytest.raises(TypeError) as error:
+        call()
+    assert str(error.value) == f"{name}(): argument {argument} must be Tensor, not int"
+
+
+def test_numbers_out_of_vmap_are_read_by_item() -> None:
+    with pytest.raises(RuntimeError, match=r"It looks like you're calling \.item\(\) on a Tensor"):
+        torch.func.vmap(float)(V)
+
+
 def test_what_was_changed_in_place_is_said_by_its_operator() -> None:
     x = _leaf().clone()
     y = x * x

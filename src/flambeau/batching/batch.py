@@ -53,10 +53,12 @@ class Batched(Wrapped):
         return f"BatchedTensor(level {self.level.number}, {self.level.size} examples, value={self.inner!r})"
 
     def _refused(name: str) -> Callable[..., Any]:
+        shown = "item" if name in ("int", "float", "index", "complex") else name  # what PyTorch reads numbers by
+
         def method(self: "Batched", *args: Any, **kwargs: Any) -> Any:
             raise DataAccess(
-                f"vmap: It looks like you're calling .{name}() on a Tensor. We don't support vmap over calling "
-                f".{name}() on a Tensor, please try to rewrite what you're doing with other operations. If error is "
+                f"vmap: It looks like you're calling .{shown}() on a Tensor. We don't support vmap over calling "
+                f".{shown}() on a Tensor, please try to rewrite what you're doing with other operations. If error is "
                 "occurring somewhere inside PyTorch internals, please file a bug report. [each of the "
                 f"{self.level.size} examples has a value of its own; data-dependent control flow needs torch.where]"
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn._seen import seen
+from flambeau.ops.launch import check_operands
 from flambeau.ops.sample import TAPS, together
 
 Tensor = o.Tensor
@@ -77,6 +78,7 @@ def grid_sample(
         padding_mode: what is outside: "zeros", "border" or "reflection".
         align_corners: -1 and 1 are the centres of the corner elements; otherwise outer edges.
     """
+    check_operands("grid_sampler", input=input, grid=grid)
     if mode not in ("bilinear", "nearest", "bicubic"):
         raise ValueError(
             f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"

@@ -10,7 +10,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.nn._distances import pairwise_distance
 from flambeau.nn._seen import seen
-from flambeau.ops.launch import check_tensor
+from flambeau.ops.launch import check_operands, check_tensor
 
 Tensor = o.Tensor
 
@@ -326,6 +326,7 @@ def poisson_nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """exp(x) - y x, or x - y log(x + eps) with `log_input=False`; `full` adds Stirling's term of log(y!)."""
+    check_operands("poisson_nll_loss", input=input, target=target)
     reduction = _reduction(size_average, reduce, reduction)
     loss = o.exp(input) - target * input if log_input else input - target * o.log(input + eps)
     if full:
@@ -377,6 +378,7 @@ def kl_div(
     log_target: bool = False,
 ) -> Tensor:
     """y (log y - x), for x of log-probabilities; with `log_target` y is one too."""
+    check_operands("kl_div", input=input, target=target)
     batchmean = reduction == "batchmean"
     if size_average is None and reduce is None and reduction == "mean":
         warnings.warn(
@@ -447,6 +449,7 @@ def hinge_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """x where y = 1, max(0, margin - x) where y = -1."""
+    check_operands("hinge_embedding_loss", input=input, target=target)
     reduction = _reduction(size_average, reduce, reduction)
     loss = o.where(target != 1, (margin - input).clamp_min(0), 0) + o.where(target != -1, input, 0)
     return _reduced(loss, reduction)
@@ -461,6 +464,7 @@ def soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """log(1 + exp(-y x))."""
+    check_operands("soft_margin_loss", input=input, target=target)
     reduction = _reduction(size_average, reduce, reduction)
     return _reduced(o.log1p(o.exp(-target * input)), reduction)
 
@@ -491,6 +495,7 @@ def multilabel_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """sum over targets y and non-targets i of max(0, 1 - x[y] + x[i]) / C; targets end at the first -1."""
+    check_operands("multilabel_margin_loss", input=input, target=target)
     reduction = _reduction(size_average, reduce, reduction)
     if input.dim() > 2 or (input.dim() and not input.size(-1)):
         raise RuntimeError(
@@ -515,6 +520,7 @@ def multi_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """sum over i != y of weight[y] max(0, margin - x[y] + x[i])^p / C."""
+    check_operands("multi_margin_loss", input=input, target=target)
     reduction = _reduction(size_average, reduce, reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
@@ -570,6 +576,7 @@ def cosine_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1."""
+    check_operands("cosine_embedding_loss", input1=input1, input2=input2, target=target)
     reduction = _reduction(size_average, reduce, reduction)
     if target.dim() > 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
@@ -600,6 +607,7 @@ def triplet_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, |a - p| - |a - n| + margin)."""
+    check_operands("triplet_margin_loss", anchor=anchor, positive=positive, negative=negative)
     reduction = _reduction(size_average, reduce, reduction)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.ops.launch import values_suffice
+from flambeau.ops.launch import check_tensor, values_suffice
 
 Tensor = o.Tensor
 
@@ -59,6 +59,7 @@ def embedding(
         scale_grad_by_freq: divide gradients by how often an entry occurs.
         sparse: the gradient of a table that is a leaf is a sparse tensor of the rows that were looked up.
     """
+    check_tensor("embedding", "weight", weight)
     rows = weight.size(0)
     if padding_idx is None:
         padding_idx = -1

@@ -6,6 +6,7 @@ import math
 import warnings
 
 from flambeau import functional_ns as o
+from flambeau.ops.launch import check_operands
 
 Tensor = o.Tensor
 
@@ -107,6 +108,7 @@ def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, whole
 
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout that keeps mean and variance of SELU's outputs: elements go to SELU's lower limit."""
+    check_operands("alpha_dropout", input=input)
     return _alpha_dropout(input, p, training, inplace, False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
+from flambeau.ops.launch import check_operands
 from flambeau.ops.patches import places
 
 Tensor = o.Tensor
@@ -12,6 +13,7 @@ Tensor = o.Tensor
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(*, C r^2, H, W) -> (*, C, H r, W r)."""
+    check_operands("pixel_shuffle", input=input)
     if input.dim() < 3:
         raise RuntimeError(
             f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {input.dim()} dimension(s)"
@@ -33,6 +35,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(*, C, H r, W r) -> (*, C r^2, H, W)."""
+    check_operands("pixel_unshuffle", input=input)
     if input.dim() < 3:
         raise RuntimeError(
             "pixel_unshuffle expects input to have at least 3 dimensions, but got input with "
@@ -56,6 +59,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Takes one channel of every group in turn."""
+    check_operands("channel_shuffle", input=input)
     if input.dim() < 3:
         raise RuntimeError(
             "channel_shuffle expects input with > 2 dims, but got input with sizes " + str(list(input.shape))
@@ -129,6 +133,7 @@ def _check_rank(input: Tensor, ranks: str, least: int, zero: str) -> None:
 
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The patches of images as columns: (N, C, H, W) -> (N, C kh kw, L)."""
+    check_operands("im2col", input=input)
     window = kernel, dilation, padding, _ = _window(kernel_size, dilation, padding, stride)
     if input.size(1):
         input.size(2)  # says that there are too few dimensions
@@ -148,6 +153,7 @@ def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """Adds up patches where they overlap: (N, C kh kw, L) -> (N, C, H, W). The opposite of `unfold`."""
+    check_operands("col2im", input=input)
     size = _pair("output_size", output_size)
     window = kernel, dilation, padding, stride = _window(kernel_size, dilation, padding, stride)
     _check_rank(input, "2D or 3D", 2, " for input")

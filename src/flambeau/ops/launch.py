@@ -72,6 +72,12 @@ def check_tensor(function: str, argument: str, value: Any, position: int = 1) ->
         )
 
 
+def check_operands(function: str, **operands: Any) -> None:
+    """Raises where one of a function's first arguments, given here in their order, is no tensor."""
+    for position, (name, value) in enumerate(operands.items(), 1):
+        check_tensor(function, name, value, position)
+
+
 def values_suffice(x) -> bool:
     """Whether nobody needs to know where values came from: no gradient, no transformation that follows calls."""
     return not (x.requires_grad and _core.is_grad_enabled()) and not _core.has_torch_function((x,))
