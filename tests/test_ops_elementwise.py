@@ -314,3 +314,52 @@ def test_large_results_of_turned_operands_begin_anywhere(dtype, m, n):
     space[:, 3:-4] = t.t()
     np.testing.assert_array_equal(space[:, 3:-4].numpy(), x.T)
     assert space[:, :3].eq(111).all() and space[:, -4:].eq(111).all()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_bound_that_is_nan_gives_nan(dtype):
+    x, nan = torch.tensor([1.0, 2.0, NAN, 3.0] * 9, dtype=dtype), torch.tensor([0.0, NAN, 0.0, 9.0] * 9, dtype=dtype)
+    for got in (x.clamp(min=nan), x.clamp_min(nan), x.clamp(max=nan), x.clamp_max(nan), x.clamp(0, nan)):
+        assert got.isnan().tolist() == [False, True, True, False] * 9
+    for got in (x.clamp(NAN), x.clamp_(max=NAN), torch.clamp_min(x.clone(), NAN)):
+        assert got.isnan().all()
+    assert torch.tensor([1, 5]).clamp(2).tolist() == [2, 5]
+    assert torch.ones(2).clamp(torch.tensor([0, 3])).tolist() == [1, 3]
+
+
+def test_a_step_is_0_at_nan_as_in_pytorch():
+    x = torch.tensor([NAN, -1.0, 0.0, 2.0])
+    assert torch.heaviside(x, torch.tensor(0.5)).tolist() == [0, 0, 0.5, 1]
+
+
+@pytest.mark.parametrize("dtype, bound", [("float32", 1e-6), ("float64", 2e-15)])
+def test_the_derivative_of_sinc_near_0(dtype, bound):
+    mpmath = pytest.importorskip("mpmath")
+    points = np.concatenate([np.logspace(-37, 0.5, 60), -np.logspace(-20, 0.5, 30)]).astype(dtype)
+    x = torch.from_numpy(points.copy()).requires_grad_()
+    (got,) = torch.autograd.grad(torch.sinc(x).sum(), x)
+
+    def slope(at):
+        s = mpmath.mpf(float(at)) * mpmath.pi
+        near = -mpmath.pi * s / 3
+        return near if abs(s) < 1e-15 else mpmath.pi * (s * mpmath.cos(s) - mpmath.sin(s)) / s**2
+
+    with mpmath.workdps(60):
+        want = np.array([float(slope(at)) for at in points])
+    np.testing.assert_allclose(got.numpy(), want, rtol=bound, atol=1e-36)
+
+
+def test_numbers_that_integers_cannot_hold():
+    for value in (-8.5, -0.5, 255.5, 300, NAN):
+        for call in (
+            lambda v: torch.full((2,), v, dtype=torch.uint8),
+            lambda v: torch.zeros(2, dtype=torch.uint8).fill_(v),
+            lambda v: torch.zeros(2, dtype=torch.uint8).masked_fill(torch.tensor([True, False]), v),
+        ):
+            with pytest.raises(RuntimeError, match="value cannot be converted to type uint8_t without overflow"):
+                call(value)
+    assert torch.full((1,), -1, dtype=torch.uint8).item() == 255
+    assert torch.full((1,), 254.5, dtype=torch.uint8).item() == 254

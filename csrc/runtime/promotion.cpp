@@ -180,11 +180,13 @@ void check_number_fits(const Value& number, DType d, const char* name) {
       is_complex(d) || is_bool(d) || number.tag() != Value::Tag::Complex || number.as_complex().imag() == 0;
   FL_CHECK(real, ErrorKind::Runtime, "value cannot be converted to type %s without overflow", fixed_width_name(d));
   if (!is_integer(d) || dtype_size(d) == 8 || number.tag() == Value::Tag::Bool) return;
-  // PyTorch lets negative numbers wrap in unsigned types.
   Range range = integer_range(d);
-  if (range.low == 0) range.low = -range.high;
-  int64_t v = to_integer(number);
-  FL_CHECK(v >= range.low && v <= range.high, ErrorKind::Runtime,
+  bool whole = number.tag() == Value::Tag::Int;
+  if (whole && range.low == 0) range.low = -range.high;  // PyTorch lets negative integers wrap in unsigned types
+  double x = whole                                 ? static_cast<double>(number.as_int())
+             : number.tag() == Value::Tag::Complex ? number.as_complex().real()
+                                                   : number.as_double();
+  FL_CHECK(x >= static_cast<double>(range.low) && x <= static_cast<double>(range.high), ErrorKind::Runtime,
            "value cannot be converted to type %s without overflow", name ? name : fixed_width_name(d));
 }
 

@@ -431,7 +431,7 @@ def _next_after_short(o, self, other):
 
 
 def _next_after_any(o, self, other):
-    short = o.result_type(self, other).itemsize == 2
+    short = o.result_type(self, other) in (o.float16, o.bfloat16)
     return _next_after_short(o, self, other) if short else o.nextafter_wide(self, other)
 
 
@@ -457,8 +457,7 @@ op(
 
 def _heaviside(x, values):
     one, zero = fn.const(1, x.dtype), fn.const(0, x.dtype)
-    step = fn.where(x > 0, one, zero)
-    return fn.where(fn.isnan(x), x, fn.where(fn.eq(x, 0), values, step))
+    return fn.where(fn.eq(x, 0), values, fn.where(x > 0, one, zero))
 
 
 op(
@@ -468,9 +467,9 @@ op(
     body=Scalar(lambda x, v: _heaviside(x, v) if x.dtype != "b1" else x | v),
     inplace=True,
     differentiable=False,
-    ref=lambda np, x, y: np.heaviside(x, y),
+    ref=lambda np, x, y: np.where(np.isnan(x), 0, np.heaviside(x, y)),
     samples=("compare", -2, 2),
-    doc="0 where self is negative, 1 where it is positive, `values` where it is 0.",
+    doc="1 where self is positive, `values` where it is 0, else (also of nan) 0.",
 )
 
 

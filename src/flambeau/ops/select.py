@@ -1,5 +1,6 @@
 """Elementwise operators that choose and blend: where, clamp, masked_fill, lerp, addcmul, nan_to_num, isclose."""
 
+import functools
 import math
 import sys
 
@@ -68,9 +69,14 @@ def _clamp_entry(name: str, aliases: tuple[str, ...], signature: str, numbers: t
 
 
 def _clamp(x, low, high):
-    if low is None and high is None:
+    bounds = [bound for bound in (low, high) if bound is not None]
+    if not bounds:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    return fn.clamp(x, low, high)
+    kept = fn.clamp(x, low, high)
+    if not t.is_float(kept.dtype):
+        return kept
+    missing = functools.reduce(lambda a, b: a | b, (fn.isnan(bound) for bound in bounds))
+    return fn.where(missing, fn.const(math.nan, kept.dtype), kept)
 
 
 _clamp_entry(
@@ -80,14 +86,14 @@ _clamp_entry(
     ("min", "max"),
     _clamp,
     lambda np, x, min=None, max=None: np.clip(x, min, max),
-    "Elements kept between min and max; nan stays, and where min is above max the result is max.",
+    "Elements kept between min and max; nan where one of the three is, and max where min is above it.",
 )
 _clamp_entry(
-    "clamp_min", (), "clamp_min(Tensor self, Tensor min) -> Tensor", ("min",), lambda x, low: fn.clamp(x, low, None),
+    "clamp_min", (), "clamp_min(Tensor self, Tensor min) -> Tensor", ("min",), lambda x, low: _clamp(x, low, None),
     lambda np, x, min: np.maximum(x, min), "Elements that are not below min.",
 )  # fmt: skip
 _clamp_entry(
-    "clamp_max", (), "clamp_max(Tensor self, Tensor max) -> Tensor", ("max",), lambda x, high: fn.clamp(x, None, high),
+    "clamp_max", (), "clamp_max(Tensor self, Tensor max) -> Tensor", ("max",), lambda x, high: _clamp(x, None, high),
     lambda np, x, max: np.minimum(x, max), "Elements that are not above max.",
 )  # fmt: skip
 

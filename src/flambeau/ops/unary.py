@@ -294,7 +294,7 @@ op(
     doc="Every bit of each element inverted; of bools: not.",
 )
 
-_SIGNBIT_ERROR = "RuntimeError: signbit is not implemented for complex tensors."
+_SIGNBIT_ERROR = "signbit is not implemented for complex tensors."
 for _name, _body, _numpy, _dtypes, _doc in (
     ("isnan", fn.isnan, "isnan", STORED, "Whether each element is not a number."),
     ("isinf", fn.isinf, "isinf", ANY, "Whether each element (or a part of it) is infinite."),
@@ -370,8 +370,15 @@ op(
 
 
 def _sinc(x):
-    scaled = fn.where(fn.eq(x, 0), fn.const(1, x.dtype), x * math.pi)
-    return fn.where(fn.eq(x, 0), fn.const(1, x.dtype), fn.sin(scaled) / scaled)
+    """Near 0 a series, since the derivative of the quotient cancels there."""
+    scaled, one = x * math.pi, fn.const(1, x.dtype)
+    if t.is_complex(x.dtype):
+        scaled = fn.where(fn.eq(x, 0), one, scaled)
+        return fn.where(fn.eq(x, 0), one, fn.sin(scaled) / scaled)
+    near = fn.abs(scaled) < 0.5
+    series = [(-1) ** k / math.factorial(2 * k + 1) for k in range(9 if x.dtype == "f64" else 5)]
+    far = fn.where(near, one, scaled)
+    return fn.where(near, fn.polynomial(scaled * scaled, series), fn.sin(far) / far)
 
 
 op(
