@@ -267,3 +267,34 @@ def test_a_slice_of_what_is_written():
     x = flambeau.arange(20.0).reshape(5, 4)
     x[flambeau.tensor([0, 1, 3])] = x[1]
     np.testing.assert_array_equal(x.numpy(), np.arange(20, dtype="f4").reshape(5, 4)[[1, 1, 2, 1, 4]])
+
+
+def test_positions_in_a_dimension_without_elements():
+    for x in (flambeau.zeros(0, 0), flambeau.zeros(0, 3)):
+        with pytest.raises(IndexError, match="index is out of bounds for dimension with size 0"):
+            x[[0]]
+        with pytest.raises(IndexError, match="index is out of bounds for dimension with size 0"):
+            x[[0]] = 1
+    none = flambeau.zeros(0, dtype=flambeau.int64)
+    assert flambeau.zeros(0, 3)[none].shape == (0, 3) and flambeau.zeros(3, 0)[[2]].shape == (1, 0)
+
+
+def test_positions_of_narrow_integers_unravel_to_int64():
+    rows, columns = flambeau.unravel_index(flambeau.tensor([1, 5], dtype=flambeau.int32), (2, 3))
+    assert rows.dtype == columns.dtype == flambeau.int64 and rows.tolist() == [0, 1] and columns.tolist() == [1, 2]
+
+
+def test_splitting_at_positions_of_other_dtypes():
+    with pytest.raises(RuntimeError, match="to have dtype of long, but got Int"):
+        flambeau.tensor_split(flambeau.ones(4), flambeau.tensor([1], dtype=flambeau.int32))
+    with pytest.raises(RuntimeError, match="zero-dimensional or one-dimensional tensor, but got a tensor with 2 dims"):
+        flambeau.tensor_split(flambeau.ones(4), flambeau.tensor([[1]]))
+
+
+def test_reductions_of_complex_numbers_into_places():
+    x, at = flambeau.ones(2, dtype=flambeau.complex64), flambeau.tensor([0, 0])
+    got = flambeau.zeros_like(x).scatter_reduce(0, at, flambeau.tensor([1j, 3j]), "mean", include_self=False)
+    assert got.tolist() == [2j, 0]
+    for include_self in (True, False):
+        with pytest.raises(NotImplementedError, match="reduce_amin\" not implemented for 'ComplexFloat'"):
+            x.scatter_reduce(0, at, x, "amin", include_self=include_self)

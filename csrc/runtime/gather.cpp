@@ -434,6 +434,13 @@ struct Indexed {
   fail(ErrorKind::Index, "index is out of bounds");
 }
 
+// Positions, even of no elements, need a dimension that they can lie in.
+void check_not_empty(const std::vector<TensorRef>& tensors, std::span<const Axis> axes) {
+  for (size_t k = 0; k < tensors.size(); ++k)
+    FL_CHECK(axes[k].size || tensors[k]->numel() == 0, ErrorKind::Index,
+             "index is out of bounds for dimension with size 0");
+}
+
 void index(const Call& call, Outputs& outputs) {
   Tensor* x = call[0].tensor();
   const std::vector<TensorRef>& given = call[1].tensors();
@@ -450,9 +457,8 @@ void index(const Call& call, Outputs& outputs) {
   }
   Indexed where(*x, masks ? without_masks(*x, given) : given);
   TensorRef out = Tensor::empty(where.sizes, x->dtype, meta ? Device{DeviceType::Meta} : x->device());
+  check_not_empty(where.tensors, where.axes);
   if (!meta && out->numel()) {
-    for (const Axis& axis : where.axes)
-      FL_CHECK(axis.size, ErrorKind::Index, "index is out of bounds for dimension with size 0");
     std::vector<TensorRef> at;
     for (const TensorRef& t : where.tensors) at.push_back(positions(t.get(), where.back));
     if (!read_through(out.get(), *x, where.strides, at, where.axes, true)) fail_outside(where.tensors, where.axes);
@@ -473,9 +479,8 @@ void flat_positions(const Call& call, Outputs& outputs) {
     step *= size;
   }
   outputs.emplace_back(out);
+  check_not_empty(tensors, axes);
   if (out->numel() == 0 || out->is_meta() || !call[2].as_bool()) return;
-  for (const Axis& axis : axes)
-    FL_CHECK(axis.size, ErrorKind::Index, "index is out of bounds for dimension with size 0");
   std::vector<TensorRef> kept;
   Iteration it(shape);
   it.add(*out);

@@ -139,7 +139,7 @@ def _unravel_index(o, indices, shape):
         raise TypeError(f"expected 'shape' sequence to only contain ints, but got {kind}")
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
-    places, step = [], 1
+    places, step, indices = [], 1, indices.to(o.int64)
     for n in reversed(sizes):
         places.insert(0, o.remainder(o.div(indices, step, rounding_mode="floor"), n))
         step *= n

@@ -296,6 +296,8 @@ def neutral(dtype, reduce: str):
 def _scatter_reduce(o, self, dim, index, src, reduce, *, include_self=True):
     if reduce not in _KINDS:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    if self.dtype.is_complex and reduce in ("amax", "amin"):
+        raise NotImplementedError(f"\"scatter_gather_tensor_cpu_reduce_{reduce}\" not implemented for '{self.dtype.title}'")
     base = self if include_self else o.scatter(self, dim, index, neutral(self.dtype, reduce))
     result = o.scatter_reduction(base, dim, index, src, _KINDS[reduce])
     if reduce != "mean":
@@ -303,7 +305,8 @@ def _scatter_reduce(o, self, dim, index, src, reduce, *, include_self=True):
     count = o.ones_like(self.detach()) if include_self else o.zeros_like(self.detach())
     count = o.scatter_add(count, dim, index, o.ones_like(src.detach()))
     count = o.masked_fill(count, count == 0, 1)
-    return result / count if self.dtype.is_floating_point else o.div(result, count, rounding_mode="floor")
+    exact = self.dtype.is_floating_point or self.dtype.is_complex
+    return result / count if exact else o.div(result, count, rounding_mode="floor")
 
 
 op(

@@ -238,6 +238,19 @@ def _tensor_split_at(o, self, indices, dim):
     return _cuts(o, self, indices, dim)
 
 
+def _tensor_split_by(o, self, at, dim):
+    if at.dim() > 1:
+        raise RuntimeError(
+            "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but "
+            f"got a tensor with {at.dim()} dims"
+        )
+    if at.dtype is not o.int64:
+        raise RuntimeError(
+            f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {at.dtype.title}"
+        )
+    return o.tensor_split(self, at.tolist(), dim)
+
+
 op(
     "tensor_split.sections(Tensor(a) self, int sections, int dim=0) -> Tensor(a)[]",
     names=_both("tensor_split"),
@@ -254,7 +267,7 @@ op(
     "tensor_split.tensor_indices_or_sections(Tensor(a) self, Tensor tensor_indices_or_sections, "
     "int dim=0) -> Tensor(a)[]",
     names=_both("tensor_split"),
-    body=Composite(lambda o, self, at, dim: o.tensor_split(self, at.tolist(), dim)),
+    body=Composite(_tensor_split_by),
     doc="As tensor_split, by the values of a tensor.",
 )
 
