@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.nn import functional as NN
 
 RNG = np.random.default_rng(11)
 
@@ -508,3 +509,39 @@ def test_complex_logcumsumexp() -> None:
     far = torch.tensor([-2000.0 + 1j, 3000.0 - 2j, 0.5j])
     assert torch.logcumsumexp(far, 0).tolist() == [-2000 + 1j, 3000 - 2j, 3000 - 2j]
     assert torch.logcumsumexp(torch.tensor([complex(-np.inf, 0), 1 + 1j]), 0)[1].item() == 1 + 1j
+
+
+@pytest.mark.parametrize("correction", [-1, 0, 1])
+def test_what_has_no_elements_has_no_variance(correction) -> None:
+    for got in (
+        torch.var(torch.zeros(0), correction=correction),
+        torch.std(torch.zeros(2, 0), 1, correction=correction),
+        torch.var_mean(torch.zeros(0), correction=correction)[0],
+    ):
+        assert got.isnan().all()
+
+
+def test_all_and_any_of_bytes_are_bytes() -> None:
+    x = torch.tensor([[1, 0], [3, 4]], dtype=torch.uint8)
+    for got, want in ((x.all(), 0), (x.any(), 1), (x.all(1), [0, 1]), (x.any(0, keepdim=True), [[1, 1]])):
+        assert got.dtype == torch.uint8 and got.tolist() == want
+    assert x.int().all().dtype == torch.bool
+
+
+def test_sums_of_products_of_integers_keep_their_dtype() -> None:
+    for dtype in (torch.int32, torch.uint8):
+        got = torch.addbmm(torch.ones(2, 2, dtype=dtype), torch.ones(3, 2, 4, dtype=dtype), torch.ones(3, 4, 2, dtype=dtype))
+        assert got.dtype == dtype and got.tolist() == [[13, 13], [13, 13]]
+        ones = [torch.ones(*sizes, dtype=dtype) for sizes in ((2, 3), (2, 4), (5, 3, 4))]
+        assert NN.bilinear(*ones).dtype == dtype and NN.bilinear(*ones).eq(12).all()
+
+
+def test_losses_of_nan_have_gradients_of_nan() -> None:
+    for loss in (NN.smooth_l1_loss, NN.huber_loss):
+        x = torch.tensor([float("nan"), 0.5, -3.0], requires_grad=True)
+        loss(x, torch.zeros(3), reduction="sum").backward()
+        assert x.grad.isnan().tolist() == [True, False, False] and x.grad[1:].tolist() == [0.5, -1]
+
+
+def test_cross_entropy_with_no_classes() -> None:
+    assert NN.cross_entropy(torch.zeros(2, 0), torch.zeros(2, 0)).isnan()

@@ -148,7 +148,7 @@ class RowCall {
   DType result_dtype(char code) const {
     switch (code) {
       case 'i': return DType::I64;
-      case 'b': return DType::Bool;
+      case 'b': return compute_ == DType::U8 ? DType::U8 : DType::Bool;
       case 'r': return to_real(compute_);
       case 'm': return compute_ == DType::BF16 || compute_ == DType::F16 ? DType::F32 : compute_;
       case 's':

@@ -251,7 +251,7 @@ def _cross_entropy_of_probabilities(
     if reduction == "none":
         return -terms.sum(dim)
     loss = -terms.sum()
-    return loss / (input.numel() / classes) if reduction == "mean" else loss
+    return loss / (input.numel() / classes if classes else 0) if reduction == "mean" else loss
 
 
 def _scalar_type(tensor: Tensor) -> str:
@@ -387,6 +387,9 @@ def kl_div(
             "same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
+    for dtype in (input.dtype, target.dtype):
+        if not dtype.is_floating_point:
+            raise RuntimeError(f"kl_div: {'Complex' if dtype.is_complex else 'Integral'} inputs not supported.")
     reduction = _reduction(size_average, reduce, "sum" if batchmean else reduction)
     loss = target.exp() * (target - input) if log_target else o.xlogy(target, target) - target * input
     loss = _reduced(loss, reduction)

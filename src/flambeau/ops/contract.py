@@ -246,7 +246,7 @@ for _name, _args, _multiply, _what in (
     ("addmm", "Tensor mat1, Tensor mat2", lambda o, a, b: o.mm(a, b), "mat1 @ mat2"),
     ("addmv", "Tensor mat, Tensor vec", lambda o, a, b: o.mv(a, b), "mat @ vec"),
     ("baddbmm", "Tensor batch1, Tensor batch2", lambda o, a, b: o.bmm(a, b), "batch1 @ batch2"),
-    ("addbmm", "Tensor batch1, Tensor batch2", lambda o, a, b: o.sum(o.bmm(a, b), 0), "the sum of batch1 @ batch2"),
+    ("addbmm", "Tensor batch1, Tensor batch2", lambda o, a, b: o.sum(o.bmm(a, b), 0, dtype=a.dtype), "the sum of batch1 @ batch2"),
 ):
     op(
         f"{_name}(Tensor self, {_args}, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
@@ -300,7 +300,7 @@ def _bilinear(o, input1, input2, weight, bias=None):
     lead = input1.shape[:-1]
     a, b = input1.reshape(-1, input1.shape[-1]), input2.reshape(-1, input2.shape[-1])
     left = o.matmul(a, weight.permute(1, 0, 2).reshape(weight.shape[1], -1))
-    out = (left.view(a.shape[0], weight.shape[0], weight.shape[2]) * b.unsqueeze(1)).sum(-1)
+    out = (left.view(a.shape[0], weight.shape[0], weight.shape[2]) * b.unsqueeze(1)).sum(-1, dtype=a.dtype)
     out = out.view(*lead, weight.shape[0])
     return out if bias is None else out + bias
 

@@ -288,12 +288,12 @@ op(
 
 def _smooth_l1(x, y, beta):
     gap, beta = fn.abs(x - y), cast(beta, x.dtype)
-    return where(gap < beta, 0.5 * gap * gap / beta, gap - 0.5 * beta)
+    return where(gap >= beta, gap - 0.5 * beta, 0.5 * gap * gap / beta)
 
 
 def _huber(x, y, delta):
     gap, delta = fn.abs(x - y), cast(delta, x.dtype)
-    return where(gap < delta, 0.5 * gap * gap, delta * (gap - 0.5 * delta))
+    return where(gap >= delta, delta * (gap - 0.5 * delta), 0.5 * gap * gap)
 
 
 for _name, _body in (("smooth_l1", _smooth_l1), ("huber", _huber)):

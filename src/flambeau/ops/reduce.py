@@ -127,7 +127,7 @@ for _name, _reduce in (("all", r.row_all), ("any", r.row_any)):
         differentiable=False,
         ref=(lambda f: lambda np, x, dim=None, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(_name),
         samples="reduce",
-        doc=f"Whether {_name} elements are not zero.",
+        doc=f"Whether {_name} elements are not zero; a bool, of uint8 1 or 0 in uint8.",
     )
 
 op(
@@ -168,7 +168,7 @@ def _variance(x, correction):
     count = r.row_count(t.real_of(x.dtype))
     below = count - real(correction)
     spread = r.row_sum(_squared_size(x - mean))
-    return spread / where(below > 0, below, const(0, below.dtype)), mean
+    return spread / where((below > 0) & (count > 0), below, const(0, below.dtype)), mean
 
 
 _VAR = f"{_DIMS[: -len(', bool keepdim=False')]}, *, Scalar? correction=1, bool keepdim=False"
@@ -285,6 +285,8 @@ op(
 
 op(
     f"nansum({_DIMS}, *, ScalarType? dtype=None) -> Tensor",
+    dtypes=ORDERED,
+    dtype_error="RuntimeError: nansum on CPU does not support complex inputs",
     body=Row(
         lambda x: r.row_sum(where(isnan(x), const(0, x.dtype), x) if x.dtype.startswith("f") else x),
         out="B",
