@@ -126,3 +126,19 @@ def test_patches_that_lie_side_by_side(size, kernel, padding) -> None:
     np.testing.assert_array_equal(F.fold(patches, size, kernel, padding=padding, stride=kernel), back)
     small = patches[:1].detach().requires_grad_()
     assert torch.autograd.gradcheck(lambda p: F.fold(p, size, kernel, padding=padding, stride=kernel), (small,))
+
+
+@pytest.mark.parametrize("channels", [3, 20])
+def test_results_are_laid_out_as_images_are(channels):
+    x = torch.tensor(RNG.standard_normal((2, channels, 4, 6)))
+    inside = x.contiguous(memory_format=torch.channels_last)
+    calls = [lambda t, m=m: F.pad(t, (1, 2, 3, 1), m) for m in ("constant", "reflect", "replicate")]
+    calls += [lambda t: F.pad(t, (-1, 1, -2, 0)), lambda t: F.pad(t, (-1, 1, -2, 0), "reflect")]
+    calls += [lambda t: F.max_unpool2d(*F.max_pool2d(t, 2, return_indices=True), 2)]
+    calls += [lambda t: F.channel_shuffle(t, channels)]
+    for call in calls:
+        got, want = call(inside), call(x)
+        assert got.is_contiguous(memory_format=torch.channels_last) and want.is_contiguous()
+        np.testing.assert_array_equal(got.numpy(), want.numpy())
+    small = inside[:1, :, :3, :3].clone(memory_format=torch.preserve_format).requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: F.pad(t, (1, 2, 1, 1), "reflect"), (small,))

@@ -114,3 +114,34 @@ def test_bags_of_all_lengths(width, weighted):
         per_sample_weights=flambeau.from_numpy(weights) if weighted else None,
     )  # fmt: skip
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+def test_channels_that_lie_inside_stay_there(mode, channels):
+    x = drawn(1, 2, channels, 4, 5)
+    inside = x.contiguous(memory_format=flambeau.channels_last).requires_grad_()
+    for size in ((7, 3), (4, 9), (4, 5)):
+        got, want = (F.interpolate(t, size=size, mode=mode) for t in (inside, x))
+        assert got.is_contiguous(memory_format=flambeau.channels_last) and want.is_contiguous()
+        np.testing.assert_array_equal(got.detach().numpy(), want.numpy())
+    assert gradcheck(lambda t: F.interpolate(t, size=(7, 3), mode=mode), (inside[:, :2],))
+    volume = drawn(2, 1, channels, 2, 3, 2).contiguous(memory_format=flambeau.channels_last_3d)
+    assert F.interpolate(volume, scale_factor=2).is_contiguous(memory_format=flambeau.channels_last_3d)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_resampling_to_the_same_size_is_a_copy(mode):
+    x = drawn(3, 1, 1, 2, 3)
+    F.interpolate(x, size=(2, 3), mode=mode).zero_()
+    assert x.abs().min() > 0
+
+
+def test_bytes_are_rounded_as_in_pytorch():
+    """Recorded from PyTorch 2.13: halves go up, and what the cubic kernel overshoots is cut off."""
+    x = flambeau.tensor([[0, 255, 255, 0], [255, 0, 1, 254]], dtype=flambeau.uint8).reshape(1, 1, 2, 4)
+    assert F.interpolate(x, size=(3, 4), mode="bilinear", align_corners=True)[0, 0, 1].tolist() == [128, 128, 128, 127]
+    assert F.interpolate(x, size=(2, 8), mode="bicubic")[0, 0].tolist() == [
+        [0, 58, 197, 255, 255, 197, 58, 0],
+        [255, 197, 58, 0, 0, 58, 197, 255],
+    ]

@@ -210,7 +210,7 @@ void constant_pad(const Call& call, Outputs& outputs) {
   TensorRef inside = kept_part(self, pad);
   Dims sizes = self->sizes;
   for (int d = 0; d < self->dim(); ++d) sizes[d] = padded_size(sizes[d], widths_of(pad, self->dim(), d), d);
-  const bool last = self->dim() == 4 && !inside->is_contiguous() && has_format(*inside, MemoryFormat::ChannelsLast);
+  const bool last = self->dim() == 4 && !self->is_contiguous() && has_format(*self, MemoryFormat::ChannelsLast);
   const MemoryFormat format = last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   TensorRef out = Tensor::empty_strided(sizes, format_strides(sizes, format), self->dtype, self->device());
   outputs.emplace_back(out);

@@ -12,6 +12,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.nn._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from flambeau.ops.layout import in_layout_of
 
 Tensor = o.Tensor
 Row = list[tuple[int, float]]  # what an output element is made of: places and their weights
@@ -60,9 +61,14 @@ def interpolate(
         pools = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}
         return pools[input.dim()](input, sizes)
     _check_sizes(list(input.shape[2:]), sizes)
-    for dim in reversed(range(len(sizes))):  # the last first: the others are then resampled by whole rows
-        input = _resampled(input, dim + 2, sizes[dim], scales[dim], mode, bool(align_corners), antialias)
-    return input
+
+    def resampled(x: Tensor, places: list[int]) -> Tensor:
+        result = x
+        for dim in reversed(range(len(sizes))):  # the last first: the others are then resampled by whole rows
+            result = _resampled(result, places[dim + 2], sizes[dim], scales[dim], mode, bool(align_corners), antialias)
+        return result.clone() if result is x else result
+
+    return in_layout_of(o, input, resampled)
 
 
 def _output(input: Tensor, size: Any, scale_factor: Any, recompute: bool | None) -> tuple[list[int], list[Any]]:
@@ -133,7 +139,9 @@ def _resampled(
         places = _nearest(size, out, scale_factor, mode == "nearest-exact")
         return x if places is None else x.index_select(dim, places)
     if not x.is_floating_point():
-        return _resampled(x.to(o.float32), dim, out, scale_factor, mode, align_corners, antialias).round().to(x.dtype)
+        wide = _resampled(x.to(o.float32), dim, out, scale_factor, mode, align_corners, antialias)
+        wide = (wide + 0.5).floor()  # as PyTorch rounds
+        return (wide.clamp(0, 255) if x.dtype == o.uint8 else wide).to(x.dtype)
     kernel = {"bicubic": "cubic", "lanczos": "lanczos"}.get(mode, "linear")
     dtype = o.float64 if x.dtype == o.float64 else o.float32
     taps = _tap_tensors(size, out, scale_factor, align_corners, kernel, antialias, dtype)

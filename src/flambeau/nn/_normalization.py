@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.nn._padding import pad
 
 Tensor = o.Tensor
 
@@ -87,7 +86,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     if input.numel() == 0:
         return input
     sides = [0] * (2 * (input.dim() - 2)) + [size // 2, (size - 1) // 2]
-    squares = pad(input.square(), sides)
+    squares = o.constant_pad_nd(input.square(), sides)
     channels = input.size(1)
     total = squares.narrow(1, 0, channels)
     for shift in range(1, size):

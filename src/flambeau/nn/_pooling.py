@@ -10,6 +10,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.nn._operators import embedding
 from flambeau.nn._seen import seen
+from flambeau.ops.layout import channels_lie_inside
 
 Tensor = o.Tensor
 
@@ -189,7 +190,8 @@ def _max_unpool(
     flat = o.zeros((*lead, total), dtype=input.dtype, device=input.device)
     each = math.prod(input.shape[-n:])
     flat = flat.scatter(-1, indices.reshape(*lead, each), input.reshape(*lead, each))
-    return flat.reshape(*lead, *size)
+    result = flat.reshape(*lead, *size)
+    return result.contiguous(memory_format=o.channels_last) if n == 2 and channels_lie_inside(o, input) else result
 
 
 @seen

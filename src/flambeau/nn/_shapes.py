@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.ops.launch import check_operands
+from flambeau.ops.layout import channels_lie_inside
 from flambeau.ops.patches import places
 
 Tensor = o.Tensor
@@ -69,6 +70,10 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     n, c, *rest = input.shape
     if c % groups != 0:
         raise RuntimeError(f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
+    if channels_lie_inside(o, input):
+        inside = input.movedim(1, -1)
+        shuffled = inside.reshape(n, *rest, groups, c // groups).transpose(-1, -2).reshape(inside.shape)
+        return shuffled.movedim(-1, 1)
     return input.reshape(n, groups, c // groups, *rest).transpose(1, 2).reshape(input.shape)
 
 

@@ -49,7 +49,6 @@ from flambeau.nn._normalization import (
     rms_norm,
 )
 from flambeau.nn._operators import embedding, log_softmax, max_pool1d, max_pool2d, max_pool3d, softmax, softmin
-from flambeau.nn._padding import pad
 from flambeau.nn._pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,

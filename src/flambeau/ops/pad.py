@@ -3,6 +3,7 @@
 from flambeau.ir.fn import maximum, minimum, where
 
 from .launch import Launch, product
+from .layout import in_layout_of
 from .table import ANY, Composite, Loop, Native, op
 
 _ARGUMENT = (4, 6, 8)  # how PyTorch counts the paddings of the last, the second and the third dimension from the end
@@ -29,7 +30,9 @@ def _pad(o, input, pad, mode="constant", value=None):
             d, start, end = input.dim() - 1 - i, max(0, -pad[2 * i]), max(0, -pad[2 * i + 1])
             input = input.narrow(d, start, input.shape[d] - start - end)
         pad = [max(0, width) for width in pad]
-    return o.pad_edge(input, pad, mode)
+    if mode == "circular" or len(pad) != 4:
+        return o.pad_edge(input, pad, mode)
+    return in_layout_of(o, input, lambda x, places: o.pad_edge(x, pad if x is input else [0, 0, *pad], mode))
 
 
 def _check_edges(x, pad, mode) -> None:
