@@ -415,3 +415,30 @@ def test_what_was_changed_in_place_is_said_by_its_operator() -> None:
     y.add_(1)
     with pytest.raises(RuntimeError, match="which is output 0 of Add, is at version 1"):
         z.sum().backward()
+
+
+def test_dtypes_that_have_no_kernel() -> None:
+    bools, ints = torch.ones(3, dtype=torch.bool), torch.ones(3, dtype=torch.int32)
+    complex_, bytes_ = torch.ones(3, dtype=torch.complex64), torch.ones(3, dtype=torch.uint8)
+    for call, sentence in (
+        (lambda: torch.linalg.cross(bools, bools), "\"cross\" not implemented for 'Bool'"),
+        (lambda: torch.ones(2, 2, dtype=torch.bool) @ torch.ones(2, 2, dtype=torch.bool), "not implemented for 'Bool'"),
+        (lambda: torch.arange(3, dtype=torch.bool), "\"arange_cpu\" not implemented for 'Bool'"),
+        (lambda: torch.arange(0, 3, 1, dtype=torch.complex64), "\"arange_cpu\" not implemented for 'ComplexFloat'"),
+        (lambda: torch.linspace(0, 1, 3, dtype=torch.bool), "\"linspace_cpu\" not implemented for 'Bool'"),
+        (lambda: torch.nextafter(ints.short(), ints.short()), "\"nextafter_cpu\" not implemented for 'Short'"),
+        (lambda: torch.signbit(complex_), "signbit is not implemented for complex tensors."),
+    ):
+        with pytest.raises(NotImplementedError, match=sentence):
+            call()
+    for call, sentence in (
+        (lambda: ints.exponential_(), "^Exponential distribution is a continuous probability distribution.* Int"),
+        (lambda: ints.polygamma_(1), "^result type Float can't be cast to the desired output type Int"),
+        (lambda: ints.mvlgamma_(1), "^mvlgamma: result type Int can't be cast to the desired output type Float"),
+        (lambda: torch.gradient(bytes_), "^torch.gradient does not support uint8 input."),
+        (lambda: torch.nansum(complex_), "^nansum on CPU does not support complex inputs"),
+        (lambda: NN.kl_div(ints, ints, reduction="sum"), "^kl_div: Integral inputs not supported."),
+        (lambda: NN.kl_div(V, complex_, reduction="sum"), "^kl_div: Complex inputs not supported."),
+    ):
+        with pytest.raises(RuntimeError, match=sentence):
+            call()

@@ -231,14 +231,17 @@ int64_t arange_length(const Value& start, const Value& end, const Value& step, b
   return static_cast<int64_t>(length);
 }
 
+// Whether a dtype is one to count in.
+bool is_counted(DType d) { return d != DType::Bool && !is_float8(d); }
+
 // start, start + step, ... below end; the options stand at argument `at`.
 void arange_between(const Value& from, const Value& to, const Value& by, const Call& c, int at, Outputs& outputs) {
   bool integers = is_integral(from) && is_integral(to) && is_integral(by);
   TensorOptions options(c, at, integers ? DType::I64 : default_dtype());
   FL_CHECK(!is_integer(options.dtype) || by.as_double() == 0 || std::abs(by.as_double()) >= 1, ErrorKind::Value,
            "step must be nonzero [it is cast to %s]", dtype_title(options.dtype));
-  FL_CHECK(!is_float8(options.dtype), ErrorKind::NotImplemented, "\"arange_cpu\" not implemented for '%s'",
-           dtype_title(options.dtype));
+  FL_CHECK(is_counted(options.dtype) && !is_complex(options.dtype), ErrorKind::NotImplemented,
+           "\"arange_cpu\" not implemented for '%s'", dtype_title(options.dtype));
   int64_t length = arange_length(from, to, by, integers && is_integer(options.dtype));
   TensorRef t = options.empty(IntSpan(&length, 1));
   if (!t->is_meta()) {
@@ -301,7 +304,7 @@ void line(const Call& c, Outputs& outputs, int options_at, F&& map) {
   FL_CHECK(steps >= 0, ErrorKind::Runtime, "number of steps must be non-negative");
   bool complex = c[0].tag() == Value::Tag::Complex || c[1].tag() == Value::Tag::Complex;
   TensorOptions options(c, options_at, complex ? to_complex(default_dtype()) : default_dtype());
-  FL_CHECK(!is_float8(options.dtype), ErrorKind::NotImplemented, "\"linspace_cpu\" not implemented for '%s'",
+  FL_CHECK(is_counted(options.dtype), ErrorKind::NotImplemented, "\"linspace_cpu\" not implemented for '%s'",
            dtype_title(options.dtype));
   TensorRef t = options.empty(IntSpan(&steps, 1));
   if (!t->is_meta())

@@ -70,9 +70,11 @@ void exponential(const Call& c, Outputs& outputs) {
   Tensor* t = c[0].tensor();
   double lambda = c[1].as_double();
   FL_CHECK(lambda > 0, ErrorKind::Runtime, "exponential_ expects lambda > 0.0, but found lambda=%g", lambda);
-  FL_CHECK(is_float(t->dtype) && !is_float8(t->dtype), ErrorKind::Runtime,
+  FL_CHECK(is_float(t->dtype), ErrorKind::Runtime,
            "Exponential distribution is a continuous probability distribution. dtype must be a floating point but you "
            "specified %s",
+           dtype_title(t->dtype));
+  FL_CHECK(!is_float8(t->dtype), ErrorKind::NotImplemented, "\"exponential_cpu\" not implemented for '%s'",
            dtype_title(t->dtype));
   draw_into(t, [&](void* p) { fill_exponential(generator(c[2]), p, t->numel(), t->dtype, lambda); });
   give(outputs, TensorRef(t));

@@ -132,7 +132,7 @@ void integer_gemm(const Gemm& g, Threads threads) {
     if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
       multiply<T>(g, threads);
     } else {
-      fail(ErrorKind::Runtime, "matrix product of %s is not implemented", dtype_name(g.dtype));
+      fail(ErrorKind::NotImplemented, "\"addmm_impl_cpu_\" not implemented for '%s'", dtype_title(g.dtype));
     }
   });
 }

@@ -93,6 +93,8 @@ def _gradient(o, self, spacing, dims, edge_order: int):
     dims = [wrap_dim(d, self.dim()) for d in (range(self.dim()) if whole else dims)]
     spaces = _spaces(spacing, dims, whole)
     _check(o, self, spaces, dims, edge_order)
+    if self.dtype is o.uint8:
+        raise RuntimeError("torch.gradient does not support uint8 input.")
     if self.dtype is o.bool:
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "

@@ -215,10 +215,17 @@ op(
     body=Composite(lambda o, self, n: o.polygamma(n, self)),
     doc="The n-th derivative of digamma, of each element.",
 )
+def _polygamma_in_place(o, self, n):
+    if not self.dtype.is_floating_point:
+        wanted = o.get_default_dtype().title
+        raise RuntimeError(f"result type {wanted} can't be cast to the desired output type {self.dtype.title}")
+    return self.copy_(o.polygamma(n, self.clone()))
+
+
 op(
     "polygamma_(Tensor(a!) self, int n) -> Tensor(a!)",
     names=("Tensor.polygamma_",),
-    body=Composite(lambda o, self, n: self.copy_(o.polygamma(n, self.clone()))),
+    body=Composite(_polygamma_in_place),
     doc="The n-th derivative of digamma, written to self.",
 )
 
@@ -240,10 +247,25 @@ op(
     "mvlgamma(Tensor self, int p) -> Tensor",
     names=("mvlgamma", "Tensor.mvlgamma", "special.multigammaln"),
     body=Composite(_mvlgamma),
-    inplace=True,
     ref=lambda np, x, p: sum(np.special.gammaln(x - j / 2) for j in range(p)) + p * (p - 1) / 4 * np.log(np.pi),
     doc="The logarithm of the multivariate gamma function of dimension p, of each element.\n\n"
     "It is the sum of lgamma(x - j/2) over j = 0 ... p - 1, and p (p - 1) / 4 log(pi).",
+)
+
+
+def _mvlgamma_in_place(o, self, p):
+    result = o.mvlgamma(self.clone(), p)
+    if not self.dtype.is_floating_point:
+        wanted = result.dtype.title
+        raise RuntimeError(f"mvlgamma: result type {self.dtype.title} can't be cast to the desired output type {wanted}")
+    return self.copy_(result)
+
+
+op(
+    "mvlgamma_(Tensor(a!) self, int p) -> Tensor(a!)",
+    names=("Tensor.mvlgamma_",),
+    body=Composite(_mvlgamma_in_place),
+    doc="mvlgamma, written to self.",
 )
 
 # name, kind in the IR, SciPy's name, mathematicians' name

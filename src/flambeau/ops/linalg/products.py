@@ -4,7 +4,7 @@ import itertools
 import warnings
 
 from ..launch import check_tensors, wrap_dim
-from ..table import Composite, Scalar, op
+from ..table import COMPLEX, REAL, Composite, Scalar, op
 from ..views import broadcast_shape
 from . import check
 
@@ -112,6 +112,8 @@ def _cross_grad(o, g, *parts):
 op(
     "cross_parts(Tensor a0, Tensor a1, Tensor a2, Tensor b0, Tensor b1, Tensor b2) -> (Tensor, Tensor, Tensor)",
     names=(),
+    dtypes=REAL + COMPLEX,
+    dtype_error="\"cross\" not implemented for '{got}'",
     body=Scalar(lambda a, b, c, x, y, z: (b * z - c * y, c * x - a * z, a * y - b * x)),
     grad=_cross_grad,
     doc="The components of vector products.",
