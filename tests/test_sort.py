@@ -84,8 +84,10 @@ def test_every_rank_of_short_rows(length, dtype):
     order, rows = np.argsort(x, axis=1, kind="stable"), flambeau.tensor(x).to(getattr(flambeau, dtype))
     for k in range(1, length + 1):
         values, at = flambeau.kthvalue(rows, k, 1)
-        assert at.tolist() == order[:, k - 1].tolist()
+        if length > 10:  # among equal elements of shorter ones, that of PyTorch is found
+            assert at.tolist() == order[:, k - 1].tolist()
         assert values.tolist() == np.sort(x, axis=1)[:, k - 1].tolist()
+        assert x[range(3), at.tolist()].tolist() == values.tolist()
 
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d not in ("bool", "uint64")])
@@ -329,3 +331,24 @@ def test_distinct_bools(values):
     assert [t.tolist() for t in flambeau.unique(x, return_counts=True)] == [want.tolist(), counts.tolist()]
     found = flambeau.unique(x, return_inverse=True, return_counts=True)
     assert [t.tolist() for t in found] == [want.tolist(), places.tolist(), counts.tolist()]
+
+
+def test_kthvalue_of_short_rows_finds_the_one_of_equal_elements_that_pytorch_finds():
+    """Recorded from PyTorch 2.13."""
+    x = flambeau.tensor([[2, 3, 1, 1, 2, 3, 1, 2], [1, 1, 2, 2, 3, 3, 3, 0], [2, 3, 0, 1, 0, 2, 2, 3]])
+    for dtype in (flambeau.int64, flambeau.float32, flambeau.bfloat16, flambeau.uint8):
+        for k, want in ((1, [3, 7, 2]), (3, [2, 0, 3]), (4, [0, 3, 6]), (8, [1, 5, 7])):
+            values, at = x.to(dtype).kthvalue(k)
+            assert at.tolist() == want and values.tolist() == x.sort()[0][:, k - 1].tolist()
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 10, 11, 128, 129, 3000])
+@pytest.mark.parametrize("dtype", ["f4", "i8", "u1"])
+def test_the_mode_of_rows_of_all_lengths(n, dtype):
+    x = np.random.default_rng(n).integers(0, max(2, n // 3), (4, n)).astype(dtype)
+    values, at = flambeau.mode(flambeau.from_numpy(x))
+    for row, value, place in zip(x, values.tolist(), at.tolist(), strict=True):
+        distinct, counts = np.unique(row, return_counts=True)
+        assert value == distinct[counts.argmax()] and place == np.flatnonzero(row == value)[-1]
+    columns, places = flambeau.mode(flambeau.from_numpy(x.T.copy()), 0, keepdim=True)
+    assert columns.tolist() == [values.tolist()] and places.tolist() == [at.tolist()]

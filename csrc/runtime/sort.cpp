@@ -19,6 +19,7 @@ namespace fl {
 namespace {
 
 constexpr int64_t kShort = 128;        // items that are sorted by comparing them
+constexpr int64_t kShortest = 10;      // items of a row in which equal ones are told apart as in PyTorch
 constexpr int64_t kFewest = 5;         // items that are not sorted to find one
 constexpr int kMostPasses = 64;        // of halving, before a way that is quick for whatever order
 constexpr int64_t kTaskItems = 16384;  // of one task, where rows are short
@@ -283,7 +284,56 @@ Item chosen(const Row<Item, KeyAt>& row, int64_t rank) {
   return chosen(items, found, rank, shift);
 }
 
+// The place of a rank in a row of at most kShortest elements; rows of so few are halved around the median of three in
+// Hoare's way, because that chooses the position among equal elements that PyTorch chooses.
+template <class Item, class KeyAt>
+Item chosen_of_few(const Row<Item, KeyAt>& row, int64_t rank) {
+  Item items[kShortest];
+  for (int64_t i = 0; i < row.n; ++i) items[i] = row[i];
+  auto above = [&](int64_t i, int64_t j) { return items[i] >> kPositionBits<Item> > items[j] >> kPositionBits<Item>; };
+  auto in_order = [&](int64_t i, int64_t j) {
+    if (above(i, j)) std::swap(items[i], items[j]);
+  };
+  int64_t left = 0, right = row.n - 1;
+  while (right > left + 1) {
+    std::swap(items[left + (right - left) / 2], items[left + 1]);
+    in_order(left + 1, right);
+    in_order(left, right);
+    in_order(left + 1, left);
+    int64_t i = left + 1, j = right;
+    for (;;) {
+      while (above(left, ++i)) {}
+      while (above(--j, left)) {}
+      if (j < i) break;
+      std::swap(items[i], items[j]);
+    }
+    std::swap(items[left], items[j]);
+    if (j <= rank) left = i;
+    if (j >= rank) right = j - 1;
+  }
+  if (right == left + 1) in_order(left, right);
+  return items[rank];
+}
+
 // ---- one row
+
+// Where the most frequent element stands last, the least of several; nan equals nothing.
+template <class Item, class KeyAt>
+int64_t most_frequent(const Row<Item, KeyAt>& row) {
+  Item near[kShort];
+  Scratch scratch(row.n <= kShort ? 0 : static_cast<size_t>(row.n) * sizeof(Item));
+  Item* items = row.n <= kShort ? near : scratch.as<Item>();
+  copy_items(row, items);
+  sort_items(items, row.n, row.bits);
+  int64_t most = 0, found = 0, count = 0;
+  for (int64_t i = 0; i < row.n; ++i) {
+    bool goes_on = i && i < row.numbers && (items[i] ^ items[i - 1]) >> kPositionBits<Item> == 0;
+    count = goes_on ? count + 1 : 1;
+    if (count > most) found = i;
+    most = std::max(most, count);
+  }
+  return position_of(items[found]);
+}
 
 // Gathers the `most` least items of a row, in no order; there is room for twice as many and a block. When it is full,
 // the greater half goes, and from then on nothing is taken that is above the rest.
@@ -419,8 +469,15 @@ void ranked_rows(const Call& call, Outputs& outputs) {
   int64_t rank = call[2].as_int(), n = row_length(call);
   FL_CHECK(0 <= rank && rank < n, ErrorKind::Runtime, "rank %lld in rows of %lld elements",
            static_cast<long long>(rank), static_cast<long long>(n));
-  give_positions(call, outputs, false, 1,
-                 [rank](const auto& row, int64_t* out) { *out = position_of(chosen(row, rank)); });
+  give_positions(call, outputs, false, 1, [rank](const auto& row, int64_t* out) {
+    *out = position_of(row.n <= kShortest ? chosen_of_few(row, rank) : chosen(row, rank));
+  });
+}
+
+// mode_rows(self, dim)
+void mode_rows(const Call& call, Outputs& outputs) {
+  FL_CHECK(row_length(call), ErrorKind::Runtime, "the mode of rows without elements");
+  give_positions(call, outputs, false, 1, [](const auto& row, int64_t* out) { *out = most_frequent(row); });
 }
 
 // median_rows(self, dim, skip_nan): the lower of two; the first nan of a row that has one, unless those are skipped.
@@ -433,7 +490,8 @@ void median_rows(const Call& call, Outputs& outputs) {
   });
 }
 
-RegisterNative natives[] = {{"order_rows", order_rows}, {"ranked_rows", ranked_rows}, {"median_rows", median_rows}};
+RegisterNative natives[] = {
+    {"order_rows", order_rows}, {"ranked_rows", ranked_rows}, {"median_rows", median_rows}, {"mode_rows", mode_rows}};
 
 }  // namespace
 }  // namespace fl

@@ -13,6 +13,7 @@ _ROWS = (
     ("order_rows(Tensor self, int dim, bool descending, int most)", "Where the first elements of sorted rows stand."),
     ("ranked_rows(Tensor self, int dim, int rank)", "Where the element of a rank, counted from 0, stands in each row."),
     ("median_rows(Tensor self, int dim, bool skip_nan)", "Where the median of each row stands."),
+    ("mode_rows(Tensor self, int dim)", "Where the most frequent element of each row stands last."),
 )
 for _signature, _doc in _ROWS:
     op(
@@ -253,17 +254,7 @@ def _mode(o, self, dim=-1, keepdim=False):
     dim = wrap_dim(dim, self.dim())
     _check_row("mode", self, dim)
     check_implemented(self, "mode_cpu")
-    if not self.dim() or self.is_meta or not self.numel():
-        sizes = [1 if d == dim else s for d, s in enumerate(self.shape)]
-        return _picked(o, self, dim, o.zeros(sizes, dtype=o.int64, device=self.device), keepdim)
-    order = ordering(o, self, dim).movedim(dim, -1).contiguous()
-    ranked = o.gather(self.detach().movedim(dim, -1), -1, order)
-    n = ranked.shape[-1]
-    at = o.arange(n, device=self.device)
-    goes_on = o.eq(ranked.narrow(-1, 1, n - 1), ranked.narrow(-1, 0, n - 1))  # a nan equals nothing
-    start = o.cummax(o.masked_fill(at.narrow(0, 1, n - 1), goes_on, 0), -1)[0]
-    last = o.argmax(at - o.cat([o.zeros_like(order.narrow(-1, 0, 1)), start], -1), -1, True)
-    return _picked(o, self, dim, o.gather(order, -1, last).movedim(-1, dim).contiguous(), keepdim)
+    return _picked(o, self, dim, o.mode_rows(self, dim), keepdim)
 
 
 op(
