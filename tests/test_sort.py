@@ -352,3 +352,17 @@ def test_the_mode_of_rows_of_all_lengths(n, dtype):
         assert value == distinct[counts.argmax()] and place == np.flatnonzero(row == value)[-1]
     columns, places = flambeau.mode(flambeau.from_numpy(x.T.copy()), 0, keepdim=True)
     assert columns.tolist() == [values.tolist()] and places.tolist() == [at.tolist()]
+
+
+@pytest.mark.parametrize("dtype, bound", [("complex64", 2e-6), ("complex128", 1e-14)])
+def test_gradients_of_logcumsumexp_of_large_complex_numbers(dtype, bound):
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((6, 5)) + 1j * rng.standard_normal((6, 5)) for _ in range(2))
+    x[0] += 1e4
+    x, g = x.astype(dtype), g.astype(dtype)
+    t = flambeau.from_numpy(x).requires_grad_()
+    (got,) = flambeau.autograd.grad(flambeau.logcumsumexp(t, 0), t, flambeau.from_numpy(g))
+    wide, top = x.astype("c16"), x.real.max(0)
+    sums = np.cumsum(np.exp(wide - top), 0)
+    want = [(g[i:] * np.conj(np.exp(wide[i] - top) / sums[i:])).sum(0) for i in range(6)]
+    np.testing.assert_allclose(got.numpy(), want, rtol=bound, atol=bound)

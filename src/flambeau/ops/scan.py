@@ -314,22 +314,31 @@ op(
 def _log_grad(o, g, self, dim):
     """sum over j >= i of g[j] exp(self[i] - result[j]), as a recurrence from the end whose factors are at most 1."""
     result = o.saved.output(0)
-    if self.dtype.is_complex:
-        part = o.log(g) - o.conj(result)
-        part = o.flip(o.logcumsumexp(o.flip(part, (dim,)), dim), (dim,)) if self.ndim else part
-        return (o.exp(part + o.conj(self)),)
-    share = _ratio(o, self, result)
+    complex_ = self.dtype.is_complex
+    share = _complex_ratio(o, self, result) if complex_ else _ratio(o, self, result)
     if not self.ndim:
         return (g * share,)
     back = o.flip(result, (dim,))
-    steps = _ratio(o, back, o.roll(back, 1, dim))  # at most 1 but for the first, which has nothing to multiply
+    if complex_:
+        steps = _shifted(o, _complex_ratio(o, o.roll(back, -1, dim), back), dim)
+    else:
+        steps = _ratio(o, back, o.roll(back, 1, dim))  # at most 1 but for the first, which has nothing to multiply
     return (o.flip(o.linear_recurrence(o.flip(g, (dim,)), steps, dim), (dim,)) * share,)
 
 
 def _ratio(o, a, b):
     """exp(a - b), at most 1; 1 where both are the same infinity."""
+    return o.exp(o.clamp(_gap(o, a, b), max=0.0))
+
+
+def _complex_ratio(o, a, b):
+    """The conjugate of exp(a - b), of any size."""
+    return o.conj(o.exp(_gap(o, a, b)))
+
+
+def _gap(o, a, b):
     same = a == b
-    return o.exp(o.clamp(o.where(same, 0.0, a) - o.where(same, 0.0, b), max=0.0))
+    return o.where(same, 0.0, a) - o.where(same, 0.0, b)
 
 
 op(
