@@ -1,7 +1,8 @@
 """Sorting and what is read off a sorted order: topk, kthvalue, median, mode, quantile.
 
-Positions are found first; values are gathered by them, so gradients are those of `gather`. The order is always stable,
-nan is the greatest value, and zeros of both signs are equal.
+Positions are found first; values are gathered by them, so gradients are those of `gather`. The order is always stable
+(but kthvalue finds, among equal elements of short rows, the one that PyTorch finds), nan is the greatest value, and
+zeros of both signs are equal.
 """
 
 from flambeau.ir.fn import minimum
