@@ -437,6 +437,8 @@ def test_dtypes_that_have_no_kernel() -> None:
         (lambda: ints.mvlgamma_(1), "^mvlgamma: result type Int can't be cast to the desired output type Float"),
         (lambda: torch.gradient(bytes_), "^torch.gradient does not support uint8 input."),
         (lambda: torch.nansum(complex_), "^nansum on CPU does not support complex inputs"),
+        (lambda: torch.argmax(complex_), r"^argmax\(\): does not support complex input"),
+        (lambda: torch.min(complex_, 0), r"^min\(\): does not support complex input"),
         (lambda: NN.kl_div(ints, ints, reduction="sum"), "^kl_div: Integral inputs not supported."),
         (lambda: NN.kl_div(V, complex_, reduction="sum"), "^kl_div: Complex inputs not supported."),
     ):

@@ -98,6 +98,7 @@ for _name, _reduce, _position, _what in (
     op(
         f"{_name}.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
         dtypes=ORDERED,
+        dtype_error=f"RuntimeError: {_name}(): does not support complex input",
         body=Row((lambda f, p: lambda x: (f(x), p(x)))(_reduce, _position), out="BB", out_dtypes="ci", empty=_EMPTY),
         grad=lambda o, g, self, dim, keepdim: (
             o.value_selecting_reduction_backward(g[0], dim, o.saved.output(1), self.shape, keepdim),
@@ -110,6 +111,7 @@ for _name, _reduce, _position, _what in (
     op(
         f"arg{_name}(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
         dtypes=ORDERED,
+        dtype_error=f"RuntimeError: arg{_name}(): does not support complex input",
         body=Row(_position, out="B", out_dtypes="i", empty=_EMPTY),
         differentiable=False,
         ref=(lambda f: lambda np, x, dim=None, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(
