@@ -38,14 +38,15 @@ def at(x, position, value):
 
 
 def reference(x):
-    """softmax, log_softmax and logsumexp in float64."""
+    """softmax, log_softmax and logsumexp in float64; an infinite element makes the first two nan, as in PyTorch."""
     x = x.astype("f8")
     with np.errstate(all="ignore"):
         top = x.max(1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0)
         e = np.exp(x - top)
         total = e.sum(1, keepdims=True)
-        return e / total, x - top - np.log(total), (np.log(total) + top)[:, 0]
+        known = np.where(np.isposinf(x).any(1, keepdims=True), np.nan, 1.0)
+        return e / total * known, (x - top - np.log(total)) * known, (np.log(total) + top)[:, 0]
 
 
 def test_which_programs():

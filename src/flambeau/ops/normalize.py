@@ -4,17 +4,16 @@ from ..ir import fn
 from ..ir import row as r
 from ..ir.fn import cast, const, exp, log, rsqrt, where
 from .launch import product
-from .reduce import finite_max
 from .table import REAL_FLOATS, Composite, Row, Scalar, op
 
 
 def _softmax(x):
-    e = exp(x - r.constant(finite_max(x)))
+    e = exp(x - r.constant(r.row_max(x)))
     return e * (1 / r.row_sum(e))
 
 
 def _log_softmax(x):
-    shifted = x - r.constant(finite_max(x))
+    shifted = x - r.constant(r.row_max(x))
     return shifted - log(r.row_sum(exp(shifted)))
 
 
@@ -352,7 +351,7 @@ op(
 
 
 def _cross_entropy_row(x, target, ignore_index):
-    top = r.constant(finite_max(x))
+    top = r.constant(r.row_max(x))
     shifted = x - top
     total = r.row_sum(exp(shifted))
     loss = log(total) - r.row_pick(shifted, target)
