@@ -56,6 +56,7 @@ CASES = {
     "polygamma.method": _real(lambda s: [case(s.positive(2, 2), 1)]),
     "polygamma_": _real(lambda s: [case(s.positive(2, 2), 1, call=changed)]),
     "mvlgamma": _real(lambda s: [case(s.positive(2, 2) + 2, 3)]),
+    "mvlgamma_": _real(lambda s: [case(s.positive(2, 2) + 2, 3, call=changed)]),
     "special_zeta": _real(lambda s: [case(Fixed(s.positive(2) + 1), s.positive(2))]),
     "igamma": _real(lambda s: [case(Fixed(s.positive(2, 2)), s.positive(2, 2))]),
     "igammac": _real(lambda s: [case(Fixed(s.positive(2, 2)), s.positive(2, 2))]),
