@@ -6,11 +6,17 @@ import pytest
 import kernels
 import test_interpreters as rows
 from flambeau.codegen import row as code
+from flambeau.codegen.ahead import AheadKernel
+from flambeau.codegen.bands import BandKernel
 from flambeau.codegen.jit import compile_assembly
 from flambeau.codegen.module import Module
 from flambeau.codegen.resolve import emit_program
+from flambeau.codegen.row_program import prepare
+from flambeau.codegen.staggered import StaggeredKernel, StaggeredRunsKernel
 from flambeau.codegen.target import LEVELS
 from flambeau.ir import fn
+from flambeau.ir import row as ir
+from flambeau.ir.expr import input_
 from flambeau.ir.interp import numpy_dtype, run
 from flambeau.ir.program import In, Par, trace
 from flambeau.optim import _fused
@@ -50,6 +56,31 @@ def test_rows(name: str, columns: bool) -> None:
             loops = kernels.innermost(lines)
             assert [line for line in loops if register in line and "vaddps" in line]
             assert not kernels.spills(loops, register)
+
+
+X, Y = input_(0, "f32"), input_(1, "f32")
+NORM = ir.plan([X * fn.rsqrt(ir.row_mean(X * X))], "F", "F").steps[0]
+SLOPE = ir.plan([Y * (X - ir.row_sum(X * Y))], "FF", "F").steps[0]
+
+
+def streaming(kind: str, dtype: str):
+    """A kernel of some kind with a result that goes past the caches, and its classes."""
+    if kind == "elementwise":  # of so many operations that one vector is enough to do
+        return trace(lambda x: fn.gelu(x) + fn.erf(x), [In(dtype)], (dtype,)), "nc"
+    step, count = (SLOPE, 2) if kind == "ahead" else (NORM, 1)
+    program = prepare(step, [dtype], [dtype] * count, "k")
+    made = {"ahead": AheadKernel, "bands": BandKernel, "runs": StaggeredRunsKernel}.get(kind, StaggeredKernel)
+    return made(program, "fused", kind == "bands"), "n" + "c" * (count + 1)
+
+
+@pytest.mark.parametrize("level", REGISTERS)
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("kind", ["elementwise", "staggered", "runs", "ahead", "bands"])
+def test_results_go_past_the_caches(kind: str, dtype: str, level: str) -> None:
+    """Though what narrows a vector and stores it would be one instruction, through the caches."""
+    lines = assembly(*streaming(kind, dtype), level)
+    halves = "%xmm" if (level, dtype) == ("x86-64-v3", "f16") else REGISTERS[level]
+    assert [line for line in lines if "movnt" in line and halves in line]
 
 
 def test_spills_in_loops_are_seen() -> None:

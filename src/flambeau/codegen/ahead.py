@@ -39,6 +39,8 @@ class Ahead(Rows):
             return super().batch_loop()
         most = f.value(f"lshr i64 {f.mul(self.shape[2], 3)}, 2")
         self.at_once = f.value(f"and i64 {most}, {-self.accumulators * self.lanes}")
+        # Vectors of what waits that are written by a step: a quarter of what it reads, but a whole register.
+        self.count = max(self.accumulators // 4, self.target.vector_bytes // (self.lanes * t.SIZE[self.result.dtype]))
         self.waits = f.variable("i1", "false")
         with f.loop(0, self.shape[0]) as b:
             self.do_row(b)
@@ -87,11 +89,11 @@ class Ahead(Rows):
             super().put(self.parking, streams, values)
 
     def meanwhile(self, streams: list[Stream]) -> None:
-        """Writes some of what waits: a quarter as many elements as are read."""
+        """Writes some of what waits."""
         if self.result is None or len(streams) < self.accumulators:
             return
-        f, count = self.function, self.accumulators // 4
-        start = f.add(self.at_once, f.value(f"lshr i64 {streams[0].place[1]}, 2"))
+        f, count = self.function, self.count
+        start = f.add(self.at_once, self._written(streams[0].place[1]))
         inside = f.value(f"icmp sle i64 {f.add(start, count * self.lanes)}, {self.shape[2]}")
         with f.when(f.value(f"and i1 {f.value(f'load i1, ptr {self.waits}')}, {inside}")):
             self._write([f.add(start, k * self.lanes) for k in range(count)])
@@ -100,12 +102,16 @@ class Ahead(Rows):
         """Writes what is left of what waits."""
         if self.result is None:
             return
-        f, part = self.function, self.accumulators // 4 * self.lanes
-        steps = f.value(f"and i64 {f.value(f'lshr i64 {self.shape[2]}, 2')}, {-part}")
+        f, part = self.function, self.count * self.lanes
+        steps = f.value(f"and i64 {self._written(self.shape[2])}, {-part}")
         waiting = f.value(f"sub i64 {self.shape[2]}, {self.at_once}")
         with f.when(f.value(f"load i1, ptr {self.waits}")):
             self._write_waiting(f.add(self.at_once, f.smaller(steps, f.value(f"and i64 {waiting}, {-part}"))))
         f.do(f"store i1 false, ptr {self.waits}")
+
+    def _written(self, i: str) -> str:
+        """How many elements of what waits are written by then, if there are as many."""
+        return self.function.value(f"lshr i64 {i}, {(self.accumulators // self.count).bit_length() - 1}")
 
     def _write_waiting(self, start: str) -> None:
         """Writes what waits from an element of the row before on."""
@@ -123,5 +129,4 @@ class Ahead(Rows):
         f, o = self.function, self.result
         before = f.offset(o.row, f.value(f"sub i64 0, {o.strides[0]}"))
         streams = [self.stream_of(self.scope, lambda x: before if x is o else x.row, i, "0", mask) for i in places]
-        for stream, values in [(s, s.load(self.parking)) for s in streams]:
-            stream.store(o, values)
+        super().put(o, streams, [list(s.load(self.parking)) for s in streams])

@@ -23,7 +23,7 @@ from flambeau.ir.expr import Expr
 
 from .columns import Columns
 from .lanes import CACHE_LINE
-from .memory import CONTIGUOUS
+from .memory import CONTIGUOUS, STREAMED
 from .module import Module, llvm_type
 from .row import RowKernel
 from .row_program import RowProgram
@@ -77,7 +77,7 @@ class Bands(Columns):
             item = t.SIZE[copy.dtype]
             copy.strides = (item, f.mul(self.shape[2], wide * item), wide * item)
         self.read = [o for o in self.inputs if o.number in self.copies]
-        self.mended = [o for o in self.outputs if o.role == "F" and (o.kind == CONTIGUOUS or self._is_narrowed(o))]
+        self.mended = [o for o in self.outputs if o.role == "F" and o.kind == CONTIGUOUS]
         self.rows_ahead = {o.number: self._rows_ahead(o) for o in (*self.read, *self.mended)}
         end = f.value(f"and i64 {self.shape[0]}, {-wide}")
         self.kept = [self._variables() for _ in range(_COLUMNS)]
@@ -92,10 +92,9 @@ class Bands(Columns):
             self.finish_rows()
         self.blocks(1, end)
 
-    def _is_narrowed(self, o: Any) -> bool:
-        """Whether LLVM makes one instruction of narrowing and storing, which goes through the caches whatever it was
-        told."""
-        return o.dtype == "bf16" and self.target.vector_bytes == 64
+    def _joins(self) -> bool:
+        """Whether results are stored in several vectors at once."""
+        return any(o.kind == STREAMED and t.SIZE[o.dtype] == 2 for o in self.outputs)
 
     def _variables(self) -> dict[Expr, tuple[str, str]]:
         """What results that vary over the row are made of: the reductions of a vector of columns."""
@@ -194,10 +193,12 @@ class Bands(Columns):
             ahead |= {o.number: self.function.mul(o.strides[2], _COPIES_AHEAD) for o in self.copies.values()}
         with self._rows(first, end) as i0:
             offsets, position = self.row_at(i1, i0)
-            for c in columns:
-                stream = c.stream(offsets, position)
-                self._fetch(stream, ahead, c.number)
-                self.write_elements(stream)
+            together = len(columns) if self._joins() else 1
+            for some in (columns[k : k + together] for k in range(0, len(columns), together)):
+                streams = [c.stream(offsets, position) for c in some]
+                for c, stream in zip(some, streams, strict=True):
+                    self._fetch(stream, ahead, c.number)
+                self.write_vectors(streams)
         self.copied = before
 
     def _ahead(self, operands: list[Any], i1: str, row: str) -> dict[int, str]:

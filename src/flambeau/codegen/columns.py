@@ -76,6 +76,10 @@ class Columns(Rows):
         }
         return offsets, f.add(f.add(f.mul(i1, self.shape[2]), i0), self.shape[3])
 
+    def are_neighbours(self, streams: list[Stream]) -> bool:
+        """Columns that go together are."""
+        return True
+
     def fetch_ahead(self, stream: Stream, rows: int) -> None:
         """Asks for what some rows further on is read."""
         f = self.function
@@ -157,15 +161,6 @@ class Columns(Rows):
                     stream.store(o, (value,))
             at += len(total)
 
-    def write_elements(self, stream: Stream) -> None:
-        """Outputs that vary over the row, at some elements."""
-        outputs = [(o, r) for o, r in with_roots(self) if o.role in "FR"]
-        if self.parked is not None:
-            self.unpark(stream)
-        values = iter(stream.emit([e for _, r in outputs for e in r]))
-        for o, r in outputs:
-            stream.store(o, tuple(next(values) for _ in r))
-
     def finish_rows(self) -> None:
         """Writes the pass over the columns that their results need."""
         outputs = with_roots(self)
@@ -180,7 +175,7 @@ class Columns(Rows):
                     stream.store(o, tuple(self._read(e, variables)))
 
             def visit(column: "_Column", stream: Stream) -> None:
-                self.write_elements(stream)
+                self.write_vectors([stream])
                 for (_, e), variables in zip(sums, column.accumulators, strict=True):
                     self.accumulate(stream, e, variables)
 

@@ -86,7 +86,7 @@ class Kernel:
         irregular = any(o.kind == STRIDED or t.is_complex(o.dtype) for o in operands)
         least = 16 if any(o.kind == REVERSED for o in operands) else 8  # a mask is turned as well
         self.masked = module.target.masks and not irregular and self.lanes >= least
-        self.unroll = 1 if irregular else self._unroll(self.lanes)
+        self.unroll = 1 if irregular else max(self._unroll(self.lanes), *self._together().values(), 1)
 
     def begin(self, module: Module, name: str) -> Function:
         """The function that is being written."""
@@ -109,6 +109,11 @@ class Kernel:
         looked_up = [len(e.attr) for e in self.nodes if e.op == "lookup"]
         work = sum(1 for e in self.nodes if e.args) + sum(2 if n <= lanes else 6 for n in looked_up)
         return 4 if work <= 8 else 2 if work <= 24 else 1
+
+    def _together(self) -> dict[_Operand, int]:
+        """How many vectors of each result that goes past the caches fill a register as they lie in memory."""
+        width = self.function.target.vector_bytes
+        return {o: width // (self.lanes * t.SIZE[o.dtype]) for o in self.outputs if o.kind == STREAMED}
 
     def _is_row_constant(self, leaf: Expr) -> bool:
         return leaf.op == "param" or (leaf.op == "input" and self.inputs[leaf.attr[0]].kind == BROADCAST)
@@ -193,13 +198,13 @@ class Kernel:
         streams = [_Stream(self, f.add(i, offset), lanes, mask) for offset in offsets]
         for stream in streams:
             stream.load()
-        together = {o: f.target.vector_bytes // (lanes * t.SIZE[o.dtype]) for o in self.outputs if o.kind == STREAMED}
+        together = self._together()
         joined = [o for o, count in together.items() if count > 1 and lanes > 1 and len(streams) % count == 0]
-        raw = [stream.finish(joined) for stream in streams]
+        results = [stream.finish(joined) for stream in streams]
         for o in joined:
             for first in range(0, len(streams), together[o]):
-                parts = [values[o] for values in raw[first : first + together[o]]]
-                streams[first].memory.stream_joined(o.dtype, parts, streams[first].address(o))
+                values = [result[o] for result in results[first : first + together[o]]]
+                streams[first].memory.stream_joined(o.dtype, values, streams[first].address(o))
 
 
 class _Stream:
@@ -227,18 +232,18 @@ class _Stream:
                 self.loaded[k] = self.memory.load_strided(o.dtype, self.address(o), o.step)
 
     def finish(self, kept: list[_Operand]) -> dict[_Operand, str]:
-        """Stores the results, except those that are kept: their elements as they lie in memory."""
-        values, raw = iter(self.elements.emit(*self.kernel.roots)), {}
+        """Stores the results, except those that are kept: their values."""
+        values, together = iter(self.elements.emit(*self.kernel.roots)), {}
         for o in self.kernel.outputs:
             result = tuple(next(values) for _ in range(2 if t.is_complex(o.dtype) else 1))
             if o in kept:
-                raw[o] = self.elements.narrow(result[0], o.dtype)
+                together[o] = result[0]
             elif o.kind in (CONTIGUOUS, STREAMED):
                 stream = o.kind == STREAMED and self.memory.lanes > 1
                 self.memory.store(o.dtype, result, self.address(o), self.mask, stream)
             else:
                 self.memory.store_strided(o.dtype, result, self.address(o), o.step or "0")
-        return raw
+        return together
 
     def address(self, o: _Operand) -> str:
         f = self.kernel.function

@@ -485,15 +485,19 @@ class Elements:
             return self._formula(float8.narrowed(storage), a)
         if storage != "bf16":
             return a
+        upper = self.function.value(f"lshr {self.type('i32')} {self.rounded(a)}, {self.constant(16, 'i32')}")
+        return self._convert("trunc", upper, "i32", "i16")
+
+    def rounded(self, a: str) -> str:
+        """Bits of a float32, the upper half of which is what it is as a bfloat16."""
         f, ints = self.function, self.type("i32")
         bits = f.value(f"bitcast {self.type('f32')} {a} to {ints}")
         high = f.value(f"lshr {ints} {bits}, {self.constant(16, 'i32')}")
         odd = f.value(f"and {ints} {high}, {self.constant(1, 'i32')}")
         bias = f.value(f"add {ints} {odd}, {self.constant(0x7FFF, 'i32')}")
-        rounded = f.value(f"lshr {ints} {f.value(f'add {ints} {bits}, {bias}')}, {self.constant(16, 'i32')}")
-        quiet = f.value(f"or {ints} {high}, {self.constant(0x40, 'i32')}")
-        chosen = self._select("i32", self._compare("ne", "f32", a, a), quiet, rounded)
-        return self._convert("trunc", chosen, "i32", "i16")
+        nearest = f.value(f"add {ints} {bits}, {bias}")
+        quiet = f.value(f"or {ints} {bits}, {self.constant(0x400000, 'i32')}")
+        return self._select("i32", self._compare("ne", "f32", a, a), quiet, nearest)
 
 
 class _Members:

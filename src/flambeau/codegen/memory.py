@@ -129,9 +129,17 @@ class Memory:
         self.function.module.declare(name, "void", kind, "ptr", lanes)
         self.function.do(f"call void @{name}({kind} {raw}, ptr align {t.SIZE[dtype]} {pointer}, {lanes} {mask})")
 
-    def stream_joined(self, dtype: str, parts: list[str], pointer: str) -> None:
-        """Stores vectors as they lie in memory, a register together, past the caches."""
+    def stream_joined(self, dtype: str, values: list[str], pointer: str) -> None:
+        """Stores compute values of vectors that follow each other, a register together, past the caches."""
         f, lanes = self.function, self.lanes
+        if dtype == "bf16":  # the upper halves of two vectors are one operation, and LLVM stores one through the caches
+            lanes *= 2
+            ints, kind = self.elements.type("i32"), llvm_type(dtype, lanes)
+            words = [f.value(f"bitcast {ints} {self.elements.rounded(v)} to {kind}") for v in values]
+            upper = range(1, 2 * lanes, 2)
+            parts = [f.shuffle(kind, a, b, upper) for a, b in zip(words[::2], words[1::2], strict=True)]
+        else:
+            parts = [self.elements.narrow(v, dtype) for v in values]
         while len(parts) > 1:
             kind = llvm_type(byte_type(dtype), lanes)
             lanes *= 2

@@ -653,9 +653,19 @@ class Rows(Kernel):
                 self.put(o, streams, found)
 
     def put(self, o: Operand, streams: list[Stream], values: list[list[str]]) -> None:
-        """Stores elements of an output."""
-        for s, found in zip(streams, values, strict=True):
-            s.store(o, tuple(found))
+        """Stores elements of an output; narrow ones go past the caches a register together."""
+        count = self.target.vector_bytes // (self.lanes * t.SIZE[o.dtype]) if o.kind == elementwise.STREAMED else 1
+        if count < 2 or len(streams) % count or not self.are_neighbours(streams):
+            for s, found in zip(streams, values, strict=True):
+                s.store(o, tuple(found))
+            return
+        for first in range(0, len(streams), count):
+            some = [found[0] for found in values[first : first + count]]
+            streams[first].memory.stream_joined(o.dtype, some, streams[first].address(o))
+
+    def are_neighbours(self, streams: list[Stream]) -> bool:
+        """Whether vectors follow each other in memory: those of one run do."""
+        return len({s.place[2] for s in streams}) == 1
 
     def write_once(self) -> None:
         """Outputs that do not vary over the row."""
