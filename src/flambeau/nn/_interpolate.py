@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.nn._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.layout import in_layout_of
 
 Tensor = o.Tensor
@@ -58,7 +57,7 @@ def interpolate(
     sizes, scales = _output(input, size, scale_factor, recompute_scale_factor)
     _check_mode(input, mode, bool(align_corners), antialias)
     if mode == "area":
-        pools = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}
+        pools = {3: o.adaptive_avg_pool1d, 4: o.adaptive_avg_pool2d, 5: o.adaptive_avg_pool3d}
         return pools[input.dim()](input, sizes)
     _check_sizes(list(input.shape[2:]), sizes)
 

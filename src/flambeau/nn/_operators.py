@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.ops.launch import check_tensor, values_suffice
+from flambeau.ops.launch import check_tensor
 
 Tensor = o.Tensor
 
@@ -101,30 +101,3 @@ def _shorten_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: flo
         rows = weight.index_select(0, chosen)
         norms = o.linalg.vector_norm(rows, norm_type, 1, True)
         weight.index_copy_(0, chosen, o.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows))
-
-
-def _max_pool(n: int) -> Any:
-    name = f"max_pool{n}d"
-
-    def pool(
-        input: Tensor,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> Any:
-        if not return_indices and values_suffice(input):
-            only = getattr(o, f"{name}_values")
-            return only(input, kernel_size, [] if stride is None else stride, padding, dilation, ceil_mode)
-        both = getattr(o, f"{name}_with_indices")
-        values, indices = both(input, kernel_size, [] if stride is None else stride, padding, dilation, ceil_mode)
-        return (values, indices) if return_indices else values
-
-    pool.__name__ = pool.__qualname__ = name
-    pool.__doc__ = "The largest element of every window, and with `return_indices` where it stands in its plane."
-    return pool
-
-
-max_pool1d, max_pool2d, max_pool3d = (_max_pool(n) for n in (1, 2, 3))

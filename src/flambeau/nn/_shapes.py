@@ -77,27 +77,6 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return input.reshape(n, groups, c // groups, *rest).transpose(1, 2).reshape(input.shape)
 
 
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Ones at the classes given, zeros elsewhere, along a new last dimension."""
-    if tensor.dtype != o.int64:
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if tensor.numel() == 0:
-        if num_classes <= 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return o.empty((*tensor.shape, num_classes), dtype=o.int64, device=tensor.device)
-    if tensor.min().item() < 0:
-        raise RuntimeError("Class values must be non-negative.")
-    largest = int(tensor.max().item())
-    if num_classes == -1:
-        num_classes = largest + 1
-    elif num_classes < 1:
-        raise RuntimeError("num_classes should be positive")
-    elif largest >= num_classes:
-        raise RuntimeError("Class values must be smaller than num_classes.")
-    zeros = o.zeros((*tensor.shape, num_classes), dtype=o.int64, device=tensor.device)
-    return zeros.scatter_(-1, tensor.unsqueeze(-1), 1)
-
-
 def _pair(name: str, value: Any) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
     pair = pair * 2 if len(pair) == 1 else pair

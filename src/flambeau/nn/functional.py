@@ -40,25 +40,9 @@ from flambeau.nn._losses import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
-from flambeau.nn._normalization import (
-    bilinear,
-    glu,
-    group_norm,
-    instance_norm,
-    local_response_norm,
-    rms_norm,
-)
-from flambeau.nn._operators import embedding, log_softmax, max_pool1d, max_pool2d, max_pool3d, softmax, softmin
+from flambeau.nn._normalization import glu, instance_norm, local_response_norm
+from flambeau.nn._operators import embedding, log_softmax, softmax, softmin
 from flambeau.nn._pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool1d_with_indices,
-    adaptive_max_pool2d,
-    adaptive_max_pool2d_with_indices,
-    adaptive_max_pool3d,
-    adaptive_max_pool3d_with_indices,
     embedding_bag,
     lp_pool1d,
     lp_pool2d,
@@ -75,7 +59,7 @@ from flambeau.nn._random import (
     feature_alpha_dropout,
     gumbel_softmax,
 )
-from flambeau.nn._shapes import channel_shuffle, fold, one_hot, pixel_shuffle, pixel_unshuffle, unfold
+from flambeau.nn._shapes import channel_shuffle, fold, pixel_shuffle, pixel_unshuffle, unfold
 
 _table = _o.functional()
 globals().update(_table)
