@@ -6,6 +6,7 @@ import flambeau as torch
 
 F = torch.ones(2, 3)
 V = torch.ones(3)
+MASK = V > 0
 NN = torch.nn.functional
 COMBINATION = r"^{}\(\) received an invalid combination of arguments - got \({}\), but expected one of:\n"
 
@@ -443,4 +444,163 @@ def test_dtypes_that_have_no_kernel() -> None:
         (lambda: NN.kl_div(V, complex_, reduction="sum"), "^kl_div: Complex inputs not supported."),
     ):
         with pytest.raises(RuntimeError, match=sentence):
+            call()
+
+
+NO_MASK = (
+    "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
+    "`~` or `logical_not()` operator instead."
+)
+
+
+def _in_place(x: torch.Tensor, y) -> None:
+    x -= y
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: 1 - MASK,
+        lambda: 1.5 - MASK,
+        lambda: MASK - 1,
+        lambda: MASK - V,
+        lambda: V - MASK,
+        lambda: V - tensor(True),
+        lambda: tensor(True) - V,
+        lambda: torch.rsub(MASK, 1),
+        lambda: torch.subtract(MASK, 1),
+        lambda: MASK.sub_(1),
+        lambda: _in_place(V.clone(), MASK),
+        lambda: torch.ones(3, 2)[:, 0] - MASK,
+    ],
+)
+def test_masks_are_not_subtracted(call) -> None:
+    with pytest.raises(RuntimeError) as error:
+        call()
+    assert str(error.value).startswith(NO_MASK)
+    assert (V - True).tolist() == [0, 0, 0]  # a number of Python is a number
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: torch.lerp(F, F.double(), 0.5), "expected dtype float for `end` but got dtype double"),
+        (lambda: torch.lerp(F.double(), F, F.double()), "expected dtype double for `end` but got dtype float"),
+        (lambda: torch.lerp(F, F, F.double()), "expected dtype float for `weight` but got dtype double"),
+        (lambda: torch.lerp(F.half(), F.half(), F), "expected dtype c10::Half for `weight` but got dtype float"),
+        (lambda: torch.lerp(F.long(), F.long(), F), "expected dtype long int for `weight` but got dtype float"),
+        (lambda: torch.lerp(F.long(), F.long(), 0.5), "expected dtype long int for `weight` but got dtype float"),
+        (lambda: torch.lerp(tensor(1.0), F.double(), 0.5), "expected dtype float for `end` but got dtype double"),
+        (lambda: F.clone().lerp_(F.double(), 0.5), "expected dtype float for `end` but got dtype double"),
+        (lambda: torch.lerp(F.long(), F.long(), F.long()), "\"lerp_kernel_scalar\" not implemented for 'Long'"),
+        (lambda: torch.heaviside(F, F.double()), "heaviside is not yet implemented for tensors with different dtypes."),
+        (lambda: torch.heaviside(F, tensor(1)), "heaviside is not yet implemented for tensors with different dtypes."),
+        (lambda: F.clone().heaviside_(F.long()), "heaviside is not yet implemented for tensors with different dtypes."),
+    ],
+)
+def test_operands_of_one_dtype(call, sentence: str) -> None:
+    with pytest.raises(RuntimeError) as error:
+        call()
+    assert str(error.value).startswith(sentence)
+
+
+def test_weights_of_lerp_that_are_numbers_are_cast() -> None:
+    zeros = torch.zeros(3)
+    assert torch.lerp(V, zeros, tensor(0.5, dtype=torch.float64)).tolist() == [0.5] * 3
+    assert torch.lerp(V.half(), zeros.half(), tensor(0.5)).dtype is torch.float16
+    assert torch.lerp(V.double(), zeros.double(), 0.5).dtype is torch.float64
+    assert torch.lerp(V, zeros, tensor(1)).tolist() == [0] * 3
+
+
+BYTES = torch.ones(3, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: BYTES.clamp(0, 300), "uint8_t"),
+        (lambda: BYTES.clamp(-300), "uint8_t"),
+        (lambda: BYTES.clamp_max(300), "uint8_t"),
+        (lambda: BYTES.clone().clamp_max_(300), "uint8_t"),
+        (lambda: BYTES.to(torch.int8).clamp(-200, 200), "int8_t"),
+        (lambda: BYTES.int().clamp(0, 2**40), "int"),
+        (lambda: torch.where(MASK, BYTES, 300), "uint8_t"),
+        (lambda: BYTES.index_fill(0, tensor([0]), 300), "uint8_t"),
+        (lambda: BYTES.clone().index_fill_(0, tensor([0]), -300), "uint8_t"),
+        (lambda: BYTES.scatter(0, tensor([0]), 300), "uint8_t"),
+        (lambda: BYTES.int().index_fill(0, tensor([0]), float("nan")), "int"),
+        (lambda: V.half().index_fill(0, tensor([0]), 1e5), "c10::Half"),
+        (lambda: V.index_fill(0, tensor([0]), 1e300), "float"),
+    ],
+)
+def test_numbers_that_do_not_fit(call, name: str) -> None:
+    for _ in range(2):  # what a call was planned as is remembered
+        assert BYTES.clamp_max(5).tolist() == BYTES.clamp(0, 5).tolist() == [1, 1, 1]
+        assert BYTES.index_fill(0, tensor([0]), 5).tolist() == [5, 1, 1]
+        with pytest.raises(RuntimeError) as error:
+            call()
+        assert str(error.value).startswith(f"value cannot be converted to type {name} without overflow")
+
+
+def test_numbers_at_the_ends_of_dtypes_fit() -> None:
+    at = tensor([0])
+    assert BYTES.index_fill(0, at, 255).tolist() == BYTES.index_fill(0, at, -1).tolist() == [255, 1, 1]
+    assert BYTES.clamp_min(-1).tolist() == [255] * 3  # wraps, as in PyTorch
+    assert BYTES.clamp(0, 300.0).dtype is torch.float32
+    assert BYTES.to(torch.int8).index_fill(0, at, -128)[0] == -128
+    assert BYTES.long().index_fill(0, at, 2**62)[0] == 2**62
+    assert V.index_fill(0, at, float("inf"))[0] == float("inf") and V.index_fill(0, at, float("nan"))[0].isnan()
+    assert torch.ones(1, dtype=torch.bool).index_fill(0, at, 5).tolist() == [True]
+
+
+PARAMETER = "mixed dtype (CPU): expect parameter to have scalar type of Float"
+
+
+@pytest.mark.parametrize(
+    ("x", "numbers", "sentence"),
+    [
+        (F.long(), (V, V), "\"batch_norm\" not implemented for 'Long'"),
+        (F.bool(), (V, V), "\"batch_norm\" not implemented for 'Bool'"),
+        (F.to(torch.complex64), (V, V), "\"batch_norm\" not implemented for 'ComplexFloat'"),
+        (F, (V.double(), V.double()), PARAMETER),
+        (F, (V.double(), V), PARAMETER),
+        (F, (V, V.double()), "expected scalar type Float but found Double"),
+        (F, (V, V, V.double(), V), PARAMETER),
+        (F, (V, V, V, V.double()), "expected scalar type Float but found Double"),
+        (F.double(), (V, V), "mixed dtype (CPU): all inputs must share same datatype."),
+        (F.double(), (V, V, V.double(), V.double()), "expected scalar type Double but found Float"),
+        (F.half(), (V, V, V.half(), V.half()), "expected scalar type Half but found Float"),
+        (F.bfloat16(), (V.half(), V.half()), PARAMETER),
+    ],
+)
+@pytest.mark.parametrize("training", [False, True])
+def test_dtypes_of_batch_norm(x, numbers, sentence: str, training: bool) -> None:
+    with pytest.raises(RuntimeError) as error:
+        NN.batch_norm(x, *numbers, training=training)
+    assert str(error.value).startswith(sentence)
+
+
+def test_batch_norm_of_narrow_numbers() -> None:
+    x = torch.arange(6.0).reshape(2, 3).half()
+    for numbers in ((V, V), (V, V, V, V), (V.half(),) * 4):
+        for training in (False, True):
+            assert NN.batch_norm(x, *(n.clone() for n in numbers), training=training).dtype is torch.float16
+    mean = torch.zeros(3, dtype=torch.float64)
+    NN.instance_norm(torch.arange(24.0).reshape(2, 3, 4), mean, torch.ones(3, dtype=torch.float64))
+    assert mean.tolist() == pytest.approx([0.75, 1.15, 1.55])
+
+
+def test_native_batch_norm_of_one_value_a_channel() -> None:
+    mean, var = torch.zeros(3), torch.ones(3)
+    out, seen, scale = torch.native_batch_norm(V[None], None, None, mean, var, True, 0.1, 1e-5)
+    assert out.tolist() == [[0, 0, 0]] and seen.tolist() == [1, 1, 1]
+    assert scale.tolist() == pytest.approx([316.2278] * 3)
+    assert mean.tolist() == pytest.approx([0.1] * 3) and var.isnan().all()
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel when training, got input size"):
+        NN.batch_norm(V[None], None, None, training=True)
+
+
+def test_celu_of_nothing() -> None:
+    for call in (lambda: NN.celu(F, 0), lambda: NN.celu(F.clone(), 0.0, True), lambda: nn.CELU(0)(F)):
+        with pytest.raises(RuntimeError, match="^ZeroDivisionError: alpha cannot be 0 for CELU"):
             call()

@@ -71,16 +71,16 @@ void set_roles(Op& op, PyObject* roles) {
   }
 }
 
-void set_dtypes(Op& op, PyObject* dtypes) {
-  if (dtypes == Py_None) return;
+uint32_t dtype_bits(PyObject* dtypes) {
+  uint32_t bits = 0;
   PyRef items = checked(PySequence_Fast(dtypes, "register_op(): dtypes must be a sequence of torch.dtype"));
-  op.dtypes = 0;
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
     DType d;
     if (!to_dtype(PySequence_Fast_GET_ITEM(items.get(), i), d))
       raise(PyExc_TypeError, "register_op(): dtypes must be a sequence of torch.dtype");
-    op.dtypes |= 1u << static_cast<int>(d);
+    bits |= 1u << static_cast<int>(d);
   }
+  return bits;
 }
 
 void set_results(Op& op, PyObject* result) {
@@ -131,7 +131,7 @@ PyRef functions_of(Op& op) {
 
 constexpr const char* kRegisterDoc =
     "register_op(name, signatures, *, kind, result='promote', dtypes=None, dtype_error='', mask_error='', "
-    "out_error='', static=(), fold=(), numbers=(),\n"
+    "out_error='', alone=None, mixed_error='', numbers_fit=False, static=(), fold=(), numbers=(),\n"
     "            roles={}, has_gradient=True, hand_gradient=False, derived=False, pure=False, work=1,\n"
     "            native=None, entry=None) -> dict\n\n"
     "Adds an operator to the table and returns its functions by base name: {'add': ..., 'add_': ...}.\n\n"
@@ -150,15 +150,17 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"name",        "signatures", "kind",         "result",        "dtypes",
                                   "dtype_error", "mask_error", "out_error",    "static",        "fold",
                                   "numbers",     "roles",      "has_gradient", "hand_gradient", "derived",
-                                  "pure",        "work",       "native",       "entry",         nullptr};
-    const char *name, *kind = "", *dtype_error = "", *mask_error = "", *out_error = "";
+                                  "pure",        "work",       "native",       "entry",         "alone",
+                                  "mixed_error", "numbers_fit", nullptr};
+    const char *name, *kind = "", *dtype_error = "", *mask_error = "", *out_error = "",
+               *mixed_error = "";
     PyObject *signatures, *result = nullptr, *dtypes = Py_None, *statics = nullptr, *fold = nullptr, *numbers = nullptr,
-                          *roles = nullptr, *native = Py_None, *entry = Py_None;
-    int has_gradient = 1, hand_gradient = 0, derived = 0, pure = 0, work = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOsssOOOOppppiOO:register_op", const_cast<char**>(names),
+                          *roles = nullptr, *native = Py_None, *entry = Py_None, *alone = Py_None;
+    int has_gradient = 1, hand_gradient = 0, derived = 0, pure = 0, work = 1, numbers_fit = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|$sOOsssOOOOppppiOOOsp:register_op", const_cast<char**>(names),
                                      &name, &signatures, &kind, &result, &dtypes, &dtype_error, &mask_error, &out_error,
                                      &statics, &fold, &numbers, &roles, &has_gradient, &hand_gradient, &derived, &pure,
-                                     &work, &native, &entry))
+                                     &work, &native, &entry, &alone, &mixed_error, &numbers_fit))
       throw PythonError{};
     std::vector<std::string> texts;
     each_string(signatures, [&](const char* text) { texts.emplace_back(text); });
@@ -167,9 +169,12 @@ PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
     Op& op = create_op(name, body, texts);
     op.forward = forward;
     if (result) set_results(op, result);
-    set_dtypes(op, dtypes);
+    if (dtypes != Py_None) op.dtypes = dtype_bits(dtypes);
     op.dtype_error = dtype_error;
     op.mask_error = mask_error;
+    if (alone != Py_None) op.alone = dtype_bits(alone);
+    op.mixed_error = mixed_error;
+    op.numbers_fit = numbers_fit != 0;
     op.out_error = out_error;
     each_string(statics, [&](const char* p) { each_param(op, p, [](Param& param) { param.is_static = true; }); });
     each_string(fold, [&](const char* p) { each_param(op, p, [](Param& param) { param.fold = true; }); });

@@ -184,6 +184,8 @@ class ScalarCall {
     compute_ = promotion.result();
     if (gives_floats(op_) && !is_differentiable(compute_)) compute_ = default_dtype();
     check_dtype(op_, compute_);
+    if (op_.alone) check_alone();
+    if (op_.numbers_fit) check_numbers_fit();
     for (int at : layout_.numbers)
       if (param(at).role == 'a') check_factor(param(at), call_[at]);
   }
@@ -192,6 +194,36 @@ class ScalarCall {
     DType d = v.is_tensor() ? v.tensor()->dtype : number_dtype(v);
     if (is_bool(d)) return;
     fail(ErrorKind::Runtime, "%s", fill_in(op_.mask_error, d).c_str());
+  }
+
+  // Tensors of some dtypes beside others. One element where a number may stand is cast, unless it is a bool.
+  void check_alone() const {
+    for (int at : layout_.operands) {
+      if (!call_[at].is_tensor()) continue;
+      const Tensor& t = *call_[at].tensor();
+      const bool cast = t.wrapped_number || (param(at).number && t.dim() == 0 && !is_bool(t.dtype));
+      if (t.dtype != compute_ && op_.alone >> static_cast<int>(t.dtype) & 1 && !cast) fail_mixed();
+    }
+  }
+
+  [[noreturn]] void fail_mixed() const {
+    auto dtype_of = [&](int at) {
+      return call_[at].is_tensor() ? call_[at].tensor()->dtype : number_dtype(call_[at]);
+    };
+    const int first = layout_.operands[0];
+    int other = first;
+    for (int at : layout_.operands)
+      if (other == first && dtype_of(at) != dtype_of(first)) other = at;
+    std::string text = op_.mixed_error;
+    for (const auto& [mark, name] : {std::pair("{want}", dtype_c_name(dtype_of(first))),
+                                     std::pair("{operand}", param(other).name.c_str())})
+      if (size_t at = text.find(mark); at != std::string::npos) text.replace(at, std::strlen(mark), name);
+    fail(ErrorKind::Runtime, "%s", fill_in(std::move(text), dtype_of(other)).c_str());
+  }
+
+  void check_numbers_fit() const {
+    for (int at : layout_.operands)
+      if (call_[at].is_number()) check_number_fits(call_[at], compute_);
   }
 
   // The number that is filled into tensors of the dtype of operand 0.
@@ -595,6 +627,7 @@ TensorRef elementwise2(Op& op, Tensor* a, Tensor* b) {
 
 TensorRef elementwise2(Op& op, Tensor* a, const Value& number, bool number_first) {
   if (!is_plain_operand(*a) || !number_keeps(number, a->dtype)) return nullptr;
+  if (op.numbers_fit) check_number_fits(number, a->dtype);
   DType result;
   HotPattern pattern = number_first ? HotPattern::NumberFirst : HotPattern::WithNumber;
   ElementKernel kernel = hot_kernel(op, pattern, a->dtype, result);

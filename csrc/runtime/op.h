@@ -134,6 +134,11 @@ struct Op {
   std::string dtype_error;
   std::string out_error;   // for `out=` of another dtype ("{got}", "{want}"); empty: the kind of body decides
   std::string mask_error;  // for operands of role m; "{got}" is "Float", "{name}" is "float"
+  uint32_t alone = 0;      // bit per DType whose tensors go with operands of the same dtype only
+  // The sentence for those beside another dtype: "{want}" is operand 0's ("float"), "{name}" that of the first that
+  // differs, "{operand}".
+  std::string mixed_error;
+  bool numbers_fit = false;  // numbers that stand for operands must fit the integers that are computed in
   std::vector<std::unique_ptr<Overload>> overloads;
   ForwardFn forward = nullptr;  // set by the kind, or by register_native
   bool has_gradient = true;     // false: results never require a gradient (comparisons, argmax)

@@ -9,6 +9,13 @@ from flambeau import functional_ns as o
 Tensor = o.Tensor
 
 
+def _beside(input: Tensor, statistics: Tensor) -> Tensor:
+    """Statistics in a dtype that batch_norm takes beside the input."""
+    if input.dtype in (o.float16, o.bfloat16) and statistics.dtype == o.float32:
+        return statistics
+    return statistics.to(input.dtype)
+
+
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -26,7 +33,7 @@ def instance_norm(
     if math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.size()}")
     # Channels of all samples as channels of one: batch normalisation then sees a sample's channel at a time.
-    running = [None if t is None else t.repeat(n) for t in (running_mean, running_var)]
+    running = [None if t is None else _beside(input, t).repeat(n) for t in (running_mean, running_var)]
     wide = input.reshape(1, n * c, *input.shape[2:])
     factors = [None if t is None else t.repeat(n) for t in (weight, bias)]
     out = o.batch_norm(wide, running[0], running[1], factors[0], factors[1], True, momentum, eps)

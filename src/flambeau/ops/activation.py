@@ -85,6 +85,11 @@ def _hardtanh(x, low, high):
     return _between(x, low, high)
 
 
+def _check_celu(alpha) -> None:
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+
+
 def _check_bounds(low, high) -> None:
     if low > high:
         raise ValueError("min_val cannot be greater than max_val")
@@ -150,6 +155,7 @@ _activation(
     fold=("alpha",),
     names=("celu",),
     error="elu_cpu",
+    check=_check_celu,
 )
 _activation(
     "leaky_relu",

@@ -7,6 +7,7 @@ from flambeau.ir import types as t
 
 from .formula import times
 from .table import (
+    BOOL,
     COMPLEX,
     FLOATING,
     INTEGERS,
@@ -43,11 +44,17 @@ _NO_BOOL_SUB = (
     "RuntimeError: Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
     "`logical_xor()` operator instead."
 )
+_NO_MASK_SUB = {
+    "alone": BOOL,
+    "mixed_error": "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+    "mask, use the `~` or `logical_not()` operator instead.",
+}
 op(
     "sub(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
     names=_names("sub", "subtract"),
     dtypes=REAL + COMPLEX,
     dtype_error=_NO_BOOL_SUB,
+    **_NO_MASK_SUB,
     numbers=_BOTH,
     roles={"alpha": "a"},
     fold=("alpha",),
@@ -62,6 +69,7 @@ op(
     names=("rsub",),
     dtypes=REAL + COMPLEX,
     dtype_error=_NO_BOOL_SUB,
+    **_NO_MASK_SUB,
     numbers=("other",),
     roles={"alpha": "a"},
     fold=("alpha",),
@@ -464,6 +472,8 @@ op(
     "heaviside(Tensor self, Tensor values) -> Tensor",
     dtypes=ORDERED,
     dtype_error="RuntimeError: heaviside is not yet implemented for complex tensors.",
+    alone=ORDERED,
+    mixed_error="heaviside is not yet implemented for tensors with different dtypes.",
     body=Scalar(lambda x, v: _heaviside(x, v) if x.dtype != "b1" else x | v),
     inplace=True,
     differentiable=False,

@@ -1,5 +1,6 @@
 """What a loop operator's plan returns: the program and what it runs on. And what plans have in common."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -100,14 +101,31 @@ def row_strides(sizes: Sequence[int]) -> list[int]:
     return out[::-1]
 
 
-_C_NAMES = {"f32": "float", "f64": "double", "f16": "at::Half", "bf16": "at::BFloat16", "b1": "bool", "i32": "int"}
+_C_NAMES = {"f32": "float", "f64": "double", "f16": "c10::Half", "bf16": "c10::BFloat16", "b1": "bool", "i32": "int"}
+_LARGEST = {"f16": 65504.0, "bf16": float.fromhex("0x1.fep127"), "f32": float.fromhex("0x1.fffffep127")}
+
+
+def _fits(code: str, value: float) -> bool:
+    """Whether a dtype has room for a real number. Negative integers may wrap in unsigned dtypes, as in PyTorch."""
+    if code == "b1" or isinstance(value, bool):
+        return True
+    if code not in _LARGEST and code[0] not in "iu":
+        return True
+    if not math.isfinite(value):
+        return code in _LARGEST
+    if code in _LARGEST:
+        return abs(value) <= _LARGEST[code]
+    span = 1 << int(code[1:])
+    if code[0] == "i":
+        return -span // 2 <= value < span // 2
+    return (-span if isinstance(value, int) else -1) < value < span
 
 
 def number_as(dtype, value: float | complex) -> float | complex:
     """A number as the parameter that a program with this dtype takes."""
     if dtype.is_complex:
         return complex(value)
-    if isinstance(value, complex):
+    if isinstance(value, complex) or not _fits(dtype.code, value):
         name = _C_NAMES.get(dtype.code, f"{dtype}".rpartition(".")[2] + "_t")
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")
     if dtype.is_floating_point:

@@ -2,7 +2,7 @@
 
 from ..ir import row as r
 from ..ir.fn import rsqrt
-from .normalize import batch_norm_checks, check_normalized_shape
+from .normalize import batch_normalised, check_normalized_shape
 from .table import REAL_FLOATS, Composite, Row, op
 
 
@@ -65,9 +65,7 @@ op(
 
 
 def _native_batch_norm(o, input, weight, bias, running_mean, running_var, training, momentum, eps):
-    named = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
-    batch_norm_checks(input, named, training)
-    out = o.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    out = batch_normalised(o, input, running_mean, running_var, weight, bias, training, momentum, eps, True)
     if not training:
         none = o.empty((0,), dtype=input.dtype, device=input.device)
         return out, none, none.clone()

@@ -1,5 +1,7 @@
 """Softmax and its kin, normalisations and cross entropy: row programs."""
 
+import math
+
 from ..ir import fn
 from ..ir import row as r
 from ..ir.fn import cast, const, exp, log, rsqrt, where
@@ -103,6 +105,7 @@ op(
     "batch_norm_train(Tensor input, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
     names=(),
     dtypes=REAL_FLOATS,
+    dtype_error="\"batch_norm\" not implemented for '{got}'",
     body=Row(_batch_norm_train, roles="FBB", out="FBB", out_dtypes="cmm", dims="except 1"),
     doc="Normalises each channel over all other dimensions; also gives mean and (biased) variance.",
 )
@@ -173,11 +176,16 @@ op(
 )
 
 
-def batch_norm_checks(input, tensors, training):
+def batch_norm_checks(input, tensors, training, one_is_enough=False):
     channels = input.shape[1] if input.dim() > 1 else 0
+    dtype = input.dtype
+    plain = dtype in REAL_FLOATS
     for what, t in tensors:
-        if t is not None and t.numel() != channels:
-            raise RuntimeError(f"{what} should contain {channels} elements not {t.numel()}")
+        if t is not None:
+            if t.numel() != channels:
+                raise RuntimeError(f"{what} should contain {channels} elements not {t.numel()}")
+            if t.dtype is not dtype:
+                plain = False
     if not training and (tensors[0][1] is None or tensors[1][1] is None):
         missing = tensors[0][0] if tensors[0][1] is None else tensors[1][0]
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
@@ -185,38 +193,60 @@ def batch_norm_checks(input, tensors, training):
         raise ValueError("running_mean and running_var must either both be None or neither be None")
     if training and input.dim() < 2:
         raise IndexError("Dimension out of range (expected to be in range of [-1, 0], but got 1)")
-    if training and input.numel() // max(channels, 1) == 1:
+    if training and not one_is_enough and input.numel() // max(channels, 1) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+    if not plain:
+        _check_batch_norm_dtypes(dtype, [t.dtype for _, t in (*tensors[2:], *tensors[:2]) if t is not None])
 
 
-def _batch_norm(o, input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def _check_batch_norm_dtypes(dtype, given):
+    """All have the input's dtype, or are float32 beside a narrow one. `given`: of weight, bias and statistics."""
+    if dtype not in REAL_FLOATS:
+        raise NotImplementedError(f"\"batch_norm\" not implemented for '{dtype.title}'")
+    first = given[0]
+    if first is dtype or (first.code == "f32" and dtype.code in ("f16", "bf16")):
+        other = next((d for d in given if d is not first), None)
+        if other is None:
+            return
+        text = f"expected scalar type {first.title} but found {other.title}"
+    elif all(d.code == "f32" for d in given):
+        text = "mixed dtype (CPU): all inputs must share same datatype."
+    else:
+        text = "mixed dtype (CPU): expect parameter to have scalar type of Float"
+    names = ", ".join(f"{d}" for d in given)
+    raise RuntimeError(f"{text} [in batch_norm: input={dtype}, parameters={names}]. Convert them with .to(dtype).")
+
+
+def batch_normalised(o, input, running_mean, running_var, weight, bias, training, momentum, eps, one_is_enough=False):
+    """What batch_norm computes. Where one value a channel is enough, it makes a running variance of nan."""
     if not input.numel():
         out = input.clone() if weight is None else input * weight[0]
         return out if bias is None else out + bias[0]
     named = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
-    batch_norm_checks(input, named, training)
-    check_same_dtype(input, weight, bias)
+    batch_norm_checks(input, named, training, one_is_enough)
     if training:
         out, mean, var = o.batch_norm_train(input, weight, bias, eps)
         if running_mean is not None and input.numel():
             count = input.numel() // input.shape[1]
             with o.no_grad():
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-                running_var.lerp_((var * (count / max(count - 1, 1))).to(running_var.dtype), momentum)
+                unbiased = count / (count - 1) if count > 1 else math.nan
+                running_var.lerp_((var * unbiased).to(running_var.dtype), momentum)
         return out
     shape = (1, -1) + (1,) * (input.dim() - 2)
     scale = o.rsqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale
     shift = shift if bias is None else shift + bias
-    return o.addcmul(shift.view(shape), input, scale.view(shape))
+    out = o.addcmul(shift.view(shape), input, scale.view(shape))
+    return out if out.dtype is input.dtype else out.to(input.dtype)
 
 
 op(
     "batch_norm(Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None, "
     "bool training=False, float momentum=0.1, float eps=1e-05) -> Tensor",
     names=("nn.functional.batch_norm",),
-    body=Composite(_batch_norm),
+    body=Composite(batch_normalised),
     doc="""Normalises each channel (dimension 1) over all other dimensions.
 
     In training by the batch's own mean and variance, which also move the running ones (by `momentum`, the variance

@@ -168,7 +168,7 @@ def _index_fill_plan(o, self, dim, index, value, into=False):
                 "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.dim()} dimension(s)."
             )
-        fill = value.to(self.dtype)
+        fill = value.to(self.dtype)  # wraps where the number does not fit: to look would wait for a device
     else:
         fill = number_as(self.dtype, value)
     size = _length(self, dim)

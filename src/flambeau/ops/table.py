@@ -130,6 +130,9 @@ class Entry:
     dtype_error: str = ""
     mask_error: str = ""
     out_error: str = ""
+    alone: tuple[Any, ...] = ()
+    mixed_error: str = ""
+    numbers_fit: bool = False
     result: str | tuple[str, ...] = "promote"
     numbers: tuple[str, ...] = ()
     roles: dict[str, str] = field(default_factory=dict)
@@ -177,6 +180,9 @@ def op(
     dtype_error: str = "",
     mask_error: str = "",
     out_error: str = "",
+    alone: tuple[Any, ...] = (),
+    mixed_error: str = "",
+    numbers_fit: bool = False,
     result: str | tuple[str, ...] = "promote",
     numbers: Sequence[str] = (),
     roles: dict[str, str] | None = None,
@@ -206,6 +212,9 @@ def op(
         mask_error: the sentence for an operand of role m that is not bool.
         out_error: the sentence for `out=` of another dtype than the result ({got}, {want}), where none is cast to; see
             `ops.out_dtypes`.
+        alone: dtypes of operands that go with operands of the same dtype only.
+        mixed_error: the sentence for those beside others ({want}: the first operand's; {operand}, {name}: that differs).
+        numbers_fit: numbers that stand for operands must fit the integers that are computed in.
         result: dtype of the result after promotion: promote, float (integers give the default dtype), bool, real,
             real_float, complex, input, int32, int64; a tuple where outputs differ.
         numbers: operands for which a Python number may stand.
@@ -238,7 +247,8 @@ def op(
         signatures += tuple(_in_place(s, base) for s in signatures)
     entry = Entry(
         name=name, signatures=signatures, body=body, names=public, inplace_names=tuple(in_place), dtypes=dtypes,
-        dtype_error=dtype_error, mask_error=mask_error, out_error=out_error or OUT_ERRORS.get(base, ""), result=result,
+        dtype_error=dtype_error, mask_error=mask_error, out_error=out_error or OUT_ERRORS.get(base, ""), alone=alone,
+        mixed_error=mixed_error, numbers_fit=numbers_fit, result=result,
         numbers=tuple(numbers), roles=roles or {}, divisor=divisor,
         static=tuple(static), fold=tuple(fold), grad=grad, saves=tuple(saves), differentiable=differentiable, ref=ref,
         samples=samples, errors=errors, doc=doc, user=user,
@@ -252,7 +262,8 @@ def register(entry: Entry) -> None:
     native = entry.body.name if entry.body.kind == "native" else None
     functions = _core.register_op(
         entry.name, entry.signatures, kind=entry.body.kind, result=entry.result, dtypes=entry.dtypes,
-        dtype_error=entry.dtype_error, mask_error=entry.mask_error, out_error=entry.out_error, static=entry.static,
+        dtype_error=entry.dtype_error, mask_error=entry.mask_error, out_error=entry.out_error, alone=entry.alone,
+        mixed_error=entry.mixed_error, numbers_fit=entry.numbers_fit, static=entry.static,
         fold=entry.fold, numbers=entry.numbers,
         roles={entry.divisor: "d"} if entry.divisor else entry.roles,
         has_gradient=entry.differentiable, hand_gradient=entry.grad is not None, work=getattr(entry.body, "work", 1),
