@@ -604,3 +604,52 @@ def test_celu_of_nothing() -> None:
     for call in (lambda: NN.celu(F, 0), lambda: NN.celu(F.clone(), 0.0, True), lambda: nn.CELU(0)(F)):
         with pytest.raises(RuntimeError, match="^ZeroDivisionError: alpha cannot be 0 for CELU"):
             call()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (1, 4), (3, 4), (3, 1), (2, 1, 4), (2, 3, 1)])
+def test_bias_of_linear_is_broadcast(shape: tuple) -> None:
+    x, w = torch.arange(12.0).reshape(2, 3, 2), torch.arange(8.0).reshape(4, 2)
+    bias = (torch.arange(torch.Size(shape).numel()).reshape(shape) / 3).requires_grad_()
+    out = NN.linear(x, w, bias)
+    torch.testing.assert_close(out, NN.linear(x, w) + bias)
+    out.square().sum().backward()
+    (expected,) = torch.autograd.grad((NN.linear(x, w) + bias).square().sum(), bias)
+    torch.testing.assert_close(bias.grad, expected)
+    double = bias.detach().double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda b: NN.linear(x.double(), w.double(), b), double)
+
+
+def test_biases_of_linear_that_do_not_fit() -> None:
+    x, w = torch.ones(2, 3), torch.ones(4, 3)
+    for bias, numbers in ((torch.ones(3), (4, 3, 1)), (torch.ones(3, 4), (2, 3, 0)), (torch.ones(4, 1), (2, 4, 0))):
+        with pytest.raises(RuntimeError) as error:
+            NN.linear(x, w, bias)
+        assert str(error.value).startswith(EXPANDED.format(*numbers) + "[2, 4].  Tensor sizes: ")
+
+
+def test_numbers_are_copied() -> None:
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    y.copy_(5.5)
+    y.sum().backward()
+    assert y.tolist() == [5.5, 5.5] and x.grad.tolist() == [0, 0]
+    assert BYTES.clone().copy_(300).tolist() == [44] * 3 and BYTES.long().copy_(3.7).tolist() == [3] * 3
+    assert V.to(torch.complex64).copy_(2j).tolist() == [2j] * 3
+    with pytest.raises(TypeError, match=r"^copy_\(\): argument 'other' \(position 1\) must be Tensor, not str$"):
+        V.clone().copy_("a")
+
+
+def test_sequences_are_broadcast_to_the_first() -> None:
+    pad = nn.utils.rnn.pad_sequence
+    a, b = torch.zeros(2, 3, requires_grad=True), torch.tensor([[1.0], [2], [3]], requires_grad=True)
+    out = pad([a, b], batch_first=True, padding_value=7.0)
+    assert out.tolist() == [[[0] * 3, [0] * 3, [7] * 3], [[1] * 3, [2] * 3, [3] * 3]]
+    out.sum().backward()
+    assert b.grad.tolist() == [[3], [3], [3]] and a.grad.tolist() == [[1] * 3] * 2
+    assert pad([F, V]).shape == (3, 2, 3)
+    for others, sentence in (
+        ([F, torch.ones(4, 2)], "The size of tensor a .3. must match the size of tensor b .2. at"),
+        ([torch.ones(2, 1), torch.ones(4, 3)], "output with shape .4, 1. doesn't match the broadcast shape"),
+    ):
+        with pytest.raises(RuntimeError, match=sentence):
+            pad(others)

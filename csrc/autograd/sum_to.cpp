@@ -37,8 +37,9 @@ TensorRef sum_to(TensorRef t, IntSpan sizes) {
   std::vector<int64_t> dims;
   for (int d = 0; d < t->dim(); ++d)
     if (d < lead || (sizes[static_cast<size_t>(d - lead)] == 1 && t->sizes[d] != 1)) dims.push_back(d);
-  if (!dims.empty()) t = op_sum({t, Value(std::move(dims)), Value(true)});
-  return lead > 0 ? op_view({t, Value(std::vector<int64_t>(sizes.begin(), sizes.end()))}) : t;
+  const bool whole = static_cast<int>(dims.size()) == lead;  // the leading dimensions and no other
+  if (!dims.empty()) t = op_sum({t, Value(std::move(dims)), Value(!whole)});
+  return !whole && lead > 0 ? op_view({t, Value(std::vector<int64_t>(sizes.begin(), sizes.end()))}) : t;
 }
 
 }  // namespace fl

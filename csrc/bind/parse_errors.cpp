@@ -42,7 +42,7 @@ std::string default_text(const Param& p) {
 
 // What PyTorch's parser takes a number for as for a tensor: one signature serves both.
 bool takes_numbers_as_tensors(const OpGroup& group) {
-  static constexpr const char* names[] = {"add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_"};
+  static constexpr const char* names[] = {"add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "copy_"};
   return std::any_of(std::begin(names), std::end(names), [&](const char* n) { return group.name == n; });
 }
 

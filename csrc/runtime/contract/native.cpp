@@ -259,22 +259,25 @@ void linear(const Call& call, Outputs& outputs) {
            "mat1 and mat2 shapes cannot be multiplied (%ldx%ld and %ldx%ld) [in linear: %s, %s]. "
            "input.shape[-1] must equal weight.shape[-1].",
            a.rows, a.cols, w->sizes[1], w->sizes[0], describe("input", x).c_str(), describe("weight", w).c_str());
-  if (bias) {
-    FL_CHECK(bias->dim() == 1 && bias->sizes[0] == w->sizes[0], ErrorKind::Runtime,
+  Dims sizes = x->sizes;
+  sizes[x->dim() - 1] = w->sizes[0];
+  const bool plain = !bias || (bias->dim() == 1 && bias->sizes[0] == w->sizes[0]);
+  if (!plain) {  // it may be expanded to the result
+    FL_CHECK(bias->dim() != 1 || bias->sizes[0] == 1, ErrorKind::Runtime,
              "The expanded size of the tensor (%ld) must match the existing size (%ld) at non-singleton dimension 1.  "
              "Target sizes: [%ld, %ld].  Tensor sizes: %s [in linear: %s, %s]. bias.shape must be (weight.shape[0],).",
              w->sizes[0], bias->numel(), a.rows, w->sizes[0], list_text(bias->sizes).c_str(),
              describe("weight", w).c_str(), describe("bias", bias).c_str());
+    expand_to(*bias, sizes);
   }
-  Dims sizes = x->sizes;
-  sizes[x->dim() - 1] = w->sizes[0];
   TensorRef out = Tensor::empty(sizes, x->dtype, x->device());
   outputs.emplace_back(out);
   if (out->is_meta() || out->numel() == 0) return;
   Matrix b{w->data(), w->sizes[1], w->sizes[0], w->strides[1], w->strides[0]};
   Gemm g = product(a, b, out.get());
-  if (bias) row_bias = contiguous(bias);
-  g.bias = bias ? row_bias->data() : nullptr;
+  if (bias && plain) row_bias = contiguous(bias);
+  if (!plain) begin_with(bias, out.get(), g);
+  if (row_bias) g.bias = row_bias->data();
   gemm(g);
 }
 

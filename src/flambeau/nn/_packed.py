@@ -175,6 +175,12 @@ def pad_packed_sequence(
     return padded.transpose(0, 1) if batch_first else padded, lengths
 
 
+def _as_wide_as_the_first(sequences: tuple[Tensor, ...]) -> list[Tensor]:
+    """Sequences broadcast to all dimensions of the first but the one that is padded."""
+    wide = sequences[0].shape[1:]
+    return [o.empty((s.size(0), *wide), dtype=s.dtype, device=s.device).copy_(s) for s in sequences]
+
+
 def pad_sequence(
     sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
 ) -> Tensor:
@@ -196,6 +202,8 @@ def pad_sequence(
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
     longest = max(sequence.size(0) for sequence in sequences)
+    if any(sequence.shape[1:] != sequences[0].shape[1:] for sequence in sequences):
+        sequences = _as_wide_as_the_first(sequences)
     rows = []
     for sequence in sequences:
         missing = (longest - sequence.size(0), *sequence.shape[1:])

@@ -86,9 +86,10 @@ op(
     "copy_(Tensor(a!) self, Tensor other, bool non_blocking=False) -> Tensor(a!)",
     names=("Tensor.copy_",),
     dtypes=ANY,
+    numbers=("other",),
     body=Native("copy_"),
     grad=_copy_grad,
-    doc="Writes other, broadcast and cast, to self.",
+    doc="Writes other, a tensor or a number, broadcast and cast, to self.",
 )
 op(
     "fill_.Tensor(Tensor(a!) self, Tensor value) -> Tensor(a!)",
