@@ -653,3 +653,38 @@ def test_sequences_are_broadcast_to_the_first() -> None:
     ):
         with pytest.raises(RuntimeError, match=sentence):
             pad(others)
+
+
+@pytest.mark.parametrize("name", ["var", "std", "var_mean", "std_mean"])
+def test_dimensions_of_variances_come_in_a_tuple(name: str) -> None:
+    for numbers in ((0, 1), (1, 2), (1, 2, 3, 4, 5)):
+        with pytest.raises(TypeError, match=COMBINATION.format(name, ".*")):
+            getattr(torch, name)(F, *numbers)
+    if hasattr(F, name):
+        assert getattr(F, name)((0, 1)).shape == getattr(F, name)().shape == ()
+    assert F.count_nonzero(0, 1) == F.count_nonzero((0, 1)) == F.count_nonzero() == 6
+
+
+def test_examples_whose_results_differ_in_size() -> None:
+    x = tensor([[1, 0, 1], [1, 1, 1]])
+    sentence = "^vmap: We do not support batching operators that can {} dynamic shape. Attempt"
+    for call, what in ((torch.nonzero, "output"), (lambda e: e[e > 0], "support")):
+        with pytest.raises(RuntimeError, match=sentence.format(what)):
+            torch.func.vmap(call)(x)
+    assert torch.func.vmap(torch.nonzero)(x[1:]).shape == (1, 3, 1)  # of one size: more than PyTorch does
+
+
+def test_complex_numbers_have_no_order() -> None:
+    c = F.to(torch.complex64)
+    for call, kernel in (
+        (lambda: c.max(), "max_all"),
+        (lambda: c.min(), "min_all"),
+        (lambda: c.amax(), "max_values_cpu"),
+        (lambda: c.amin(0), "min_values_cpu"),
+        (lambda: c.median(0), "median_out"),
+        (lambda: c.median(), "median_cpu"),
+        (lambda: torch.histc(c), "aminmax_cpu"),
+        (lambda: torch.histc(c, 4, 0, 1), "histogram_cpu"),
+    ):
+        with pytest.raises(NotImplementedError, match=f"^\"{kernel}\" not implemented for 'ComplexFloat'"):
+            call()

@@ -21,8 +21,9 @@ Form make_form(const Overload& overload) {
   }
   int last = form.positional - 1;
   bool after_operand = last == 1 && overload.params[0].type == ParamType::Tensor;
-  if (last >= 0 && (last == 0 || after_operand) && overload.params[static_cast<size_t>(last)].type == ParamType::Ints)
-    form.varargs = last;
+  if (last < 0 || (last > 0 && !after_operand)) return form;
+  const Param& p = overload.params[static_cast<size_t>(last)];
+  if (p.type == ParamType::Ints && !p.optional) form.varargs = last;
   return form;
 }
 

@@ -19,7 +19,7 @@ from flambeau.autograd.wrapped import (
     tensors_in,
     unseen,
 )
-from flambeau.batching import rules
+from flambeau.batching import rules, rules_index
 from flambeau.ops.names import operators as ops
 
 __all__ = ["BatchLevel", "Batched", "lifted"]
@@ -228,7 +228,8 @@ class BatchLevel(Level):
 def _stacked(name: str, results: list[Any]) -> Any:
     first = results[0]
     if isinstance(first, Tensor):
-        return ops.stack(results)
+        what = f"output dynamic shape. Attempted to vmap over aten::{name.removesuffix('_mask')}."
+        return rules_index.stacked(results, what)
     if isinstance(first, list | tuple):
         return rebuilt(first, [_stacked(name, list(column)) for column in zip(*results, strict=True)])
     if any(r != first for r in results):

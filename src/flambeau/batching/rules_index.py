@@ -8,7 +8,18 @@ from flambeau._core import Tensor
 from flambeau.autograd.wrapped import Operation
 from flambeau.ops.names import operators as ops
 
-__all__ = ["RULES", "getitem", "setitem"]
+__all__ = ["RULES", "getitem", "setitem", "stacked"]
+
+
+def stacked(results: Sequence[Tensor], what: str) -> Tensor:
+    """The results of all examples as one tensor. Where their sizes depend on values, they may differ."""
+    for r in results:
+        if r.shape != results[0].shape:
+            raise RuntimeError(
+                f"vmap: We do not support batching operators that can {what} [results of examples have the sizes "
+                f"{tuple(results[0].shape)} and {tuple(r.shape)}; they must be the same]"
+            )
+    return ops.stack(results)
 
 
 def _items(index: Any) -> tuple[Any, ...]:
@@ -48,9 +59,8 @@ def _are_indices(items: Sequence[Any]) -> bool:
 
 
 def _one_by_one(level: Any, tensor: Tensor, items: Sequence[Any]) -> Tensor:
-    return ops.stack(
-        [level.example(tensor, i)[tuple(level.example(x, i) for x in items)] for i in range(level.size)]
-    )
+    results = [level.example(tensor, i)[tuple(level.example(x, i) for x in items)] for i in range(level.size)]
+    return stacked(results, "support dynamic shape. Attempting to batch over indexing with a boolean mask.")
 
 
 def _advanced(level: Any, whole: Tensor, items: list[Any]) -> Tensor:

@@ -66,6 +66,7 @@ for _name, _reduce, _what in (("amax", r.row_max, "Greatest"), ("amin", r.row_mi
     op(
         f"{_name}(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
         dtypes=ORDERED,
+        dtype_error=f"\"{_name[1:]}_values_cpu\" not implemented for '{{got}}'",
         body=Row(_reduce, out="B", out_dtypes="c", empty=_EMPTY),
         ref=(
             lambda f: (
@@ -84,6 +85,7 @@ for _name, _reduce, _position, _what in (
     op(
         f"{_name}(Tensor self) -> Tensor",
         dtypes=ORDERED,
+        dtype_error=f"\"{_name}_all\" not implemented for '{{got}}'",
         body=Row(_reduce, out="B", out_dtypes="c", dims="all", empty=_EMPTY),
         ref=(lambda f: lambda np, x: getattr(np, f)(x))(_name),
         samples=lambda s: [(s.x(3, 5),), (s.x(),), (s.x(2, 3, 4),)],
@@ -299,7 +301,7 @@ op(
     doc="Sum over dimensions, nan counted as zero.",
 )
 op(
-    "count_nonzero(Tensor self, int[1]? dim=None) -> Tensor",
+    ("count_nonzero(Tensor self, int[1]? dim=None) -> Tensor", "count_nonzero(Tensor self, int[] dim) -> Tensor"),
     body=Row(lambda x: r.row_sum(cast(cast(x, "b1"), "i64")), out="B", out_dtypes="i"),
     differentiable=False,
     ref=lambda np, x, dim=None: np.count_nonzero(x, axis=dim),

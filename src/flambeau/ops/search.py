@@ -267,7 +267,8 @@ op(
 
 
 def _histc(o, self, bins=100, min=0, max=0):
-    check_implemented(self, "histogram_cpu", ("b1", "u8", "i8", "i16", "i32", "i64", "c64", "c128"))
+    check_implemented(self, "histogram_cpu", ("b1", "u8", "i8", "i16", "i32", "i64"))
+    check_implemented(self, "histogram_cpu" if min != max else "aminmax_cpu")
     if bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
     x, low, high = self.detach().reshape(-1), float(min), float(max)

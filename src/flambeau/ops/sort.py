@@ -213,7 +213,7 @@ def _median_dim(name: str, skip_nan: bool):
     def body(o, self, dim, keepdim=False):
         dim = wrap_dim(dim, self.dim())
         _check_row(name, self, dim)
-        check_implemented(self, "median_cpu", ("b1", "c64", "c128"))
+        check_implemented(self, "median_out", ("b1", "c64", "c128"))
         indices = o.median_rows(self, dim, skip_nan)
         return _picked(o, self, dim, indices, keepdim)
 
