@@ -41,6 +41,16 @@ def test_slices_of_any_element(dtype):
     assert np.array_equal(tensor(a).take(tensor(at * 400 - 1)).numpy(), np.take(a, at * 400 - 1))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "complex128"])
+def test_slices_of_few_elements(dtype):
+    at = np.random.default_rng(3).integers(0, 9, 70)
+    for width in (1, 2, 3, 4, 6, 7, 16, 33):
+        a = drawn(4, 2, 9, width, dtype=dtype)
+        assert np.array_equal(tensor(a).index_select(1, tensor(at)).numpy(), a[:, at])
+        with pytest.raises(IndexError, match="out of range"):
+            tensor(a).index_select(1, flambeau.tensor([0, 9]))
+
+
 @pytest.mark.parametrize("n", [1, 7, 8, 2047, 2048, 2049, 40_000])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
 def test_masks_of_any_length(n, share):

@@ -4,6 +4,7 @@
 // its stride times the position. They are checked on the way, so that they are read once; what was read by then is
 // dropped.
 #include <atomic>
+#include <type_traits>
 
 #include "core/error.h"
 #include "runtime/clones.h"
@@ -11,6 +12,7 @@
 #include "runtime/iteration.h"
 #include "runtime/op.h"
 #include "runtime/positions.h"
+#include "runtime/runs.h"
 #include "runtime/shape_text.h"
 #include "runtime/stream.h"
 
@@ -114,28 +116,40 @@ bool pick_row(const Reading& r, char** ptr, int64_t n, bool stream) {
 constexpr int64_t kShortRow = 1024;  // bytes of a row that is copied in place of a call of memcpy
 constexpr int64_t kRowsAhead = 8;    // that memory is asked for: which they are, nobody can guess
 
-// m rows of at least a line, each at a position of one axis.
-FL_CLONES bool pick_short_rows(const Axis& axis, bool wraps, char** ptr, const int64_t* step, int64_t bytes,
-                               int64_t m) {
+// m short rows of so many bytes, each at a position of one axis.
+template <class Bytes>
+FL_INLINE bool pick_rows_of(Bytes bytes, const Axis& axis, bool wraps, char** ptr, const int64_t* step, int64_t m) {
+  const int64_t size = axis.size, stride = axis.stride, out_step = step[0], from_step = step[1], at_step = step[2];
   char* out = ptr[0];
   const char *from = ptr[1], *at = ptr[2];
   for (int64_t j = 0; j < m; ++j) {
     int64_t k = position(at);
-    if (wraps) k += (k >> 63) & axis.size;
-    if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(axis.size)) return false;
-    if (j + kRowsAhead < m) {
-      const auto far = static_cast<uint64_t>(position(at + kRowsAhead * step[2])) * static_cast<uint64_t>(axis.stride);
+    if (wraps) k += (k >> 63) & size;
+    if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(size)) return false;
+    if (bytes >= kLine && j + kRowsAhead < m) {
+      const auto far = static_cast<uint64_t>(position(at + kRowsAhead * at_step)) * static_cast<uint64_t>(stride);
       for (int64_t i = 0; i < bytes; i += kLine)
         __builtin_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) + far) + i);
     }
-    const char* row = from + k * axis.stride;
-    for (int64_t i = 0; i + kLine <= bytes; i += kLine) copy_line(out + i, row + i, false);
-    copy_line(out + bytes - kLine, row + bytes - kLine, false);
-    out += step[0];
-    from += step[1];
-    at += step[2];
+    copy_run(out, from + k * stride, bytes);
+    out += out_step;
+    from += from_step;
+    at += at_step;
   }
   return true;
+}
+
+FL_CLONES bool pick_short_rows(const Axis& axis, bool wraps, char** ptr, const int64_t* step, int64_t bytes,
+                               int64_t m) {
+  auto pick = [&](auto row) __attribute__((always_inline)) {
+    return pick_rows_of(row, axis, wraps, ptr, step, m);
+  };
+  switch (bytes) {  // pixels of three channels
+    case 3: return pick(std::integral_constant<int64_t, 3>{});
+    case 6: return pick(std::integral_constant<int64_t, 6>{});
+    case 12: return pick(std::integral_constant<int64_t, 12>{});
+    default: return pick(bytes);
+  }
 }
 
 template <class T>
@@ -148,10 +162,10 @@ bool read_all(const Reading& r) {
   const int64_t bytes = r.it.elements * static_cast<int64_t>(sizeof(T));
   const bool stream = streams(bytes, bytes);
   std::atomic<bool> inside{true};
-  const bool dense = by_rows && r.axes.size() == 1 && !stream && r.it.inner_stride(1) == sizeof(T);
+  const bool dense = by_rows && r.axes.size() == 1 && r.it.inner_stride(1) == sizeof(T);
   run_pieces(r.it, [&](char** ptr, int64_t n, int64_t m) {
     const int64_t row = n * static_cast<int64_t>(sizeof(T));
-    if (dense && row >= kLine && row <= kShortRow) {
+    if (dense && row <= (stream ? kLine : kShortRow)) {
       const int64_t steps[] = {r.it.row_stride(0), r.it.row_stride(1), r.it.row_stride(2)};
       if (!pick_short_rows(r.axes[0], r.wraps, ptr, steps, row, m)) inside = false;
       return;
