@@ -142,3 +142,23 @@ def test_results_are_laid_out_as_images_are(channels):
         np.testing.assert_array_equal(got.numpy(), want.numpy())
     small = inside[:1, :, :3, :3].clone(memory_format=torch.preserve_format).requires_grad_()
     assert torch.autograd.gradcheck(lambda t: F.pad(t, (1, 2, 1, 1), "reflect"), (small,))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 16, 300])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float64])
+def test_edges_of_images_whose_channels_lie_inside(dtype, channels):
+    x = torch.tensor(RNG.integers(0, 256, (2, channels, 5, 4))).to(dtype)
+    inside = x.contiguous(memory_format=torch.channels_last)
+    for mode in ("reflect", "replicate"):
+        for pad in ((1, 2, 3, 1), (0, 0, 2, 1), (3, 0, 0, 0), (-1, 2, 1, -2)):
+            got, want = F.pad(inside, pad, mode), F.pad(x, pad, mode)
+            assert got.is_contiguous(memory_format=torch.channels_last)
+            np.testing.assert_array_equal(got.double().numpy(), want.double().numpy())
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_edges_of_rows_alone(mode):
+    x = RNG.standard_normal((2, 3, 5, 4))
+    names = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    want = np.pad(x, ((0, 0), (0, 0), (2, 3), (0, 0)), names[mode])
+    np.testing.assert_array_equal(F.pad(torch.tensor(x), (0, 0, 2, 3), mode), want)

@@ -2,6 +2,7 @@
 // are copied; which elements stand at their ends is found once.
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/clones.h"
@@ -49,42 +50,39 @@ struct Rows {
   }
 };
 
-template <class T>
-FL_INLINE void copy_rows(const Rows& rows, T* to, const T* from, int64_t begin, int64_t end) {
+// Rows of items of so many bytes: elements, or all channels of a place where these lie innermost.
+template <class Bytes>
+FL_INLINE void copy_rows(const Rows& rows, Bytes item, char* to, const char* from, int64_t begin, int64_t end) {
   const auto& [depth, height, width] = rows.axes;
-  const int64_t inside = (rows.end - rows.first) * static_cast<int64_t>(sizeof(T));
+  const int64_t inside = (rows.end - rows.first) * item;
   int64_t y = begin % height.outside, plane = begin / height.outside;
-  T* out = to + begin * width.outside;
+  char* out = to + begin * width.outside * item;
   for (int64_t left = end - begin; left > 0; ++plane, y = 0) {
     const int64_t z = plane % depth.outside, volume = plane / depth.outside;
-    const T* first = from + (volume * depth.inside + depth.seen(z)) * height.inside * width.inside;
-    for (; y < height.outside && left > 0; ++y, --left, out += width.outside) {
-      const T* source = first + height.seen(y) * width.inside;
+    const char* first = from + (volume * depth.inside + depth.seen(z)) * height.inside * width.inside * item;
+    for (; y < height.outside && left > 0; ++y, --left, out += width.outside * item) {
+      const char* source = first + height.seen(y) * width.inside * item;
       const int64_t* seen = rows.ends.data();
-      for (int64_t j = 0; j < rows.first; ++j) out[j] = source[*seen++];
-      copy_run(reinterpret_cast<char*>(out + rows.first),
-               reinterpret_cast<const char*>(source + (rows.first - width.before)), inside);
-      for (int64_t j = rows.end; j < width.outside; ++j) out[j] = source[*seen++];
+      for (int64_t j = 0; j < rows.first; ++j) copy_run(out + j * item, source + *seen++ * item, item);
+      copy_run(out + rows.first * item, source + (rows.first - width.before) * item, inside);
+      for (int64_t j = rows.end; j < width.outside; ++j) copy_run(out + j * item, source + *seen++ * item, item);
     }
   }
 }
 
-struct Wide {
-  uint64_t parts[2];
-};
-
-FL_CLONES void copy_items(size_t item, const Rows& rows, char* to, const char* from, int64_t begin, int64_t end) {
-  auto copy = [&]<class T>(T) __attribute__((always_inline)) {
-    copy_rows(rows, reinterpret_cast<T*>(to), reinterpret_cast<const T*>(from), begin, end);
-  };
+FL_CLONES void copy_items(const Rows& rows, int64_t item, char* to, const char* from, int64_t begin, int64_t end) {
+  auto copy = [&](auto bytes) __attribute__((always_inline)) { copy_rows(rows, bytes, to, from, begin, end); };
   switch (item) {
-    case 1: return copy(uint8_t{});
-    case 2: return copy(uint16_t{});
-    case 4: return copy(uint32_t{});
-    case 8: return copy(uint64_t{});
-    default: return copy(Wide{});
+    case 1: return copy(std::integral_constant<int64_t, 1>{});
+    case 2: return copy(std::integral_constant<int64_t, 2>{});
+    case 4: return copy(std::integral_constant<int64_t, 4>{});
+    case 8: return copy(std::integral_constant<int64_t, 8>{});
+    case 16: return copy(std::integral_constant<int64_t, 16>{});
+    default: return copy(item);
   }
 }
+
+constexpr int64_t kLongItem = 4 * kLine;  // longer ones are as well rows themselves
 
 // pad_edge(self, pad, mode): up to three last dimensions; `pad` has the widths of the last one first, checked.
 void pad_edge(const Call& call, Outputs& outputs) {
@@ -92,12 +90,16 @@ void pad_edge(const Call& call, Outputs& outputs) {
   IntSpan pad = call[1].ints();
   const Edge edge = edge_of(call[2].str());
   Dims sizes = self->sizes;
+  auto item = static_cast<int64_t>(self->itemsize());
+  const bool together = pad.size() > 2 && pad[0] == 0 && pad[1] == 0 && item * sizes[self->dim() - 1] <= kLongItem;
+  if (together) item *= sizes[self->dim() - 1];
   Axis axes[3];
   for (int k = 0; k < 3; ++k) {
-    const int d = self->dim() - 1 - k;
-    const bool padded = static_cast<size_t>(2 * k + 1) < pad.size() && d >= 0;
-    const int64_t before = padded ? pad[static_cast<size_t>(2 * k)] : 0;
-    const int64_t after = padded ? pad[static_cast<size_t>(2 * k + 1)] : 0, inside = padded ? sizes[d] : 1;
+    const auto at = static_cast<size_t>(k + (together ? 1 : 0));
+    const int d = self->dim() - 1 - static_cast<int>(at);
+    const bool padded = 2 * at + 1 < pad.size() && d >= 0;
+    const int64_t before = padded ? pad[2 * at] : 0, after = padded ? pad[2 * at + 1] : 0;
+    const int64_t inside = padded ? sizes[d] : 1;
     axes[2 - k] = {inside, inside + before + after, before, edge};
     if (padded) sizes[d] = inside + before + after;
   }
@@ -105,10 +107,10 @@ void pad_edge(const Call& call, Outputs& outputs) {
   outputs.emplace_back(out);
   if (out->is_meta() || out->numel() == 0) return;
   const Rows rows(axes);
-  const int64_t count = out->numel() / axes[2].outside, bytes = out->numel() * static_cast<int64_t>(out->itemsize());
-  const int64_t together = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, bytes / count));
-  share_pieces((count + together - 1) / together, bytes, [&](int64_t p) {
-    copy_items(out->itemsize(), rows, out->data(), self->data(), p * together, std::min(count, (p + 1) * together));
+  const int64_t bytes = out->numel() * static_cast<int64_t>(out->itemsize()), row = axes[2].outside * item;
+  const int64_t count = bytes / row, piece = std::max<int64_t>(1, kPieceBytes / row);
+  share_pieces((count + piece - 1) / piece, bytes, [&](int64_t p) {
+    copy_items(rows, item, out->data(), self->data(), p * piece, std::min(count, (p + 1) * piece));
   });
 }
 
