@@ -145,3 +145,32 @@ def test_bytes_are_rounded_as_in_pytorch():
         [0, 58, 197, 255, 255, 197, 58, 0],
         [255, 197, 58, 0, 0, 58, 197, 255],
     ]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("mode, antialias", [("bilinear", False), ("bicubic", False), ("bilinear", True), ("bicubic", True)])
+def test_bytes_are_summed_in_float32_and_rounded_after_each_dimension(mode, antialias, channels):
+    x = flambeau.from_numpy(np.random.default_rng(6).integers(0, 256, (2, channels, 21, 17), dtype=np.uint8))
+    for size in ((21, 34), (10, 17), (21, 2), (5, 17)):  # one dimension each; up to 18 and 35 taps
+        exact = F.interpolate(x.float(), size=size, mode=mode, antialias=antialias)
+        want = (exact + 0.5).floor().clamp(0, 255).to(flambeau.uint8)
+        for t in (x, x.contiguous(memory_format=flambeau.channels_last)):
+            np.testing.assert_array_equal(F.interpolate(t, size=size, mode=mode, antialias=antialias), want)
+
+
+@pytest.mark.parametrize("lines", [1, 4, 64, 65, 66])
+@pytest.mark.parametrize("dtype", [flambeau.uint8, flambeau.bfloat16, flambeau.float32])
+def test_any_number_of_lines_is_resampled_alike(dtype, lines):
+    row = flambeau.from_numpy(np.random.default_rng(7).integers(0, 256, (1, 1, 23))).to(dtype)
+    for size in (9, 50):
+        one = F.interpolate(row.view(1, 1, 1, 23), size=(1, size), mode="bicubic")
+        many = F.interpolate(row.expand(1, lines, 23).contiguous().view(1, lines, 1, 23), size=(1, size), mode="bicubic")
+        np.testing.assert_array_equal(many.float(), one.float().expand(1, lines, 1, size))
+
+
+def test_nothing_comes_from_behind_the_taps():
+    """Outputs with fewer taps than others do not meet the infinity that those see."""
+    x = flambeau.zeros(1, 8, 13, 1).contiguous(memory_format=flambeau.channels_last)
+    x[0, :, 6] = float("inf")
+    y = F.interpolate(x, size=(4, 1), mode="bilinear", antialias=True)
+    assert not y.isnan().any() and y[0, 7, :, 0].isfinite().tolist() == [True, False, False, True]

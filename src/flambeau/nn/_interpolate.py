@@ -20,6 +20,8 @@ _DIMS_OF_MODE = {"linear": 3, "bilinear": 4, "trilinear": 5}
 
 _ANY_DIMS = ("nearest", "nearest-exact", "area")
 
+_WRITTEN_OUT = 16  # taps that a kernel has one after the other in place of a loop
+
 
 def _float32(x: float) -> float:
     """Rounded to float32, in which positions are computed."""
@@ -63,7 +65,7 @@ def interpolate(
 
     def resampled(x: Tensor, places: list[int]) -> Tensor:
         result = x
-        for dim in reversed(range(len(sizes))):  # the last first: the others are then resampled by whole rows
+        for dim in _order([x.shape[place] for place in places[2:]], sizes, mode):
             result = _resampled(result, places[dim + 2], sizes[dim], scales[dim], mode, bool(align_corners), antialias)
         return result.clone() if result is x else result
 
@@ -129,6 +131,16 @@ def _check_mode(input: Tensor, mode: str, align_corners: bool, antialias: bool) 
         )
 
 
+def _order(have: list[int], want: list[int], mode: str) -> list[int]:
+    """Dimensions as they are resampled: the last first, so that the others are resampled by whole rows. Copying as the
+    nearest modes do, the result is the same in any order: what gets smaller goes first, as long as rows are whole."""
+    dims = list(reversed(range(len(want))))
+    if mode not in ("nearest", "nearest-exact"):
+        return dims
+    smaller = [d for d in range(len(want)) if want[d] < have[d]]
+    return smaller + [d for d in dims if d not in smaller]
+
+
 def _resampled(
     x: Tensor, dim: int, out: int, scale_factor: float | None, mode: str, align_corners: bool, antialias: bool
 ) -> Tensor:
@@ -137,10 +149,9 @@ def _resampled(
     if mode in ("nearest", "nearest-exact"):
         places = _nearest(size, out, scale_factor, mode == "nearest-exact")
         return x if places is None else x.index_select(dim, places)
-    if not x.is_floating_point():
+    if not x.is_floating_point() and x.dtype != o.uint8:
         wide = _resampled(x.to(o.float32), dim, out, scale_factor, mode, align_corners, antialias)
-        wide = (wide + 0.5).floor()  # as PyTorch rounds
-        return (wide.clamp(0, 255) if x.dtype == o.uint8 else wide).to(x.dtype)
+        return (wide + 0.5).floor().to(x.dtype)  # as PyTorch rounds
     kernel = {"bicubic": "cubic", "lanczos": "lanczos"}.get(mode, "linear")
     dtype = o.float64 if x.dtype == o.float64 else o.float32
     taps = _tap_tensors(size, out, scale_factor, align_corners, kernel, antialias, dtype)
@@ -165,7 +176,9 @@ def _tap_tensors(
 def _flat(rows: list[Row], dtype: Any) -> tuple:
     counts = [len(row) for row in rows]
     starts = list(accumulate(counts, initial=0))
-    even = counts[0] if len(set(counts)) == 1 and counts[0] <= 4 else 0
+    least, most = min(counts), max(counts)
+    up_to = -4 * ((most + 3) // 4) if least and most <= _WRITTEN_OUT else 0  # by fours: each makes a kernel of its own
+    even = most if least == most <= 4 else up_to
     places = o.tensor([place for row in rows for place, _ in row], dtype=o.int64)
     weights = o.tensor([weight for row in rows for _, weight in row], dtype=dtype)
     return even, o.tensor(starts), places, weights

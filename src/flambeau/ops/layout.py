@@ -1,7 +1,6 @@
 """Results that are laid out as images and volumes whose channels lie innermost."""
 
 _FORMATS = {4: "channels_last", 5: "channels_last_3d"}
-_MANY = 16  # channels from which on it is quicker to leave them innermost
 
 
 def channels_lie_inside(o, x) -> bool:
@@ -15,7 +14,5 @@ def in_layout_of(o, x, work):
     places = list(range(x.dim()))
     if not channels_lie_inside(o, x):
         return work(x, places)
-    if x.shape[1] < _MANY:
-        return work(x, places).contiguous(memory_format=getattr(o, _FORMATS[x.dim()]))
     places = [0, x.dim() - 1, *places[1:-1]]
     return work(x.movedim(1, -1), places).permute(places)

@@ -1,57 +1,91 @@
 """Weighted sums of a few elements along one dimension (interpolation) and of rows of a table (bags of embeddings)."""
 
-from flambeau.ir.fn import cast, const, minimum, where
+from math import gcd
+
+from flambeau._core import uint8
+from flambeau.ir.fn import cast, const, maximum, minimum, where
 
 from .launch import Launch, dims_of
 from .table import REAL_FLOATS, Loop, op
 from .writing import ROWS_AHEAD, ask_ahead
 
-
 # Element i of the output, along the dimension, is the sum of weights[t] * input[places[t]] for starts[i] <= t < starts[i+1].
-# ints: length of the dimension in the output and in the input, elements of a slice
-def _line_program(b, taps: int):
-    """Buffers: output, input, starts, places, weights, for slices of one element. One iteration: one line."""
-    dtype = b.compute_dtype(0)
-    with b.parallel() as line, b.loop(0, b.int(0), simd=False) as i:
-        source = line * b.int(1)
+# Bytes are summed in float32. ints: length of the dimension in the output and in the input, elements of a slice
 
-        def term(t):
-            return cast(b.load(4, t), dtype) * b.load(1, source + b.load(3, t))
+_FEW = 4  # elements of a slice that are summed side by side
+_LINES = 4  # as many lines meet a tap together,
+_MANY = 64  # if there are so many: each is for one thread
+
+
+def _rounded(b, total):
+    """A sum as it is stored: for bytes rounded and cut off as PyTorch does it."""
+    return cast(minimum(maximum(cast(total + 0.5, "i32"), 0), 255), "u8") if b.dtypes[0] == "u8" else total
+
+
+def _line_program(b, taps: int, width: int, lines: int):
+    """Buffers: output, input, starts, places, weights, for slices of so few elements; of bytes, also the input and the
+    output in float32: numbers are converted many at a time, and summed one by one. One iteration: so many lines."""
+    with b.parallel() as i:
+        size, out_size = b.int(1) * width, b.int(0) * width
+        sources, targets = ([(i * lines + k) * n for k in range(lines)] for n in (size, out_size))
+        if b.dtypes[0] != "u8":
+            return _sum_lines(b, (0, targets), (1, sources), taps, width)
+        with b.loop(0, size * lines, independent=True) as j:
+            b.store(5, sources[0] + j, cast(b.load(1, sources[0] + j), "f32"))
+        _sum_lines(b, (6, targets), (5, sources), taps, width)
+        with b.loop(0, out_size * lines, independent=True) as j:
+            b.store(0, targets[0] + j, _rounded(b, b.load(6, targets[0] + j)))
+
+
+def _sum_lines(b, to, source, taps: int, width: int):
+    """`to`, `source`: a buffer and where lines begin there."""
+    dtype = b.compute_dtype(to[0])
+    with b.loop(0, b.int(0), simd=False) as i:
+
+        def terms(t):
+            weight, place = cast(b.load(4, t), dtype), b.load(3, t) * width
+            return [weight * b.load(source[0], line + place + k) for line in source[1] for k in range(width)]
 
         if taps:
-            total = term(i * taps)
+            totals = terms(i * taps)
             for t in range(1, taps):
-                total = total + term(i * taps + t)
+                totals = [total + term for total, term in zip(totals, terms(i * taps + t), strict=True)]
         else:
-            held = b.variable(const(0, dtype), dtype)
+            held = [b.variable(const(0, dtype), dtype) for _ in range(width * len(source[1]))]
             with b.loop(b.load(2, i), b.load(2, i + 1), simd=False) as t:
-                held.value = held.value + term(t)
-            total = held.value
-        b.store(0, line * b.int(0) + i, total)
+                for variable, term in zip(held, terms(t), strict=True):
+                    variable.value = variable.value + term
+            totals = [variable.value for variable in held]
+        for at, total in zip([line + i * width + k for line in to[1] for k in range(width)], totals, strict=True):
+            b.store(to[0], at, total)
 
 
-def _slice_program(b, taps: int):
-    """The same for longer slices. One iteration: one slice of the output."""
-    dtype = b.compute_dtype(0)
+def _slice_program(b, taps: int, most: int):
+    """The same for longer slices, whose outputs have up to `most` taps (0: many). One iteration: one slice of the
+    output."""
+    dtype = "f32" if b.dtypes[0] == "u8" else b.compute_dtype(0)
     with b.parallel() as i:
         width = b.int(2)
         before, row = i // b.int(0), i % b.int(0)
         source, target = before * b.int(1) * width, i * width
-        if taps:
-            weights = [cast(b.load(4, row * taps + t), dtype) for t in range(taps)]
-            starts = [source + b.load(3, row * taps + t) * width for t in range(taps)]
+        if taps or most:
+            first, end = (row * taps, None) if taps else (b.load(2, row), b.load(2, row + 1))
+            at = [first + t if taps else minimum(first + t, end - 1) for t in range(taps or most)]
+            weights = [cast(b.load(4, t), dtype) for t in at]
+            starts = [source + b.load(3, t) * width for t in at]
             with b.loop(0, width, independent=True) as j:
-                total = weights[0] * b.load(1, starts[0] + j)
-                for weight, start in zip(weights[1:], starts[1:], strict=True):
-                    total = total + weight * b.load(1, start + j)
-                b.store(0, target + j, total)
+                total = weights[0] * cast(b.load(1, starts[0] + j), dtype)
+                for t in range(1, len(at)):
+                    term = weights[t] * cast(b.load(1, starts[t] + j), dtype)
+                    total = total + term if taps else where(first + t < end, total + term, total)
+                b.store(0, target + j, _rounded(b, total))
             return
         with b.loop(0, width, simd=False) as j:
             held = b.variable(const(0, dtype), dtype)
             with b.loop(b.load(2, row), b.load(2, row + 1), simd=False) as t:
-                value = b.load(1, source + b.load(3, t) * width + j)
+                value = cast(b.load(1, source + b.load(3, t) * width + j), dtype)
                 held.value = held.value + cast(b.load(4, t), dtype) * value
-            b.store(0, target + j, held.value)
+            b.store(0, target + j, _rounded(b, held.value))
 
 
 def _plan(o, self, dim, taps, starts, places, weights, back_taps, back_starts, back_places, back_weights):
@@ -59,22 +93,27 @@ def _plan(o, self, dim, taps, starts, places, weights, back_taps, back_starts, b
     before, size, width = dims_of(sizes, dim)
     out_size = starts.numel() - 1
     out = o.empty([*sizes[:dim], out_size, *sizes[dim + 1 :]], dtype=self.dtype, device=self.device)
-    lines = width == 1
-    tasks, work = (before, out_size) if lines else (before * out_size, width)
-    buffers = (out, self.contiguous(), starts, places, weights)
-    program = _line_program if lines else _slice_program
-    return Launch((out,), buffers, [out_size, size, width], tasks if out.numel() else 0, work, program, (taps,))
+    buffers = [out, self.contiguous(), starts, places, weights]
+    ints = [out_size, size, width]
+    if width > _FEW:
+        attrs = (max(taps, 0), max(-taps, 0))
+        return Launch((out,), buffers, ints, out.numel() and before * out_size, width, _slice_program, attrs)
+    if self.dtype == uint8:
+        buffers += [o.empty(t.shape, dtype=o.float32, device=t.device) for t in (self, out)]
+    lines = gcd(before, _LINES) if before >= _MANY else 1
+    attrs = (max(taps, 0), width, lines)
+    return Launch((out,), buffers, ints, out.numel() and before // lines, out_size * width * lines, _line_program, attrs)
 
 
 op(
     "resample(Tensor self, int dim, int taps, Tensor starts, Tensor places, Tensor weights, int back_taps, "
     "Tensor back_starts, Tensor back_places, Tensor back_weights) -> Tensor",
     names=(),
-    dtypes=REAL_FLOATS,
+    dtypes=(*REAL_FLOATS, uint8),
     body=Loop(_plan, pure=True),
     grad=lambda o, g, self, dim, *taps: (o.resample(g, dim, *taps[4:], *taps[:4]), *[None] * 6),
-    doc="One dimension resampled by taps (`taps`: how many all outputs have, 0: they differ); those of the gradient, the "
-    "other way round, come along.",
+    doc="One dimension resampled by taps (`taps`: how many all outputs have, or, negative, up to how many, 0: many or "
+    "none); those of the gradient, the other way round, come along.",
 )
 
 
