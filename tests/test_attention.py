@@ -127,6 +127,23 @@ def test_layouts(layout):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("sizes", [(2, 3, 8), (20, 8), (2, 1, 2, 9, 16)])
+def test_gradients_of_other_than_four_dimensions_do_not_come_from_the_rounded_output(dtype, sizes):
+    """Weights near one: what a gradient is the difference of, rounding the output would leave nothing of."""
+    for seed in range(5):
+        arrays = np.random.default_rng(seed).standard_normal((4, *sizes)) * 3
+        narrow = [torch.tensor(x).to(getattr(torch, dtype)) for x in arrays]
+        results = []
+        for operands in (narrow, [x.double() for x in narrow]):
+            q, k, v = (x.clone().requires_grad_() for x in operands[:3])
+            out = F.scaled_dot_product_attention(q, k, v)
+            assert out.dtype == q.dtype and out.shape == q.shape
+            results.append(torch.autograd.grad(out, (q, k, v), operands[3]))
+        for ours, exact in zip(*results, strict=True):
+            assert (ours.double() - exact).abs().max() <= torch.finfo(ours.dtype).eps * exact.abs().max()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_sixteen_bits(dtype):
     check((1, 4, 2, 60, 150, 32, 32), dtype, causal=True)
     check((1, 2, 2, 60, 40, 20, 20), dtype, "float")

@@ -96,10 +96,12 @@ def _fused(o, query, key, value, mask, is_causal, scale):
         mask = mask.expand(*query.shape[:-1], key.size(-2))
     if query.dim() == 4:
         return o.attention(query, key, value, mask, is_causal, scale)[0]
-    lead = query.shape[:-2]
+    lead, dtype = query.shape[:-2], query.dtype
+    if dtype.itemsize == 2 and needs_grad(o, query, key, value):
+        query, key, value = (t.to(o.float32) for t in (query, key, value))
     query, key, value, mask = (None if t is None else _four(t) for t in (query, key, value, mask))
     out = o.attention(query, key, value, mask, is_causal, scale)[0]
-    return out.reshape(*lead, *out.shape[-2:])
+    return out.reshape(*lead, *out.shape[-2:]).to(dtype)
 
 
 def _four(t):
@@ -165,8 +167,10 @@ op(
 
     Numerics:
         One pass over blocks of keys with a running maximum: no matrix of scores stands in memory, and blocks that a
-        causal mask hides are skipped. float16 and bfloat16 are computed in float32 and rounded once. With dropout, a
-        mask that wants a gradient, or operands that are broadcast, the scores are computed as a matrix.""",
+        causal mask hides are skipped. float16 and bfloat16 are computed in float32 and rounded once. Where there are four
+        dimensions their gradients are computed from the rounded output, as in PyTorch: where one key has nearly all the
+        weight, few digits are left. Otherwise they are not rounded before the end. With dropout, a mask that wants a
+        gradient, or operands that are broadcast, the scores are computed as a matrix.""",
 )
 
 
