@@ -147,13 +147,11 @@ constexpr const char* kRegisterDoc =
 
 PyObject* register_op(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
-    static const char* names[] = {"name",        "signatures", "kind",         "result",        "dtypes",
-                                  "dtype_error", "mask_error", "out_error",    "static",        "fold",
-                                  "numbers",     "roles",      "has_gradient", "hand_gradient", "derived",
-                                  "pure",        "work",       "native",       "entry",         "alone",
-                                  "mixed_error", "numbers_fit", nullptr};
-    const char *name, *kind = "", *dtype_error = "", *mask_error = "", *out_error = "",
-               *mixed_error = "";
+    static const char* names[] = {
+        "name",   "signatures", "kind",    "result", "dtypes",       "dtype_error",   "mask_error", "out_error",
+        "static", "fold",       "numbers", "roles",  "has_gradient", "hand_gradient", "derived",    "pure",
+        "work",   "native",     "entry",   "alone",  "mixed_error",  "numbers_fit",   nullptr};
+    const char *name, *kind = "", *dtype_error = "", *mask_error = "", *out_error = "", *mixed_error = "";
     PyObject *signatures, *result = nullptr, *dtypes = Py_None, *statics = nullptr, *fold = nullptr, *numbers = nullptr,
                           *roles = nullptr, *native = Py_None, *entry = Py_None, *alone = Py_None;
     int has_gradient = 1, hand_gradient = 0, derived = 0, pure = 0, work = 1, numbers_fit = 0;

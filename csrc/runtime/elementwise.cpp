@@ -207,16 +207,14 @@ class ScalarCall {
   }
 
   [[noreturn]] void fail_mixed() const {
-    auto dtype_of = [&](int at) {
-      return call_[at].is_tensor() ? call_[at].tensor()->dtype : number_dtype(call_[at]);
-    };
+    auto dtype_of = [&](int at) { return call_[at].is_tensor() ? call_[at].tensor()->dtype : number_dtype(call_[at]); };
     const int first = layout_.operands[0];
     int other = first;
     for (int at : layout_.operands)
       if (other == first && dtype_of(at) != dtype_of(first)) other = at;
     std::string text = op_.mixed_error;
-    for (const auto& [mark, name] : {std::pair("{want}", dtype_c_name(dtype_of(first))),
-                                     std::pair("{operand}", param(other).name.c_str())})
+    for (const auto& [mark, name] :
+         {std::pair("{want}", dtype_c_name(dtype_of(first))), std::pair("{operand}", param(other).name.c_str())})
       if (size_t at = text.find(mark); at != std::string::npos) text.replace(at, std::strlen(mark), name);
     fail(ErrorKind::Runtime, "%s", fill_in(std::move(text), dtype_of(other)).c_str());
   }

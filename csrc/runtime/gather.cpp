@@ -141,9 +141,7 @@ FL_INLINE bool pick_rows_of(Bytes bytes, const Axis& axis, bool wraps, char** pt
 
 FL_CLONES bool pick_short_rows(const Axis& axis, bool wraps, char** ptr, const int64_t* step, int64_t bytes,
                                int64_t m) {
-  auto pick = [&](auto row) __attribute__((always_inline)) {
-    return pick_rows_of(row, axis, wraps, ptr, step, m);
-  };
+  auto pick = [&](auto row) __attribute__((always_inline)) { return pick_rows_of(row, axis, wraps, ptr, step, m); };
   switch (bytes) {  // pixels of three channels
     case 3: return pick(std::integral_constant<int64_t, 3>{});
     case 6: return pick(std::integral_constant<int64_t, 6>{});
