@@ -62,11 +62,6 @@ class Abreast(Ahead):
     def _load_second(self, o: Operand, part: int) -> str:
         return Memory(self.function, self.second.elements).load(o.dtype, self._below(o, o.row))[part]
 
-    def passes(self, step, begin=lambda: None, end=lambda: None) -> None:
-        for scope in self.scopes():
-            scope.open()
-        super().passes(step, begin, end)
-
     def write_vectors(self, streams: list[Stream]) -> None:
         if self.together == 1:
             return super().write_vectors(streams)

@@ -12,7 +12,7 @@ from flambeau.ir.expr import walk
 
 from . import elementwise
 from .lanes import CACHE_LINE
-from .memory import tail_mask
+from .memory import tail_mask, vectors_of_register
 from .module import Module
 from .row import RowKernel
 from .rows import AHEAD, Operand, Rows, Stream
@@ -40,7 +40,7 @@ class Ahead(Rows):
         most = f.value(f"lshr i64 {f.mul(self.shape[2], 3)}, 2")
         self.at_once = f.value(f"and i64 {most}, {-self.accumulators * self.lanes}")
         # Vectors of what waits that are written by a step: a quarter of what it reads, but a whole register.
-        self.count = max(self.accumulators // 4, self.target.vector_bytes // (self.lanes * t.SIZE[self.result.dtype]))
+        self.count = max(self.accumulators // 4, vectors_of_register(self.target, self.lanes, self.result.dtype))
         self.waits = f.variable("i1", "false")
         with f.loop(0, self.shape[0]) as b:
             self.do_row(b)

@@ -20,7 +20,18 @@ from flambeau.ir.expr import Expr, walk
 from flambeau.ir.program import ScalarProgram
 
 from .emit import Elements, Outside, depends_only_on
-from .memory import BROADCAST, CONTIGUOUS, REVERSED, STREAMED, STRIDED, TURNED, Memory, load_param, tail_mask
+from .memory import (
+    BROADCAST,
+    CONTIGUOUS,
+    REVERSED,
+    STREAMED,
+    STRIDED,
+    TURNED,
+    Memory,
+    load_param,
+    tail_mask,
+    vectors_of_register,
+)  # fmt: skip
 from .module import Function, Module
 from .squares import Squares
 from .target import Target
@@ -112,8 +123,8 @@ class Kernel:
 
     def _together(self) -> dict[_Operand, int]:
         """How many vectors of each result that goes past the caches fill a register as they lie in memory."""
-        width = self.function.target.vector_bytes
-        return {o: width // (self.lanes * t.SIZE[o.dtype]) for o in self.outputs if o.kind == STREAMED}
+        target = self.function.target
+        return {o: vectors_of_register(target, self.lanes, o.dtype) for o in self.outputs if o.kind == STREAMED}
 
     def _is_row_constant(self, leaf: Expr) -> bool:
         return leaf.op == "param" or (leaf.op == "input" and self.inputs[leaf.attr[0]].kind == BROADCAST)

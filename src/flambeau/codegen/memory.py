@@ -10,6 +10,7 @@ from flambeau.ir import types as t
 
 from .emit import Elements
 from .module import Function, llvm_type, suffix
+from .target import Target
 
 CONTIGUOUS, BROADCAST, STRIDED, STREAMED, TURNED, REVERSED = "c", "b", "s", "n", "t", "r"
 
@@ -32,6 +33,11 @@ def tail_mask(function: Function, lanes: int, rest: str) -> str:
     if bits > lanes:
         mask = function.value(f"trunc {kind} {mask} to i{lanes}")
     return function.value(f"bitcast i{lanes} {mask} to <{lanes} x i1>")
+
+
+def vectors_of_register(target: Target, lanes: int, dtype: str) -> int:
+    """How many vectors of elements fill a register as they lie in memory; 0 where one takes more than that."""
+    return target.vector_bytes // (lanes * t.SIZE[dtype])
 
 
 class Memory:

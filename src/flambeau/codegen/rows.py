@@ -13,7 +13,7 @@ from flambeau.ir.scalar import substitute
 
 from . import elementwise, near, pick, shifted
 from .emit import Elements
-from .memory import Memory, load_param, tail_mask
+from .memory import Memory, load_param, tail_mask, vectors_of_register
 from .module import Function, Module, llvm_type, suffix
 from .row_program import RowProgram
 from .states import absorb, component_dtypes, element_state, initial, merge, settle, twin
@@ -378,7 +378,8 @@ class Rows(Kernel):
     def passes(self, step, begin=lambda: None, end=lambda: None) -> None:
         """Runs `step(streams)` over the elements of a row, `begin` and `end` around each run of them."""
         f = self.function
-        self.scope.open()
+        for scope in self.scopes():
+            scope.open()
         with self.outer_loop() as i1:
             self.enter_run(i1)
             begin()
@@ -654,7 +655,7 @@ class Rows(Kernel):
 
     def put(self, o: Operand, streams: list[Stream], values: list[list[str]]) -> None:
         """Stores elements of an output; narrow ones go past the caches a register together."""
-        count = self.target.vector_bytes // (self.lanes * t.SIZE[o.dtype]) if o.kind == elementwise.STREAMED else 1
+        count = vectors_of_register(self.target, self.lanes, o.dtype) if o.kind == elementwise.STREAMED else 1
         if count < 2 or len(streams) % count or not self.are_neighbours(streams):
             for s, found in zip(streams, values, strict=True):
                 s.store(o, tuple(found))

@@ -156,11 +156,7 @@ def _scaled_sum(o, self, product, beta, alpha):
     return product if beta == 0 else o.add(product, self, alpha=beta)
 
 
-def _check_expands(self, product, name):
-    _check_expands_to(self, product.shape, name)
-
-
-def _check_expands_to(self, sizes, name):
+def _check_expands(self, sizes, name):
     if self.shape != sizes and not expands(self.shape, sizes):
         ends = range(-1, -len(sizes) - 1, -1)
         d = next((d for d in ends if -d <= self.dim() and self.shape[d] not in (1, sizes[d])), -1)
@@ -194,7 +190,7 @@ def _check_operands(name, self, a, b) -> None:
             f"size mismatch, got input ({self.numel()}), mat ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})"
         )
     if name in ("baddbmm", "addbmm") and a.dim() == b.dim() == 3:
-        _check_expands_to(self, (*a.shape[:2], b.shape[2])[name == "addbmm" :], name)
+        _check_expands(self, (*a.shape[:2], b.shape[2])[name == "addbmm" :], name)
 
 
 def _bias_form(name, multiply):
@@ -211,7 +207,7 @@ def _bias_form(name, multiply):
             )
         _check_operands(name, self, a, b)
         product = multiply(o, a, b)
-        _check_expands(self, product, name)
+        _check_expands(self, product.shape, name)
         return _scaled_sum(o, self, product, beta, alpha)
 
     return body
@@ -230,7 +226,7 @@ def _addr(o, self, vec1, vec2, *, beta=1, alpha=1):
     if dtype is not o.bool:
         return _bias_form("addr", lambda o, a, b: o.outer(a, b).to(dtype))(o, self, vec1, vec2, beta=beta, alpha=alpha)
     both = o.outer(vec1, vec2) if alpha else o.zeros_like(o.outer(vec1, vec2))
-    _check_expands(self, both, "addr")
+    _check_expands(self, both.shape, "addr")
     return o.logical_or(both, self) if beta else both
 
 
