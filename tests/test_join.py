@@ -37,6 +37,29 @@ def test_joining():
     assert blocks.tolist() == [[1, 1, 0, 0], [0, 0, 2, 0], [0, 0, 2, 0], [0, 0, 0, 3]]
 
 
+@pytest.mark.parametrize("call", [flambeau.cat, flambeau.stack])
+def test_gradients_of_thousands_of_operands(call):
+    """As many as a recurrent network has steps, and more than a gradient may nest sums of sizes."""
+    operands = [flambeau.tensor([[float(i % 7)]], requires_grad=True) for i in range(3000)]
+    joined = call(operands, 1)
+    weights = flambeau.arange(3000.0).view(joined.shape)
+    gradients = flambeau.autograd.grad((joined.square() * weights).sum(), operands, create_graph=True)
+    assert [g.item() for g in gradients] == [2.0 * i * (i % 7) for i in range(3000)]
+    second = flambeau.autograd.grad(sum(g.sum() for g in gradients[2000:]), operands, allow_unused=True)
+    assert [g.item() for g in second] == [2.0 * i * (i >= 2000) for i in range(3000)]
+
+
+def test_gradients_of_what_is_joined_with_others():
+    """Operands of another dtype, without elements, and without a gradient."""
+    x, wide, nothing = flambeau.ones(2, 2), flambeau.ones(1, 2, dtype=flambeau.float64), flambeau.ones(0)
+    empty, still = flambeau.ones(0, 2), flambeau.ones(1, 2)
+    operands = [t.requires_grad_() for t in (nothing, x, wide, empty)]
+    joined = flambeau.cat([nothing, x, still, wide, empty, x], -2)
+    gradients = flambeau.autograd.grad((joined * flambeau.arange(12.0).view(6, 2)).sum(), operands)
+    assert [g.dtype for g in gradients] == [t.dtype for t in operands]
+    assert [g.tolist() for g in gradients] == [[], [[8.0, 10.0], [12.0, 14.0]], [[6.0, 7.0]], []]
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_padding_of_edges(mode):
     of = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]

@@ -9,6 +9,7 @@ import pydoc
 import subprocess
 import sys
 import traceback
+import types
 import warnings
 
 import pytest
@@ -541,3 +542,20 @@ def test_scaler_says_what_is_out_of_order() -> None:
         scaler.step(optimizer)
     with pytest.raises(RuntimeError, match=r"unscale_\(\) is being called after step"):
         scaler.unscale_(optimizer)
+
+
+def test_public_functions_are_pickled_by_their_place():
+    places = (torch, torch.nn.functional, torch.special, torch.linalg, torch.fft, torch.Tensor)
+    kinds = torch._core.OpFunction | torch._core.OpMethod | torch._core.SeenFunction | types.FunctionType
+    functions = [f for place in places for name in dir(place) if isinstance(f := getattr(place, name), kinds)]
+    public = [f for f in functions if not f.__name__.startswith("_") and f.__module__.startswith("flambeau")]
+    assert len(public) > 1300
+    lost = [f for f in public if pickle.loads(pickle.dumps(f)) is not f]
+    assert not lost
+
+
+def test_errors_of_linear_algebra_come_from_another_process():
+    with pytest.raises(torch.linalg.LinAlgError) as error:
+        torch.linalg.cholesky(-torch.eye(2))
+    again = pickle.loads(pickle.dumps(error.value))
+    assert type(again) is torch.linalg.LinAlgError and str(again) == str(error.value)

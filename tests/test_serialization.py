@@ -181,6 +181,43 @@ def test_whole_modules_of_the_library_are_built():
         program(b"ctorch.nn.modules.linear\nLinear\n)\x81}X\x07\0\0\0forwardK\x01sb.")
 
 
+def test_functions_that_modules_hold(tmp_path):
+    functional = nn.functional
+    held = (functional.gelu, functional.relu, torch.relu, functional.cosine_similarity, functional.cross_entropy)
+    model = nn.Sequential(*(nn.TransformerEncoderLayer(8, 2, 16, activation=f) for f in held[:3])).eval()
+    model.append(nn.TripletMarginWithDistanceLoss(distance_function=held[3]))
+    again = round_trip(model)
+    assert [layer.activation for layer in again[:3]] == list(held[:3])
+    assert again[3].distance_function is held[3]
+    x = torch.linspace(-1, 1, 48).view(2, 3, 8)
+    assert torch.equal(again[:3](x), model[:3](x))
+    assert round_trip(list(held)) == list(held)
+    assert pickle.loads(pickle.dumps(held)) == held
+    # PyTorch's own names: of torch.relu, and of functional.gelu
+    relu = b"cbuiltins\ngetattr\nctorch._C\n_VariableFunctionsClass\nX\x04\0\0\0relu\x86R."
+    assert program(relu) is torch.relu
+    assert program(b"ctorch._C._nn\ngelu\n.") is functional.gelu
+    for harmful in (b"ctorch\nload\n.", b"ctorch\nrelu\n)R.", relu.replace(b"relu", b"load"), b"ctorch._C._nn\nwarnings\n."):
+        with pytest.raises(pickle.UnpicklingError):
+            program(harmful)
+
+
+def test_module_classes_have_pytorchs_names(tmp_path):
+    modules = {
+        nn.MultiheadAttention(4, 2): "activation", nn.LazyLinear(3): "linear", nn.LazyConv1d(3, 2): "conv",
+        nn.Upsample(scale_factor=2): "upsampling", nn.Fold(4, 2): "fold", nn.PixelShuffle(2): "pixelshuffle",
+        nn.ChannelShuffle(2): "channelshuffle",
+    }  # fmt: skip
+    for module, file in modules.items():
+        path = tmp_path / "module.pt"
+        torch.save(module, path)
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read("module/data.pkl")
+        assert f"ctorch.nn.modules.{file}\n{type(module).__name__}\n".encode() in text
+        if not hasattr(module, "cls_to_become"):  # lazy ones hold hooks, which are code
+            assert type(torch.load(path)) is type(module)
+
+
 def test_what_the_user_allows_is_built():
     with pytest.raises(pickle.UnpicklingError, match="Innocent"):
         round_trip(Innocent())

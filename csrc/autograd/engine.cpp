@@ -1,5 +1,6 @@
 // Backward: nodes run when all gradients that flow into them are there, the latest of those that are ready first.
 #include <algorithm>
+#include <utility>
 
 #include "autograd/accumulate.h"
 #include "autograd/meta.h"
@@ -18,7 +19,8 @@ struct Task {
   Node* node;
   uint32_t waits = 0;  // edges over which gradients are still to come
   bool runs = true;    // false: nothing that is asked for lies behind it
-  bool is_captured = false;
+  int capture = -1;    // the last of the captured edges that lead here, -1: there is none
+  bool is_captured() const { return capture >= 0; }
   bool is_zero = false;  // a gradient known to be zero came in: no tensor stands for it before the leaf
   Grads grads;
 };
@@ -71,6 +73,7 @@ class Run {
  public:
   Run(const Edges& roots, bool retain_graph, const Edges& captures, const std::vector<TensorRef>& inputs)
       : roots_(roots), captures_(captures), inputs_(inputs), retain_graph_(retain_graph), captured_(captures.size()) {
+    capture_before_.resize(captures.size(), -1);
     discover();
     if (!captures.empty()) prune();
     count();
@@ -105,9 +108,9 @@ class Run {
 
   // Keeps what lies between the roots and the captured edges.
   void prune() {
-    for (const Edge& e : captures_) {
-      uint32_t i = index_.find(e.node.get());
-      if (i != TaskIndex::kAbsent) tasks_[i].is_captured = true;
+    for (size_t k = 0; k < captures_.size(); ++k) {
+      uint32_t i = index_.find(captures_[k].node.get());
+      if (i != TaskIndex::kAbsent) capture_before_[k] = std::exchange(tasks_[i].capture, static_cast<int>(k));
     }
     std::vector<uint32_t> order(tasks_.size());
     for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -119,7 +122,7 @@ class Run {
       for (const Edge& e : tasks_[i].node->next) {
         if (!e.node) continue;
         const Task& t = tasks_[index_.find(e.node.get())];
-        tasks_[i].runs |= t.runs || t.is_captured;
+        tasks_[i].runs |= t.runs || t.is_captured();
       }
     }
   }
@@ -156,11 +159,11 @@ class Run {
     const bool runs = tasks_[i].runs;
     Grads grads = std::move(tasks_[i].grads);
     const bool is_zero = tasks_[i].is_zero && !any(grads);
-    if (runs || tasks_[i].is_captured) {
+    if (runs || tasks_[i].is_captured()) {
       grads.resize(std::max<size_t>(grads.size(), node.n_inputs));
       if (is_zero) grads[0] = node.zero_gradient();
       run_tensor_hooks(node, grads);
-      if (tasks_[i].is_captured) capture(node, grads, tasks_[i].is_zero);
+      capture(tasks_[i], grads);
     }
     if (!runs) return;
     const bool came = any(grads);
@@ -178,12 +181,12 @@ class Run {
     }
   }
 
-  void capture(const Node& node, const Grads& grads, bool is_zero) {
-    for (size_t k = 0; k < captures_.size(); ++k) {
-      if (captures_[k].node.get() != &node) continue;
+  void capture(const Task& task, const Grads& grads) {
+    for (int i = task.capture; i >= 0; i = capture_before_[static_cast<size_t>(i)]) {
+      const auto k = static_cast<size_t>(i);
       captured_[k] = grads[captures_[k].input];
       const Tensor& t = *inputs_[k];
-      if (!captured_[k] && is_zero) captured_[k] = zeros(t.sizes, t.dtype, t.device());
+      if (!captured_[k] && task.is_zero) captured_[k] = zeros(t.sizes, t.dtype, t.device());
     }
   }
 
@@ -213,7 +216,7 @@ class Run {
     for (size_t k = 0; k < node.next.size(); ++k) {
       if (!node.next[k].node) continue;
       const Task& t = tasks_[index_.find(node.next[k].node.get())];
-      if (t.runs || t.is_captured) wanted |= GradProgram::bit_of(k);
+      if (t.runs || t.is_captured()) wanted |= GradProgram::bit_of(k);
     }
     return wanted;
   }
@@ -255,6 +258,7 @@ class Run {
   const Edges& captures_;
   const std::vector<TensorRef>& inputs_;  // whose edges are captured
   const bool retain_graph_;
+  SmallList<int, 2> capture_before_;  // by edge: another one that leads to the same node, or -1
   uint32_t n_roots_ = 0;
   SmallList<Task, 8> tasks_;
   TaskIndex index_;

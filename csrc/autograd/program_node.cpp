@@ -214,8 +214,11 @@ TensorInfo ProgramNode::info_of(const Source& source, const Slots& slots) const 
   const Value& v = slots[static_cast<size_t>(source.slot)];
   if (v.is_tensor()) return TensorInfo(*v.tensor());
   if (v.tag() == Value::Tag::Tensors) return TensorInfo(*v.tensors()[static_cast<size_t>(source.index)]);
-  for (const Info& i : infos_)
-    if (i.slot == source.slot && i.item == source.index) return i.info;
+  for (size_t i = 0; i < infos_.size(); ++i) {
+    if (infos_[i].slot != source.slot) continue;
+    // The tensors of a list stand one behind the other.
+    return infos_[infos_[i].item < 0 ? i : i + static_cast<size_t>(source.index)].info;
+  }
   fail(ErrorKind::Runtime, "the gradient of %s asks for the sizes of what is not a tensor", op_.name.c_str());
 }
 

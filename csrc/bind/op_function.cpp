@@ -282,7 +282,7 @@ PyObject* set_page_maker(PyObject*, PyObject* maker) {
   Py_RETURN_NONE;
 }
 
-// Pickled by name: operators are reached as attributes of the package.
+// Pickled by name: that of its place, or, where the operator has none, its own.
 PyObject* function_reduce(PyObject* o, PyObject*) {
   PyObject* qualified = PyObject_GetAttrString(o, "__qualname__");
   if (qualified) return qualified;

@@ -4,6 +4,7 @@ import functools
 import math
 import types
 import warnings
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -265,12 +266,22 @@ def _reversed(self: Tensor) -> Tensor:
     return self if self.dim() == 0 else self.flip(0)
 
 
-def _same(self: Tensor, *_: Any, **__: Any) -> Tensor:
-    return self
+def _itself() -> Callable[..., Tensor]:
+    """A method, each with a name of its own, that has nothing to do."""
+
+    def method(self: Tensor, *_: Any, **__: Any) -> Tensor:
+        return self
+
+    return method
 
 
-def _false(self: Tensor) -> bool:
-    return False
+def _never() -> Callable[[Tensor], bool]:
+    """A method that says no."""
+
+    def method(self: Tensor) -> bool:
+        return False
+
+    return method
 
 
 def _new_tensor(
@@ -336,8 +347,8 @@ def _record_stream(self: Tensor, stream: Any) -> None:
 _METHODS = {
     "__deepcopy__": _deepcopy, "__reduce_ex__": _reduce_ex, "__format__": _format, "__array_wrap__": _array_wrap,
     "__reversed__": _reversed, "type": _type, "cuda": _cuda, "new": _new, "dim_order": _dim_order, "apply_": _apply,
-    "map_": _map, "share_memory_": _same, "is_shared": _false, "is_pinned": _false, "pin_memory": _same,
-    "is_nonzero": Tensor.__bool__, "resolve_conj": _same, "resolve_neg": _same, "is_coalesced": _false,
+    "map_": _map, "share_memory_": _itself(), "is_shared": _never(), "is_pinned": _never(), "pin_memory": _itself(),
+    "is_nonzero": Tensor.__bool__, "resolve_conj": _itself(), "resolve_neg": _itself(), "is_coalesced": _never(),
     "new_tensor": _new_tensor, "resize": _resized, "resize_as": _resized_as, "record_stream": _record_stream,
     "storage": _storage, "storage_type": _storage_type, "dequantize": _dequantized,
 }  # fmt: skip

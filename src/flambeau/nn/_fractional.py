@@ -89,8 +89,8 @@ def _functions(n: int) -> tuple[Any, Any]:
         values, indices = _pool(input, kernel_size, output_size, output_ratio, _random_samples, n)
         return (values, indices) if return_indices else values
 
-    pool.__name__ = f"fractional_max_pool{n}d"
-    with_indices.__name__ = f"fractional_max_pool{n}d_with_indices"
+    pool.__name__ = pool.__qualname__ = f"fractional_max_pool{n}d"
+    with_indices.__name__ = with_indices.__qualname__ = f"fractional_max_pool{n}d_with_indices"
     pool.__doc__ = with_indices.__doc__ = "Largest elements of windows at random places that cover the input evenly."
     return pool, with_indices
 

@@ -15,14 +15,18 @@ def _promoted(o, tensors):
 
 
 def _cat_grad(o, g, tensors, dim):
-    parts, start = [], 0
-    for t in tensors:
-        if t.ndim != g.ndim:  # of no elements, and passed over
-            parts.append(o.zeros((0,), dtype=t.dtype))
-            continue
-        parts.append(o.narrow(g, dim, start, t.shape[dim]).to(t.dtype))
-        start = start + t.shape[dim]
-    return (parts,)
+    joined = [t for t in tensors if t.ndim == g.ndim]  # others have no elements, and are passed over
+    parts = iter(_cut(o.split_with_sizes(g, [t.shape[dim] for t in joined], dim), joined, g))
+    return ([next(parts) if t.ndim == g.ndim else o.zeros((0,), dtype=t.dtype) for t in tensors],)
+
+
+def _stack_grad(o, g, tensors, dim):
+    return (_cut(o.unbind(g, dim), tensors, g),)
+
+
+def _cut(parts, tensors, g):
+    """What each tensor gets of a gradient: one operator has cut it, as there may be thousands of them."""
+    return [parts[i] if t.dtype is g.dtype else parts[i].to(t.dtype) for i, t in enumerate(tensors)]
 
 
 op(
@@ -39,7 +43,7 @@ op(
     names=("stack",),
     dtypes=ANY,
     body=Native("stack"),
-    grad=lambda o, g, tensors, dim: ([o.select(g, dim, i).to(t.dtype) for i, t in enumerate(tensors)],),
+    grad=_stack_grad,
     ref=lambda np, xs, dim=0: np.stack(xs, axis=dim),
     doc="Tensors of one shape along a new dimension.",
 )

@@ -21,6 +21,8 @@ _IN_PLACE_SLOTS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"
 )  # fmt: skip
 
+_PACKAGE = __name__.partition(".")[0]
+
 _parts: dict[
     str, list[Any]
 ] = {}  # public name -> the functions that share it; "<name>" -> those of an entry's own name
@@ -81,11 +83,18 @@ def _shown(public: str) -> str:
 
 
 def _attach(public: str) -> None:
+    """Puts a function into its place, by which it is pickled."""
     prefix, _, name = public.rpartition(".")
+    found = function(public)
     if prefix == "Tensor":
-        setattr(_core.Tensor, name, function(public).method)
+        found = found.method
+        setattr(_core.Tensor, name, found)
+        if not vars(found).get("__qualname__", "").startswith("Tensor."):  # a function's, or none
+            found.__module__, found.__qualname__ = _PACKAGE, public
     else:
-        _modules.setdefault(prefix, {})[name] = function(public)
+        _modules.setdefault(prefix, {})[name] = found
+        if "__qualname__" not in vars(found):
+            found.__module__, found.__qualname__ = f"{_PACKAGE}.{prefix}".rstrip("."), name
 
 
 def namespace(prefix: str = "") -> dict[str, Any]:

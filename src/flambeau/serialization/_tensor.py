@@ -1,10 +1,14 @@
 """The little that checkpoints need of tensors: storages as bytes, and tensors over storages."""
 
+from collections import ChainMap
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from flambeau import _core
 from flambeau import functional_ns as o
-from flambeau.nn import modules
+from flambeau.nn import functional, modules
+from flambeau.nn.modules.lazy import LazyModuleMixin
 from flambeau.nn.parameter import Parameter
 
 Tensor, Size, DType, Device, Storage = o.Tensor, o.Size, o.dtype, o.device, o.UntypedStorage
@@ -41,7 +45,9 @@ def parameter(data: Any, requires_grad: bool = True) -> Any:
 def module_class(path: str) -> Any:
     """`torch.nn.modules.linear.Linear` -> the class of ours with this name; None where there is none."""
     package, _, rest = path.partition(".nn.modules.")
-    found = getattr(modules, rest.rpartition(".")[2], None) if package in ("torch", "flambeau") else None
+    file, _, name = rest.rpartition(".")
+    places = (vars(modules), vars(vars(modules).get(file, modules))) if package in ("torch", "flambeau") else ()
+    found = next((place[name] for place in places if name in place), None)
     return found if isinstance(found, type) and issubclass(found, modules.Module) else None
 
 
@@ -49,8 +55,35 @@ def module_path(kind: Any) -> str | None:
     """PyTorch's name of a module class of ours; None for other classes."""
     if not isinstance(kind, type) or not issubclass(kind, modules.Module):
         return None
-    path = f"{kind.__module__}.{kind.__qualname__}"
+    # PyTorch keeps lazy classes beside those that they become.
+    beside = kind.cls_to_become if issubclass(kind, LazyModuleMixin) and kind.cls_to_become else kind
+    path = f"{beside.__module__}.{kind.__qualname__}"
     return path.replace("flambeau", "torch", 1) if module_class(path) is kind else None
+
+
+_FUNCTION = _core.OpFunction | _core.SeenFunction | FunctionType
+# Where PyTorch keeps functions that a module may hold. The first place of each is the one that is written.
+_FUNCTIONS: dict[str, Mapping[str, Any]] = {
+    "torch.nn.functional": vars(functional),
+    "torch": o.functions(),
+    "torch._C._nn": vars(functional),
+    "torch._C._VariableFunctionsClass": ChainMap(o.functions(), vars(functional)),
+}
+
+
+def function(path: str) -> Any:
+    """`torch.nn.functional.relu` -> the function of ours with this name; None where there is none."""
+    place, _, name = path.rpartition(".")
+    found = _FUNCTIONS.get(place, {}).get(name)
+    return found if isinstance(found, _FUNCTION) else None
+
+
+def function_path(value: Any) -> str | None:
+    """PyTorch's name of a function of ours that a module may hold; None for anything else."""
+    if not isinstance(value, _FUNCTION):
+        return None
+    paths = (f"{place}.{value.__name__}" for place in _FUNCTIONS)
+    return next((path for path in paths if function(path) is value), None)
 
 
 def allocate(size: int) -> Any:

@@ -36,8 +36,12 @@ RENAMED = {
     "torch.tensor": "torch._tensor",
 }
 NUMPY_KINDS = "biufc"
+# How PyTorch names `torch.relu`: as an attribute of this class.
+FUNCTIONS_CLASS = "torch._C._VariableFunctionsClass"
 # What stands as an argument of others and is never called.
-NAMES = ("torch.Tensor", "numpy.ndarray", "builtins.list", "builtins.dict", "builtins.int", "builtins.float")
+NAMES = (
+    FUNCTIONS_CLASS, "torch.Tensor", "numpy.ndarray", "builtins.list", "builtins.dict", "builtins.int", "builtins.float"
+)  # fmt: skip
 # Copies that one program may ask for, beyond a multiple of its own length.
 FREE_COPIES = 1 << 26
 
@@ -111,6 +115,7 @@ class Constructors:
             "builtins.complex": lambda real, imag: complex(number(real), number(imag)),
             "builtins.slice": lambda *arguments: slice(*(bound(a) for a in arguments)),
             "builtins.range": lambda *arguments: range(*(integer(a) for a in arguments)),
+            "builtins.getattr": function_of_class,
             "_codecs.encode": self.encode,
             "collections.OrderedDict": lambda items=(): OrderedDict(self.pairs(items)),
             "collections.Counter": lambda items=(): Counter(self.copied(items, dict)),
@@ -141,6 +146,8 @@ class Constructors:
             return UserGlobal(_safe_globals[full])
         if kind := _tensor.module_class(full):
             return ModuleClass(kind)
+        if function := _tensor.function(full):  # which a module holds; `construct` does not call it
+            return function
         if module in ("torch", "torch.storage") and name in STORAGE_DTYPES:
             return StorageKind(_tensor.dtype(STORAGE_DTYPES[name]))
         if module == "torch" and name in DTYPE_NAMES:
@@ -272,6 +279,13 @@ class UserGlobal:
 
     def __init__(self, value: Any) -> None:
         self.value, self.name = value, global_name(value)
+
+
+def function_of_class(place: Any, name: str) -> Any:
+    function = _tensor.function(f"{FUNCTIONS_CLASS}.{name}") if getattr(place, "name", "") == FUNCTIONS_CLASS else None
+    if function is None:
+        raise UnpicklingError(f"attribute {name!r} of {getattr(place, 'name', place)} is not a function of tensors")
+    return function
 
 
 def integer(value: Any) -> int:

@@ -157,7 +157,7 @@ def torch_form(obj: Any) -> Any:
         return torch_name("torch.Size"), (tuple(obj),)
     if isinstance(obj, _tensor.Device):
         return torch_name("torch.device"), tuple(part for part in (obj.type, obj.index) if part is not None)
-    if path := _tensor.module_path(obj):
+    if path := _tensor.module_path(obj) or _tensor.function_path(obj):
         return torch_name(path)
     return None
 

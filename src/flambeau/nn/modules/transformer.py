@@ -9,7 +9,7 @@ from typing import Any
 from flambeau import functional_ns as o
 from flambeau.nn import functional as F
 from flambeau.nn.init import xavier_uniform_
-from flambeau.nn.modules.attention import MultiheadAttention
+from flambeau.nn.modules.activation import MultiheadAttention
 from flambeau.nn.modules.container import ModuleList
 from flambeau.nn.modules.dropout import Dropout
 from flambeau.nn.modules.linear import Linear

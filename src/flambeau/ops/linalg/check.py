@@ -11,6 +11,14 @@ NO_ROUTINES = (*INTEGRAL, "f16", "bf16")
 class _LinAlgError(RuntimeError):
     """A matrix is singular, not positive-definite, or an iteration did not converge."""
 
+    def __reduce__(self):
+        return _linalg_error, self.args
+
+
+def _linalg_error(*args):
+    """The error as it comes from another process, where its class has no module of the name it shows."""
+    return _LinAlgError(*args)
+
 
 _LinAlgError.__module__ = "torch._C"
 
