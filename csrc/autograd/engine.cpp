@@ -73,7 +73,7 @@ class Run {
  public:
   Run(const Edges& roots, bool retain_graph, const Edges& captures, const std::vector<TensorRef>& inputs)
       : roots_(roots), captures_(captures), inputs_(inputs), retain_graph_(retain_graph), captured_(captures.size()) {
-    capture_before_.resize(captures.size(), -1);
+    capture_before_.resize(captures.size());
     discover();
     if (!captures.empty()) prune();
     count();
