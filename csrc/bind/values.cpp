@@ -102,7 +102,7 @@ bool float_from_python(PyObject* o, Value& v) {
     v = Value(PyFloat_AS_DOUBLE(o));
     return true;
   }
-  if (PyBool_Check(o) || !scalar_from_python(o, v) || v.tag() == Value::Tag::Complex) return false;
+  if (!scalar_from_python(o, v) || v.tag() == Value::Tag::Complex) return false;
   v = Value(v.as_double());
   return true;
 }

@@ -3,17 +3,26 @@
     import flambeau.alias
     flambeau.alias.install()
     import torch.nn.functional as F      # flambeau.nn.functional
+
+Programs decide by `torch.__version__` what they may use: there it is that of the PyTorch whose interface this is.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
+import flambeau
+from flambeau.torch_version import TorchVersion
+from flambeau.version import interface
+
 OURS, THEIRS = "flambeau", "torch"
+_ANYTHING = DistributionFinder.Context()
 
 
 def our_name(name: str) -> str:
@@ -34,8 +43,23 @@ class AliasLoader(Loader):
         module.__spec__ = self.spec
 
 
+class AliasDistribution(Distribution):
+    """What `importlib.metadata.version("torch")` reads: libraries ask it instead of the module."""
+
+    def read_text(self, filename: str) -> str | None:
+        text = f"Metadata-Version: 2.1\nName: {THEIRS}\nVersion: {interface}\n"
+        return text if filename == "METADATA" else None
+
+    def locate_file(self, path: object) -> Path:
+        return Path(flambeau.__file__).parent / str(path)
+
+
 class AliasFinder(MetaPathFinder):
     """Finds `torch` and everything below it."""
+
+    def find_distributions(self, context: DistributionFinder.Context = _ANYTHING) -> Iterator[Distribution]:
+        if context.name in (None, THEIRS):
+            yield AliasDistribution()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -61,3 +85,4 @@ def install() -> None:
     if THEIRS in sys.modules:
         raise RuntimeError("PyTorch itself is imported already [in alias.install]. Install the alias first.")
     sys.meta_path.insert(0, AliasFinder())
+    flambeau.__version__ = TorchVersion(interface)
