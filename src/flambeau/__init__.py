@@ -49,9 +49,10 @@ newaxis = None
 
 # What is imported when it is first asked for: modules, and names by the module that has them.
 _SUBMODULES = (
-    "_C", "_utils", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft",
-    "func", "futures", "jit", "linalg", "masked", "mps", "nn", "optim", "overrides", "random", "serialization",
-    "signal", "sparse", "special", "storage", "testing", "torch_version", "types", "utils", "xpu",
+    "_C", "_dynamo", "_higher_order_ops", "_utils", "accelerator", "amp", "backends", "compiler", "cpu", "cuda",
+    "distributed", "distributions", "fft", "func", "futures", "jit", "library", "linalg", "masked", "mps", "nn",
+    "optim", "overrides", "random", "serialization", "signal", "sparse", "special", "storage", "testing",
+    "torch_version", "types", "utils", "xpu",
 )  # fmt: skip
 _ELSEWHERE = {
     "_more": (

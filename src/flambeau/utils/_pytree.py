@@ -1,16 +1,58 @@
 """Nested lists, tuples, named tuples and dictionaries: taken apart into leaves and put together again."""
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    "LeafSpec", "PyTree", "TreeSpec", "register_pytree_node", "tree_all", "tree_any", "tree_flatten", "tree_iter",
-    "tree_leaves", "tree_map", "tree_map_", "tree_map_only", "tree_structure", "tree_unflatten",
+    "Context", "GetAttrKey", "KeyPath", "LeafSpec", "MappingKey", "PyTree", "SequenceKey", "TreeSpec", "keystr",
+    "register_pytree_node", "tree_all", "tree_any", "tree_flatten", "tree_flatten_with_path", "tree_iter",
+    "tree_leaves", "tree_leaves_with_path", "tree_map", "tree_map_", "tree_map_only", "tree_map_with_path",
+    "tree_structure", "tree_unflatten",
 ]  # fmt: skip
 
 PyTree = Any
+Context = Any
+
+
+@dataclass(frozen=True)
+class SequenceKey:
+    """The place of a child in a list, tuple or deque."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx!r}]"
+
+
+@dataclass(frozen=True)
+class MappingKey:
+    """The key of a child in a dictionary."""
+
+    key: Any
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+
+@dataclass(frozen=True)
+class GetAttrKey:
+    """The name of a child that is an attribute."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+
+KeyPath = tuple[Any, ...]
+WithKeys = tuple[list[tuple[Any, Any]], Context]
+
+
+def keystr(kp: KeyPath) -> str:
+    """The way to a leaf as it is written in Python: `['a'][0].b`."""
+    return "".join(map(str, kp))
 
 
 @dataclass(frozen=True)
@@ -44,23 +86,45 @@ def LeafSpec() -> TreeSpec:
 class _Kind:
     flatten: Callable[[Any], tuple[list[Any], Any]]
     unflatten: Callable[[Iterable[Any], Any], Any]
+    with_keys: Callable[[Any], WithKeys] | None = None
+
+
+def _sequence_flatten_with_keys(x: Any) -> WithKeys:
+    return [(SequenceKey(i), child) for i, child in enumerate(x)], getattr(x, "maxlen", None)
+
+
+def _dict_flatten(d: dict[Any, Any]) -> tuple[list[Any], Context]:
+    return list(d.values()), list(d)
+
+
+def _dict_flatten_with_keys(d: dict[Any, Any]) -> WithKeys:
+    return [(MappingKey(key), child) for key, child in d.items()], list(d)
+
+
+def _dict_unflatten(values: Iterable[Any], context: Context) -> dict[Any, Any]:
+    return dict(zip(context, values, strict=True))
 
 
 _KINDS: dict[type, _Kind] = {
-    list: _Kind(lambda x: (list(x), None), lambda items, _: list(items)),
-    tuple: _Kind(lambda x: (list(x), None), lambda items, _: tuple(items)),
-    deque: _Kind(lambda x: (list(x), x.maxlen), lambda items, most: deque(items, maxlen=most)),
-    dict: _Kind(lambda x: (list(x.values()), list(x)), lambda items, keys: dict(zip(keys, items, strict=True))),
+    list: _Kind(lambda x: (list(x), None), lambda items, _: list(items), _sequence_flatten_with_keys),
+    tuple: _Kind(lambda x: (list(x), None), lambda items, _: tuple(items), _sequence_flatten_with_keys),
+    deque: _Kind(
+        lambda x: (list(x), x.maxlen), lambda items, most: deque(items, maxlen=most), _sequence_flatten_with_keys
+    ),
+    dict: _Kind(_dict_flatten, _dict_unflatten, _dict_flatten_with_keys),
     OrderedDict: _Kind(
-        lambda x: (list(x.values()), list(x)), lambda items, keys: OrderedDict(zip(keys, items, strict=True))
+        _dict_flatten, lambda items, keys: OrderedDict(zip(keys, items, strict=True)), _dict_flatten_with_keys
     ),
     defaultdict: _Kind(
         lambda x: (list(x.values()), (x.default_factory, list(x))),
         lambda items, context: defaultdict(context[0], zip(context[1], items, strict=True)),
+        lambda x: (_dict_flatten_with_keys(x)[0], (x.default_factory, list(x))),
     ),
 }
 _NAMED = _Kind(
-    lambda x: (list(x), type(x)), lambda items, kind: kind(*items) if hasattr(kind, "_make") else kind(items)
+    lambda x: (list(x), type(x)),
+    lambda items, kind: kind(*items) if hasattr(kind, "_make") else kind(items),
+    lambda x: ([(GetAttrKey(name), child) for name, child in zip(x._fields, x, strict=True)], type(x)),
 )
 
 
@@ -68,9 +132,12 @@ def register_pytree_node(
     cls: type,
     flatten_fn: Callable[[Any], tuple[Iterable[Any], Any]],
     unflatten_fn: Callable[[Iterable[Any], Any], Any],
+    *,
+    flatten_with_keys_fn: Callable[[Any], WithKeys] | None = None,
     **_: Any,
 ) -> None:
-    """Makes objects of a class nodes: `flatten_fn(x)` gives (children, context), `unflatten_fn` undoes it."""
+    """Makes objects of a class nodes: `flatten_fn(x)` gives (children, context), `unflatten_fn` undoes it, and
+    `flatten_with_keys_fn` gives each child with its key."""
     if cls in _KINDS:
         raise ValueError(f"{cls} is already registered as pytree node. Overwriting the previous registration is not "
                          "possible.")  # fmt: skip
@@ -79,7 +146,7 @@ def register_pytree_node(
         children, context = flatten_fn(x)
         return list(children), context
 
-    _KINDS[cls] = _Kind(flatten, unflatten_fn)
+    _KINDS[cls] = _Kind(flatten, unflatten_fn, flatten_with_keys_fn)
 
 
 def _kind(x: Any) -> _Kind | None:
@@ -102,6 +169,36 @@ def _flatten(tree: PyTree, leaves: list[Any], is_leaf: Callable[[PyTree], bool] 
         return LeafSpec()
     children, context = kind.flatten(tree)
     return TreeSpec(type(tree), context, [_flatten(c, leaves, is_leaf) for c in children])
+
+
+def tree_flatten_with_path(
+    tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
+) -> tuple[list[tuple[KeyPath, Any]], TreeSpec]:
+    """The leaves of a tree, each with the keys on the way to it, and the structure of the tree."""
+    return list(_with_paths((), tree, is_leaf)), tree_structure(tree, is_leaf)
+
+
+def tree_leaves_with_path(
+    tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
+) -> list[tuple[KeyPath, Any]]:
+    """The leaves of a tree, each with the keys on the way to it."""
+    return list(_with_paths((), tree, is_leaf))
+
+
+def _with_paths(
+    path: KeyPath, tree: PyTree, is_leaf: Callable[[PyTree], bool] | None
+) -> Iterator[tuple[KeyPath, Any]]:
+    kind = None if is_leaf is not None and is_leaf(tree) else _kind(tree)
+    if kind is None:
+        yield path, tree
+        return
+    if kind.with_keys is None:
+        raise ValueError(
+            f"Did not find a flatten_with_keys_fn for type: {type(tree)}. Please pass a flatten_with_keys_fn argument "
+            "to register_pytree_node."
+        )
+    for key, child in kind.with_keys(tree)[0]:
+        yield from _with_paths((*path, key), child, is_leaf)
 
 
 def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> PyTree:
@@ -144,6 +241,16 @@ def tree_map(
     leaves, spec = tree_flatten(tree, is_leaf)
     others = [tree_flatten(r, is_leaf)[0] for r in rests]
     return tree_unflatten([func(*items) for items in zip(leaves, *others, strict=True)], spec)
+
+
+def tree_map_with_path(
+    func: Callable[..., Any], tree: PyTree, *rests: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
+) -> PyTree:
+    """The same, the function being given the keys on the way to a leaf before the leaf."""
+    leaves, spec = tree_flatten_with_path(tree, is_leaf)
+    others = [tree_flatten(r, is_leaf)[0] for r in rests]
+    items = zip(leaves, *others, strict=True)
+    return tree_unflatten([func(path, leaf, *rest) for (path, leaf), *rest in items], spec)
 
 
 def tree_map_(func: Callable[..., Any], tree: PyTree, *rests: PyTree) -> PyTree:

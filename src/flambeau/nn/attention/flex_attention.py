@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from flambeau import functional_ns as o
 from flambeau.nn.attention.block_mask import (
+    DEFAULT_BLOCK,
     WHOLE,
     BlockMask,
     and_masks,
@@ -20,6 +21,8 @@ from flambeau.nn.attention.block_mask import (
     positions,
     sliced_mask_mod,
 )
+
+_DEFAULT_SPARSE_BLOCK_SIZE = DEFAULT_BLOCK  # the name that libraries know
 
 __all__ = [
     "AuxOutput", "AuxRequest", "BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention",
