@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flambeau"
 # Lower first. What is not named here stands at `*` and may not form a cycle either; `flambeau` is the public namespace.
 LAYERS = (
-    *("_core", "version", "ir", "codegen", "ops", "_printing", "_subclasses", "storage", "tensor", "*", "nn", "func", "jit", "optim", "serialization", "vision"),
+    *("_core", "version", "ir", "codegen", "ops", "_printing", "_subclasses", "storage", "tensor", "*", "nn", "func", "jit", "optim", "serialization", "hub", "vision"),
     *("flambeau", "alias", "cli", "__main__"),
 )
 ONLY = {"ir": {"ir"}, "codegen": {"codegen", "ir", "_core", "version"}, "ops": {"ops", "ir", "_core"}}

@@ -99,3 +99,26 @@ def test_a_bool_stands_for_a_float() -> None:
     assert torch.allclose(x, x, rtol=True) and torch.dropout(x, True, False).tolist() == [1, 1]
     with pytest.raises(TypeError, match="must be int, not bool"):
         torch.cumsum(x, True)
+
+
+def test_marks_for_tracers_and_recorders_change_nothing() -> None:
+    assert torch.fx.wrap(len) is len and torch.fx.wrap("len") == "len"
+    with pytest.raises(RuntimeError, match="Unsupported type for global function"):
+        torch.fx.wrap(3)
+    dynamo = torch._dynamo
+    assert dynamo.disable(len) is len and not dynamo.is_compiling()
+    assert dynamo.mark_dynamic(torch.ones(2), 0, min=1) is None and dynamo.graph_break() is None
+
+
+def test_parts_of_checkpointing() -> None:
+    from flambeau.utils import checkpoint
+
+    x = torch.ones(2, requires_grad=True)
+    assert checkpoint.get_device_states(x, [x]) == ([], []) and checkpoint.set_device_states([], []) is None
+    detached, text = checkpoint.detach_variable((x * 2, "text"))
+    assert detached.requires_grad and detached.is_leaf and text == "text"
+    with pytest.raises(RuntimeError, match="Only tuple of tensors is supported"):
+        checkpoint.detach_variable([x])
+    checkpoint.check_backward_validity([x])
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        checkpoint.check_backward_validity([x.detach()])

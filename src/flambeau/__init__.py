@@ -50,8 +50,8 @@ newaxis = None
 # What is imported when it is first asked for: modules, and names by the module that has them.
 _SUBMODULES = (
     "_C", "_dynamo", "_higher_order_ops", "_utils", "accelerator", "amp", "backends", "compiler", "cpu", "cuda",
-    "distributed", "distributions", "fft", "func", "futures", "jit", "library", "linalg", "masked", "mps", "nn",
-    "optim", "overrides", "random", "serialization", "signal", "sparse", "special", "storage", "testing",
+    "distributed", "distributions", "fft", "func", "futures", "fx", "hub", "jit", "library", "linalg", "masked", "mps",
+    "nn", "optim", "overrides", "random", "serialization", "signal", "sparse", "special", "storage", "testing",
     "torch_version", "types", "utils", "xpu",
 )  # fmt: skip
 _ELSEWHERE = {

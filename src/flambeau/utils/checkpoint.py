@@ -5,13 +5,17 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from flambeau import _core
+from flambeau import _core, cuda
 from flambeau._core import Tensor
 from flambeau.autograd.differentiate import backward
 from flambeau.autograd.function import Function
 from flambeau.autograd.graph import saved_tensors_hooks
+from flambeau.utils._pytree import tree_leaves
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn"]
+__all__ = [
+    "CheckpointError", "check_backward_validity", "checkpoint", "checkpoint_sequential", "detach_variable",
+    "get_device_states", "noop_context_fn", "set_device_states",
+]  # fmt: skip
 
 
 class CheckpointError(RuntimeError):
@@ -21,6 +25,41 @@ class CheckpointError(RuntimeError):
 def noop_context_fn() -> tuple[Any, Any]:
     """Context managers that do nothing, for the first and the second computation."""
     return contextlib.nullcontext(), contextlib.nullcontext()
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The GPUs that tensors among the arguments lie on, and the states of their generators.
+
+    Args:
+        args: tensors, and trees of them.
+
+    Example:
+        >>> import torch
+        >>> torch.utils.checkpoint.get_device_states(torch.ones(2))
+        ([], [])
+    """
+    found = {t.get_device() for t in tree_leaves(args) if isinstance(t, Tensor) and t.device.type == "cuda"}
+    devices = sorted(found)
+    return devices, [cuda.get_rng_state(device) for device in devices]
+
+
+def set_device_states(devices: Sequence[int], states: Sequence[Tensor], *, device_type: str | None = None) -> None:
+    """Gives generators of GPUs the states that `get_device_states` gave."""
+    for device, state in zip(devices, states, strict=True):
+        cuda.set_rng_state(state, device)
+
+
+def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs without their history: tensors that need a gradient if they did."""
+    if not isinstance(inputs, tuple):
+        raise RuntimeError("Only tuple of tensors is supported. Got Unsupported input type: ", type(inputs).__name__)
+    return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
+
+
+def check_backward_validity(inputs: Iterable[Any]) -> None:
+    """Warns where no input needs a gradient: reentrant checkpoints have none then."""
+    if not any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+        warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
 
 
 class _RandomState:
