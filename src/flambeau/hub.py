@@ -21,7 +21,7 @@ from flambeau.serialization.atomic import replacing as _replacing
 
 __all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
 
-_HASH = re.compile(r"-([a-f0-9]*)\.")  # of resnet18-f37072fd.pth
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # of resnet18-f37072fd.pth
 _CHUNK = 1 << 17
 _dir: str | None = None
 
@@ -58,7 +58,7 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
         RuntimeError: it has another hash; nothing is written then.
     """
     digest = hashlib.sha256()
-    with urlopen(Request(url, headers={"User-Agent": "flambeau.hub"})) as source:  # noqa: S310  the user's address
+    with urlopen(Request(url, headers={"User-Agent": "flambeau.hub"})) as source:
         size = int(source.headers.get("Content-Length") or 0)
         with _replacing(dst, size, "download_url_to_file") as file, _bar(size, progress) as bar:
             while chunk := source.read(_CHUNK):
@@ -108,7 +108,7 @@ def load_state_dict_from_url(
     path = os.path.join(folder, name)
     if not os.path.exists(path):
         sys.stdout.write(f'Downloading: "{url}" to {path}\n')
-        digits = _HASH.search(name) if check_hash else None
+        digits = HASH_REGEX.search(name) if check_hash else None
         download_url_to_file(url, path, digits.group(1) if digits else None, progress)
     return _load_file(path, map_location=map_location)
 
