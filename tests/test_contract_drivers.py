@@ -137,6 +137,18 @@ def test_results_that_go_past_the_caches(rng: np.random.Generator) -> None:
         c.check(got[0], wanted, "float32", size)
 
 
+def test_planes_of_no_whole_lines_that_go_past_the_caches(rng: np.random.Generator) -> None:
+    """Each is made in scratch memory first, whatever its size."""
+    x = rng.standard_normal((1, 64, 301, 299), dtype=np.float32)
+    w = rng.standard_normal((64, 1, 3, 3), dtype=np.float32)
+    y = o.conv2d(flambeau.from_numpy(x), flambeau.from_numpy(w), None, 1, 0, 1, 64).numpy()
+    assert y.nbytes > 16 << 20 and y[0, 0].nbytes % 64
+    taps = itertools.product(range(3), range(3))
+    expected = sum(x[:, :, i : i + 299, j : j + 297] * w[:, 0, i, j, None, None] for i, j in taps)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32", "complex64"])
 def test_convolutions_of_other_dtypes(rng: np.random.Generator, dtype: str) -> None:
     c.run_conv(rng, 2, 2, 3, 4, (9, 8), (3, 3), ((2, 1), (1, 1), (1, 2)), dtype=dtype)

@@ -25,7 +25,8 @@ constexpr Range even_part(int64_t n, int64_t parts, int64_t i) { return {n * i /
 // Memory of one chunk, handed out in 64-byte aligned pieces: small sizes stand on the stack.
 class Workspace {
  public:
-  explicit Workspace(size_t bytes) {
+  explicit Workspace(size_t needed) {
+    const size_t bytes = padded(needed);
     if (bytes > sizeof(small_)) large_.emplace(bytes);
     next_ = large_ ? large_->as() : small_;
     end_ = next_ + std::max(bytes, sizeof(small_));
