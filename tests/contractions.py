@@ -281,9 +281,10 @@ def main(count: int) -> str:
         left, right = (str(x) for x in rng.choice(LAYOUTS, 2))
         digest.update(run_gemm(rng, m, n, k, left, right).tobytes())
         digest.update(run_gemm(rng, m, n, k, left, right, str(rng.choice(list(HALVES)))).tobytes())
+        digest.update(run_gemm(rng, m, n, k, left, right, "complex64").tobytes())
     for m, n, k in ((300, 500, 900), (20, 24, 30000), (1, 3000, 700), (2, 3, 70000)):
         for right in ("plain", "transposed"):
-            for dtype in ("float32", *HALVES):
+            for dtype in ("float32", "complex64", *HALVES):
                 digest.update(run_gemm(rng, m, n, k, "plain", right, dtype).tobytes())
     for case in CONVOLUTIONS:
         for array in run_conv(rng, *case):

@@ -97,7 +97,8 @@ def run_tile(machine, fields: dict[str, int], name: str) -> None:
 
 def expected_tile(a, b, c, column_bias, row_bias, flags) -> np.ndarray:
     """In the kernels' order: products are summed by fused multiply-adds, which float64 stands in for."""
-    result = a.astype(np.float64) @ b.astype(np.float64)
+    wide = np.result_type(a, np.float64)
+    result = a.astype(wide) @ b.astype(wide)
     if flags & ACCUMULATE:
         result = result + c
     if flags & COLUMN_BIAS:

@@ -29,6 +29,14 @@ def test_layouts(rng: np.random.Generator, left: str, right: str) -> None:
             c.run_gemm(rng, m, n, k, left, right, dtype)
 
 
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_layouts_of_complex_numbers(rng: np.random.Generator, dtype: str) -> None:
+    sizes = ((1, 1, 1), (1, 40, 70), (70, 1, 40), (2, 3, 4), (15, 33, 17), (64, 64, 64), (130, 100, 450), (9, 20, 5000))
+    for left, right in itertools.product(c.LAYOUTS, repeat=2):
+        for m, n, k in sizes:
+            c.run_gemm(rng, m, n, k, left, right, dtype)
+
+
 @pytest.mark.parametrize(("m", "n", "k"), [(1, 700, 900), (2, 1100, 500), (3, 1001, 1301), (200, 230, 1300)])
 def test_few_rows_of_a_far_operand_and_deep_blocks(rng: np.random.Generator, m: int, n: int, k: int) -> None:
     for left in c.LAYOUTS:

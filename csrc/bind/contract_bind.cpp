@@ -28,11 +28,15 @@ PyRef provide(const char* source, DType dtype) {
   return checked(PyObject_CallMethod(module.get(), "provide", "s", dtype_code(dtype)));
 }
 
+const char* micro_kernel_module(DType dtype) {
+  if (is_complex(dtype)) return "flambeau.codegen.complex_tiles";
+  return compute_type(dtype) != dtype ? "flambeau.codegen.narrow" : "flambeau.codegen.contract";
+}
+
 void load_micro_kernels(DType dtype) {
   NeedsGil gil;
   if (!gil.alive()) return;
-  bool narrow = compute_type(dtype) != dtype;
-  PyRef answer = provide(narrow ? "flambeau.codegen.narrow" : "flambeau.codegen.contract", dtype);
+  PyRef answer = provide(micro_kernel_module(dtype), dtype);
   if (answer.get() == Py_None) return;
   PyObject *layout, *addresses;
   if (!PyArg_ParseTuple(answer.get(), "O!O!", &PyList_Type, &layout, &PyList_Type, &addresses)) throw PythonError{};

@@ -1,5 +1,6 @@
 #include "runtime/contract/gemm.h"
 
+#include <complex>
 #include <functional>
 #include <numeric>
 
@@ -161,9 +162,16 @@ void run_transpose(const MicroKernels& mk, const Gemm& g, Threads threads) {
   for_chunks(threads, p.chunks(), [&](int64_t i) { run_chunk(mk, g, p, nullptr, i); });
 }
 
-void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
-  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_generated(mk, transposed(g), threads);
-  if (is_row_product(g)) return row_product(mk, g, threads);
+void add_partials_of(const Gemm& g, int64_t parts, const Scratch& partials, Range rows) {
+  switch (g.dtype) {
+    case DType::F32: return add_partials(g, parts, partials.as<float>(), rows);
+    case DType::F64: return add_partials(g, parts, partials.as<double>(), rows);
+    case DType::C64: return add_partials(g, parts, partials.as<std::complex<float>>(), rows);
+    default: add_partials(g, parts, partials.as<std::complex<double>>(), rows);
+  }
+}
+
+void run_tiles(const MicroKernels& mk, const Gemm& g, Threads threads) {
   Plan p = make_plan(mk, g);
   if (p.parts == 1 && prefers_transpose(mk, g)) return run_transpose(mk, transposed(g), threads);
   if (p.chunks() == 1) return run_chunk(mk, g, p, nullptr, 0);
@@ -171,20 +179,27 @@ void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
   for_chunks(threads, p.chunks(), [&](int64_t i) { run_chunk(mk, g, p, partials.as(), i); });
   if (p.parts == 1) return;
   int64_t blocks = std::min<int64_t>(g.m, ceil_div(g.m * g.n * p.parts, 1 << 16));
-  for_chunks(threads, blocks, [&](int64_t i) {
-    Range rows = even_part(g.m, blocks, i);
-    if (g.dtype == DType::F32) {
-      add_partials(g, p.parts, partials.as<float>(), rows);
-    } else {
-      add_partials(g, p.parts, partials.as<double>(), rows);
-    }
-  });
+  for_chunks(threads, blocks, [&](int64_t i) { add_partials_of(g, p.parts, partials, even_part(g.m, blocks, i)); });
+}
+
+bool is_column(const Gemm& g) { return g.n == 1 && g.m > 1 && g.c_row == 1; }
+
+void run_generated(const MicroKernels& mk, const Gemm& g, Threads threads) {
+  if (is_column(g)) return run_generated(mk, transposed(g), threads);
+  if (is_row_product(g)) return row_product(mk, g, threads);
+  run_tiles(mk, g, threads);
+}
+
+void run_complex(const MicroKernels& mk, const Gemm& g, Threads threads) {
+  if (is_column(g)) return run_complex(mk, transposed(g), threads);
+  if (g.m == 1 && g.b_row == 1) return complex_row_product(g, threads);
+  run_tiles(mk, g, threads);
 }
 
 void run_narrow(const Gemm& g, Threads threads) {
   const NarrowKernels* nk = g.k > 0 ? narrow_kernels(g.dtype) : nullptr;
   if (!nk) return narrow_gemm(g, threads);
-  if (g.n == 1 && g.m > 1 && g.c_row == 1) return run_narrow(transposed(g), threads);
+  if (is_column(g)) return run_narrow(transposed(g), threads);
   if (is_row_product(g)) return row_product(*nk, g, threads);
   if (nk->has_pairs) return pairs_gemm(*nk, g, threads);
   narrow_gemm(g, threads);
@@ -195,14 +210,16 @@ void run_narrow(const Gemm& g, Threads threads) {
 void gemm(const Gemm& g, Threads threads) {
   if (g.m <= 0 || g.n <= 0) return;
   if (compute_type(g.dtype) != g.dtype) return run_narrow(g, threads);
-  const MicroKernels* mk = g.k > 0 ? micro_kernels(g.dtype) : nullptr;
-  if (mk) return run_generated(*mk, g, threads);
-  plain_gemm(g, threads);
+  const bool complex = is_complex(g.dtype);
+  const MicroKernels* mk = g.k <= 0 ? nullptr : complex ? complex_kernels(g.dtype) : micro_kernels(g.dtype);
+  if (!mk) return plain_gemm(g, threads);
+  complex ? run_complex(*mk, g, threads) : run_generated(*mk, g, threads);
 }
 
 void gemm_batched(const Gemm& g, const Batch& batch) {
   // Asked for here, so that no thread of the pool has to wait for Python.
   micro_kernels(to_real(compute_type(g.dtype)));
+  if (is_complex(g.dtype)) complex_kernels(g.dtype);
   narrow_kernels(g.dtype);
   const auto element = static_cast<int64_t>(dtype_size(g.dtype));
   const int64_t count = std::accumulate(batch.sizes.begin(), batch.sizes.end(), int64_t{1}, std::multiplies<>());
@@ -220,7 +237,7 @@ void gemm_batched(const Gemm& g, const Batch& batch) {
     gemm(item, threads);
   };
   // Large products are cut themselves; of small ones a chunk takes several.
-  int64_t work = g.m * g.n * std::max<int64_t>(g.k, 1);
+  const int64_t work = multiply_adds(g);
   if (work >= 2 * kChunkWork && count < 2 * kChunks) {
     for (int64_t i = 0; i < count; i++) one(i, Threads::Pool);
     return;

@@ -16,6 +16,11 @@ KernelEntry<NarrowKernels>* narrow_entry_of(DType dtype) {
   return nullptr;
 }
 
+KernelEntry<MicroKernels>& complex_entry(DType dtype) {
+  static KernelEntry<MicroKernels> entries[2];
+  return entries[dtype == DType::C128];
+}
+
 KernelEntry<MicroKernels>& paired_entry() {
   static KernelEntry<MicroKernels> entry;
   return entry;
@@ -54,6 +59,19 @@ void install_narrow_kernels(DType dtype, const int64_t* layout, const uint64_t* 
   narrow_entry_of(dtype)->set(std::move(kernels));
 }
 
+void install_complex_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses) {
+  auto kernels = std::make_unique<MicroKernels>();
+  kernels->element_bytes = static_cast<int>(dtype_size(dtype));
+  kernels->lanes = static_cast<int>(layout[0]);
+  kernels->vector_bytes = kernels->lanes * kernels->element_bytes;
+  for (int v = 1; v <= kMaxVectors; v++) kernels->max_height[v] = static_cast<int>(layout[v]);
+  kernels->l2_bytes = layout[1 + kMaxVectors];
+  take(kernels->pack_columns, addresses);
+  take(kernels->scatter_columns, addresses);
+  for (int v = 1; v <= kMaxVectors; v++) take_tiles(*kernels, v, addresses);
+  complex_entry(dtype).set(std::move(kernels));
+}
+
 }  // namespace
 
 const MicroKernels* micro_kernels(DType dtype) {
@@ -65,6 +83,8 @@ const NarrowKernels* narrow_kernels(DType dtype) {
   auto* entry = narrow_entry_of(dtype);
   return entry ? entry->get(dtype, micro_kernel_source) : nullptr;
 }
+
+const MicroKernels* complex_kernels(DType dtype) { return complex_entry(dtype).get(dtype, micro_kernel_source); }
 
 const MicroKernels* paired_kernels(DType dtype) {
   const NarrowKernels* nk = narrow_kernels(dtype);
@@ -85,6 +105,7 @@ void install_paired_kernels(DType dtype, const uint64_t* addresses) {
 
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses) {
   if (narrow_entry_of(dtype)) return install_narrow_kernels(dtype, layout, addresses);
+  if (is_complex(dtype)) return install_complex_kernels(dtype, layout, addresses);
   auto kernels = std::make_unique<MicroKernels>();
   kernels->element_bytes = static_cast<int>(dtype_size(dtype));
   kernels->lanes = static_cast<int>(layout[0]);

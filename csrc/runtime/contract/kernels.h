@@ -117,11 +117,15 @@ const MicroKernels* paired_kernels(DType dtype);
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).
 const MicroKernels* micro_kernels(DType dtype);
 
+// The kernels of complex64 or complex128, as src/flambeau/codegen/complex_tiles.py makes them: what products of matrices
+// need. An element is a number, lanes count numbers. Null where none can be had.
+const MicroKernels* complex_kernels(DType dtype);
+
 // Set by bind. Called when the kernels of a type are first wanted; it answers by install_micro_kernels, or not at all.
 extern void (*micro_kernel_source)(DType dtype);
 extern void (*paired_kernel_source)(DType dtype);
 
-// `layout` and `addresses` in the order of `layout` and `kernel_names` in contract.py, or narrow.py.
+// `layout` and `addresses` in the order of `layout` and `kernel_names` in contract.py, narrow.py or complex_tiles.py.
 void install_micro_kernels(DType dtype, const int64_t* layout, const uint64_t* addresses);
 // The kernels of pairs are there.
 void install_paired_kernels(DType dtype, const uint64_t* addresses);

@@ -1,5 +1,7 @@
 #include "runtime/contract/plain.h"
 
+#include <complex>
+
 #include "core/element.h"
 #include "core/error.h"
 #include "runtime/contract/kernels.h"
@@ -136,8 +138,8 @@ void plain_gemm(const Gemm& g, Threads threads) {
   switch (g.dtype) {
     case DType::F32: return plain_rows<float>(g, threads);
     case DType::F64: return plain_rows<double>(g, threads);
-    case DType::C64:
-    case DType::C128: return complex_gemm(g, threads);
+    case DType::C64: return plain_rows<std::complex<float>>(g, threads);
+    case DType::C128: return plain_rows<std::complex<double>>(g, threads);
     default: integer_gemm(g, threads);
   }
 }

@@ -1,5 +1,5 @@
-// Contractions without generated kernels (integers, complex numbers, machines that refuse executable memory), and
-// 16-bit floating point.
+// Contractions without generated kernels (integers, machines that refuse executable memory), 16-bit floating point, and
+// complex rows.
 #pragma once
 #include "core/element.h"
 #include "runtime/contract/gemm.h"
@@ -9,7 +9,8 @@ namespace fl {
 
 void plain_gemm(const Gemm& g, Threads threads);
 void integer_gemm(const Gemm& g, Threads threads);
-void complex_gemm(const Gemm& g, Threads threads);
+// One complex row, and a B whose depth is contiguous.
+void complex_row_product(const Gemm& g, Threads threads);
 
 constexpr DType compute_type(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16 ? DType::F32 : dtype; }
 

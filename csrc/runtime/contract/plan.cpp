@@ -34,7 +34,7 @@ constexpr int64_t kEvenChunks = 4;
 // Multiply-adds of a chunk of large products.
 constexpr int64_t kLargeChunkWork = 1 << 26;
 
-bool low_tiles(const MicroKernels& mk) { return mk.max_height[3] < 8; }
+bool low_tiles(const MicroKernels& mk) { return mk.max_height[2] < 7; }
 
 BlockSizes block_sizes(const MicroKernels& mk, const Gemm& g) {
   return low_tiles(mk) && g.a_col == 1 && (g.b_col == 1 || g.m >= kDeepRows) ? kLow : kTall;
@@ -52,7 +52,7 @@ int panel_vectors(const MicroKernels& mk, const Gemm& g) {
   // Three vectors a panel load less per multiplication, where registers leave tiles of eight rows or more; two suit a
   // panel better that is transposed first and then read by few tiles.
   int64_t rows = g.b_col == 1 ? 96 : 256;
-  return !low_tiles(mk) && n >= 16 && g.m >= rows ? 3 : 2;
+  return n >= 16 && g.m >= rows ? panel_vectors(mk) : 2;
 }
 
 // Small products are shared by a few threads as soon as that pays; more chunks only where each has plenty to do.
@@ -95,12 +95,12 @@ Plan make_plan(const MicroKernels& mk, const Gemm& g) {
   p.vectors = panel_vectors(mk, g);
   p.width = p.vectors * mk.lanes;
   p.height = mk.max_height[p.vectors];
-  int64_t scale = 4 / mk.element_bytes > 0 ? 1 : 2;
+  int64_t scale = mk.element_bytes / 4;
   const BlockSizes sizes = block_sizes(mk, g);
   p.depth = g.k;
   if (g.k > sizes.whole / scale) p.depth = round_up(ceil_div(g.k, ceil_div(g.k, sizes.depth / scale)), 16);
   if (reads_along_rows(mk, g)) p.depth = std::min(p.depth, kShallowDepth);
-  int64_t wanted = wanted_chunks(g.m * g.n * g.k), panels = ceil_div(g.n, p.width);
+  int64_t wanted = wanted_chunks(multiply_adds(g)), panels = ceil_div(g.n, p.width);
   if (g.b_col != 1 && panels < kFewChunks)
     wanted = std::min(wanted, std::max(kFewChunks, panels * g.m / kTransposedRows));
   if (wanted > 1) choose_grid(mk, g, sizes, wanted, p);

@@ -12,6 +12,9 @@ constexpr int64_t kChunkWork = 1 << 19;
 // each chunk packs its own panels, so not more.
 constexpr int64_t kChunks = 12, kManyChunks = 48;
 
+// A multiplication of complex numbers is four of real ones.
+inline int64_t multiply_adds(const Gemm& g) { return g.m * g.n * g.k * (is_complex(g.dtype) ? 4 : 1); }
+
 // How a product is cut. It follows from the sizes and strides alone, never from the number of threads.
 struct Plan {
   int vectors;            // of a panel

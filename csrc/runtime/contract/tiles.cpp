@@ -20,8 +20,10 @@ constexpr int64_t kRowPadding = 16;
 void copy_strided(const char* from, int64_t step, int64_t n, int64_t element, char* to) {
   if (element == 4) {
     for (int64_t i = 0; i < n; i++) std::memcpy(to + 4 * i, from + i * step, 4);
-  } else {
+  } else if (element == 8) {
     for (int64_t i = 0; i < n; i++) std::memcpy(to + 8 * i, from + i * step, 8);
+  } else {
+    for (int64_t i = 0; i < n; i++) std::memcpy(to + 16 * i, from + i * step, 16);
   }
 }
 

@@ -50,7 +50,7 @@ class Lanes:
 
     def __init__(self, f: Function, dtype: str) -> None:
         self.f = f
-        self.element_bytes = ELEMENT_BYTES[dtype]
+        self.element_bytes = self.align = ELEMENT_BYTES[dtype]
         self.bytes = f.target.vector_bytes
         self.count = self.bytes // self.element_bytes
         self.scalar = llvm_type(dtype)
@@ -59,14 +59,14 @@ class Lanes:
         self.suffix = suffix(dtype, self.count)
 
     def load(self, pointer: str, mask: str | None = None, aligned: bool = False) -> str:
-        align = self.bytes if aligned else self.element_bytes
+        align = self.bytes if aligned else self.align
         if mask is None:
             return self.f.value(f"load {self.type}, ptr {pointer}, align {align}")
         return self._masked_load(pointer, align, mask, "zeroinitializer")
 
     def load_into(self, vector: str, pointer: str, mask: str) -> str:
         """A vector whose lanes in the mask are read."""
-        return self._masked_load(pointer, self.element_bytes, mask, vector)
+        return self._masked_load(pointer, self.align, mask, vector)
 
     def _masked_load(self, pointer: str, align: int, mask: str, others: str) -> str:
         address, lanes = f"ptr align {align} {pointer}", f"{self.mask_type} {mask}"
@@ -87,7 +87,7 @@ class Lanes:
 
     def store(self, x: str, pointer: str, mask: str | None = None, aligned: bool = False, stream: bool = False) -> None:
         """`stream` goes past the caches, to an aligned address."""
-        align = self.bytes if aligned or stream else self.element_bytes
+        align = self.bytes if aligned or stream else self.align
         if mask is None:
             past = ", !nontemporal !99" if stream else ""
             self.f.do(f"store {self.type} {x}, ptr {pointer}, align {align}{past}")
@@ -107,10 +107,14 @@ class Lanes:
                 for variable, pointer in places:
                     x = self.get(variable)
                     part, to = self.shuffle(x, "poison", list(range(piece))), f.offset(pointer, at)
-                    f.do(f"store <{piece} x {self.scalar}> {part}, ptr {to}, align {self.element_bytes}")
+                    f.do(f"store {self.first(piece)} {part}, ptr {to}, align {self.align}")
                     self.set(variable, self.shuffle(x, "poison", rest))
                 f.do(f"store i64 {f.add(at, piece * self.element_bytes)}, ptr {done}")
             piece //= 2
+
+    def first(self, count: int) -> str:
+        """The type of so many lanes."""
+        return f"<{count} x {self.scalar}>"
 
     def broadcast(self, pointer: str) -> str:
         scalar = self.f.value(f"load {self.scalar}, ptr {pointer}, align {self.element_bytes}")

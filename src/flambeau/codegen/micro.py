@@ -113,12 +113,16 @@ class MicroKernel:
     def write(self) -> None:
         self._load_arguments()
         with self._tiles():
-            self.accumulators = [[self.lanes.variable() for _ in range(self.vectors)] for _ in range(self.height)]
+            self.accumulators = self._sums()
             self.bases: list[str] = []
             if self.height:
                 self._row_strides()
             self._tile()
         self.f.finish()
+
+    def _sums(self) -> list[list[str]]:
+        """Zeros for every row of the tile."""
+        return [[self.lanes.variable() for _ in range(self.vectors)] for _ in range(self.height)]
 
     @contextmanager
     def _tiles(self) -> Iterator[None]:
@@ -459,7 +463,7 @@ class TapsKernel(MicroKernel):
         self._epilogue(rows)
 
 
-def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
+def write_columns(module: Module, dtype: str, name: str, masked: bool, kind: type[Lanes] = Lanes) -> None:
     """`pack_columns(groups, source, rows, out, vectors, step, mask)`: a matrix transposed on its way into a panel.
 
     Lane j of row k of the panel is element k of row j of the source: `rows` holds (byte offset, pointer to uint16 lane
@@ -469,7 +473,7 @@ def write_columns(module: Module, dtype: str, name: str, masked: bool) -> None:
     """
     arguments = [("i64", "groups"), ("ptr", "source"), ("ptr", "rows"), ("ptr", "out")]
     f = Function(module, name, [*arguments, ("i64", "vectors"), ("i64", "step"), ("i64", "mask")])
-    lanes = Lanes(f, dtype)
+    lanes = kind(f, dtype)
     n, width = lanes.count, lanes.bytes
     group_step = f.mul("%step", n)
     written = lanes.mask("%mask", "i64") if masked else None
