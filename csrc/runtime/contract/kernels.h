@@ -117,8 +117,8 @@ const MicroKernels* paired_kernels(DType dtype);
 // The kernels of float32 or float64; null where none can be had (other types, no executable memory).
 const MicroKernels* micro_kernels(DType dtype);
 
-// The kernels of complex64 or complex128, as src/flambeau/codegen/complex_tiles.py makes them: what products of matrices
-// need. An element is a number, lanes count numbers. Null where none can be had.
+// The kernels of complex64 or complex128, as src/flambeau/codegen/complex_tiles.py makes them: what products of
+// matrices need. An element is a number, lanes count numbers. Null where none can be had.
 const MicroKernels* complex_kernels(DType dtype);
 
 // Set by bind. Called when the kernels of a type are first wanted; it answers by install_micro_kernels, or not at all.
