@@ -9,7 +9,9 @@ import pytest
 import kernels
 from flambeau.codegen import row as code
 from flambeau.codegen.arena import Arena
-from flambeau.codegen.resolve import compile_program
+from flambeau.codegen.jit import compile_assembly
+from flambeau.codegen.module import Module
+from flambeau.codegen.resolve import compile_program, emit_program
 from flambeau.codegen.row_program import prepare
 from flambeau.codegen.target import LEVELS
 from flambeau.ir import fn, loop, loop_interp, row_interp
@@ -111,6 +113,37 @@ def test_loop_programs_of_bools_and_two_results(level):
     for n in (1, 4, 19):
         x = random.random(5 * n) < 0.2
         run_both(program, [np.zeros(5 * n, bool), np.zeros(5, np.int64), x], [n], 0, 5, [], level)
+
+
+def pairs_of_neighbours(singly: bool):
+    def differences(b):
+        with b.parallel(singly=singly) as i, b.loop(0, b.int(0), independent=True) as j:
+            at = i * b.int(0) + j
+            first, second = b.load_pair(1, fn.cast(b.load(2, at), "i64"))
+            b.store(0, at, second - first)
+
+    return differences
+
+
+@LEVEL
+@pytest.mark.parametrize("dtype", ["f32", "f64", "bf16", "i32", "c64"])
+@pytest.mark.parametrize("singly", [False, True])
+def test_pairs_of_neighbours(dtype, singly, level):
+    """Up to the last two elements."""
+    random = np.random.default_rng(2)
+    program = loop.record(pairs_of_neighbours(singly), (dtype, dtype, "i32"))
+    for n in (1, 7, 40):
+        at = random.integers(0, 8, 3 * n).astype(np.int32)
+        at[0] = 7
+        run_both(program, [elements(random, dtype, 3 * n), elements(random, dtype, 9), at], [n], 0, 3, [], level)
+
+
+def test_lanes_that_lie_apart_are_gathered_or_loaded_one_by_one():
+    for singly in (False, True):
+        program = loop.record(pairs_of_neighbours(singly), ("f32", "f32", "i32"))
+        module = Module(LEVELS["x86-64-v4"], optimize=True)
+        emit_program(module, program, "", "k")
+        assert ("gatherdq" in compile_assembly(module)) is not singly
 
 
 def test_the_interpreter_of_loops_reports_what_lies_outside():

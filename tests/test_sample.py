@@ -75,6 +75,33 @@ def test_volumes_match_a_walk(mode, padding, align):
     np.testing.assert_allclose(got.numpy(), walked(x, grid, mode, padding, align), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("channels", [1, 3, 40])
+def test_float32_of_any_width(padding, channels):
+    """Neighbours are read in pairs, which begin a place to the left at the right edge; infinity outside of the taps
+    does not matter. Gradients are those of float64."""
+    rng = np.random.default_rng(6)
+    for *size, width in ((4, 1), (1, 2), (4, 3), (1, 33), (2, 2, 2), (3, 1, 5)):
+        x = rng.standard_normal((2, channels, *size, width)).astype(np.float32)
+        grid = rng.uniform(-1.6, 1.6, (2, *[9] * len(size), 5, len(size) + 1)).astype(np.float32)
+        want = walked(x, grid, "bilinear", padding, True)
+        got = functional.grid_sample(torch.tensor(x), torch.tensor(grid), "bilinear", padding, True)
+        np.testing.assert_allclose(got.numpy(), want, atol=3e-5)
+        slopes = []
+        for dtype in (torch.float32, torch.float64):
+            places = torch.tensor(grid).to(dtype).requires_grad_()
+            functional.grid_sample(torch.tensor(x).to(dtype), places, "bilinear", padding, False).sum().backward()
+            slopes.append(places.grad.double().numpy())
+        near = np.abs(slopes[0] - slopes[1]) <= 1e-3 * np.abs(slopes[1]).max()
+        assert near.mean() > 0.98  # but where rounding moves a place to another element
+
+
+def test_infinity_in_a_pair_whose_other_element_is_wanted():
+    for at, row in ((-1.25, [1.0, math.inf]), (1.25, [math.inf, 1.0])):
+        y = functional.grid_sample(torch.tensor([[[row]]]), torch.tensor([[[[at, 0.0]]]]), align_corners=False)
+        assert y.item() == 0.25
+
+
 def test_the_walk_sees_a_wrong_place():
     rng = np.random.default_rng(0)
     x, grid = rng.standard_normal((1, 1, 4, 4)), rng.uniform(-0.9, 0.9, (1, 3, 3, 2))

@@ -34,7 +34,7 @@ class Writer:
 
     def begin(self, module: Module, name: str) -> Function:
         """The function that is being written."""
-        return Function(module, name, ARGUMENTS)
+        return Function(module, name, ARGUMENTS, singly=self.program.singly)
 
     def iterations(self) -> AbstractContextManager[str]:
         """The outermost loop."""
@@ -90,6 +90,17 @@ class Writer:
 
     def _load(self, s: ir.Load) -> None:
         self._define(s.target, self.memory.load(self.program.dtypes[s.buffer], self._address(s.buffer, s.offset)))
+
+    def _loadpair(self, s: ir.LoadPair) -> None:
+        """Of float32 as 64 bits, so that lanes which lie apart are read together."""
+        f, dtype, address = self.function, self.program.dtypes[s.buffer], self._address(s.buffer, s.offset)
+        if dtype != "f32" or not f.target.is_x86:
+            for target, place in zip(s.targets, (address, f.offset(address, t.SIZE[dtype])), strict=True):
+                self._define(target, self.memory.load(dtype, place))
+            return
+        both = f.value(f"load i64, ptr {address}, align 4")
+        for target, bits in zip(s.targets, (both, f.value(f"lshr i64 {both}, 32")), strict=True):
+            self._define(target, [f.value(f"bitcast i32 {f.value(f'trunc i64 {bits} to i32')} to float")])
 
     def _store(self, s: ir.Store) -> None:
         values = self._parts(s.value)

@@ -88,9 +88,13 @@ class Module:
             for (dtype, *values), name in self._tables.items()
         ]
         width = f' "prefer-vector-width"="{self.target.vector_bytes * 8}"' if self.target.is_x86 else ""
-        attributes = f'attributes #0 = {{ nounwind "no-builtins"{width} }}'
+        common = f'nounwind "no-builtins"{width}'
+        features = ",".join(filter(None, [self.target.features, "+prefer-no-gather"]))
+        attributes = [f"attributes #0 = {{ {common} }}"]
+        if self.target.is_x86:
+            attributes.append(f'attributes #1 = {{ {common} "target-features"="{features}" }}')
         head = f'target triple = "{self.target.triple}"'
-        parts = [head, *tables, *self._declarations.values(), *self._functions, attributes, _METADATA]
+        parts = [head, *tables, *self._declarations.values(), *self._functions, *attributes, _METADATA]
         return "\n".join(parts)
 
 
@@ -102,12 +106,16 @@ class Function:
         name: its symbol.
         arguments: (LLVM type, name) of each argument; the name is used with %.
         linkage: what stands before the type, as kernels of GPUs are marked.
+        singly: lanes that lie apart are loaded one by one, not by an instruction that gathers them.
     """
 
-    def __init__(self, module: Module, name: str, arguments: list[tuple[str, str]], linkage: str = ""):
+    def __init__(
+        self, module: Module, name: str, arguments: list[tuple[str, str]], linkage: str = "", singly: bool = False
+    ):
         self.module = module
         self.target = module.target
-        self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{n}' for t, n in arguments)}) #0 {{"
+        attributes = "#1" if singly and self.target.is_x86 else "#0"
+        self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{n}' for t, n in arguments)}) {attributes} {{"
         self._count = 0
         self._allocas: list = []
         self._body: list = []

@@ -100,6 +100,10 @@ class _Run:
         value[active] = elements
         self._define(s.target, value)
 
+    def _loadpair(self, s: ir.LoadPair, mask: Any) -> None:
+        for k, target in enumerate(s.targets):
+            self._load(ir.Load(target, s.buffer, s.offset + k), mask)
+
     def _store(self, s: ir.Store, mask: Any) -> None:
         active, places = self._places(s, mask)
         self.buffers[s.buffer][places] = narrow(self._value(s.value)[active], self.program.dtypes[s.buffer])

@@ -154,9 +154,13 @@ class _Taps:
         self.weights, self.indices = zip(*found, strict=True)
         self._strides = [fn.cast(b.int(4 + a), index) for a in range(axes)]  # that of the first is 1, and not used
 
-    def place(self, plane, c):
-        """Whether a combination's element lies inside of the image, and where (the image's first if it does not)."""
-        indices = [fn.cast(i[k], self._strides[0].dtype) for i, k in zip(self.indices, c, strict=True)]
+    def place(self, plane, c, begin=None):
+        """Whether a combination's element lies inside of the image, and where (the image's first if it does not).
+        `begin` may stand in for the index along the first axis."""
+        indices = [i[k] for i, k in zip(self.indices, c, strict=True)]
+        if begin is not None:
+            indices[0] = begin
+        indices = [fn.cast(i, self._strides[0].dtype) for i in indices]
         valid, offset = indices[0] >= 0, indices[0]
         for index, stride in zip(indices[1:], self._strides[1:], strict=True):
             valid, offset = fn.logical_and(valid, index >= 0), offset + index * stride
@@ -169,6 +173,10 @@ class _Taps:
         value = self._b.load(buffer, at)
         return fn.where(valid, value, fn.const(0, value.dtype))
 
+    def elements(self, buffer: int, plane) -> dict:
+        """Every combination's element."""
+        return {c: self.element(buffer, plane, c) for c in self.combinations}
+
     def weight(self, c, but: int = -1):
         """The product of a combination's weights, that of one axis left out."""
         total = None
@@ -178,13 +186,32 @@ class _Taps:
         return total
 
 
-def _stored(b, weights: int, indices: int, at, axes: int, taps: int, index: str) -> _Taps:
+class _PairedTaps(_Taps):
+    """Two taps along the first axis, of two elements or more: what one of them reaches is the next of the other's."""
+
+    def elements(self, buffer: int, plane) -> dict:
+        found, axes, zero = {}, len(self.indices), fn.const(0, self._b.compute_dtype(buffer))
+        low, high = self.indices[0]
+        begin = fn.maximum(fn.minimum(low, fn.cast(self._b.int(4 + axes) - 2, low.dtype)), fn.const(0, low.dtype))
+        for c in self.combinations:
+            if c[0] == 0:
+                valid, at = self.place(plane, c, begin)
+                first, second = self._b.load_pair(buffer, at)
+                for k, index, value in (
+                    (0, low, fn.where(fn.eq(low, begin), first, second)),
+                    (1, high, fn.where(high > begin, second, first)),
+                ):
+                    found[k, *c[1:]] = fn.where(fn.logical_and(valid, index >= 0), value, zero)
+        return found
+
+
+def _stored(b, weights: int, indices: int, at, axes: int, taps: int, index: str, kind=_Taps) -> _Taps:
     """The taps of one place that lie in buffers."""
 
     def of(buffer: int, a: int) -> list:
         return [b.load(buffer, (a * taps + k) * b.int(4) + at) for k in range(taps)]
 
-    return _Taps(b, [(of(weights, a), of(indices, a)) for a in range(axes)], index)
+    return kind(b, [(of(weights, a), of(indices, a)) for a in range(axes)], index)
 
 
 def _block_of(b, i):
@@ -199,30 +226,32 @@ def _sum_up(b, group, p, together: int, taps: _Taps) -> None:
     weights = [taps.weight(c) for c in taps.combinations]
     for k in range(together):
         plane, total = group * together + k, None
+        elements = taps.elements(1, plane)
         for c, weight in zip(taps.combinations, weights, strict=True):
-            term = weight * taps.element(1, plane, c)
+            term = weight * elements[c]
             total = term if total is None else total + term
         b.store(0, plane * b.int(0) + p, total)
 
 
-def _sample_program(b, axes: int, taps: int, index: str, together: int):
+def _sample_program(b, axes: int, taps: int, index: str, together: int, paired: bool):
     """Buffers: output, images, weights, indices. One iteration: a block of places in some channels of an image."""
-    with b.parallel() as i:
+    kind = _PairedTaps if paired else _Taps
+    with b.parallel(singly=together > 1) as i:
         group, first, end = _block_of(b, i)
         with b.loop(first, end, independent=True) as p:
             at = group * together // b.int(2) * b.int(0) + p
-            _sum_up(b, group, p, together, _stored(b, 2, 3, at, axes, taps, index))
+            _sum_up(b, group, p, together, _stored(b, 2, 3, at, axes, taps, index, kind))
 
 
-def _sample_at_program(b, axes: int, taps: int, index: str, together: int, *how):
+def _sample_at_program(b, axes: int, taps: int, index: str, together: int, paired: bool, *how):
     """As `_sample_program`; buffers: output, images, places (axes last)."""
-    found = _At(*how)
+    found, kind = _At(*how), _PairedTaps if paired else _Taps
     with b.parallel() as i:
         group, first, end = _block_of(b, i)
         with b.loop(first, end, independent=True) as p:
             at = (group * together // b.int(2) * b.int(0) + p) * axes
             lines = [found(b, 2, at + a, b.int(4 + axes + a)) for a in range(axes)]
-            _sum_up(b, group, p, together, _Taps(b, lines, index))
+            _sum_up(b, group, p, together, kind(b, lines, index))
 
 
 def _spread_program(b, axes: int, taps: int, index: str):
@@ -236,22 +265,24 @@ def _spread_program(b, axes: int, taps: int, index: str):
                 b.store(0, at, b.load(0, at) + t.weight(c) * g)
 
 
-def _slopes_program(b, axes: int, taps: int, index: str):
+def _slopes_program(b, axes: int, taps: int, index: str, paired: bool):
     """Buffers: slopes of the weights, gradient, images, weights, indices, a sum for each combination of taps.
 
     One iteration: a block of places of an image.
     """
-    with b.parallel() as i:
+    kind = _PairedTaps if paired else _Taps
+    with b.parallel(singly=True) as i:
         n, first, end = _block_of(b, i)
 
         def add(plane, fresh: bool):
             """Adds the products of the gradient and the elements of one channel."""
             with b.loop(first, end, independent=True) as p:
                 at = n * b.int(0) + p
-                t = _stored(b, 3, 4, at, axes, taps, index)
+                t = _stored(b, 3, 4, at, axes, taps, index, kind)
                 g = b.load(1, plane * b.int(0) + p)
+                elements = t.elements(2, plane)
                 for k, c in enumerate(t.combinations):
-                    term = g * t.element(2, plane, c)
+                    term = g * elements[c]
                     b.store(5, k * b.int(4) + at, term if fresh else b.load(5, k * b.int(4) + at) + term)
 
         add(n * b.int(2), True)
@@ -296,11 +327,17 @@ def together(channels: int, taps: int) -> int:
     return next(k for k in (8, 4, 3, 2, 1) if channels % k == 0 and (k <= 4 or k * taps <= 32))
 
 
+def _in_pairs(o, self, taps: int) -> bool:
+    """Whether two taps are read together: what gathers elements takes as long for 64 bits as for 32."""
+    return taps == 2 and self.shape[-1] >= 2 and self.dtype is o.float32
+
+
 def _sample_plan(o, self, weights, indices):
     out = o.empty([*self.shape[:2], *weights.shape[2:]], dtype=self.dtype, device=self.device)
-    axes, taps = self.dim() - 2, (weights, indices)
-    group = together(self.shape[1], (weights.shape[0] // axes) ** axes)
-    return _launch_stored(out, (self,), taps, self.shape, _sample_program, True, group, attributes=(group,))
+    axes, found = self.dim() - 2, (weights, indices)
+    taps = weights.shape[0] // axes
+    how = (together(self.shape[1], taps**axes), _in_pairs(o, self, taps))
+    return _launch_stored(out, (self,), found, self.shape, _sample_program, True, how[0], attributes=how)
 
 
 op(
@@ -319,7 +356,7 @@ def _sample_at_plan(o, self, places, mode, padding, align):
     out = o.empty([*self.shape[:2], *places.shape[1:-1]], dtype=self.dtype, device=self.device)
     each, taps = product_of(places.shape[1:-1]), TAPS[mode]
     group = together(self.shape[1], taps ** (self.dim() - 2))
-    buffers, how = (self.contiguous(), places.contiguous()), (group, mode, padding, align)
+    buffers, how = (self.contiguous(), places.contiguous()), (group, _in_pairs(o, self, taps), mode, padding, align)
     return _launch(out, buffers, self.shape, taps, each, _sample_at_program, True, group, how)
 
 
@@ -364,11 +401,15 @@ def _slopes_plan(o, g, self, weights, indices):
     axes = self.dim() - 2
     if self.shape[1] == 0:
         out = o.zeros(weights.shape, dtype=self.dtype, device=self.device)
-        return Launch((out,), (), (), 0, 0, _slopes_program, (axes, 1, "i32"))
+        return Launch((out,), (), (), 0, 0, _slopes_program, (axes, 1, "i32", False))
     out = o.empty(weights.shape, dtype=self.dtype, device=self.device)
     exact = o.float64 if self.dtype is o.float64 else o.float32
-    sums = o.empty([(weights.shape[0] // axes) ** axes, *weights.shape[1:]], dtype=exact, device=self.device)
-    return _launch_stored(out, (g, self), (weights, indices), self.shape, _slopes_program, True, 0, sums)
+    taps = weights.shape[0] // axes
+    sums = o.empty([taps**axes, *weights.shape[1:]], dtype=exact, device=self.device)
+    how = (_in_pairs(o, self, taps),)
+    return _launch_stored(
+        out, (g, self), (weights, indices), self.shape, _slopes_program, True, 0, sums, attributes=how
+    )
 
 
 def _slopes_grad(o, h, g, self, weights, indices):
