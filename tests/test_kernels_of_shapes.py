@@ -50,7 +50,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_another_size_needs_no_other_kernel(name):
-    for n in (18, 34):  # tails of vectors either way
+    for n in (18, 34, 66):  # tails of vectors either way, and rows of windows that are short or long
         CASES[name](n).sum().backward()
     before = found()
     for n in (22, 50):

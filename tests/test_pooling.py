@@ -80,6 +80,20 @@ def test_max(n, shape, kind):
         assert np.array_equal(only.numpy(), values.detach().numpy(), equal_nan=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_max_of_short_rows_is_that_of_integers(dtype):
+    """Outputs of several rows are found together, of up to 2**16; of integers one by one."""
+    rng = np.random.default_rng(3)
+    for width in (1, 3, 7, 11, 19, 23):
+        whole = torch.tensor(rng.integers(0, 50, (1, 1, 2**16 // width - 1, width)))
+        for kernel, padding in (((1, 1), 0), ((3, 3), 1)):
+            values, positions = F.max_pool2d(whole, kernel, 1, padding, return_indices=True)
+            got, at = F.max_pool2d(whole.to(dtype), kernel, 1, padding, return_indices=True)
+            assert torch.equal(at, positions)
+            assert torch.equal(got, values.to(dtype))
+            assert torch.equal(F.max_pool2d(whole.to(dtype), kernel, 1, padding), got)
+
+
 @pytest.mark.parametrize("count_pad", [True, False])
 @pytest.mark.parametrize("divisor", [None, 5])
 @pytest.mark.parametrize(("n", "shape"), SHAPES)

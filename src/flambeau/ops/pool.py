@@ -187,6 +187,15 @@ def _known(steps) -> int:
 # ---- max
 
 
+def _gathers(o, x, sizes, out, kernel, positions: bool) -> bool:
+    """Whether rows of outputs are so short that lanes are better filled by several, whose taps have to be gathered. Of
+    integers, outputs one by one are as fast."""
+    count = product(out)
+    if x.dtype not in (o.float32, o.float64) or not max(16, 2 * out[-1]) <= count < 2**16 or product(sizes) >= 2**31:
+        return False
+    return out[-1] < 24 if positions else out[-1] <= 8 and product(kernel) >= 9
+
+
 def _max_plan(n, positions):
     def plan(o, x, kernel_size, stride, padding, dilation, ceil_mode):
         name = f"max_pool{n}d"
@@ -208,6 +217,8 @@ def _max_plan(n, positions):
             steps = (_known(stride), _known(dilation))
             index = "i32" if product(sizes) < 2**31 else "i64"
             program, attrs = programs.max_small, (*_three(kernel, 1), *steps, positions, lanes > 1, index)
+            if lanes == 1 and _gathers(o, x, sizes, out, kernel, positions):
+                program, attrs = programs.max_gathered, (*_three(kernel, 1), positions)
         ints = _window_ints(sizes, out, kernel, stride, padding, dilation, 0, lanes)
         work = product(out) * product(kernel) * lanes
         return Launch(results, (*results, x), ints, _planes(x.shape, n, lanes), work, program, attrs)

@@ -216,7 +216,7 @@ def _small_plane(b: Builder, plane: Expr, beside: bool) -> _Plane:
 def _coordinates(b: Builder, axis: int, place: Expr, steps: tuple[Expr, Expr], count: int, clip: bool) -> list[Expr]:
     """Where the taps of a window lie along an axis; `clip`: those outside are the nearest one inside once more."""
     stride, dilation = steps
-    first, size = place * stride - b.int(12 + axis), b.int(axis)
+    first, size = place * stride - cast(b.int(12 + axis), place.dtype), cast(b.int(axis), place.dtype)
     at = [first + k * dilation for k in range(count)]
     if clip:
         for k in range(1, count):
@@ -267,6 +267,30 @@ def max_small(
                         window(rows, (z, y, x), False)
                     with b.loop(0, low + out - high, simd=False) as k:
                         window(rows, (z, y, where(k < low, k, k + high - low)), True)
+
+
+def max_gathered(b: Builder, kz: int, ky: int, kx: int, positions: bool) -> None:
+    """As `max_small`; lanes are outputs of several rows, whose taps are gathered."""
+    greatest = _Greatest(b, positions)
+
+    def narrow(k: int) -> Expr:
+        return cast(b.int(k), "i32")
+
+    with b.parallel() as i:
+        plane, width, area = _Plane(b, i, const(1, "i64"), False), narrow(5), b.int(4) * b.int(5)
+        share = const(1.0, "f32") / cast(width, "f32")
+        with b.loop(0, b.int(3)) as z:
+            above = _coordinates(b, 0, cast(z, "i32"), (narrow(9), narrow(15)), kz, True)
+            with b.loop(0, area, independent=True) as k:
+                number = cast(k, "i32")
+                y = cast((cast(number, "f32") + 0.5) * share, "i32")  # exact up to 2**16 outputs
+                x = number - y * width
+                down = _coordinates(b, 1, y, (narrow(10), narrow(16)), ky, True)
+                across = _coordinates(b, 2, x, (narrow(11), narrow(17)), kx, True)
+                rows = [(p * narrow(1) + q) * narrow(2) for p in above for q in down]
+                marks = [row + tap for row in rows for tap in across]
+                taps = [(plane.base_in + cast(mark, "i64"), mark) for mark in marks]
+                greatest.of_all(plane.output_at((z, const(0, "i64"), k)), taps, lambda mark: cast(mark, "i64"))
 
 
 def spread(b: Builder) -> None:
