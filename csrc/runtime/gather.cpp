@@ -64,6 +64,20 @@ bool pick_line(char* out, const char* from, int64_t from_step, const char* at, i
   return true;
 }
 
+// The same of a line of neighbours by positions that are neighbours, with nothing to add up.
+template <class T, bool kWraps>
+bool pick_neighbours(char* out, const char* from, const char* at, int64_t size, int64_t n) {
+  constexpr auto kItem = static_cast<int64_t>(sizeof(T));
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < n; ++i) {
+    int64_t k = position(at + i * 8);
+    if (kWraps) k += (k >> 63) & size;
+    if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(size)) return false;
+    std::memcpy(out + i * kItem, from + k * kItem, sizeof(T));
+  }
+  return true;
+}
+
 // Several axes, or several rows with the same positions: offsets are added up for a part of the row at a time.
 template <class T>
 bool pick_sum(const Reading& r, char** ptr, int64_t n, int64_t m) {
@@ -93,8 +107,14 @@ bool pick_sum(const Reading& r, char** ptr, int64_t n, int64_t m) {
 template <class T>
 bool pick_elements(const Reading& r, char** ptr, int64_t n) {
   if (r.axes.size() != 1) return pick_sum<T>(r, ptr, n, 1);
+  const Axis& axis = r.axes[0];
+  const int64_t from_step = r.it.inner_stride(1), at_step = r.it.inner_stride(2);
+  if (from_step == 0 && at_step == sizeof(int64_t) && axis.stride == sizeof(T)) {
+    auto line = r.wraps ? pick_neighbours<T, true> : pick_neighbours<T, false>;
+    return line(ptr[0], ptr[1], ptr[2], axis.size, n);
+  }
   auto line = r.wraps ? pick_line<T, true> : pick_line<T, false>;
-  return line(ptr[0], ptr[1], r.it.inner_stride(1), ptr[2], r.it.inner_stride(2), r.axes[0], n);
+  return line(ptr[0], ptr[1], from_step, ptr[2], at_step, axis, n);
 }
 
 // One position for a whole row of n elements.
