@@ -29,7 +29,7 @@ constexpr double kLn2 = 0.6931471805599453;
 
 // Keys of a block of scores where most are made by whole tiles, of 9 rows and of 14: fewer sums are read and written
 // again where blocks of two vectors are deeper.
-constexpr int64_t kKeysOfThree = 126, kKeysOfTwo = 252;
+constexpr int64_t kKeysOfThree = 252, kKeysOfTwo = 504;
 
 int64_t keys_at_once(const Attention& a, const MicroKernels& mk) {
   if (a.mask.data) return kKeyBlock;
@@ -48,7 +48,8 @@ class Forward : public AttentionBlocks {
       : AttentionBlocks(attention, micro, kernels, keys_at_once(attention, micro)),
         heads_(a.batch * a.key_heads),
         parts_(std::min(ceil_div(kChunks, heads_), blocks.count())),
-        by_rows_(column_parts(a.value_depth) > 0) {}
+        by_rows_(column_parts(a.value_depth) > 0),
+        steps_ask_(mk.max_height[3] >= 8) {}
 
   int64_t chunks() const { return heads_ * parts_; }
 
@@ -110,13 +111,13 @@ class Forward : public AttentionBlocks {
     add_rows(a.q, batch, next, a.depth, ahead);
     ahead.add(k.from(begin).data, k.row, wanted - begin, a.depth * element);
     ahead.add(v.from(begin).data, v.row, wanted - begin, a.value_depth * element);
-    ahead.share(ceil_div(seen, mk.max_height[n]) +
+    ahead.share((steps_ask_ ? 0 : ceil_div(seen, mk.max_height[n])) +
                 ceil_div(seen, key_block) * ceil_div(block.rows(), mk.max_height[n]));
     for (int64_t first = 0; first < seen;) {
       const bool last = seen - first <= key_block + key_block / 2;
       const KeyStep s{{first, last ? seen : first + key_block}, block, n, 0};
-      prefetch(s, k, v, known, seen);
-      weigh(batch, s, k.from(first), ahead, p);
+      Ahead soon = needed_soon(s, k, v, known, seen);
+      weigh(batch, s, k.from(first), soon, ahead, p);
       const bool raised = std::memcmp(p.factors, p.ones, static_cast<size_t>(n * mk.vector_bytes)) != 0;
       if (first && raised) scale_sums(n, p);
       add_values(s, v, ahead, p);
@@ -177,17 +178,29 @@ class Forward : public AttentionBlocks {
     }
   }
 
+  // Values of a step, and keys of the next, from `known` on.
+  Ahead needed_soon(const KeyStep& s, Rows k, Rows v, int64_t known, int64_t end) const {
+    const int64_t value = std::max(known, s.keys.begin), key = std::max(known, s.keys.end);
+    Ahead soon;
+    soon.add(v.from(value).data, v.row, s.keys.end - value, a.value_depth * element);
+    soon.add(k.from(key).data, k.row, std::min(s.keys.end + key_block + key_block / 2, end) - key, a.depth * element);
+    soon.share(1);
+    return soon;
+  }
+
   // The scores of a step as weights; maximum and total go on, factors are for the sums before.
-  void weigh(int64_t batch, const KeyStep& s, Rows k, Ahead& ahead, const Place& p) const {
+  void weigh(int64_t batch, const KeyStep& s, Rows k, Ahead& soon, Ahead& ahead, const Place& p) const {
     const auto lanes = static_cast<size_t>(s.vectors * mk.vector_bytes);
     const int64_t rows = s.keys.size(), n = s.vectors * mk.lanes;
     const int64_t first = a.mask.data ? rows : rows % mk.max_height[s.vectors];
+    if (first == rows || !steps_ask_) soon.ask();
     fill_lanes(mk, vectors, 1, p.factors);
     std::memcpy(p.before, p.maximum, lanes);
     std::memcpy(p.before + lanes, p.total, lanes);
     if (first) weigh_rows({0, first}, batch, s, k, p);
     if (first == rows) return;
-    weigh_tiles({first, rows}, s, k, ahead, p);
+    weigh_tiles({first, rows}, s, k, soon, ahead, p);
+    soon.ask();
     if (element == 4 ? is_near<float>(n, p, p.before + lanes) : is_near<double>(n, p, p.before + lanes)) return;
     if (s.keys.begin) {
       std::memcpy(p.maximum, p.before, lanes);
@@ -216,7 +229,7 @@ class Forward : public AttentionBlocks {
 
   // Rows of a step in whole tiles, by the maximum so far. Tiles beside the diagonal take the vectors of queries that
   // see some of their keys.
-  void weigh_tiles(Range rows, const KeyStep& s, Rows k, Ahead& ahead, const Place& p) const {
+  void weigh_tiles(Range rows, const KeyStep& s, Rows k, Ahead& soon, Ahead& ahead, const Place& p) const {
     const int64_t height = mk.max_height[s.vectors], row = s.vectors * mk.vector_bytes;
     const int64_t free = free_rows(s.block, s.keys);
     const int64_t together = ceil_div(kTile, height * s.vectors);
@@ -236,8 +249,10 @@ class Forward : public AttentionBlocks {
       const int64_t offset = skipped * mk.vector_bytes;
       args.scores = p.scores + first * row + offset, args.other = p.panel + offset;
       args.maximum = p.maximum + offset, args.keys = k.from(first).data;
+      const int64_t steps = steps_ask_ ? a.depth * args.rows : 0;
+      if (!steps || (!soon.leave(args, steps) && !ahead.leave(args, steps))) args.ahead = args.ahead_last = args.other;
       ak.weigh[s.vectors - skipped](&args);
-      ahead.ask();
+      if (!steps) ahead.ask();
     }
     if (partly == rows.end) return;
     args.scores = p.scores + partly * row, args.rows = rows.end - partly, args.first = s.keys.begin + partly;
@@ -273,7 +288,8 @@ class Forward : public AttentionBlocks {
   }
 
   int64_t heads_, parts_;
-  bool by_rows_;  // sums are rows of the result, not lanes
+  bool by_rows_;    // sums are rows of the result, not lanes
+  bool steps_ask_;  // `weigh` asks memory for rows, having registers for it
 };
 
 }  // namespace

@@ -73,9 +73,19 @@ void Ahead::ask() {
     Part& part = parts_[at_];
     for (; part.rows; part.rows--, part.next += part.step) {
       if (rows-- == 0) return;
-      prefetch_row(part.next, part.bytes);
+      prefetch_row(part.next, kPiece);
     }
   }
+}
+
+bool Ahead::leave(ScoreArgs& args, int64_t steps) {
+  while (at_ < count_ && parts_[at_].rows == 0) at_++;
+  if (at_ == count_) return false;
+  Part& part = parts_[at_];
+  const int64_t rows = std::min(part.rows, steps);
+  args.ahead = part.next, args.ahead_step = part.step, args.ahead_last = part.next + (rows - 1) * part.step;
+  part.next += rows * part.step, part.rows -= rows;
+  return true;
 }
 
 AttentionBlocks::AttentionBlocks(const Attention& a_, const MicroKernels& mk_, const AttentionKernels& ak_,

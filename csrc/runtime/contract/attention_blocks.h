@@ -45,25 +45,30 @@ struct Rows {
   Rows from(int64_t first) const { return {data + first * row, row}; }
 };
 
-// Rows that memory is asked for a few at a time, between tiles of a product, which hide the waiting: their addresses
-// follow no line, so that the processor does not foresee them.
+// Rows that memory is asked for a few at a time, by steps of a product or between its tiles, which hide the waiting:
+// their addresses follow no line, so that the processor does not foresee them.
 class Ahead {
  public:
   void add(const char* first, int64_t step, int64_t rows, int64_t bytes) {
-    if (rows <= 0 || count_ == kMost) return;
-    parts_[count_++] = {first, step, rows, bytes};
-    rows_ += rows;
+    if (rows <= 0) return;
+    for (int64_t at = 0; at < bytes && count_ < kMost; at += kPiece) {
+      parts_[count_++] = {first + at, step, rows};
+      rows_ += rows;
+    }
   }
-  // How many times rows will be asked for.
+  // How many times `ask` will be called, at least, until all is asked for.
   void share(int64_t times) { share_ = ceil_div(rows_, times); }
   void ask();
+  // Leaves to so many steps of a kernel what they can ask for; says whether there was anything.
+  bool leave(ScoreArgs& args, int64_t steps);
 
  private:
-  struct Part {
+  static constexpr int64_t kPiece = 128;
+  static constexpr int kMost = 16;
+  struct Part {  // pieces of rows
     const char* next;
-    int64_t step, rows, bytes;
+    int64_t step, rows;
   };
-  static constexpr int kMost = 8;
   Part parts_[kMost];
   int count_ = 0, at_ = 0;
   int64_t rows_ = 0, share_ = 0;

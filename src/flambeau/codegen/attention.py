@@ -28,7 +28,7 @@ from flambeau.ir.program import lower
 from . import target as targets
 from .arena import none_if_refused
 from .emit import Elements
-from .lanes import Lanes, load_fields, repeat
+from .lanes import CACHE_LINE, Lanes, load_fields, repeat
 from .memory import Memory
 from .micro import MAX_VECTORS, MicroKernel, max_height
 from .module import Function, Module, literal
@@ -39,12 +39,15 @@ from .turn import transpose
 # The fields of ScoreArgs (csrc/runtime/contract/attention_kernels.h), eight bytes each.
 FIELDS = (
     *("scores", "other", "rows", "free", "first", "limits", "maximum", "total", "factors", "lse", "delta", "scale"),
-    *("keys", "key_row", "depth", "step"),
+    *("keys", "key_row", "depth", "step", "ahead", "ahead_step", "ahead_last"),
 )
 # How far the largest exponent may stand above the "maximum" that is subtracted from all.
 SLACK = 6.0
-_NUMBERS = {"rows", "free", "first", "key_row", "depth", "step"}
-_WEIGH = {"scores", "other", "rows", "maximum", "total", "keys", "key_row", "depth", "step"}
+_NUMBERS = {"rows", "free", "first", "key_row", "depth", "step", "ahead_step"}
+_AHEAD = {"ahead", "ahead_step", "ahead_last"}
+_WEIGH = {"scores", "other", "rows", "maximum", "total", "keys", "key_row", "depth", "step"} | _AHEAD
+# Lines of memory that a step of `weigh` asks for.
+_LINES_AHEAD = 2
 KERNELS = ("softmax", "finish", "gradient", "scale", "products", "hide")
 # Rows of a result whose lines are asked for ahead of those that are written.
 _ROWS_AHEAD = 4
@@ -270,6 +273,7 @@ class _Weigh(MicroKernel):
         f, lanes = self.f, self.lanes
         fields = load_fields(f, FIELDS, set(FIELDS) - _NUMBERS, set(FIELDS) - _WEIGH)
         places = range(0, self.vectors * lanes.bytes, lanes.bytes)
+        ask = self._asker(fields)
         with repeat(f, fields["rows"]) as tile:
             first = f.mul(tile, self.height)
             self.arg = {
@@ -284,11 +288,26 @@ class _Weigh(MicroKernel):
             self.accumulators = [[lanes.variable(x) for x in base] for _ in range(self.height)]
             self.totals = [lanes.variable(self._aligned(fields["total"], at)) for at in places]
             self._row_strides()
-            self._steps(fields["depth"], f.variable("ptr", fields["other"]), range(self.height))
+            self._steps(fields["depth"], f.variable("ptr", fields["other"]), range(self.height), ask)
             self._epilogue(range(self.height))
             for total, at in zip(self.totals, places, strict=True):
                 lanes.store(lanes.get(total), f.offset(fields["total"], at), aligned=True)
         f.finish()
+
+    def _asker(self, fields: dict[str, str]) -> Callable[[], None]:
+        """Every step asks memory for a piece of a row, from `ahead` to `ahead_last`: the multiply-adds hide it, but not
+        where few registers leave tiles low."""
+        f, at = self.f, self.f.variable("ptr", fields["ahead"])
+
+        def ask() -> None:
+            piece = f.value(f"load ptr, ptr {at}")
+            for line in range(_LINES_AHEAD):
+                f.fetch(f.offset(piece, line * CACHE_LINE), 2)
+            more = f.value(f"icmp ult ptr {piece}, {fields['ahead_last']}")
+            following = f.offset(piece, fields["ahead_step"])
+            f.do(f"store ptr {f.value(f'select i1 {more}, ptr {following}, ptr {piece}')}, ptr {at}")
+
+        return ask if f.target.registers >= 32 else lambda: None
 
     def _minus_in_twos(self, x: str) -> str:
         factor = literal(const(-LOG2E, self.dtype).attr, self.dtype)
