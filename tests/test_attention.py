@@ -112,6 +112,7 @@ def test_values_and_gradients(mask, causal):
         check((2, 6, 2, 7, 50, 16, 16), dtype, mask, causal)  # heads that share keys, in one block
         check((1, 4, 2, 60, 50, 24, 24), dtype, mask, causal)
         check((1, 1, 1, 400, 390, 8, 8), dtype, mask, causal)  # a head in parts
+        check((1, 1, 1, 800, 900, 8, 8), dtype, mask, causal)  # several deep blocks of keys
 
 
 @pytest.mark.parametrize("depth", [1, 2, 31, 32, 48, 80, 100, 128, 257])
@@ -245,7 +246,7 @@ def test_special_values():
 @pytest.mark.parametrize("width", [5, 32])
 def test_scores_far_above_and_below_those_so_far(dtype, step, causal, width):
     """Queries of either sign see scores that rise or fall by `step` with every seventh key: small numbers are exact."""
-    queries, keys = 96, 300
+    queries, keys = 800, 900
     slopes = np.where(np.arange(queries) % 2, 1.0, -1.0)[None, None, :, None]
     places = (np.arange(keys) // 7)[None, None, :, None] * step
     values = RANDOM.standard_normal((1, 1, keys, width))

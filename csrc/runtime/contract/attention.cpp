@@ -27,8 +27,8 @@ constexpr int64_t kTile = 28;
 constexpr double kLowest = -std::numeric_limits<double>::infinity();
 constexpr double kLn2 = 0.6931471805599453;
 
-// Keys of a block of scores where most are made by whole tiles, of 9 rows and of 14: fewer sums are read and written
-// again where blocks of two vectors are deeper.
+// Keys of a block of scores where most are made by whole tiles, of 9 rows and of 14: the deeper a block, the fewer sums
+// are read and written again.
 constexpr int64_t kKeysOfThree = 252, kKeysOfTwo = 504;
 
 int64_t keys_at_once(const Attention& a, const MicroKernels& mk) {
@@ -100,11 +100,14 @@ class Forward : public AttentionBlocks {
     const int n = block_vectors(block);
     ScoreArgs args{};
     args.lse = p.lse;
+    const int64_t seen = fill_limits(block, p.limits), begin = std::max(known, seen);
+    Ahead now;  // no block before has asked for these
+    now.add(k.from(known).data, k.row, step_end(0, seen) - known, a.depth * element);
+    now.ask_all();
     pack(queries(a.q, batch, block, a.depth, p.rows), block, a.depth, p.panel);
     scale_lanes(args, n, p.panel, a.depth, p.scale);
     fill_lanes(mk, n, a.mask.data ? kLowest : 0, p.maximum);  // most scores are near enough to 0
     fill_lanes(mk, n, 0, p.total);
-    const int64_t seen = fill_limits(block, p.limits), begin = std::max(known, seen);
     const int64_t wanted = a.causal ? std::min(next.first + next.count, a.keys) : 0;
     Ahead ahead;
     add_rows(a.out, batch, block, a.value_depth, ahead);
@@ -114,8 +117,7 @@ class Forward : public AttentionBlocks {
     ahead.share((steps_ask_ ? 0 : ceil_div(seen, mk.max_height[n])) +
                 ceil_div(seen, key_block) * ceil_div(block.rows(), mk.max_height[n]));
     for (int64_t first = 0; first < seen;) {
-      const bool last = seen - first <= key_block + key_block / 2;
-      const KeyStep s{{first, last ? seen : first + key_block}, block, n, 0};
+      const KeyStep s{{first, step_end(first, seen)}, block, n, 0};
       Ahead soon = needed_soon(s, k, v, known, seen);
       weigh(batch, s, k.from(first), soon, ahead, p);
       const bool raised = std::memcmp(p.factors, p.ones, static_cast<size_t>(n * mk.vector_bytes)) != 0;
@@ -178,13 +180,16 @@ class Forward : public AttentionBlocks {
     }
   }
 
+  int64_t step_end(int64_t first, int64_t end) const {
+    return end - first <= key_block + key_block / 2 ? end : first + key_block;
+  }
+
   // Values of a step, and keys of the next, from `known` on.
   Ahead needed_soon(const KeyStep& s, Rows k, Rows v, int64_t known, int64_t end) const {
     const int64_t value = std::max(known, s.keys.begin), key = std::max(known, s.keys.end);
     Ahead soon;
     soon.add(v.from(value).data, v.row, s.keys.end - value, a.value_depth * element);
-    soon.add(k.from(key).data, k.row, std::min(s.keys.end + key_block + key_block / 2, end) - key, a.depth * element);
-    soon.share(1);
+    soon.add(k.from(key).data, k.row, step_end(s.keys.end, end) - key, a.depth * element);
     return soon;
   }
 
@@ -193,14 +198,14 @@ class Forward : public AttentionBlocks {
     const auto lanes = static_cast<size_t>(s.vectors * mk.vector_bytes);
     const int64_t rows = s.keys.size(), n = s.vectors * mk.lanes;
     const int64_t first = a.mask.data ? rows : rows % mk.max_height[s.vectors];
-    if (first == rows || !steps_ask_) soon.ask();
+    if (first == rows || !steps_ask_) soon.ask_all();
     fill_lanes(mk, vectors, 1, p.factors);
     std::memcpy(p.before, p.maximum, lanes);
     std::memcpy(p.before + lanes, p.total, lanes);
     if (first) weigh_rows({0, first}, batch, s, k, p);
     if (first == rows) return;
     weigh_tiles({first, rows}, s, k, soon, ahead, p);
-    soon.ask();
+    soon.ask_all();
     if (element == 4 ? is_near<float>(n, p, p.before + lanes) : is_near<double>(n, p, p.before + lanes)) return;
     if (s.keys.begin) {
       std::memcpy(p.maximum, p.before, lanes);

@@ -59,12 +59,13 @@ class Ahead {
   // How many times `ask` will be called, at least, until all is asked for.
   void share(int64_t times) { share_ = ceil_div(rows_, times); }
   void ask();
+  void ask_all() { share_ = rows_, ask(); }
   // Leaves to so many steps of a kernel what they can ask for; says whether there was anything.
   bool leave(ScoreArgs& args, int64_t steps);
 
  private:
   static constexpr int64_t kPiece = 128;
-  static constexpr int kMost = 16;
+  static constexpr int kMost = 64;
   struct Part {  // pieces of rows
     const char* next;
     int64_t step, rows;

@@ -21,7 +21,7 @@ struct ScoreArgs {
   const char* scale;
   const char* keys;  // weigh: rows of tiles, `key_row` bytes apart, times the panel `other`
   int64_t key_row, depth;
-  int64_t step;  // weigh: bytes between rows of scores, and of the panel
+  int64_t step;       // weigh: bytes between rows of scores, and of the panel
   const char* ahead;  // weigh: pieces of rows, `ahead_step` bytes apart, that memory is asked for, one a step
   int64_t ahead_step;
   const char* ahead_last;
