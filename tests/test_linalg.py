@@ -74,7 +74,8 @@ def test_factorisations_give_the_matrix_back(sizes, dtype):
         u, s, v = torch.svd(x)
         close((u * s.unsqueeze(-2)) @ v.mH, a)
         close(L.svdvals(x), s)
-        reflections, tau = torch.geqrf(x)
+        reflections, tau = found = torch.geqrf(x)
+        assert type(found).__name__ == "geqrf"
         if a.shape[-2] >= a.shape[-1]:
             close(L.householder_product(reflections, tau) @ reflections[..., : a.shape[-1], :].triu(), a)
 

@@ -363,3 +363,25 @@ def test_numbers_that_integers_cannot_hold():
                 call(value)
     assert torch.full((1,), -1, dtype=torch.uint8).item() == 255
     assert torch.full((1,), 254.5, dtype=torch.uint8).item() == 254
+
+
+def test_float_power_of_numbers_and_in_place():
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    assert torch.float_power(2, x.float()).tolist() == [2, 4] and torch.float_power(2, x.float()).dtype is torch.float64
+    assert x.float_power_(3) is x and x.tolist() == [1, 8]
+    assert torch.float_power(1j, x[:1]).dtype is torch.complex128
+
+
+def test_powers_of_bools_by_bools_are_bools():
+    x = torch.tensor([True, False])
+    assert torch.pow(x, True).tolist() == [True, False] and torch.pow(x, False).tolist() == [True, True]
+    assert x.clone().pow_(False).tolist() == [True, True] and torch.pow(x, 2).dtype is torch.int64
+
+
+def test_hardswish_at_minus_infinity_is_nan():
+    y = torch.nn.functional.hardswish(torch.tensor([-np.inf, -9.0, np.inf]))
+    assert y[0].isnan() and y[1:].tolist() == [0, np.inf]
+
+
+def test_hardtanh_of_bytes():
+    assert torch.nn.functional.hardtanh(torch.tensor([0, 5, 200], dtype=torch.uint8), 1, 9).tolist() == [1, 5, 9]

@@ -92,7 +92,7 @@ def test_reductions_of_nothing(name: str) -> None:
         IndexError, match=r"argmax\(\): Expected reduction dim to be specified for input.numel\(\) == 0"
     ):
         torch.argmax(empty)
-    assert torch.amax(empty, 0).shape == (0,)
+    assert torch.amax(empty, 0).shape == (0,) and torch.amax(F, dim=None) == torch.amin(F, None) == 1
 
 
 @pytest.mark.parametrize(
@@ -472,13 +472,16 @@ def _in_place(x: torch.Tensor, y) -> None:
         lambda: MASK.sub_(1),
         lambda: _in_place(V.clone(), MASK),
         lambda: torch.ones(3, 2)[:, 0] - MASK,
+        lambda: V - True,
+        lambda: False - V,
+        lambda: V.clone().sub_(True),
+        lambda: torch.rsub(V, True),
     ],
 )
 def test_masks_are_not_subtracted(call) -> None:
     with pytest.raises(RuntimeError) as error:
         call()
     assert str(error.value).startswith(NO_MASK)
-    assert (V - True).tolist() == [0, 0, 0]  # a number of Python is a number
 
 
 @pytest.mark.parametrize(
@@ -601,7 +604,11 @@ def test_native_batch_norm_of_one_value_a_channel() -> None:
 
 
 def test_celu_of_nothing() -> None:
-    for call in (lambda: NN.celu(F, 0), lambda: NN.celu(F.clone(), 0.0, True), lambda: nn.CELU(0)(F)):
+    calls = (
+        lambda: NN.celu(F, 0), lambda: NN.celu(F.clone(), 0.0, True), lambda: nn.CELU(0)(F),
+        lambda: torch.celu(F, 0), lambda: torch.celu_(F.clone(), 0),
+    )  # fmt: skip
+    for call in calls:
         with pytest.raises(RuntimeError, match="^ZeroDivisionError: alpha cannot be 0 for CELU"):
             call()
 
@@ -617,6 +624,17 @@ def test_bias_of_linear_is_broadcast(shape: tuple) -> None:
     torch.testing.assert_close(bias.grad, expected)
     double = bias.detach().double().requires_grad_()
     assert torch.autograd.gradcheck(lambda b: NN.linear(x.double(), w.double(), b), double)
+
+
+def test_linear_of_vectors() -> None:
+    x, w, b = (torch.arange(float(n)).requires_grad_() for n in (3, 3, 5))
+    y = NN.linear(F, w)
+    y.sum().backward()
+    assert y.tolist() == [3, 3] and w.grad.tolist() == [2, 2, 2]
+    weight, row = torch.ones(5, 3), b[None]
+    z = NN.linear(x, weight, row)
+    assert z.tolist() == [3, 4, 5, 6, 7]
+    assert torch.autograd.grad(z.sum(), (b, x))[0].tolist() == [1] * 5
 
 
 def test_biases_of_linear_that_do_not_fit() -> None:
@@ -688,3 +706,69 @@ def test_complex_numbers_have_no_order() -> None:
     ):
         with pytest.raises(NotImplementedError, match=f"^\"{kernel}\" not implemented for 'ComplexFloat'"):
             call()
+
+
+BYTES = torch.ones(3, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "dtype"),
+    [
+        (lambda: NN.threshold(BYTES, 300, 2), "uint8_t"),
+        (lambda: NN.threshold(BYTES, 2, 300), "uint8_t"),
+        (lambda: NN.threshold(BYTES.long(), float("nan"), 1), "int64_t"),
+        (lambda: NN.threshold(V, 1j, 1), "float"),
+        (lambda: NN.threshold(V.bfloat16(), 1e300, 1), "float"),
+        (lambda: NN.hardtanh(BYTES, 0, 300), "uint8_t"),
+        (lambda: NN.hardtanh(BYTES.to(torch.int8), -300, 3), "int8_t"),
+        (lambda: NN.hardtanh(V, -1e300, 1e300), "float"),
+        (lambda: NN.hardshrink(V, 1j), "float"),
+        (lambda: NN.elu(V, 1j), "float"),
+    ],
+)
+def test_numbers_of_activations_fit_the_dtype(call, dtype: str) -> None:
+    with pytest.raises(RuntimeError, match=f"^value cannot be converted to type {dtype} without overflow"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: torch.relu(V + 1j), NotImplementedError, "clamp is not supported for complex types"),
+        (lambda: NN.relu6(V + 1j), NotImplementedError, "clamp is not supported for complex types"),
+        (lambda: NN.hardtanh(MASK), RuntimeError, "Bool inputs not supported for hardtanh"),
+        (lambda: NN.hardtanh(BYTES, -1, 1), RuntimeError, "cannot do hardtanh on an unsigned type with negative limits"),
+        (lambda: torch.floor(MASK), NotImplementedError, "\"floor_vml_cpu\" not implemented for 'Bool'"),
+        (lambda: torch.argmax(MASK), RuntimeError, "argmax(): does not support bool input"),
+        (lambda: torch.argmin(V + 1j), RuntimeError, "argmin(): does not support complex input"),
+        (lambda: torch.prelu(V, V[:1].double()), RuntimeError, "prelu: Type promoting not supported. Got Float and Double"),
+        (lambda: torch.unique(V[0], dim=0), IndexError, "Dimension specified as 0 but tensor has no dimensions"),
+        (lambda: V.float_power_(2), RuntimeError, "the base given to float_power_ has dtype Float but the operation's"),
+        (lambda: torch.nanmean(V, dtype=torch.int32), RuntimeError, "nanmean(): could not infer output dtype. Optional"),
+        (lambda: torch.stft(V.bfloat16(), 2, 1, return_complex=True), RuntimeError,
+         "MKL FFT doesn't support tensors of type: BFloat16"),
+        (lambda: torch.linalg.matrix_norm(F.half(), "nuc"), RuntimeError,
+         "linalg.matrix_norm: Low precision dtypes not supported. Got Half"),
+        (lambda: NN.linear(V[0], V), RuntimeError, "both arguments to linear need to be at least 1D, but they are 0D and 1D"),
+        (lambda: NN.linear(F, V, V[0]), RuntimeError, "mat2 must be a matrix, got 1-D tensor"),
+    ],
+)  # fmt: skip
+def test_sentences_of_dtypes_and_shapes(call, error, sentence: str) -> None:
+    with pytest.raises(error) as raised:
+        call()
+    assert type(raised.value) is error and str(raised.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: V.long().bitwise_and_(V), "result type Float can't be cast to the desired output type Long"),
+        (lambda: V.long().gcd_(V), "result type Float can't be cast to the desired output type Long"),
+        (lambda: V.long().nextafter_(V), "result type Float can't be cast to the desired output type Long"),
+        (lambda: torch.bitwise_or(V, V[:2]), "The size of tensor a (3) must match the size of tensor b (2)"),
+    ],
+)
+def test_what_comes_before_the_kernel(call, sentence: str) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        call()
+    assert type(raised.value) is RuntimeError and str(raised.value).startswith(sentence)

@@ -169,6 +169,11 @@ def test_unique_slices():
         assert np.array_equal(inverse.numpy(), want[1].reshape(-1)) and np.array_equal(counts.numpy(), want[2])
 
 
+def test_unique_slices_of_no_rows():
+    values, inverse, counts = flambeau.unique(flambeau.ones(0, 3), dim=0, return_inverse=True, return_counts=True)
+    assert values.shape == (0, 3) and inverse.shape == counts.shape == (0,)
+
+
 def test_unique_neighbours():
     x = flambeau.tensor([1.0, 1, 2, 2, 1, nan, nan])
     values, inverse, counts = flambeau.unique_consecutive(x, return_inverse=True, return_counts=True)

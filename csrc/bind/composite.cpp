@@ -8,6 +8,7 @@
 #include "autograd/saved.h"
 #include "bind/op_function.h"
 #include "bind/values.h"
+#include "runtime/promotion.h"
 
 namespace fl {
 namespace {
@@ -77,7 +78,9 @@ PyRef run_raw_composite(Op& op, PyObject* const* args, Py_ssize_t n, PyObject* k
 PyRef written_in_place(const Value& self, const PyRef& made) {
   if (is_tensor(made.get()) && tensor_of(made.get()) == self.tensor()) return made;
   static const OpRef copy{"copy_"};
-  return checked(wrap(copy({self, TensorRef(tensor_argument(made.get(), "copy_", "src")), false})));
+  Tensor* source = tensor_argument(made.get(), "copy_", "src");
+  check_can_cast(source->dtype, self.tensor()->dtype);
+  return checked(wrap(copy({self, TensorRef(source), false})));
 }
 
 // What the body sees of the tensor that an in-place form changes afterwards: a copy where the tape keeps it.

@@ -141,6 +141,11 @@ namespace {
 // What a Python number is stored as beside operands of dtype d: halves compute in float32, and so do numbers.
 DType number_storage(DType d) { return is_float(d) && d < DType::F32 ? DType::F32 : d; }
 
+bool only_bools_alone(const Op& op) { return op.alone == 1u << static_cast<int>(DType::Bool); }
+
+// Whether the sentence for dtypes that an operator does not take is that of a kernel that is missing.
+bool names_kernel(const Op& op) { return op.dtype_error.empty() || op.dtype_error[0] == '"'; }
+
 bool gives_floats(const Op& op) { return op.result == ResultRule::Float || op.result == ResultRule::RealFloat; }
 
 class ScalarCall {
@@ -150,6 +155,7 @@ class ScalarCall {
   void run(Outputs& outputs) {
     find_compute_dtype();
     find_sizes();
+    check_kernel();
     check_divisors();
     make_results();
     if (!device_is_meta_ && results_[0]->numel() > 0) compute();
@@ -183,11 +189,23 @@ class ScalarCall {
     if (op_.result == ResultRule::Input) check_fill();
     compute_ = promotion.result();
     if (gives_floats(op_) && !is_differentiable(compute_)) compute_ = default_dtype();
-    check_dtype(op_, compute_);
+    if (!names_kernel(op_)) check_dtype(op_, compute_);
     if (op_.alone) check_alone();
     if (op_.numbers_fit) check_numbers_fit();
     for (int at : layout_.numbers)
-      if (param(at).role == 'a') check_factor(param(at), call_[at]);
+      if (param(at).role == 'a')
+        check_factor(param(at), call_[at]);
+      else if (param(at).role == 'f' && !call_[at].is_none())
+        check_number_assigns(call_[at], number_storage(compute_));
+  }
+
+  // What PyTorch says when it looks for a kernel: after sizes, and after what the result is written to.
+  void check_kernel() const {
+    if (!names_kernel(op_) || op_.dtypes >> static_cast<int>(compute_) & 1) [[likely]]
+      return;
+    if (const Tensor* given = written_tensor(0); given && layout_.written >= 0)
+      check_can_cast(result_dtype(0), given->dtype);
+    check_dtype(op_, compute_);
   }
 
   void check_mask(const Value& v) const {
@@ -196,9 +214,11 @@ class ScalarCall {
     fail(ErrorKind::Runtime, "%s", fill_in(op_.mask_error, d).c_str());
   }
 
-  // Tensors of some dtypes beside others. One element where a number may stand is cast, unless it is a bool.
+  // Tensors of some dtypes beside others. One element where a number may stand is cast, unless it is a bool. Where only
+  // bools are alone, True and False are so too.
   void check_alone() const {
     for (int at : layout_.operands) {
+      if (only_bools_alone(op_) && call_[at].tag() == Value::Tag::Bool && !is_bool(compute_)) fail_mixed();
       if (!call_[at].is_tensor()) continue;
       const Tensor& t = *call_[at].tensor();
       const bool cast = t.wrapped_number || (param(at).number && t.dim() == 0 && !is_bool(t.dtype));
@@ -625,6 +645,7 @@ TensorRef elementwise2(Op& op, Tensor* a, Tensor* b) {
 
 TensorRef elementwise2(Op& op, Tensor* a, const Value& number, bool number_first) {
   if (!is_plain_operand(*a) || !number_keeps(number, a->dtype)) return nullptr;
+  if (number.tag() == Value::Tag::Bool && only_bools_alone(op)) return nullptr;
   if (op.numbers_fit) check_number_fits(number, a->dtype);
   DType result;
   HotPattern pattern = number_first ? HotPattern::NumberFirst : HotPattern::WithNumber;

@@ -54,7 +54,7 @@ struct Param {
                            // r is seen in its real counterpart, z in its complex one, k keeps its own dtype,
                            // m does and must be bool; d is as c, and no 0 where integers are computed.
                            // Scalar parameter: c takes part in promotion, a must not be of a higher kind than it,
-                           // k neither
+                           // k neither; f neither, but it must fit the dtype that is computed in
 };
 
 struct Return {

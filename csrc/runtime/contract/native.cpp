@@ -251,16 +251,28 @@ void linear(const Call& call, Outputs& outputs) {
   Tensor *x = call[0].tensor(), *w = call[1].tensor(), *bias = call[2].is_tensor() ? call[2].tensor() : nullptr;
   if (bias) check_three("linear", bias, x, w);
   check_pair("linear", x, w);
-  FL_CHECK(w->dim() == 2 && x->dim() >= 1, ErrorKind::Runtime, "linear(): weight must be a matrix [%s, %s]",
+  FL_CHECK(w->dim() > 0 && x->dim() > 0, ErrorKind::Runtime,
+           "both arguments to linear need to be at least 1D, but they are %dD and %dD [in linear: %s, %s]", x->dim(),
+           w->dim(), describe("input", x).c_str(), describe("weight", w).c_str());
+  FL_CHECK(w->dim() <= 2, ErrorKind::Runtime, "linear(): weight must be a matrix [%s, %s]",
            describe("input", x).c_str(), describe("weight", w).c_str());
-  TensorRef rows(x), row_bias;
+  const bool vector = w->dim() == 1;  // the weight of one output, which has no dimension then
+  FL_CHECK(!vector || !bias || x->dim() > 2 || (x->dim() == 1 && bias->dim() == 0), ErrorKind::Runtime,
+           "mat2 must be a matrix, got 1-D tensor [in linear: %s, %s]", describe("input", x).c_str(),
+           describe("weight", w).c_str());
+  TensorRef matrix = vector ? view_of(*w, Dims{1, w->sizes[0]}, Dims{0, w->strides[0]}) : TensorRef(w);
+  w = matrix.get();
+  TensorRef rows(x), row_bias, only_row;
   Matrix a = rows_of(rows);
   FL_CHECK(a.cols == w->sizes[1], ErrorKind::Runtime,
            "mat1 and mat2 shapes cannot be multiplied (%ldx%ld and %ldx%ld) [in linear: %s, %s]. "
            "input.shape[-1] must equal weight.shape[-1].",
            a.rows, a.cols, w->sizes[1], w->sizes[0], describe("input", x).c_str(), describe("weight", w).c_str());
   Dims sizes = x->sizes;
-  sizes[x->dim() - 1] = w->sizes[0];
+  if (vector)
+    sizes.erase(x->dim() - 1);
+  else
+    sizes[x->dim() - 1] = w->sizes[0];
   const bool plain = !bias || (bias->dim() == 1 && bias->sizes[0] == w->sizes[0]);
   if (!plain) {  // it may be expanded to the result
     FL_CHECK(bias->dim() != 1 || bias->sizes[0] == 1, ErrorKind::Runtime,
@@ -268,6 +280,10 @@ void linear(const Call& call, Outputs& outputs) {
              "Target sizes: [%ld, %ld].  Tensor sizes: %s [in linear: %s, %s]. bias.shape must be (weight.shape[0],).",
              w->sizes[0], bias->numel(), a.rows, w->sizes[0], list_text(bias->sizes).c_str(),
              describe("weight", w).c_str(), describe("bias", bias).c_str());
+    if (x->dim() == 1 && bias->sizes == Dims{1, w->sizes[0]}) {  // PyTorch takes one row beside a vector
+      only_row = select_at(*bias, 0, 0);
+      bias = only_row.get();
+    }
     expand_to(*bias, sizes);
   }
   TensorRef out = Tensor::empty(sizes, x->dtype, x->device());

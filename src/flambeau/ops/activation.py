@@ -14,7 +14,7 @@ def _functional(name: str, parameters: str = "", check=None) -> None:
     def run(o, input, *args):
         *args, inplace = args
         if check is not None:
-            check(*args)
+            check(input, *args)
         return getattr(o, f"{name}_" if inplace else name)(input, *args)
 
     flag = ", bool inplace=False"
@@ -43,9 +43,9 @@ def _activation(
         f"{name}(Tensor self{parameters}) -> Tensor",
         names=names,
         dtypes=dtypes,
-        dtype_error=error and f"\"{error}\" not implemented for '{{got}}'",
+        dtype_error=error if " " in error else error and f"\"{error}\" not implemented for '{{got}}'",
         fold=fold,
-        roles=dict.fromkeys(fold, "k"),
+        roles=dict.fromkeys(fold, "f"),
         body=Scalar(formula),
         inplace=(f"nn.functional.{name}_",),
         ref=ref,
@@ -58,7 +58,7 @@ def _activation(
 op(
     "relu(Tensor self) -> Tensor",
     dtypes=REAL,
-    dtype_error="RuntimeError: Boolean inputs not supported for relu",
+    dtype_error="clamp is not supported for complex types|RuntimeError: Boolean inputs not supported for relu",
     body=Scalar(fn.relu),
     inplace=("nn.functional.relu_",),
     ref=lambda np, x: np.maximum(x, 0),
@@ -80,21 +80,19 @@ def _bounded(x, low: float, high: float):
 
 
 def _hardtanh(x, low, high):
-    low = low if hasattr(low, "dtype") else fn.const(low, x.dtype)
+    low = low if hasattr(low, "dtype") else fn.const(max(low, 0) if x.dtype == "u8" else low, x.dtype)
     high = high if hasattr(high, "dtype") else fn.const(high, x.dtype)
     return _between(x, low, high)
 
 
-def _check_celu(alpha) -> None:
-    if alpha == 0:
-        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-
-
-def _check_bounds(low, high) -> None:
+def _check_bounds(input, low, high) -> None:
     if low > high:
         raise ValueError("min_val cannot be greater than max_val")
+    if input.dtype.code == "u8" and low < 0:
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
 
 
+_NO_HARDTANH = "clamp is not supported for complex types|RuntimeError: Bool inputs not supported for hardtanh"
 _activation(
     "hardtanh",
     _hardtanh,
@@ -102,11 +100,18 @@ _activation(
     "x kept between min_val and max_val; the gradient is 0 at and beyond them.",
     parameters=", Scalar min_val=-1, Scalar max_val=1",
     fold=("min_val", "max_val"),
-    dtypes=tuple(d for d in REAL if str(d) != "torch.uint8"),
-    error="hardtanh_cpu",
+    dtypes=REAL,
+    error=_NO_HARDTANH,
     check=_check_bounds,
 )
-_activation("relu6", lambda x: _bounded(x, 0, 6), lambda np, x: np.clip(x, 0, 6), "min(max(x, 0), 6).", dtypes=REAL)
+_activation(
+    "relu6",
+    lambda x: _bounded(x, 0, 6),
+    lambda np, x: np.clip(x, 0, 6),
+    "min(max(x, 0), 6).",
+    dtypes=REAL,
+    error=_NO_HARDTANH,
+)
 _activation(
     "hardsigmoid",
     lambda x: fn.where(x <= -3, fn.const(0, x.dtype), fn.where(x >= 3, fn.const(1, x.dtype), x / 6 + 0.5)),
@@ -116,7 +121,7 @@ _activation(
 )
 _activation(
     "hardswish",
-    lambda x: fn.where(x <= -3, fn.const(0, x.dtype), fn.where(x >= 3, x, x * (x + 3) / 6)),
+    lambda x: fn.where(x <= -3, x * 0, fn.where(x >= 3, x, x * (x + 3) / 6)),  # nan at -inf, as in PyTorch
     lambda np, x: x * np.clip(x + 3, 0, 6) / 6,
     "x * relu6(x + 3) / 6.",
     error="hardswish_cpu",
@@ -146,17 +151,43 @@ _activation(
     names=("selu",),
     error="elu_cpu",
 )
-_activation(
-    "celu",
-    lambda x, alpha: _elu(x, alpha, 1, 1 / alpha),
-    lambda np, x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x / alpha)),
-    "x where it is positive, else alpha * (exp(x / alpha) - 1).",
-    parameters=", Scalar alpha=1.0",
+op(
+    "celu_elements(Tensor self, Scalar alpha=1.0) -> Tensor",
+    names=(),
+    dtypes=REAL_FLOATS,
+    dtype_error="\"elu_cpu\" not implemented for '{got}'",
     fold=("alpha",),
-    names=("celu",),
-    error="elu_cpu",
-    check=_check_celu,
+    roles={"alpha": "f"},
+    body=Scalar(lambda x, alpha: _elu(x, alpha, 1, 1 / alpha)),
+    inplace=True,
+    ref=lambda np, x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x / alpha)),
+    samples=("unary", -4, 4),
+    doc="celu, of an alpha that is not 0.",
 )
+
+
+def _celu(form: str):
+    def run(o, self, alpha):
+        if alpha == 0:
+            raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+        return getattr(o, form)(self, alpha)
+
+    return run
+
+
+op(
+    "celu(Tensor self, Scalar alpha=1.0) -> Tensor",
+    names=("celu",),
+    body=Composite(_celu("celu_elements")),
+    doc="x where it is positive, else alpha * (exp(x / alpha) - 1).",
+)
+op(
+    "celu_(Tensor(a!) self, Scalar alpha=1.0) -> Tensor(a!)",
+    names=("celu_", "nn.functional.celu_"),
+    body=Composite(_celu("celu_elements_")),
+    doc="celu, written to self.",
+)
+_functional("celu", ", Scalar alpha=1.0")
 _activation(
     "leaky_relu",
     lambda x, slope: fn.where(x > 0, x, x * slope),
@@ -191,7 +222,7 @@ op(
     "threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor",
     names=("threshold",),
     dtypes=REAL,
-    roles={"threshold": "k", "value": "k"},
+    roles={"threshold": "f", "value": "f"},
     body=Scalar(_threshold),
     inplace=("threshold_", "nn.functional.threshold_"),
     ref=lambda np, x, threshold, value: np.where(x <= threshold, value, x),
@@ -273,7 +304,7 @@ op(
     names=("hardshrink", "Tensor.hardshrink", "nn.functional.hardshrink"),
     dtypes=REAL_FLOATS,
     fold=("lambd",),
-    roles={"lambd": "k"},
+    roles={"lambd": "f"},
     body=Scalar(_hardshrink),
     ref=lambda np, x, lambd=0.5: np.where(np.abs(x) <= lambd, 0, x),
     samples=("unary", -2, 2),
@@ -355,7 +386,7 @@ def _prelu(o, self, weight):
         weight = weight.reshape([1] * self.dim())
     if self.dtype != weight.dtype:
         raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {self.dtype} and {weight.dtype}".replace("torch.", "")
+            f"prelu: Type promoting not supported. Got {self.dtype.title} and {weight.dtype.title}"
         )
     return o.prelu_elements(self, weight)
 

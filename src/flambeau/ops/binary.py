@@ -254,12 +254,16 @@ def _check_exponent(self, exponent) -> None:
 
 
 def _pow_number(o, self, exponent):
+    if isinstance(exponent, bool) and self.dtype.code == "b1":
+        return self.clone() if exponent else o.ones_like(self)
     _check_exponent(self, exponent)
     short = _short_power(self, exponent)
     return getattr(o, short)(self) if short else o.pow_number(self, exponent)
 
 
 def _pow_number_(o, self, exponent):
+    if isinstance(exponent, bool) and self.dtype.code == "b1":
+        return self if exponent else self.fill_(True)
     _check_exponent(self, exponent)
     short = _short_power(self, exponent)
     return getattr(o, f"{short}_")(self) if short else o.pow_number_(self, exponent)
@@ -289,12 +293,35 @@ def _float_power(o, self, exponent):
     return o.pow(_as_float_power(o, self), _as_float_power(o, exponent))
 
 
+def _float_power_(o, self, exponent):
+    wide = o.complex128 if o.result_type(self, exponent).is_complex else o.float64
+    if self.dtype is not wide:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.dtype.title} but the operation's result requires dtype "
+            f"{wide.title}"
+        )
+    return o.pow_(self, _as_float_power(o, exponent))
+
+
+op(
+    "float_power_(Tensor(a!) self, Tensor exponent) -> Tensor(a!)",
+    names=("Tensor.float_power_",),
+    numbers=("exponent",),
+    body=Composite(_float_power_),
+    doc="float_power, written to self, which is float64 (or complex128).",
+)
 op(
     "float_power(Tensor self, Tensor exponent) -> Tensor",
     numbers=("exponent",),
     body=Composite(_float_power),
     ref=lambda np, x, y: np.power(x.astype(np.float64), y.astype(np.float64)),
     doc="self to the power exponent, in float64 (complex numbers in complex128).",
+)
+op(
+    "float_power.Scalar(Scalar self, Tensor exponent) -> Tensor",
+    names=("float_power",),
+    body=Composite(_float_power),
+    doc="A number to the power exponent.",
 )
 
 # ---- comparison

@@ -100,11 +100,22 @@ op(
 )
 
 
+def _linear_bias_grad(o, g, bias):
+    """Beside a vector, the bias may be one row."""
+    return o.unsqueeze(g, 0) if bias.ndim > g.ndim else g
+
+
 def _linear_grad(o, g, input, weight, bias):
+    if weight.ndim == 1:
+        return (
+            o.unsqueeze(g, -1) * o.conj(weight) if o.needs[0] else None,
+            o.squeeze(o.linear_weight_grad(o.unsqueeze(g, -1), o.conj(input)), 0) if o.needs[1] else None,
+            g if o.needs[2] else None,
+        )
     return (
         o.matmul(g, o.conj(weight)) if o.needs[0] else None,
         o.linear_weight_grad(g, o.conj(input)) if o.needs[1] else None,
-        g if o.needs[2] else None,  # summed to the bias by whoever takes it, so that nobody keeps that
+        _linear_bias_grad(o, g, bias) if o.needs[2] else None,  # summed to the bias by whoever takes it, so that nobody keeps that
     )
 
 
@@ -207,7 +218,8 @@ def _bias_form(name, multiply):
             )
         _check_operands(name, self, a, b)
         product = multiply(o, a, b)
-        _check_expands(self, product.shape, name)
+        if name not in ("baddbmm", "addbmm"):  # those are checked before
+            _check_expands(self, product.shape, name)
         return _scaled_sum(o, self, product, beta, alpha)
 
     return body

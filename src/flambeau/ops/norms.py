@@ -130,6 +130,8 @@ def _matrix_norm(o, A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, ou
     rows, columns = _check_matrix_norm(A, ord, dim)
     dtype = _check_dtype(o, A, dtype, "linalg.matrix_norm")
     A = A if dtype is None else A.to(dtype)
+    if ord in ("nuc", 2, -2) and A.dtype.code in ("f16", "bf16"):
+        raise RuntimeError(f"linalg.matrix_norm: Low precision dtypes not supported. Got {A.dtype.title}")
     if ord == "fro":
         made = _vector_norm(o, A, 2, (rows, columns), keepdim, None)
     elif ord in ("nuc", 2, -2):

@@ -4,7 +4,7 @@ from ..ir import row as r
 from ..ir import types as t
 from ..ir.fn import abs, cast, conj, const, exp, imag, isnan, log, pow, real, sqrt, where
 from .launch import needs_grad
-from .table import FLOATING, FLOATS8, NUMERIC, ORDERED, REAL_FLOATS, Composite, Row, op
+from .table import FLOATING, FLOATS8, NUMERIC, ORDERED, REAL, REAL_FLOATS, Composite, Row, op
 
 _DIMS = "Tensor self, int[1]? dim=None, bool keepdim=False"
 _EMPTY = "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
@@ -64,7 +64,7 @@ op(
 
 for _name, _reduce, _what in (("amax", r.row_max, "Greatest"), ("amin", r.row_min, "Least")):
     op(
-        f"{_name}(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
+        f"{_name}(Tensor self, int[1]? dim=[], bool keepdim=False) -> Tensor",
         dtypes=ORDERED,
         dtype_error=f"\"{_name[1:]}_values_cpu\" not implemented for '{{got}}'",
         body=Row(_reduce, out="B", out_dtypes="c", empty=_EMPTY),
@@ -112,8 +112,8 @@ for _name, _reduce, _position, _what in (
     )
     op(
         f"arg{_name}(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
-        dtypes=ORDERED,
-        dtype_error=f"RuntimeError: arg{_name}(): does not support complex input",
+        dtypes=REAL,
+        dtype_error="|".join(f"RuntimeError: arg{_name}(): does not support {kind} input" for kind in ("complex", "bool")),
         body=Row(_position, out="B", out_dtypes="i", empty=_EMPTY),
         differentiable=False,
         ref=(lambda f: lambda np, x, dim=None, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(

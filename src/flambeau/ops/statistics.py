@@ -62,6 +62,11 @@ def _nanmean(o, self, dim, keepdim, *, dtype):
         )
     if self.dtype.is_complex:
         raise RuntimeError("nansum on CPU does not support complex inputs [in nanmean]")
+    if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+        raise RuntimeError(
+            "nanmean(): could not infer output dtype. Optional dtype must be either a floating point or complex dtype. "
+            f"Got: {dtype.title}"
+        )
     count = o.sum(o.logical_not(o.isnan(self.detach())), dim, keepdim)
     return o.div(o.nansum(self, dim, keepdim, dtype=dtype), count)
 

@@ -85,6 +85,8 @@ def _stft(
     frames = o.unfold(x, -1, n_fft, hop)
     whole = _whole_window(o, window, length, n_fft, x)
     frames = frames if whole is None else o.mul(frames, whole)
+    if frames.dtype in (o.float16, o.bfloat16):
+        raise RuntimeError(f"MKL FFT doesn't support tensors of type: {frames.dtype.title} [in stft]")
     scaling = "root" if normalized else "none"
     dim = [frames.dim() - 1]
     if frames.is_complex():

@@ -208,7 +208,7 @@ def op(
             function and the method of its name.
         dtypes: dtypes that operands may have after promotion.
         dtype_error: the sentence for other dtypes (`{got}` is replaced), with the exception's class in front where it
-            is not NotImplementedError.
+            is not NotImplementedError; that for complex dtypes in front of a | where it is another.
         mask_error: the sentence for an operand of role m that is not bool.
         out_error: the sentence for `out=` of another dtype than the result ({got}, {want}), where none is cast to; see
             `ops.out_dtypes`.
@@ -219,8 +219,8 @@ def op(
             real_float, complex, input, int32, int64; a tuple where outputs differ.
         numbers: operands for which a Python number may stand.
         roles: of parameters that are not seen in the promoted dtype: k keeps its own, r takes the real counterpart, z
-            the complex one, m must be bool; numbers take part in promotion (c), or not (k), or must not be of a
-            higher kind (a).
+            the complex one, m must be bool; numbers take part in promotion (c), or not (k), or not and must fit the
+            dtype that is computed in (f), or must not be of a higher kind (a).
         divisor: the operand that must hold no 0 where integers are computed.
         static: int parameters that choose code. Strings, bools and dtypes always do.
         fold: numbers that become constants of the body where they have their default.

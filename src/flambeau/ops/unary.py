@@ -210,7 +210,7 @@ def _rounding(name: str, body, numpy: str, doc: str, names: tuple[str, ...]) -> 
         f"{name}(Tensor self) -> Tensor",
         names=names,
         dtypes=_ROUNDED,
-        dtype_error=f"{name} is not supported for complex inputs",
+        dtype_error=f"{name} is not supported for complex inputs|\"{name}_vml_cpu\" not implemented for '{{got}}'",
         body=Scalar(body),
         inplace=True,
         ref=_reference(numpy),

@@ -1,7 +1,7 @@
 """Distinct elements: of all, of slices along a dimension, or of neighbours only."""
 
 from ..ir.fn import const, eq, maximum, minimum, ne
-from .launch import Launch, wrap_dim
+from .launch import Launch, product, wrap_dim
 from .sort import check_implemented
 from .table import Composite, Loop, op
 
@@ -113,7 +113,7 @@ def _unique_slices(o, self, dim: int, return_inverse: bool, return_counts: bool,
     import numpy as np
 
     moved = np.moveaxis(_key(self.detach()), dim, 0)
-    rows = np.ascontiguousarray(moved).reshape(moved.shape[0], -1)
+    rows = np.ascontiguousarray(moved).reshape(moved.shape[0], product(moved.shape[1:]))
     order = _sorted_rows(rows) if ordered else np.arange(len(rows))
     begins = _begins(rows[order], self.dtype.is_floating_point)
     first = np.nonzero(begins)[0]
@@ -130,14 +130,16 @@ def _unique_slices(o, self, dim: int, return_inverse: bool, return_counts: bool,
 def _unique(o, self, dim, return_inverse: bool, return_counts: bool, ordered: bool):
     check_implemented(self, "unique" if ordered else "unique_consecutive")
     if dim is not None:
+        if not self.dim():
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         dim = wrap_dim(dim, self.dim())
-        if self.dim() and not self.shape[dim] and self.numel() == 0 and self.dim() == 1:
+        if not self.shape[dim] and self.numel() == 0 and self.dim() == 1:
             dim = None
         elif any(not s for d, s in enumerate(self.shape) if d != dim):
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
-    if dim is None or not self.dim():
+    if dim is None:
         found = _unique_elements(o, self.detach().reshape(-1), return_inverse, return_counts, ordered)
-        if return_inverse and dim is None:
+        if return_inverse:
             return (found[0], found[1].reshape(self.shape), *found[2:])
         return found
     return _unique_slices(o, self, dim, return_inverse, return_counts, ordered)

@@ -107,7 +107,7 @@ def _geqrf(o, A):
     if A.dim() < 2:
         raise RuntimeError("torch.geqrf: input must have at least 2 dimensions.")
     check.routine(A, "geqrf_cpu")
-    return without_gradient(o, o.lapack_geqrf(A.detach()), [A], "geqrf")
+    return without_gradient(o, tuple(o.lapack_geqrf(A.detach())), [A], "geqrf")
 
 
 op(
