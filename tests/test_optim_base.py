@@ -27,6 +27,10 @@ def descend(optimizer, ps, steps: int = 1) -> None:
     [
         (lambda: optim.SGD([]), ValueError, "optimizer got an empty parameter list"),
         (lambda: optim.SGD(torch.zeros(2)), TypeError, "should be an iterable of Tensors or dicts"),
+        (lambda: optim.SGD([("a", params()[0]), params()[1]]), ValueError, "Some param names are missing"),
+        (lambda: optim.Adam(params(), lr="a"), TypeError, "'<=' not supported between instances of 'float' and 'str'"),
+        (lambda: optim.Muon([torch.ones(2, 2)], lr=-1), ValueError, "Learning rate should be >= 0 but is: -1"),
+        (lambda: optim.SparseAdam([torch.ones(2) + 1j]), ValueError, r"Complex params at indices \[\[0, 0\]\]: SparseAdam"),
         (lambda: optim.SGD([3]), TypeError, "optimizer can only optimize Tensors, but one of the params is int"),
         (lambda: optim.SGD([{"params": set(params())}]), TypeError, "ordered collections"),
         (lambda: optim.SGD([params()[0] * 2]), ValueError, "can't optimize a non-leaf Tensor"),
@@ -235,3 +239,58 @@ def test_weight_averages():
         scheduler.step()
         rates.append(opt.param_groups[0]["lr"])
     assert rates == pytest.approx([0.075, 0.05, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "text"),
+    [
+        ("Adam", {"capturable": True}, AssertionError, "If capturable=True, params and state_steps must be on supported"),
+        ("ASGD", {"capturable": True}, AssertionError, "If capturable=True, params, mus, etas, and state_steps must be"),
+        ("NAdam", {"foreach": True, "differentiable": True}, AssertionError, "_foreach ops don't support autograd"),
+        ("Adafactor", {"complex": True}, RuntimeError, "Adafactor does not support complex parameters"),
+        ("Muon", {"complex": True}, RuntimeError, "Muon does not support complex parameters"),
+        ("Muon", {"ns_steps": 100}, ValueError, "Number of steps must be less than 100 for computational efficiency"),
+    ],
+)
+def test_what_a_step_refuses(name, options, error, text):
+    options = dict(options)
+    start = torch.ones(2, 2) * (1j if options.pop("complex", False) else 1)
+    p = nn.Parameter(start)
+    optimizer = getattr(optim, name)([p], **options)
+    p.grad = torch.ones_like(start)
+    with pytest.raises(error) as raised:
+        optimizer.step()
+    assert str(raised.value).startswith(text)
+
+
+def test_steps_of_rprop_are_as_exact_as_the_parameter():
+    p = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = optim.Rprop([p], lr=0.1)
+    for _ in range(2):
+        p.grad = torch.ones_like(p)
+        optimizer.step()
+    assert optimizer.state[p]["step_size"].item() == 0.1 * 1.2
+
+
+def test_sparse_gradients_may_be_assigned():
+    p = nn.Parameter(torch.ones(3))
+    optimizer = optim.SparseAdam([p], lr=0.5)
+    p.grad = torch.tensor([0.0, 2.0, 0.0]).to_sparse()
+    optimizer.step()
+    assert p.grad.is_sparse and p.tolist() == pytest.approx([1, 0.5, 1])
+
+
+def test_states_have_the_names_of_pytorchs():
+    ps = params()
+    assert sorted(optim.Adagrad(ps).state_dict()["state"]) == [0, 1]
+    optimizer = optim.LBFGS(ps, history_size=3)
+
+    def loss():
+        optimizer.zero_grad()
+        value = sum((p**4).sum() for p in ps)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert optimizer.state_dict()["state"][0]["al"] == [None] * 3
+    assert ReduceLROnPlateau(optim.SGD(ps), mode="max").state_dict()["mode_worse"] == -float("inf")

@@ -140,5 +140,5 @@ def test_errors() -> None:
         torch.optim.Adagrad(sparse.parameters(), lr=0.1, weight_decay=0.1).step()
     with pytest.raises(ValueError, match="Invalid learning rate: 0"):
         torch.optim.SparseAdam(sparse.parameters(), lr=0)
-    with pytest.raises(ValueError, match=r"Sparse params at indices \[0\]: SparseAdam requires dense parameter tensors"):
+    with pytest.raises(ValueError, match=r"Sparse params at indices \[\[0, 0\]\]: SparseAdam requires dense parameter tensors"):
         torch.optim.SparseAdam([torch.eye(2).to_sparse().requires_grad_()])

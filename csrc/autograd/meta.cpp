@@ -109,7 +109,7 @@ void set_grad(Tensor* t, TensorRef grad) {
       "tensor's grad_dtype (defaults to the tensor's dtype). [grad=%s, tensor=%s]. Cast the gradient first.",
       c_type_name(grad->dtype), dtype_title(t->dtype), describe(*grad).c_str(), describe(*t).c_str());
   FL_CHECK(
-      grad->device().type == t->device().type, ErrorKind::Runtime,
+      grad->device().type == t->device().type || grad->flags & kSparse, ErrorKind::Runtime,
       "attempting to assign a gradient with device type '%s' to a tensor with device type '%s'. Please ensure that the "
       "gradient and the tensor are on the same device",
       device_name(grad->device()), device_name(t->device()));

@@ -221,7 +221,7 @@ def _rprop(param: Tensor, grad: Tensor, state: State, s: dict[str, Any]) -> None
     counted(state)
     previous, size = state["prev"], state["step_size"]
     agreement = grad.mul(previous).sign()
-    factor = o.where(agreement > 0, s["etaplus"], o.where(agreement < 0, s["etaminus"], 1.0))
+    factor = o.where(agreement > 0, s["etaplus"], o.where(agreement < 0, s["etaminus"], o.ones_like(agreement)))
     size.mul_(factor).clamp_(s["step_size_min"], s["step_size_max"])
     grad = o.where(agreement < 0, 0, grad)  # after a change of sign the step is skipped
     param.addcmul_(grad.sign(), size, value=-1)

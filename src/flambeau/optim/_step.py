@@ -22,7 +22,7 @@ def check_rate(lr: Any) -> None:
 
 def check_not_negative(what: str, value: Any) -> None:
     """Raises where a value is below zero, or is nan."""
-    if not value >= 0.0:
+    if not 0.0 <= value:  # in this order, as PyTorch: who compares a str sees it in the error
         raise ValueError(f"Invalid {what}: {value}")
 
 
@@ -71,6 +71,8 @@ class ProgramOptimizer(Optimizer):
 
     _program: str
     _instead = ""  # what takes sparse gradients, for the error
+    _captured = "params and state_steps"  # what capturable=True wants on a GPU, for the error
+    _foreach_differentiates = False  # whether foreach=True goes with differentiable=True
     _older_defaults: ClassVar[dict[str, Any]] = {}  # options that groups saved by older versions lack
 
     def _new_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
@@ -123,10 +125,21 @@ class ProgramOptimizer(Optimizer):
         """Takes the step of one parameter for its sparse gradient; False where it made the gradient dense instead."""
         raise RuntimeError(f"{type(self).__name__} does not support sparse gradients{self._instead}")
 
+    def _check_step(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        """Raises where PyTorch's implementation that the options choose would."""
+        if group.get("capturable") and any(p.device.type == "cpu" for p in params):
+            raise AssertionError(
+                f"If capturable=True, {self._captured} must be on supported devices: "
+                "['cuda', 'xpu', 'hpu', 'privateuseone', 'xla']."
+            )
+        if group.get("foreach") and group.get("differentiable") and not self._foreach_differentiates:
+            raise AssertionError("_foreach ops don't support autograd")
+
     def _step_group(self, group: dict[str, Any]) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         if not params:
             return
+        self._check_step(params, group)
         if any(p.grad.is_sparse for p in params):
             params = [p for p in params if not (p.grad.is_sparse and self._sparse_step(p, p.grad, group))]
         states = [self._state_of(p, group) for p in params]

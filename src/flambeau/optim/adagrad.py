@@ -70,6 +70,10 @@ class Adagrad(ProgramOptimizer):
             },
         )
 
+        for group in self.param_groups:
+            for p in group["params"]:
+                self._state_of(p, group)
+
     def _new_state(self, param: o.Tensor, group: dict[str, Any]) -> dict[str, Any]:
         value = group["initial_accumulator_value"]
         value = complex(value, value) if param.is_complex() else value

@@ -26,6 +26,7 @@ class ASGD(ProgramOptimizer):
     """
 
     _program = "asgd"
+    _captured = "params, mus, etas, and state_steps"
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class LBFGS(Optimizer):
     ) -> None:
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
-        if not lr >= 0.0:
+        if not 0.0 <= lr:
             raise ValueError(f"Invalid learning rate: {lr}")
         super().__init__(
             params,
@@ -158,6 +158,7 @@ class LBFGS(Optimizer):
             state["H_diag"] = curvature / change.dot(change).item()
         q = grad.neg()
         shares = []
+        state.setdefault("al", [None] * history_size)  # PyTorch keeps its shares here, and a saved state has them
         for y, s, r in zip(reversed(old_dirs), reversed(old_stps), reversed(ro), strict=True):
             shares.append(s.dot(q).item() * r)
             q.add_(y, alpha=-shares[-1])

@@ -456,6 +456,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.default_min_lr: float | None = None if isinstance(min_lr, (list, tuple)) else min_lr
         self.min_lrs = _min_lrs(optimizer, min_lr)
         self.mode = mode
+        self.mode_worse = math.inf if mode == "min" else -math.inf
         self.factor = factor
         self.patience = patience
         self.threshold = threshold
@@ -467,7 +468,7 @@ class ReduceLROnPlateau(LRScheduler):
         self._reset()
 
     def _reset(self) -> None:
-        self.best = math.inf if self.mode == "min" else -math.inf
+        self.best = self.mode_worse
         self.cooldown_counter = 0
         self.num_bad_epochs = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.optim._step import ProgramOptimizer, check_rate, zeros_like
+from flambeau.optim._step import ProgramOptimizer, zeros_like
 from flambeau.optim.optimizer import ParamsT
 
 __all__ = ["Muon"]
@@ -40,17 +40,16 @@ class Muon(ProgramOptimizer):
         ns_steps: int = 5,
         adjust_lr_fn: str | None = None,
     ) -> None:
-        check_rate(lr)
-        if not lr >= 0.0:
+        if isinstance(lr, o.Tensor) and lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        if not 0.0 <= lr:
             raise ValueError(f"Learning rate should be >= 0 but is: {lr}")
-        if not momentum >= 0.0:
+        if not 0.0 <= momentum:
             raise ValueError(f"momentum should be >= 0 but is: {momentum}")
-        if not weight_decay >= 0.0:
+        if not 0.0 <= weight_decay:
             raise ValueError(f"weight decay should be >= 0 but is: {weight_decay}")
         if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
             raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")
-        if ns_steps >= 100:
-            raise ValueError("Number of steps must be less than 100 for computational efficiency")
         super().__init__(
             params,
             {
@@ -70,6 +69,13 @@ class Muon(ProgramOptimizer):
         for p in params:
             if p.ndim != 2:
                 raise ValueError(f"Muon only supports 2D parameters whereas we found a parameter with size: {p.size()}")
+
+    def _check_step(self, params: list[o.Tensor], group: dict[str, Any]) -> None:
+        super()._check_step(params, group)
+        if any(p.is_complex() for p in params):
+            raise RuntimeError("Muon does not support complex parameters")
+        if group["ns_steps"] >= 100:
+            raise ValueError("Number of steps must be less than 100 for computational efficiency")
 
     def _new_state(self, param: o.Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"momentum_buffer": zeros_like(param)}

@@ -35,6 +35,7 @@ class NAdam(ProgramOptimizer):
     """
 
     _program = "nadam"
+    _captured = "params, mu_products and state_steps"
     _older_defaults: ClassVar[dict[str, Any]] = {"decoupled_weight_decay": False}
 
     def __init__(

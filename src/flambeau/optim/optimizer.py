@@ -173,8 +173,11 @@ class Optimizer:
             )
         params = [params] if isinstance(params, Tensor) else list(params)
         group = dict(param_group)
-        if params and isinstance(params[0], tuple):
-            group["param_names"] = [name for name, _ in params]
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names and len(names) < len(params):
+            raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+        if names:
+            group["param_names"] = names
             params = [p for _, p in params]
         group["params"] = params
         self._check_params(params)

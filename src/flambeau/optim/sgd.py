@@ -30,6 +30,7 @@ class SGD(ProgramOptimizer):
     """
 
     _program = "sgd"
+    _foreach_differentiates = True
     _older_defaults: ClassVar[dict[str, Any]] = {"nesterov": False}
 
     def __init__(

@@ -38,16 +38,20 @@ class SparseAdam(Optimizer):
     ) -> None:
         if isinstance(lr, o.Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
-        if not lr > 0.0:
+        if not 0.0 < lr:
             raise ValueError(f"Invalid learning rate: {lr}")
-        if not eps > 0.0:
+        if not 0.0 < eps:
             raise ValueError(f"Invalid epsilon value: {eps}")
         check_betas(betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
-        for group in self.param_groups:
-            sparse = [i for i, p in enumerate(group["params"]) if p.is_sparse]
-            if sparse:
-                raise ValueError(f"Sparse params at indices {sparse}: SparseAdam requires dense parameter tensors")
+        self._refuse(lambda p: p.is_sparse, "Sparse", "SparseAdam requires dense parameter tensors")
+        self._refuse(lambda p: p.is_complex(), "Complex", "SparseAdam does not support complex parameters")
+
+    def _refuse(self, kind: Callable[[o.Tensor], bool], name: str, why: str) -> None:
+        groups = enumerate(self.param_groups)
+        found = [[i, k] for i, group in groups for k, p in enumerate(group["params"]) if kind(p)]
+        if found:
+            raise ValueError(f"{name} params at indices {found}: {why}")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Changes the parameters once. `closure` computes the loss anew, with gradients, and returns it."""
