@@ -383,3 +383,21 @@ def test_registered_divergences() -> None:
     assert D.kl_divergence(Mine(0.0, 1.0), D.Normal(0.0, 1.0)) == 7
     with pytest.warns(RuntimeWarning, match=r"Ambiguous kl_divergence\(Mine, Mine\)"):
         D.kl_divergence(Mine(0.0, 1.0), Mine(0.0, 1.0))
+
+
+def test_a_beta_distribution_is_kept_as_a_dirichlet_one():
+    d = D.Beta(torch.tensor([0.5, 2.0]), 1.5)
+    assert repr(d) == "Beta()" and d.expand((3, 2)).concentration1.shape == (3, 2)
+    with pytest.raises(ValueError, match="Expected parameter concentration .* of distribution Dirichlet"):
+        D.Beta(-1.0, 1.0)
+
+
+def test_values_of_gamma_may_be_numbers():
+    assert D.Gamma(1.0, 1.0).log_prob(1.0) == D.Chi2(2.0).log_prob(torch.tensor(2.0)) + math.log(2.0)
+    with pytest.raises(ValueError, match="The value argument to log_prob must be a Tensor"):
+        D.HalfCauchy(1.0).log_prob(1.0)
+
+
+def test_what_maps_to_positive_numbers():
+    for make in (D.biject_to, D.transform_to):
+        assert [type(t).__name__ for t in make(C.positive).parts] == ["ExpTransform", "AffineTransform"]

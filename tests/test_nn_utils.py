@@ -147,3 +147,54 @@ def test_folding_normalisation_into_a_convolution():
 def test_modules_without_initial_values():
     layer = utils.skip_init(nn.Linear, 3, 4)
     assert layer.weight.shape == (4, 3) and layer.weight.device.type == "cpu"
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
+@pytest.mark.parametrize("how", ["matrix_exp", "cayley", "householder", None])
+@pytest.mark.parametrize("trivial", [True, False])
+def test_orthogonal_weights_stay_so(shape, how, trivial):
+    torch.manual_seed(0)
+    m = nn.Linear(*reversed(shape), dtype=torch.float64)
+    if how == "matrix_exp" and not trivial:
+        with pytest.raises(NotImplementedError, match="It is not possible to assign to the matrix exponential"):
+            fixed = parametrizations.orthogonal(nn.Linear(2, 2), orthogonal_map=how, use_trivialization=False)
+            fixed.weight = torch.eye(2)
+    if trivial or how == "householder":
+        start = torch.eye(*shape, dtype=torch.float64)
+        parametrizations.orthogonal(m, orthogonal_map=how, use_trivialization=trivial)
+        m.weight = start
+        torch.testing.assert_close(m.weight, start)
+        optimizer = torch.optim.SGD(m.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (m(torch.ones(2, shape[1], dtype=torch.float64)) ** 3).sum().backward()
+            optimizer.step()
+        w = m.weight if shape[0] >= shape[1] else m.weight.T
+        assert not torch.allclose(m.weight, start)
+        torch.testing.assert_close(w.T @ w, torch.eye(min(shape), dtype=torch.float64))
+        assert ("parametrizations.weight.0.base" in m.state_dict()) is trivial
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda m: parametrizations.orthogonal(m, "bias"), ValueError, "Expected a matrix or batch of matrices. Got a "),
+        (lambda m: parametrizations.orthogonal(m, "foo"), ValueError, "has no parameter or buffer with name 'foo'"),
+        (lambda m: parametrizations.orthogonal(m, orthogonal_map="foo"), ValueError, "orthogonal_map has to be one of"),
+        (lambda m: parametrizations.orthogonal(m, orthogonal_map="householder"), ValueError,
+         "The householder parametrization does not support complex tensors."),
+    ],
+)  # fmt: skip
+def test_what_orthogonal_refuses(call, error, sentence):
+    kind = torch.complex64 if "complex" in sentence else torch.float32
+    with pytest.raises(error, match=sentence):
+        call(nn.Linear(3, 4, dtype=kind))
+
+
+def test_packed_sequences_in_other_dtypes():
+    packed = pack_sequence([torch.ones(3, 2), torch.ones(2, 2)])
+    kinds = {"int": torch.int32, "long": torch.int64, "short": torch.int16, "char": torch.int8, "byte": torch.uint8}
+    for name, dtype in kinds.items():
+        assert getattr(packed, name)().data.dtype is dtype
+    with pytest.raises(RuntimeError, match="Cannot pack empty tensors"):
+        pack_padded_sequence(torch.ones(0, 3, 2), torch.tensor([5, 3, 1]))

@@ -199,3 +199,44 @@ def test_multilabel_margins_follow_the_lists() -> None:
             nn.functional.multilabel_margin_loss(x, torch.full((40, 37), wrong))
     with pytest.raises(NotImplementedError, match="not implemented for 'Half'"):
         nn.functional.multilabel_margin_loss(x.half(), target)
+
+
+def test_normalisation_over_neighbouring_maps():
+    x = make_tensor((2, 5, 3, 3), dtype=torch.float64, device="cpu")
+    want = nn.LocalResponseNorm(3, alpha=0.5, beta=0.3, k=2.0)(x)
+    m = nn.CrossMapLRN2d(3, alpha=0.5, beta=0.3, k=2.0)
+    assert_close(m(x), want)
+    assert repr(m) == "CrossMapLRN2d(3, alpha=0.5, beta=0.3, k=2.0)"
+    with pytest.raises(ValueError, match="CrossMapLRN2d: Expected input to be 4D, got 3D instead."):
+        m(x[0])
+
+
+def test_convolution_of_time_batch_channels():
+    x, w, b = torch.ones(5, 2, 3), torch.ones(2, 3, 4), torch.zeros(4)
+    y = nn.functional.conv_tbc(x, w, b, 1)
+    assert y.shape == (6, 2, 4) and y[:, 0, 0].tolist() == [3, 6, 6, 6, 6, 3]
+
+
+def test_merged_masks_of_attention():
+    m, x = nn.MultiheadAttention(4, 2), torch.ones(3, 5, 4)
+    attention, padding = torch.zeros(5, 5), torch.ones(3, 5)
+    assert m.merge_masks(None, None, x) == (None, None) and m.merge_masks(None, padding, x) == (padding, 1)
+    merged, kind = m.merge_masks(attention, padding, x)
+    assert merged.shape == (3, 2, 5, 5) and kind == 2 and merged.min() == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: nn.Unflatten("a", 3), TypeError, "unflattened_size must be a tuple of ints, but found type int"),
+        (lambda: nn.Unflatten("a", (("b", 2),)), TypeError, "found element of type tuple at pos 0"),
+        (lambda: nn.RNN(3, 4)(torch.ones(5)), ValueError, "RNN: Expected input to be 2D or 3D, got 1D tensor instead"),
+        (lambda: nn.LSTMCell(3, 4)(torch.ones(2, 3), torch.ones(2, 4)), TypeError, "must be tuple of Tensors, not Tensor"),
+        (lambda: nn.RMSNorm((4, 5))(torch.ones(5)), ValueError, "Input tensor must have at least 2 dimensions, but got 1"),
+        (lambda: nn.GLU()(torch.ones(4, dtype=torch.int64)), NotImplementedError, "\"glu_cpu\" not implemented for 'Long'"),
+    ],
+)
+def test_modules_name_what_is_wrong(call, error, sentence):
+    with pytest.raises(error) as raised:
+        call()
+    assert sentence in str(raised.value)

@@ -32,12 +32,22 @@ class Beta(ExponentialFamily):
     has_rsample = True
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
-        self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)
-        super().__init__(self.concentration1.size(), validate_args=validate_args)
+        both = o.stack(broadcast_all(concentration1, concentration0), -1)
+        self._dirichlet = Dirichlet(both, validate_args=validate_args)
+        super().__init__(self._dirichlet.batch_shape, validate_args=validate_args)
 
     @property
-    def _dirichlet(self) -> Dirichlet:
-        return Dirichlet(o.stack([self.concentration1, self.concentration0], -1), validate_args=False)
+    def concentration1(self) -> Tensor:
+        """a."""
+        return self._dirichlet.concentration[..., 0]
+
+    @property
+    def concentration0(self) -> Tensor:
+        """b."""
+        return self._dirichlet.concentration[..., 1]
+
+    def _expand_rest(self, new: Any, batch_shape: Any) -> None:
+        new._dirichlet = self._dirichlet.expand(batch_shape)
 
     @property
     def mean(self) -> Tensor:

@@ -70,10 +70,9 @@ def _real(constraint: Any) -> Any:
 
 @_both(constraints.greater_than, constraints.greater_than_eq)
 def _greater(constraint: Any) -> Any:
-    bound = constraint.lower_bound
-    if isinstance(bound, float) and bound == 0:
-        return transforms.ExpTransform()
-    return transforms.ComposeTransform([transforms.ExpTransform(), transforms.AffineTransform(bound, 1)])
+    return transforms.ComposeTransform(
+        [transforms.ExpTransform(), transforms.AffineTransform(constraint.lower_bound, 1)]
+    )
 
 
 @_both(constraints.less_than)

@@ -57,6 +57,7 @@ class Gamma(ExponentialFamily):
         return value
 
     def log_prob(self, value: Tensor) -> Tensor:
+        value = o.as_tensor(value, dtype=self.rate.dtype, device=self.rate.device)
         self._checked(value)
         a, rate = self.concentration, self.rate
         return o.xlogy(a, rate) + o.xlogy(a - 1, value) - rate * value - o.lgamma(a)

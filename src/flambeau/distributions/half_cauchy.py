@@ -40,7 +40,7 @@ class HalfCauchy(Half):
         return self.base_dist.variance
 
     def log_prob(self, value: Any) -> Tensor:
-        value = o.as_tensor(value, dtype=self.scale.dtype, device=self.scale.device)
         self._checked(value)
+        value = o.as_tensor(value, dtype=self.scale.dtype, device=self.scale.device)
         inside = math.log(2 / math.pi) - self.scale.log() - (value / self.scale).square().log1p()
         return o.where(value >= 0, inside, -math.inf)

@@ -40,7 +40,7 @@ class MixtureSameFamily(Distribution):
             )
         if not isinstance(component_distribution, Distribution):
             raise ValueError(
-                "The Component distribution need to be an instance of torch.distributions.Distribution"
+                "The Component distribution needs to be an instance of torch.distributions.Distribution"
             )
         self._mixture_distribution, self._component_distribution = mixture_distribution, component_distribution
         batch = component_distribution.batch_shape[:-1]

@@ -40,7 +40,7 @@ def functional_call(
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(
-                f"{twice[0]} appears in multiple dictionaries; behavior of functional call is ambiguous"
+                f"{twice} appeared in multiple dictionaries; behavior of functional call is ambiguous"
             )  # fmt: skip
         given = {name: value for d in given for name, value in d.items()}
     elif not isinstance(given, dict):

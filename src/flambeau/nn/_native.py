@@ -154,11 +154,6 @@ def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type
     return input
 
 
-def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
-    """conv1d of time, batch, channels; the weight is width, channels in, channels out."""
-    return o.conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad).permute(2, 0, 1)
-
-
 def convolution(
     input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int],
     dilation: Sequence[int], transposed: bool, output_padding: Sequence[int], groups: int,
@@ -264,5 +259,6 @@ rnn_tanh_cell, rnn_relu_cell, lstm_cell, gru_cell = (
 # ---- the same function as in nn.functional
 
 avg_pool1d, channel_shuffle, cosine_similarity = F.avg_pool1d, F.channel_shuffle, F.cosine_similarity
+conv_tbc = F.conv_tbc
 native_channel_shuffle, pairwise_distance = F.channel_shuffle, F.pairwise_distance
 pixel_shuffle, pixel_unshuffle = F.pixel_shuffle, F.pixel_unshuffle

@@ -68,5 +68,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if input.size(dim) % 2 != 0:
         at = dim % input.dim()
         raise RuntimeError(f"Halving dimension must be even, but dimension {at} is size {input.size(dim)}")
+    if not input.is_floating_point():
+        raise NotImplementedError(f"\"glu_cpu\" not implemented for '{input.dtype.title}'")
     first, second = input.chunk(2, dim)
     return first * o.sigmoid(second)

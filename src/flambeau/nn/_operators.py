@@ -101,3 +101,8 @@ def _shorten_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: flo
         rows = weight.index_select(0, chosen)
         norms = o.linalg.vector_norm(rows, norm_type, 1, True)
         weight.index_copy_(0, chosen, o.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows))
+
+
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """conv1d of time, batch, channels; the weight is width, channels in, channels out."""
+    return o.conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad).permute(2, 0, 1)

@@ -75,6 +75,26 @@ class PackedSequence(namedtuple("PackedSequence_", ["data", "batch_sizes", "sort
         """The same sequences in float16."""
         return self.to(dtype=o.float16)
 
+    def long(self) -> PackedSequence:
+        """The same sequences in int64."""
+        return self.to(dtype=o.int64)
+
+    def int(self) -> PackedSequence:
+        """The same sequences in int32."""
+        return self.to(dtype=o.int32)
+
+    def short(self) -> PackedSequence:
+        """The same sequences in int16."""
+        return self.to(dtype=o.int16)
+
+    def char(self) -> PackedSequence:
+        """The same sequences in int8."""
+        return self.to(dtype=o.int8)
+
+    def byte(self) -> PackedSequence:
+        """The same sequences in uint8."""
+        return self.to(dtype=o.uint8)
+
     @property
     def is_cuda(self) -> bool:
         """Whether the elements are on a GPU."""
@@ -130,7 +150,7 @@ def _check_lengths(sizes: list[int], steps: Tensor) -> None:
         raise RuntimeError(
             f"Expected `len(lengths)` to be equal to batch_size, but got {len(sizes)} (batch_size={steps.size(1)})"
         )
-    if not sizes:
+    if not sizes or not steps.numel():
         raise RuntimeError("Cannot pack empty tensors.")
     if min(sizes) <= 0:
         raise RuntimeError(

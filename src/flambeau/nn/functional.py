@@ -41,7 +41,7 @@ from flambeau.nn._losses import (
     triplet_margin_with_distance_loss,
 )
 from flambeau.nn._normalization import glu, instance_norm, local_response_norm
-from flambeau.nn._operators import embedding, log_softmax, softmax, softmin
+from flambeau.nn._operators import conv_tbc, embedding, log_softmax, softmax, softmin
 from flambeau.nn._pooling import (
     embedding_bag,
     lp_pool1d,

@@ -135,6 +135,8 @@ def check_normalized_shape(name, input, normalized_shape, weight, bias):
                 f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(t.shape)} and "
                 f"normalized_shape = {list(shape)} [in {name}: input={tuple(input.shape)}]."
             )
+    if name == "rms_norm" and input.dim() < len(shape):
+        raise ValueError(f"Input tensor must have at least {len(shape)} dimensions, but got {input.dim()} [in {name}]")
     if tuple(input.shape[-len(shape) :]) != shape or input.dim() < len(shape):
         comma = "" if name == "rms_norm" else ", "  # as PyTorch has it
         raise RuntimeError(

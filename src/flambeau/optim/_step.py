@@ -13,6 +13,11 @@ from flambeau.optim.optimizer import Optimizer
 Tensor = o.Tensor
 
 
+def below_zero(value: Any) -> bool:
+    """Whether a number is below zero, or nan."""
+    return not 0.0 <= value  # noqa: SIM300 - who compares a str sees the order in the error
+
+
 def check_rate(lr: Any) -> None:
     """Raises where a learning rate cannot be one."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
@@ -22,7 +27,7 @@ def check_rate(lr: Any) -> None:
 
 def check_not_negative(what: str, value: Any) -> None:
     """Raises where a value is below zero, or is nan."""
-    if not 0.0 <= value:  # in this order, as PyTorch: who compares a str sees it in the error
+    if below_zero(value):
         raise ValueError(f"Invalid {what}: {value}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.optim._step import ProgramOptimizer, new_step, zeros_like
+from flambeau.optim._step import ProgramOptimizer, below_zero, new_step, zeros_like
 from flambeau.optim.optimizer import ParamsT
 
 __all__ = ["Adafactor"]
@@ -41,17 +41,17 @@ class Adafactor(ProgramOptimizer):
     ) -> None:
         if isinstance(lr, o.Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
-        if not 0.0 <= lr:
+        if below_zero(lr):
             raise ValueError(f"Learning rate should be >= 0 but is: {lr}")
-        if not 0.0 >= beta2_decay:
+        if not beta2_decay <= 0.0:
             raise ValueError(f"beta2_decay should be <= 0 but is: {beta2_decay}")
-        if eps[0] is not None and not 0.0 <= eps[0]:
+        if eps[0] is not None and below_zero(eps[0]):
             raise ValueError(f"epsilon1 should be >= 0 but is: {eps[0]}")
-        if not 0.0 <= eps[1]:
+        if below_zero(eps[1]):
             raise ValueError(f"epsilon2 should be >= 0 but is: {eps[1]}")
-        if not 1.0 <= d:
+        if not d >= 1.0:
             raise ValueError(f"Clipping threshold d should be >= 1 but is: {d}")
-        if not 0.0 <= weight_decay:
+        if below_zero(weight_decay):
             raise ValueError(f"weight_decay should be >= 0 but is: {weight_decay}")
         super().__init__(
             params,

@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau import functional_ns as o
 from flambeau.optim._line_search import strong_wolfe
-from flambeau.optim._step import number
+from flambeau.optim._step import below_zero, number
 from flambeau.optim.optimizer import Optimizer, ParamsT
 
 __all__ = ["LBFGS"]
@@ -42,7 +42,7 @@ class LBFGS(Optimizer):
     ) -> None:
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
-        if not 0.0 <= lr:
+        if below_zero(lr):
             raise ValueError(f"Invalid learning rate: {lr}")
         super().__init__(
             params,

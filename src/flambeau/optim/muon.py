@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import functional_ns as o
-from flambeau.optim._step import ProgramOptimizer, zeros_like
+from flambeau.optim._step import ProgramOptimizer, below_zero, zeros_like
 from flambeau.optim.optimizer import ParamsT
 
 __all__ = ["Muon"]
@@ -42,11 +42,11 @@ class Muon(ProgramOptimizer):
     ) -> None:
         if isinstance(lr, o.Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
-        if not 0.0 <= lr:
+        if below_zero(lr):
             raise ValueError(f"Learning rate should be >= 0 but is: {lr}")
-        if not 0.0 <= momentum:
+        if below_zero(momentum):
             raise ValueError(f"momentum should be >= 0 but is: {momentum}")
-        if not 0.0 <= weight_decay:
+        if below_zero(weight_decay):
             raise ValueError(f"weight decay should be >= 0 but is: {weight_decay}")
         if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
             raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")

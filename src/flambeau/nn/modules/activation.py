@@ -548,6 +548,25 @@ class MultiheadAttention(Module):
         )
         return (out.transpose(1, 0) if swap else out), weights
 
+    def merge_masks(
+        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
+    ) -> tuple[Tensor | None, int | None]:
+        """One mask of both, (N, heads, L, S) where there is an `attn_mask`.
+
+        Returns:
+            The mask, and its kind: 2 where there is an `attn_mask`, 1 for a `key_padding_mask` alone, None for none.
+        """
+        if attn_mask is None:
+            return key_padding_mask, None if key_padding_mask is None else 1
+        batch, length = query.shape[:2]
+        if attn_mask.dim() == 3:
+            merged = attn_mask.view(batch, -1, length, length)
+        else:
+            merged = attn_mask.expand(batch, self.num_heads, -1, -1)
+        if key_padding_mask is not None:
+            merged = merged + key_padding_mask.view(batch, 1, 1, length)
+        return merged, 2
+
 
 def _transposed(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Time first; what is one tensor stays one, so that it is projected once."""

@@ -31,18 +31,13 @@ class Unflatten(Module):
     """Makes several dimensions of one.
 
     Args:
-        dim: the dimension, by number or name.
-        unflattened_size: the sizes to make of it; pairs of name and size where the dimension has a name.
+        dim: the dimension.
+        unflattened_size: the sizes to make of it.
     """
 
-    def __init__(self, dim: int | str, unflattened_size: Any) -> None:
+    def __init__(self, dim: int, unflattened_size: Any) -> None:
         super().__init__()
-        if isinstance(dim, int):
-            self._require_ints(unflattened_size)
-        elif isinstance(dim, str):
-            self._require_pairs(unflattened_size)
-        else:
-            raise TypeError("invalid argument type for dim parameter")
+        self._require_ints(unflattened_size)
         self.dim = dim
         self.unflattened_size = unflattened_size
 
@@ -54,17 +49,6 @@ class Unflatten(Module):
             if not isinstance(size, int):
                 raise TypeError(
                     f"unflattened_size must be tuple of ints, but found element of type {type(size).__name__} at pos "
-                    f"{i}"
-                )
-
-    @staticmethod
-    def _require_pairs(sizes: Any) -> None:
-        if not isinstance(sizes, tuple):
-            raise TypeError(f"unflattened_size must be a tuple of tuples, but found type {type(sizes).__name__}")
-        for i, size in enumerate(sizes):
-            if not isinstance(size, tuple):
-                raise TypeError(
-                    f"unflattened_size must be tuple of tuples, but found element of type {type(size).__name__} at pos "
                     f"{i}"
                 )
 

@@ -182,7 +182,8 @@ class RNNBase(Module):
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
-            raise ValueError(f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            noun = " tensor" if self.mode.startswith("RNN") else ""  # as PyTorch has it
+            raise ValueError(f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D{noun} instead")
         batched = input.dim() == 3
         self._check_state_dim(hx, batched)
         if not batched:
@@ -411,6 +412,8 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        if isinstance(hx, Tensor):
+            raise TypeError("lstm_cell(): argument 'hx' (position 2) must be tuple of Tensors, not Tensor")
         h, c = self._step("LSTM", input, (self._zeros(input), self._zeros(input)) if hx is None else hx)
         return h, c
 
