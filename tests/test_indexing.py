@@ -298,3 +298,41 @@ def test_reductions_of_complex_numbers_into_places():
     for include_self in (True, False):
         with pytest.raises(NotImplementedError, match="reduce_amin\" not implemented for 'ComplexFloat'"):
             x.scatter_reduce(0, at, x, "amin", include_self=include_self)
+
+
+@pytest.mark.parametrize(
+    ("name", "reduce", "empty"),
+    [("sum", np.sum, 0), ("mean", np.mean, np.nan), ("max", np.max, -np.inf), ("min", np.min, np.inf), ("prod", np.prod, 1)],
+)
+def test_segments_are_reduced(name, reduce, empty):
+    x = np.random.default_rng(0).standard_normal((2, 6, 3))
+    lengths = np.array([[1, 0, 5], [2, 3, 1]])
+    ends = np.cumsum(lengths, 1)
+    want = np.full((2, 3, 3), float(empty))
+    for row in range(2):
+        for i, (end, length) in enumerate(zip(ends[row], lengths[row], strict=True)):
+            if length:
+                want[row, i] = reduce(x[row, end - length : end], axis=0)
+    data = flambeau.from_numpy(x)
+    found = flambeau.segment_reduce(data, name, lengths=flambeau.from_numpy(lengths), axis=1)
+    np.testing.assert_allclose(found.numpy(), want)
+    offsets = flambeau.from_numpy(np.pad(ends, ((0, 0), (1, 0))))
+    np.testing.assert_allclose(flambeau.segment_reduce(data, name, offsets=offsets, axis=1).numpy(), want)
+    given = flambeau.segment_reduce(data, name, lengths=flambeau.from_numpy(lengths), axis=1, initial=2.5)
+    assert given[0, 1].tolist() == [2.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "segment_reduce(): Either lengths or offsets must be defined."),
+        ({"lengths": [1, 3]}, "segment_reduce(): Expected all rows of lengths along axis to sum to data.size"),
+        ({"lengths": [-1, 7]}, "lengths contains negative value!"),
+        ({"lengths": [[6]]}, "segment_reduce(): Expected axis to be the last dimension of lengths but got 0."),
+    ],
+)
+def test_lengths_of_segments_are_checked(options, sentence):
+    options = {name: flambeau.tensor(value) for name, value in options.items()}
+    with pytest.raises(RuntimeError) as error:
+        flambeau.segment_reduce(flambeau.ones(6), "sum", **options)
+    assert str(error.value).startswith(sentence)

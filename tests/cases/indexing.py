@@ -77,6 +77,9 @@ CASES = {
     "index_reduce": lambda s: [
         c for r in ("prod", "mean", "amax", "amin") for c in _reduced_by_index(s, r)
     ] if s.real else [],
+    "segment_reduce": lambda s: [
+        case(s.x(6, 2), r, lengths=Fixed(np.array([1, 3, 2]))) for r in ("sum", "mean", "max", "min", "prod")
+    ] if s.real else [],
     "take_along_dim": lambda s: [
         case(s.x(3, 2), s.integers(0, 3, 4, 2), 0), case(s.x(3, 2), s.integers(0, 6, 5)),
         case(s.x(3, 2), s.integers(0, 2, 1, 2), 1),

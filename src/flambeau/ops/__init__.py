@@ -40,6 +40,7 @@ from . import (
     sample,
     scan,
     search,
+    segments,
     select,
     slices,
     sort,
