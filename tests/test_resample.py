@@ -174,3 +174,14 @@ def test_nothing_comes_from_behind_the_taps():
     x[0, :, 6] = float("inf")
     y = F.interpolate(x, size=(4, 1), mode="bilinear", antialias=True)
     assert not y.isnan().any() and y[0, 7, :, 0].isfinite().tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_a_size_that_stays_is_not_resampled_by_a_scale(antialias):
+    x = flambeau.arange(9.0).reshape(1, 1, 3, 3) ** 2
+    same = F.interpolate(x, scale_factor=1.3, mode="bilinear", antialias=antialias)
+    assert same.equal(x)
+    wider = F.interpolate(x, scale_factor=(1.3, 2), mode="bilinear", antialias=antialias)
+    assert wider.equal(F.interpolate(x, size=(3, 6), mode="bilinear", antialias=antialias))
+    assert F.interpolate(x, scale_factor=1.3).equal(x) and not F.interpolate(x, scale_factor=1.3, mode="nearest-exact").equal(x)
+    assert F.interpolate(x, scale_factor=1.3, mode="bicubic", antialias=antialias).equal(x) is antialias

@@ -749,6 +749,8 @@ def test_numbers_of_activations_fit_the_dtype(call, dtype: str) -> None:
          "MKL FFT doesn't support tensors of type: BFloat16"),
         (lambda: torch.linalg.matrix_norm(F.half(), "nuc"), RuntimeError,
          "linalg.matrix_norm: Low precision dtypes not supported. Got Half"),
+        (lambda: NN.mse_loss(F, F, weight=V), ValueError, "Weights and input must have the same size."),
+        (lambda: NN.ctc_loss(F[:, None], F[:1].long(), (2,), (1,), reduction="foo"), ValueError, "foo is not a valid value"),
         (lambda: NN.linear(V[0], V), RuntimeError, "both arguments to linear need to be at least 1D, but they are 0D and 1D"),
         (lambda: NN.linear(F, V, V[0]), RuntimeError, "mat2 must be a matrix, got 1-D tensor"),
     ],
@@ -772,3 +774,8 @@ def test_what_comes_before_the_kernel(call, sentence: str) -> None:
     with pytest.raises(RuntimeError) as raised:
         call()
     assert type(raised.value) is RuntimeError and str(raised.value).startswith(sentence)
+
+
+def test_bools_are_numbers_to_parameters_of_floats() -> None:
+    assert NN.pad(MASK, (1, 0), value=True).tolist() == [True] * 4 and NN.pad(V, (1, 0), value=False).tolist() == [0, 1, 1, 1]
+    assert NN.dropout(V, False).tolist() == [1, 1, 1]

@@ -32,6 +32,8 @@ def ctc_loss(
         blank: the class that stands for no label.
         zero_infinity: give zero, and no gradient, where no alignment exists.
     """
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
     single = log_probs.dim() == 2
     if single:
         log_probs = log_probs.unsqueeze(1)

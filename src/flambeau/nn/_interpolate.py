@@ -146,6 +146,8 @@ def _resampled(
 ) -> Tensor:
     """The tensor with one dimension resampled; all modes are separable."""
     size = x.size(dim)
+    if size == out and _copies(x, mode, antialias):
+        return x
     if mode in ("nearest", "nearest-exact"):
         places = _nearest(size, out, scale_factor, mode == "nearest-exact")
         return x if places is None else x.index_select(dim, places)
@@ -156,6 +158,11 @@ def _resampled(
     dtype = o.float64 if x.dtype == o.float64 else o.float32
     taps = _tap_tensors(size, out, scale_factor, align_corners, kernel, antialias, dtype)
     return o.resample(x, dim, *taps)
+
+
+def _copies(x: Tensor, mode: str, antialias: bool) -> bool:
+    """Whether a dimension that keeps its size stays as it is, whatever the scale; not so in all modes, as in PyTorch."""
+    return mode != "nearest-exact" and (mode != "bicubic" or antialias or x.dtype == o.uint8)
 
 
 @lru_cache(maxsize=256)

@@ -94,6 +94,8 @@ def mse_loss(
 ) -> Tensor:
     """(x - y)^2."""
     _warn_sizes(input, target)
+    if weight is not None and weight.size() != input.size():
+        raise ValueError("Weights and input must have the same size.")
     reduction = _reduction(size_average, reduce, reduction)
     if weight is None and reduction != "none" and _alike(input, target):
         return o.squared_error(input, target, reduction)
