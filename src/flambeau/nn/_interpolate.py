@@ -161,7 +161,7 @@ def _resampled(
 
 
 def _copies(x: Tensor, mode: str, antialias: bool) -> bool:
-    """Whether a dimension that keeps its size stays as it is, whatever the scale; not so in all modes, as in PyTorch."""
+    """Whether a dimension that keeps its size stays as it is, whatever the scale: in these modes, as in PyTorch."""
     return mode != "nearest-exact" and (mode != "bicubic" or antialias or x.dtype == o.uint8)
 
 
