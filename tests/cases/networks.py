@@ -279,6 +279,7 @@ CASES = {
     "native_layer_norm": _real(lambda s: [case(s.x(2, 3), (3,), s.x(3), s.x(3), 1e-5, call=_first)]),
     "native_group_norm": _real(lambda s: [case(s.x(2, 4, 3), s.x(4), s.x(4), 2, 4, 3, 2, 1e-5)]),
     "native_batch_norm": _real(lambda s: [case(s.x(3, 2), s.x(2), s.x(2), None, None, True, 0.1, 1e-5, call=_first)]),
+    "nn.functional.conv_tbc": lambda s: [case(s.x(4, 1, 2), s.x(2, 2, 3), s.x(3), 1)],
     "threshold": _real(lambda s: [case(s.distinct(2, 3), 0.2, -1.0)]),
     "prelu": _real(lambda s: [case(s.away(2, 3), s.x(3)), case(s.away(4), s.x(1)), case(s.away(2, 2, 2), s.x(2))]),
     "rrelu": _real(lambda s: [case(s.away(2, 3)), case(s.away(2, 3), training=True, call=seeded)]),

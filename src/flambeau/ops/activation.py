@@ -406,10 +406,8 @@ def _rrelu(o, self, lower, upper, training, generator=None):
         return o.leaky_relu(self, (lower + upper) / 2)
     if not self.dtype.is_floating_point:
         raise NotImplementedError(f"\"rrelu_with_noise_out_cpu\" not implemented for '{self.dtype.title}'")
-    below = self.detach() <= 0  # only these draw a number, as in PyTorch
-    drawn = o.empty(int(o.count_nonzero(below)), dtype=o.float64, device=self.device)
-    drawn = o.uniform_(drawn, lower, upper, generator=generator).to(self.dtype)
-    return o.prelu_elements(self, o.masked_scatter(o.ones_like(below, dtype=self.dtype), below, drawn))
+    noise = o.uniform_(o.empty_like(self), lower, upper, generator=generator)
+    return o.prelu_elements(self, noise.detach())
 
 
 op(
