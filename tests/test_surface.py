@@ -98,7 +98,7 @@ def test_few_names_are_missing() -> None:
     assert len(MISSING) <= 0.02 * len(known), f"{len(MISSING)} of {len(known)} names"
     page = (HERE.parent / "docs" / "names.md").read_text()
     assert f"{len(NAMES):,} are here" in page and f"These are not, {100 * len(MISSING) / len(known):.1f} %" in page
-    assert [f"| `{name}` | {reason} |" for name, reason in MISSING.items()] == [line for line in page.splitlines() if "`torch." in line and line[0] == "|"]
+    assert [f"| `{name}` | {reason} |" for name, reason in MISSING.items()] == [line for line in page.split("Not counted")[0].splitlines() if "`torch." in line and line[0] == "|"]
     there = {name for name in MISSING if name in NAMES or found(name)}
     assert there == SAYS_WHY, "these are here: they belong to the recorded ones"
 
