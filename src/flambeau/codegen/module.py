@@ -18,6 +18,7 @@ _TYPES.update({f"{sign}{width}": f"i{width}" for sign in "iu" for width in (8, 1
 
 NO_UNROLL = ", !llvm.loop !90"
 PARALLEL = ", !llvm.loop !93"  # no iteration reads or writes what another writes
+_ORDINARY, _SINGLY = "#0", "#1"  # attributes of functions
 _METADATA = """
 !90 = distinct !{!90, !91, !92}
 !91 = !{!"llvm.loop.unroll.disable"}
@@ -89,10 +90,10 @@ class Module:
         ]
         width = f' "prefer-vector-width"="{self.target.vector_bytes * 8}"' if self.target.is_x86 else ""
         common = f'nounwind "no-builtins"{width}'
-        features = ",".join(filter(None, [self.target.features, "+prefer-no-gather"]))
-        attributes = [f"attributes #0 = {{ {common} }}"]
-        if self.target.is_x86:
-            attributes.append(f'attributes #1 = {{ {common} "target-features"="{features}" }}')
+        attributes = [f"attributes {_ORDINARY} = {{ {common} }}"]
+        if any(f"{_SINGLY} {{" in text for text in self._functions):
+            features = ",".join(filter(None, [self.target.features, "+prefer-no-gather"]))
+            attributes.append(f'attributes {_SINGLY} = {{ {common} "target-features"="{features}" }}')
         head = f'target triple = "{self.target.triple}"'
         parts = [head, *tables, *self._declarations.values(), *self._functions, *attributes, _METADATA]
         return "\n".join(parts)
@@ -114,7 +115,7 @@ class Function:
     ):
         self.module = module
         self.target = module.target
-        attributes = "#1" if singly and self.target.is_x86 else "#0"
+        attributes = _SINGLY if singly and self.target.is_x86 else _ORDINARY
         self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{n}' for t, n in arguments)}) {attributes} {{"
         self._count = 0
         self._allocas: list = []
