@@ -1,5 +1,8 @@
 """Symbolic derivatives against finite differences, at kinks, of second order, of complex functions; backward plans."""
 
+import cmath
+import math
+
 import numpy as np
 import pytest
 
@@ -136,6 +139,75 @@ def test_complex_values(name, dtype, tolerance):
     got = kernels.run(trace(getattr(fn, name), [In(dtype)]), [z])[0]
     want = COMPLEX_VALUES[name](z.astype("c16"))
     assert np.all(np.abs(got - want) <= tolerance * np.abs(want) + 1e-300)
+
+
+NUMBERS = [math.inf, -math.inf, 1.0, -1.0, 0.0, -0.0, math.nan]
+SPECIAL = [complex(x, y) for x in NUMBERS for y in NUMBERS]
+TURNED = {"sin": "sinh", "tan": "tanh", "asin": "asinh", "atan": "atanh"}  # f(z) = -i g(iz)
+ANGLE = {**dict.fromkeys(("exp", "sinh", "cosh", "tanh"), "imag"), **dict.fromkeys(("sin", "cos", "tan"), "real")}
+ENDLESS = {  # name, |x| -> the value for an angle y that is not finite; nan in both parts elsewhere
+    ("exp", math.inf): (math.inf, math.nan), ("sinh", math.inf): (math.inf, math.nan), ("sinh", 0): (0, math.nan),
+    ("cosh", math.inf): (math.inf, math.nan), ("cosh", 0): (math.nan, 0), ("tanh", 0): (0, math.nan),
+}  # fmt: skip
+
+
+def c99(name, z):
+    """What Annex G of C says: cmath's value, and by hand where cmath raises or has not followed C17 (at 0 + nan i)."""
+    x, y = z.real, z.imag
+    if name in TURNED:
+        value = c99(TURNED[name], complex(-y, x))
+        return complex(value.imag, -value.real)
+    if name == "cos":
+        return c99("cosh", complex(-y, x))
+    if x == 0 and math.isnan(y) and name in ("tanh", "acosh"):
+        return complex(x, y) if name == "tanh" else complex(y, math.pi / 2)
+    try:
+        return getattr(cmath, name)(z)
+    except ValueError:
+        if name == "log":
+            return complex(-math.inf, math.atan2(y, x))
+        if name == "atanh":
+            return complex(math.copysign(math.inf, x), y)
+        return complex(*ENDLESS.get((name, abs(x)), (math.nan, math.nan)))
+
+
+def agrees(got, want, any_sign, tolerance):
+    if any_sign and (want == 0 or math.isinf(want)):
+        return abs(got) == abs(want)
+    if math.isnan(want):
+        return math.isnan(got)
+    close = got == want or abs(got - want) <= tolerance * abs(want)
+    return close and math.copysign(1, got) == math.copysign(1, want)
+
+
+@pytest.mark.parametrize("name", [n for n in COMPLEX_VALUES if n not in ("abs", "expm1", "log1p", "exp2")])
+@pytest.mark.parametrize("dtype, tolerance", [("c64", 2e-7), ("c128", 1e-15)])
+def test_complex_values_at_infinities_zeros_and_nan(name, dtype, tolerance):
+    """As C99 has them, where it leaves no sign open: that of 0 and infinity beside a nan or an infinite angle."""
+    z = np.array(SPECIAL, {"c64": "c8", "c128": "c16"}[dtype])
+    program = trace(getattr(fn, name), [In(dtype)])
+    for got in (kernels.run(program, [z])[0], run(program, [z])[0]):
+        for at, value in zip(SPECIAL, got.tolist(), strict=True):
+            want = c99(name, at)
+            any_sign = cmath.isnan(at) or (name in ANGLE and math.isinf(getattr(at, ANGLE[name])))
+            for part in ("real", "imag"):
+                assert agrees(getattr(value, part), getattr(want, part), any_sign, tolerance), (at, value, want)
+
+
+@pytest.mark.parametrize("dtype, size, tolerance", [("c64", 1e25, 1e-6), ("c128", 1e200, 1e-15)])
+def test_complex_functions_of_large_numbers(dtype, size, tolerance):
+    """By parts: the square of the size overflows in atanh; what tanh differs from 1 by is small, but not nothing."""
+
+    def parts(name, z):
+        got = kernels.run(trace(getattr(fn, name), [In(dtype)]), [np.array([z], {"c64": "c8", "c128": "c16"}[dtype])])
+        return [got[0][0].real, got[0][0].imag]
+
+    z = complex(3 * size, -4 * size)
+    assert np.allclose(parts("atanh", z), [0.12 / size, -math.pi / 2], tolerance, 0)
+    assert np.allclose(parts("atan", z), [math.pi / 2, -0.16 / size], tolerance, 0)
+    for z in (12.5 + 1.5j, -15 + 0.25j, 19 + 1j, 30 - 2j):
+        want = cmath.tanh(z)
+        assert np.allclose(parts("tanh", z), [want.real, want.imag], tolerance, 0)
 
 
 def test_complex_division_does_not_overflow():

@@ -113,10 +113,16 @@ def _div(a: Pair, b: Pair) -> Pair:
     )
 
 
+def _wave(function: Callable[[Expr], Expr], y: Expr, known: Expr, value: float) -> Expr:
+    """sin y or cos y; the value where y is no angle, but what it is a factor of is known without it."""
+    return fn.where(known & ~fn.isfinite(y), value, function(y))
+
+
 def _exp(a: Pair) -> Pair:
-    size = fn.exp(a[0])
-    on_axis = a[1] == 0.0
-    return fn.where(on_axis, size, size * fn.cos(a[1])), fn.where(on_axis, a[1], size * fn.sin(a[1]))
+    x, y = a
+    size, infinite = fn.exp(x), fn.isinf(x)
+    re, im = size * _wave(fn.cos, y, infinite, 1.0), size * _wave(fn.sin, y, infinite, 0.0)
+    return re, fn.where(y == 0.0, y, im)
 
 
 def _expm1(a: Pair) -> Pair:
@@ -169,25 +175,27 @@ def _pow(a: Pair, b: Pair) -> Pair:
 
 
 def _sinh(a: Pair) -> Pair:
-    return fn.sinh(a[0]) * fn.cos(a[1]), fn.where(a[1] == 0.0, a[1], fn.cosh(a[0]) * fn.sin(a[1]))
+    x, y = a
+    re = fn.sinh(x) * _wave(fn.cos, y, fn.isinf(x) | (x == 0.0), 1.0)
+    return re, fn.where(y == 0.0, y, fn.cosh(x) * fn.sin(y))
 
 
 def _cosh(a: Pair) -> Pair:
-    return fn.cosh(a[0]) * fn.cos(a[1]), fn.where(a[1] == 0.0, a[1] * 0.0, fn.sinh(a[0]) * fn.sin(a[1]))
+    x, y = a
+    re = fn.cosh(x) * _wave(fn.cos, y, fn.isinf(x), 1.0)
+    im = fn.sinh(x) * _wave(fn.sin, y, x == 0.0, 1.0)
+    return re, fn.where(y == 0.0, fn.copysign(1.0, x) * y, im)
 
 
 def _tanh(a: Pair) -> Pair:
-    """(sinh x cosh x + i sin y cos y) / (cos^2 y + sinh^2 x); its limit where sinh is huge."""
+    """(sinh x cosh x + i sin y cos y) / (cos^2 y + sinh^2 x); its limit where cos^2 y is nothing beside sinh^2 x."""
     x, y = a
-    far = fn.abs(x) > 12.0
-    bounded = fn.clamp(x, -12.0, 12.0)
-    s, c = fn.sinh(bounded), fn.cosh(bounded)
-    sine, cosine = fn.sin(y), fn.cos(y)
-    d = cosine * cosine + s * s
-    decay = fn.exp(fn.abs(x) * -2.0) * 4.0
-    re = fn.where(far, fn.tanh(x), s * c / d)
-    im = fn.where(far, sine * cosine * decay, sine * cosine / d)
-    return re, fn.where(y == 0.0, y, im)
+    s, cosine = fn.sinh(x), _wave(fn.cos, y, fn.isinf(x), 1.0)
+    turn, d = _wave(fn.sin, y, fn.isinf(x), 0.0) * cosine, cosine * cosine + s * s
+    far = (fn.abs(x) > 20.0) & (turn == turn)
+    re = fn.where(far, fn.copysign(1.0, x), s * fn.cosh(x) / d)
+    im = fn.where(far, turn / s / s, turn / d)
+    return fn.where(x == 0.0, x, re), fn.where(y == 0.0, y, im)
 
 
 def _sin(a: Pair) -> Pair:
@@ -207,19 +215,32 @@ def _kahan_roots(a: Pair) -> tuple[Pair, Pair]:
     return _sqrt((1.0 - a[0], -a[1])), _sqrt((a[0] + 1.0, a[1]))
 
 
+def _infinite(a: Pair) -> Expr:
+    return fn.isinf(a[0]) | fn.isinf(a[1])
+
+
 def _asin(a: Pair) -> Pair:
-    minus, plus = _kahan_roots(a)
-    return fn.atan2(a[0], minus[0] * plus[0] - minus[1] * plus[1]), fn.asinh(minus[0] * plus[1] - minus[1] * plus[0])
+    """At infinity the angle between the argument and the imaginary axis."""
+    (x, y), infinite, (minus, plus) = a, _infinite(a), _kahan_roots(a)
+    re = fn.atan2(x, fn.where(infinite, fn.abs(y), minus[0] * plus[0] - minus[1] * plus[1]))
+    im = fn.asinh(minus[0] * plus[1] - minus[1] * plus[0])
+    return fn.where(x == 0.0, x, re), fn.where(infinite, fn.copysign(math.inf, y), im)
 
 
 def _acos(a: Pair) -> Pair:
-    minus, plus = _kahan_roots(a)
-    return fn.atan2(minus[0], plus[0]) * 2.0, fn.asinh(plus[0] * minus[1] - plus[1] * minus[0])
+    """At infinity the angle between the argument and the real axis."""
+    (x, y), infinite, (minus, plus) = a, _infinite(a), _kahan_roots(a)
+    angle = fn.atan2(fn.where(infinite, fn.abs(y), minus[0]), fn.where(infinite, x, plus[0]))
+    im = fn.asinh(plus[0] * minus[1] - plus[1] * minus[0])
+    return (
+        fn.where(x == 0.0, math.pi / 2, fn.where(infinite, angle, angle * 2.0)),
+        fn.where(infinite, fn.copysign(math.inf, -y), im),
+    )
 
 
 def _acosh(a: Pair) -> Pair:
-    minus, plus = _sqrt((a[0] - 1.0, a[1])), _sqrt((a[0] + 1.0, a[1]))
-    return fn.asinh(minus[0] * plus[0] + minus[1] * plus[1]), fn.atan2(minus[1], plus[0]) * 2.0
+    re, im = _acos(a)
+    return fn.abs(im), fn.copysign(re, a[1])
 
 
 def _asinh(a: Pair) -> Pair:
@@ -227,11 +248,15 @@ def _asinh(a: Pair) -> Pair:
 
 
 def _atanh(a: Pair) -> Pair:
+    """Far away its real part is that of 1 / a; at infinity the imaginary one is a right angle."""
     x, y = a
-    size = fn.abs(x)
-    away = 1.0 - size
-    re = fn.log1p(size * 4.0 / (away * away + y * y)) * 0.25
-    return fn.copysign(re, x), fn.atan2(y * 2.0, away * (size + 1.0) - y * y) * 0.5
+    size, far = fn.abs(x), ~(fn.abs(x) + fn.abs(y) < 2.0**60)
+    away, distance = 1.0 - size, fn.hypot(x, y)
+    near_re = fn.log1p(size * 4.0 / (away * away + y * y)) * 0.25
+    far_re = fn.where((x == 0.0) | _infinite(a), 0.0, size / distance / distance)
+    im = fn.atan2(y * 2.0, away * (size + 1.0) - y * y) * 0.5
+    far_im = fn.where(fn.isinf(y), fn.copysign(math.pi / 2, y), im)
+    return fn.copysign(fn.unlikely(far, far_re, near_re), x), fn.unlikely(far, far_im, im)
 
 
 def _atan(a: Pair) -> Pair:
