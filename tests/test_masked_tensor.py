@@ -61,6 +61,7 @@ def test_what_it_is() -> None:
         (lambda x: x.argmax(1), [2, 1]),
         (lambda x: x.prod(1), [0, 4]),
         (lambda x: x[:, 1].sum(), 4),
+        (lambda x: x.sum(()), 6),
         (lambda x: x.all(), False),
         (lambda x: masked_tensor(DATA, torch.zeros(2, 3, dtype=torch.bool)).sum(0), [-1, -1, -1]),
         (lambda x: x.cumsum(1), [[0, -1, 2], [-1, 4, -1]]),

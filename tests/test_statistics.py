@@ -528,6 +528,19 @@ def test_all_and_any_of_bytes_are_bytes() -> None:
     assert x.int().all().dtype == torch.bool
 
 
+@pytest.mark.parametrize("dim", [(), []])
+def test_all_and_any_over_no_dimension(dim) -> None:
+    x = torch.tensor([[1, 0, 2], [0, 0, 3]])
+    for f in (torch.all, torch.any):
+        assert torch.equal(f(x, dim=dim), x != 0) and torch.equal(f(x, dim=dim, keepdim=True), x != 0)
+        assert f(x.to(torch.uint8), dim=dim).tolist() == [[1, 0, 1], [0, 0, 1]]
+        assert f(torch.ones(0, 2), dim=dim).shape == (0, 2) and f(torch.tensor(3.0), dim=dim).item() is True
+        assert f(x.T[::2], dim=dim).tolist() == [[True, False], [True, True]]
+        for batch in (x, x[0]):
+            assert torch.equal(torch.vmap(lambda v, f=f: f(v, dim=dim))(batch), batch != 0)
+    assert torch.all(x, dim=None).item() is False and torch.any(x, dim=(0, 1)).item() is True
+
+
 def test_sums_of_products_of_integers_keep_their_dtype() -> None:
     for dtype in (torch.int32, torch.uint8):
         got = torch.addbmm(torch.ones(2, 2, dtype=dtype), torch.ones(3, 2, 4, dtype=dtype), torch.ones(3, 4, 2, dtype=dtype))

@@ -32,7 +32,7 @@ int param_index(const Overload& overload, std::string_view name) {
   return -1;
 }
 
-// dims: "dim", "all", "class", "last NAME" or "except N".
+// dims: "dim", "dim or none", "all", "class", "last NAME" or "except N".
 void read_dims(RowInfo& info, const Overload& overload, const std::string& dims) {
   if (dims == "all") {
     info.rule = RowInfo::Rule::All;
@@ -46,7 +46,8 @@ void read_dims(RowInfo& info, const Overload& overload, const std::string& dims)
     info.axis = std::stoi(dims.substr(7));
   } else {
     info.rule = RowInfo::Rule::Param;
-    info.param = param_index(overload, dims);
+    info.param = param_index(overload, "dim");
+    info.empty_is_all = dims == "dim";
   }
 }
 

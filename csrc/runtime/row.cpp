@@ -123,7 +123,7 @@ class RowCall {
       in_row_[static_cast<size_t>(d)] = true;
     };
     if (dims.tag() == Value::Tag::Int) return mark(dims.as_int());
-    if (dims.is_none() || dims.ints().empty()) {
+    if (dims.is_none() || (dims.ints().empty() && info_.empty_is_all)) {
       in_row_.assign(static_cast<size_t>(n), true);
       return;
     }

@@ -23,6 +23,8 @@ namespace fl {
 struct RowInfo {
   enum class Rule : uint8_t { Param, Last, Except, All, Class };
   Rule rule = Rule::Param;
+  // Param: an empty list of dimensions means all of them, not none.
+  bool empty_is_all = true;
   int param = -1;    // Param: index of the dim parameter (int, int[] or None for all); Last: of an int[] (its length)
   int axis = 0;      // Except: the one batch dimension. Class: the row is dimension 1, or the only one
   int keepdim = -1;  // index of the keepdim parameter

@@ -236,7 +236,7 @@ def _reduction(name: str) -> Callable:
     def run(self: MaskedTensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> MaskedTensor:
         options = {key: value for key, value in kwargs.items() if value is not None}
         value = namespace("masked")[name](self._d, dim=dim, keepdim=keepdim, mask=self._m, **options)
-        mask = o.any(self._m, dim, keepdim)
+        mask = o.any(self._m, None if dim in ((), []) else dim, keepdim)  # () is all dimensions to `masked`
         return _make(value.to(o.int64) if name.startswith("arg") else value, mask)
 
     return run

@@ -76,7 +76,7 @@ def _weak(dtype: Any, others: Sequence[Any]) -> Any:
 
 
 def _row(level: Any, operation: Operation) -> Any:
-    if operation.entry.body.dims not in ("dim", "all"):
+    if operation.entry.body.dims not in ("dim", "dim or none", "all"):
         return NotImplemented
     ndim = operation.values[0].ndim
     given = operation.arguments()
@@ -99,7 +99,8 @@ def _row(level: Any, operation: Operation) -> Any:
         values[0] = values[0].reshape(level.size, -1)
         result = operation.run(_with(operation, values, dim=1, keepdim=False))
         return result.reshape((level.size, *(1,) * ndim)) if keep else result
-    dims = tuple(range(1, ndim + 1)) if dim is None or dim == () or dim == [] else _shifted(dim, ndim)
+    whole = dim is None or (dim in ((), []) and operation.entry.body.dims == "dim")
+    dims = tuple(range(1, ndim + 1)) if whole else _shifted(dim, ndim)
     return operation.run(_with(operation, values, dim=dims))
 
 

@@ -127,11 +127,11 @@ for _name, _reduce in (("all", r.row_all), ("any", r.row_any)):
     op(
         f"{_name}({_DIMS}) -> Tensor",
         dtypes=NUMERIC + FLOATS8,
-        body=Row(_reduce, out="B", out_dtypes="b"),
+        body=Row(_reduce, out="B", out_dtypes="b", dims="dim or none"),
         differentiable=False,
         ref=(lambda f: lambda np, x, dim=None, keepdim=False: getattr(np, f)(x, axis=dim, keepdims=keepdim))(_name),
         samples="reduce",
-        doc=f"Whether {_name} elements are not zero; a bool, of uint8 1 or 0 in uint8.",
+        doc=f"Whether {_name} elements are not zero; a bool, of uint8 1 or 0 in uint8. An empty dim is no dimension.",
     )
 
 op(

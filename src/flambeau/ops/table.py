@@ -66,7 +66,7 @@ class Row:
             in (float32 for halves): statistics, which the gradient takes from the outputs.
         roles: role of each operand.
         dims: which dimensions the row has: those of the parameter `dim`, or "all", "last <parameter>", "except <n>",
-            "class".
+            "class"; "dim or none" where an empty `dim` means none of them, not all.
         empty: the IndexError for a row without elements.
     """
 
