@@ -156,3 +156,16 @@ def test_iteration_and_membership():
         len(torch.tensor(1))
     with pytest.raises(RuntimeError, match=r"Tensor\.__contains__ only supports Tensor or scalar"):
         "a" in x  # noqa: B015
+
+
+def test_leading_ones_of_what_is_assigned():
+    mask, at = torch.tensor([True, False, True, False]), torch.tensor([0, 1])
+    for key, shape, total in ((mask, (1, 1, 3), 6), (at, (1, 2, 3), 6), ((mask, 0), (1, 1, 1), 2), (0, (1, 1, 3), 3),
+                              ((slice(None), at), (1, 1, 4, 2), 8), (torch.tensor([[0, 1]]), (1, 1, 1, 2, 3), 6)):  # fmt: skip
+        x, value = torch.zeros(4, 3), torch.ones(shape, requires_grad=True)
+        x[key] = value
+        assert x.sum().item() == total
+        x.sum().backward()
+        assert value.grad.shape == value.shape and value.grad.sum().item() == total
+    with pytest.raises(RuntimeError, match="shape mismatch: value tensor of shape .0. cannot be broadcast"):
+        torch.zeros(4, 3)[at] = torch.ones(1, 1, 0)

@@ -144,3 +144,26 @@ def test_operands_serve_as_they_lie(equation, shapes):
     del found
     used, result = peak_of(lambda: flambeau.einsum(equation, x, y))
     assert used < result.nbytes + min(x.nbytes, y.nbytes), "an operand was copied"
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes", "strides"),
+    [  # as PyTorch 2.13 has them
+        ("ij,jk->ki", ((4, 3), (3, 8)), (4, 1)), ("bik,kj->jbi", ((2, 4, 8), (8, 5)), (8, 4, 1)),
+        ("bhij,hg->bgij", ((2, 3, 4, 5), (3, 7)), (140, 1, 35, 7)),
+        ("bnd,nk->bkd", ((2, 3, 6), (3, 8)), (48, 1, 8)), ("ex,cbx->ceb", ((2, 5), (3, 1, 5)), (1, 3, 1)),
+        ("dcx,xac->adc", ((4, 2, 5), (5, 3, 2)), (4, 1, 12)), ("bhid,bhjd->bhij", ((1, 3, 4, 6), (1, 3, 5, 6)), (60, 20, 5, 1)),
+    ],
+)  # fmt: skip
+def test_how_products_lie_in_memory(equation, shapes, strides):
+    """Dropout draws in the order of memory, and `view` asks for it."""
+    flambeau.manual_seed(0)
+    operands = [flambeau.rand(s, dtype=flambeau.float64) for s in shapes]
+    found = flambeau.einsum(equation, *operands)
+    assert [s for s, n in zip(found.stride(), found.shape) if n > 1] == [s for s, n in zip(strides, found.shape) if n > 1]
+    np.testing.assert_allclose(found.numpy(), np.einsum(equation, *(x.numpy() for x in operands)))
+
+
+def test_heads_of_one_example_lie_in_turn():
+    found = flambeau.einsum("bhij,hg->bgij", flambeau.rand(1, 3, 4, 5), flambeau.rand(3, 3))
+    assert found.is_contiguous() and found.view(-1).shape == (60,)

@@ -373,6 +373,7 @@ void write_indexed(Tensor* t, Indexed& where, Value value) {
     fill_with(number.get(), value);
     value = Value(number);
   }
+  value = Value(fitted(value.tensor_ref(), 0));  // it expands to what is indexed all the same
   if (TensorRef mask = filled_mask(*target, where.indices, *value.tensor()))
     return (void)fill({target, Value(mask), value});
   Outputs ignored;
