@@ -3,14 +3,14 @@
 from types import SimpleNamespace
 from typing import Any
 
-from flambeau import functional_ns as _o
 from flambeau._core import Generator, Size, Tensor, device, dtype, layout, memory_format
+from flambeau.ops.names import namespace as _namespace
 
 __all__ = ["Generator", "Size", "Tensor", "TensorBase", "device", "dtype", "layout", "memory_format"]
 
 TensorBase = _TensorBase = Tensor
-_nn = SimpleNamespace(**_o.functional())
-_VariableFunctions = SimpleNamespace(**_o.functions())
+_nn = SimpleNamespace(**_namespace("nn.functional"))
+_VariableFunctions = SimpleNamespace(**_namespace())
 
 
 def _log_api_usage_once(event: str) -> None:

@@ -19,11 +19,6 @@ def functional() -> dict[str, Any]:
     return namespace("nn.functional")
 
 
-def functions() -> dict[str, Any]:
-    """Those of the package itself."""
-    return namespace()
-
-
 def has_gpu() -> bool:
     """Whether there is a GPU to copy to."""
     return False

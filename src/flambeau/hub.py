@@ -145,7 +145,10 @@ def _entry(module: ModuleType, name: str) -> Any:
     return found
 
 
-def load(repo_or_dir: str, model: str, *args: Any, source: str = "local", **kwargs: Any) -> Any:
+def load(
+    repo_or_dir: str, model: str, *args: Any, source: str = "local", trust_repo: Any = None,
+    force_reload: bool = False, verbose: bool = True, skip_validation: bool = False, **kwargs: Any,
+) -> Any:  # fmt: skip
     """Calls a function of a folder's `hubconf.py`, and returns what it makes.
 
     Args:
@@ -153,13 +156,13 @@ def load(repo_or_dir: str, model: str, *args: Any, source: str = "local", **kwar
         model: the function's name.
         args, kwargs: its arguments.
         source: "local".
+        trust_repo, force_reload, verbose, skip_validation: taken so that programs run unchanged.
 
     Raises:
         ValueError: another source.
         RuntimeError: there is no such function, or what it depends on is not installed.
     """
-    options = {k: v for k, v in kwargs.items() if k not in ("trust_repo", "force_reload", "verbose", "skip_validation")}
-    return _entry(_hubconf(repo_or_dir, source), model)(*args, **options)
+    return _entry(_hubconf(repo_or_dir, source), model)(*args, **kwargs)
 
 
 def list(github: str, *, source: str = "local", **options: Any) -> Any:

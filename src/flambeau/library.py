@@ -34,11 +34,10 @@ class CustomOpDef:
         default: the operator itself, its only overload.
     """
 
-    def __init__(self, name: str, fn: Callable[..., Any], mutates_args: Any, device_types: Any) -> None:
+    def __init__(self, name: str, fn: Callable[..., Any], device_types: Any) -> None:
         self._namespace, _, self._name = name.partition("::")
         self._qualname = name
         self._signature = _checked_signature(fn)
-        self._mutates_args = mutates_args
         self._kernels: dict[str | None, Callable[..., Any]] = {}
         self._backward: Callable[..., Any] | None = None
         self._setup_context: Callable[..., Any] | None = None
@@ -181,7 +180,7 @@ def custom_op(
         name: `namespace::name`; it is reached as `torch.ops.namespace.name` too.
         fn: takes and returns tensors, numbers, strings and lists of them, each parameter annotated. Results must not
             share memory with arguments.
-        mutates_args: names of the arguments that it changes in place.
+        mutates_args: names of the arguments that it changes in place, which tensors tell by themselves.
         device_types: where it can run; None: everywhere.
         schema: taken so that programs run unchanged; the annotations say the same.
 
@@ -215,7 +214,7 @@ def custom_op(
         setattr(ops, namespace, place)
     elif not isinstance(place, _Namespace):
         raise ValueError(f"the namespace {namespace!r} belongs to Flambeau; choose another one")
-    made = CustomOpDef(name, fn, mutates_args, device_types)
+    made = CustomOpDef(name, fn, device_types)
     setattr(place, short, made)
     _made[name] = made
     return made

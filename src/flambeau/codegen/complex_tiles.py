@@ -7,7 +7,7 @@ and of B times the imaginary ones. What they stand for is put together once, whe
 from . import target as targets
 from .arena import none_if_refused
 from .lanes import Lanes
-from .micro import MAX_HEIGHT, MAX_VECTORS, MicroKernel, Strides, kernel_name, write_columns
+from .micro import MicroKernel, Strides, max_heights, tile_names, write_columns, write_tiles
 from .module import Function, Module, literal
 from .resolve import addresses_of
 from .target import Target
@@ -95,25 +95,18 @@ class ComplexKernel(MicroKernel):
         super()._epilogue(rows)
 
 
-def _heights(target: Target, vectors: int) -> range:
-    """Heights of tiles, 0 being that which only packs: a row takes as many registers as two real ones."""
-    return range(min(MAX_HEIGHT, (target.registers - vectors - 1) // (2 * vectors)) + 1)
+def _heights(target: Target) -> list[int]:
+    return max_heights(target, sums=2)
 
 
 def kernel_names(target: Target) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
-    names = ["pack_columns", "scatter_columns"]
-    for vectors in range(1, MAX_VECTORS + 1):
-        heights = _heights(target, vectors)
-        names += [kernel_name(vectors, h, True) for h in heights]
-        names += [kernel_name(vectors, h, False) for h in heights[1:]]
-    return names
+    return ["pack_columns", "scatter_columns", *tile_names(_heights(target))]
 
 
 def layout(target: Target, dtype: str) -> list[int]:
     """The numbers that C++ needs beside the addresses."""
-    heights = [_heights(target, v)[-1] for v in range(1, MAX_VECTORS + 1)]
-    return [target.vector_bytes // {"c64": 8, "c128": 16}[dtype], *heights, target.l2]
+    return [target.vector_bytes // {"c64": 8, "c128": 16}[dtype], *_heights(target), target.l2]
 
 
 def module(target: Target, dtype: str) -> Module:
@@ -121,11 +114,7 @@ def module(target: Target, dtype: str) -> Module:
     result = Module(target)
     write_columns(result, dtype, "pack_columns", False, ComplexLanes)
     write_columns(result, dtype, "scatter_columns", True, ComplexLanes)
-    for vectors in range(1, MAX_VECTORS + 1):
-        for height in _heights(target, vectors):
-            ComplexKernel(result, dtype, vectors, height, True).write()
-            if height:
-                ComplexKernel(result, dtype, vectors, height, False).write()
+    write_tiles(result, dtype, _heights(target), ComplexKernel)
     return result
 
 

@@ -8,7 +8,7 @@ from . import split
 from . import target as targets
 from .arena import none_if_refused
 from .lanes import ELEMENT_BYTES, Lanes
-from .micro import DOT_ROWS, MAX_VECTORS, MicroKernel, kernel_name, max_height, write_columns, write_dot
+from .micro import DOT_ROWS, MicroKernel, max_heights, tile_names, write_columns, write_dot, write_tiles
 from .module import Function, Module
 from .planes import plane_sums
 from .resolve import addresses_of
@@ -18,17 +18,13 @@ from .target import Target
 def kernel_names(target: Target) -> list[str]:
     """Names in the order in which C++ receives the addresses."""
     names = ["pack_columns", "scatter_columns", "split_2", "merge_2", *(f"dot_{rows}" for rows in DOT_ROWS)]
-    for vectors in range(1, MAX_VECTORS + 1):
-        heights = range(max_height(target, vectors) + 1)
-        names += [kernel_name(vectors, h, True) for h in heights]
-        names += [kernel_name(vectors, h, False) for h in heights[1:]]
-    return names
+    return names + tile_names(max_heights(target))
 
 
 def layout(target: Target, dtype: str) -> list[int]:
     """The numbers that C++ needs beside the addresses."""
-    heights = [max_height(target, v) for v in range(1, MAX_VECTORS + 1)]
-    return [target.vector_bytes // ELEMENT_BYTES[dtype], *heights, int(target.masks), target.l2, plane_sums(target)]
+    lanes, numbers = target.vector_bytes // ELEMENT_BYTES[dtype], (int(target.masks), target.l2, plane_sums(target))
+    return [lanes, *max_heights(target), *numbers]
 
 
 def module(target: Target, dtype: str) -> Module:
@@ -41,11 +37,7 @@ def module(target: Target, dtype: str) -> Module:
         split.WRITERS[name](f, Lanes(f, dtype))
     for rows in DOT_ROWS:
         write_dot(result, dtype, rows)
-    for vectors in range(1, MAX_VECTORS + 1):
-        for height in range(max_height(target, vectors) + 1):
-            MicroKernel(result, dtype, vectors, height, True).write()
-            if height:
-                MicroKernel(result, dtype, vectors, height, False).write()
+    write_tiles(result, dtype, max_heights(target), MicroKernel)
     return result
 
 

@@ -63,13 +63,37 @@ _REACH = 4
 Strides = Mapping[int, int | str]
 
 
-def max_height(target: Target, vectors: int) -> int:
-    """Rows of a tile: accumulators, the vectors of B and one broadcast of A fit the registers."""
-    return min(MAX_HEIGHT, (target.registers - vectors - 1) // vectors)
+def max_height(target: Target, vectors: int, sums: int = 1) -> int:
+    """Rows of a tile: accumulators (`sums` of each row and vector), the vectors of B and one broadcast of A fit the
+    registers."""
+    return min(MAX_HEIGHT, (target.registers - vectors - 1) // (sums * vectors))
+
+
+def max_heights(target: Target, sums: int = 1) -> list[int]:
+    """The same for panels of one vector, of two, and so on."""
+    return [max_height(target, vectors, sums) for vectors in range(1, MAX_VECTORS + 1)]
 
 
 def kernel_name(vectors: int, height: int, make: bool) -> str:
     return f"mk_{vectors}_{height}_{'make' if make else 'use'}"
+
+
+def tile_names(tallest: list[int]) -> list[str]:
+    """Kernels of tiles in the order in which C++ receives the addresses."""
+    names = []
+    for vectors, most in enumerate(tallest, 1):
+        names += [kernel_name(vectors, h, True) for h in range(most + 1)]
+        names += [kernel_name(vectors, h, False) for h in range(1, most + 1)]
+    return names
+
+
+def write_tiles(module: Module, dtype: str, tallest: list[int], kind: "type[MicroKernel]") -> None:
+    """Writes them."""
+    for vectors, most in enumerate(tallest, 1):
+        for height in range(most + 1):
+            kind(module, dtype, vectors, height, True).write()
+            if height:
+                kind(module, dtype, vectors, height, False).write()
 
 
 def taps_kernel_name(height: int) -> str:

@@ -65,6 +65,7 @@ class Module:
         self._declarations: dict[str, str] = {}
         self._tables: dict[tuple, str] = {}
         self._functions: list[str] = []
+        self.loads_singly = False  # in one of its functions
 
     def declare(self, name: str, result: str, *arguments: str) -> str:
         """Makes an intrinsic known; returns its name with @."""
@@ -91,7 +92,7 @@ class Module:
         width = f' "prefer-vector-width"="{self.target.vector_bytes * 8}"' if self.target.is_x86 else ""
         common = f'nounwind "no-builtins"{width}'
         attributes = [f"attributes {_ORDINARY} = {{ {common} }}"]
-        if any(f"{_SINGLY} {{" in text for text in self._functions):
+        if self.loads_singly:
             features = ",".join(filter(None, [self.target.features, "+prefer-no-gather"]))
             attributes.append(f'attributes {_SINGLY} = {{ {common} "target-features"="{features}" }}')
         head = f'target triple = "{self.target.triple}"'
@@ -115,7 +116,9 @@ class Function:
     ):
         self.module = module
         self.target = module.target
-        attributes = _SINGLY if singly and self.target.is_x86 else _ORDINARY
+        singly = singly and self.target.is_x86
+        module.loads_singly |= singly
+        attributes = _SINGLY if singly else _ORDINARY
         self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{n}' for t, n in arguments)}) {attributes} {{"
         self._count = 0
         self._allocas: list = []

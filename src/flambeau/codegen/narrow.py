@@ -15,7 +15,7 @@ from .arena import none_if_refused
 from .emit import Elements
 from .lanes import Lanes
 from .memory import Memory
-from .micro import DOT_ROWS, MAX_VECTORS, MicroKernel, kernel_name, max_height, write_columns, write_dot
+from .micro import DOT_ROWS, MicroKernel, max_heights, tile_names, write_columns, write_dot, write_tiles
 from .module import Function, Module, llvm_type
 from .resolve import addresses_of
 from .target import Target
@@ -176,20 +176,14 @@ def kernel_names(target: Target, dtype: str) -> list[str]:
     names = ["widen", "narrow", *(f"dot_{rows}" for rows in DOT_ROWS)]
     if not has_pairs(target, dtype):
         return names
-    names.append("pack_columns")
-    for vectors in range(1, MAX_VECTORS + 1):
-        heights = range(max_height(target, vectors) + 1)
-        names += [kernel_name(vectors, h, True) for h in heights]
-        names += [kernel_name(vectors, h, False) for h in heights[1:]]
-    return names
+    return [*names, "pack_columns", *tile_names(max_heights(target))]
 
 
 def layout(target: Target, dtype: str) -> list[int]:
     """The numbers that C++ needs beside the addresses."""
     pairs = has_pairs(target, dtype)
-    heights = [max_height(target, v) for v in range(1, MAX_VECTORS + 1)]
     elements = target.vector_bytes // (2 if pairs else 4)
-    return [elements, int(pairs), target.vector_bytes // 4, *heights, target.l2]
+    return [elements, int(pairs), target.vector_bytes // 4, *max_heights(target), target.l2]
 
 
 def module(target: Target, dtype: str) -> Module:
@@ -204,11 +198,7 @@ def module(target: Target, dtype: str) -> Module:
         write_dot(result, dtype, rows, kind)
     if pairs:
         write_columns(result, "f32", "pack_columns", masked=False)
-        for vectors in range(1, MAX_VECTORS + 1):
-            for height in range(max_height(target, vectors) + 1):
-                PairKernel(result, dtype, vectors, height, True).write()
-                if height:
-                    PairKernel(result, dtype, vectors, height, False).write()
+        write_tiles(result, dtype, max_heights(target), PairKernel)
     return result
 
 

@@ -4,7 +4,7 @@ dimensions of its own and they share some that are summed.
 A subscript is a letter, or the number of a dimension behind an ellipsis, counted from its end.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import combinations
 
@@ -164,22 +164,13 @@ def _step(pair, of_x: list, of_y: list, keep, out: list, sizes: dict) -> tuple[_
         return _Step(pair, x(wanted, sizes), y(wanted, sizes), len(inner)), labels
 
     batch, left, right = in_turn(batch), in_turn(left), in_turn(right)
-
     # As in PyTorch, so that results lie in memory as they do there: what has size 1 counts as the right operand's, and
     # operands are exchanged where all of that comes before the left one's in the result.
     rows = [v for v in left if sizes[v] != 1]
     others = in_turn(right + [v for v in batch + left if sizes[v] == 1])
-    if rows and others and in_turn([rows[0], others[-1]])[0] is others[-1]:
-        step, labels = _product(pair, (of_y, of_x), (batch, inner, right, left), keep, sizes)
-        return replace(step, swaps=True), labels
-    return _product(pair, (of_x, of_y), (batch, inner, left, right), keep, sizes)
-
-
-def _product(pair, operands, labels, keep, sizes: dict) -> tuple[_Step, list]:
-    """A product of matrices: `labels` are those of the batch, the sum, the rows and the columns."""
-    of_x, of_y = operands
-    batch, inner, left, right = labels
-    x, y = partial(_arranged, of_x, {*keep, *of_y}), partial(_arranged, of_y, {*keep, *of_x})
+    swaps = bool(rows and others) and in_turn([rows[0], others[-1]])[0] is others[-1]
+    if swaps:
+        x, y, left, right = y, x, right, left
     # Batch dimensions stay apart: as one they might need a copy.
     lead = [sizes[v] for v in batch]
     first = x(batch + left + inner, sizes, [*lead, _size(left, sizes), _size(inner, sizes)])
@@ -187,7 +178,7 @@ def _product(pair, operands, labels, keep, sizes: dict) -> tuple[_Step, list]:
     labels = batch + left + right
     shape = tuple(sizes[v] for v in labels)
     made = (*lead, _size(left, sizes), _size(right, sizes))
-    return _Step(pair, first, second, matrices=True, shape=None if made == shape else shape), labels
+    return _Step(pair, first, second, matrices=True, shape=None if made == shape else shape, swaps=swaps), labels
 
 
 def _cheapest(operands: list[list], out, sizes: dict) -> tuple[int, int]:

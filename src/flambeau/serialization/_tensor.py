@@ -10,6 +10,7 @@ from flambeau import functional_ns as o
 from flambeau.nn import functional, modules
 from flambeau.nn.modules.lazy import LazyModuleMixin
 from flambeau.nn.parameter import Parameter
+from flambeau.ops.names import namespace
 
 Tensor, Size, DType, Device, Storage = o.Tensor, o.Size, o.dtype, o.device, o.UntypedStorage
 device = Device
@@ -65,9 +66,9 @@ _FUNCTION = _core.OpFunction | _core.SeenFunction | FunctionType
 # Where PyTorch keeps functions that a module may hold. The first place of each is the one that is written.
 _FUNCTIONS: dict[str, Mapping[str, Any]] = {
     "torch.nn.functional": vars(functional),
-    "torch": o.functions(),
+    "torch": namespace(),
     "torch._C._nn": vars(functional),
-    "torch._C._VariableFunctionsClass": ChainMap(o.functions(), vars(functional)),
+    "torch._C._VariableFunctionsClass": ChainMap(namespace(), vars(functional)),
 }
 
 

@@ -175,7 +175,7 @@ def tree_flatten_with_path(
     tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
 ) -> tuple[list[tuple[KeyPath, Any]], TreeSpec]:
     """The leaves of a tree, each with the keys on the way to it, and the structure of the tree."""
-    return list(_with_paths((), tree, is_leaf)), tree_structure(tree, is_leaf)
+    return tree_leaves_with_path(tree, is_leaf), tree_structure(tree, is_leaf)
 
 
 def tree_leaves_with_path(
