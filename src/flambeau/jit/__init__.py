@@ -190,7 +190,10 @@ def freeze(mod: Any, preserved_attrs: Any = None, optimize_numerics: bool = True
         RuntimeError: the module is in training mode.
     """
     if mod.training:
-        raise RuntimeError("Freezing module in training mode is not yet supported [in jit.freeze]. Call eval() first.")
+        raise RuntimeError(
+            "Freezing is currently only implemented for modules in eval mode. Please call .eval() on your module "
+            "before freezing."
+        )
     return mod
 
 

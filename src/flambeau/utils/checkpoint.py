@@ -52,7 +52,7 @@ def set_device_states(devices: Sequence[int], states: Sequence[Tensor], *, devic
 def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """The inputs without their history: tensors that need a gradient if they did."""
     if not isinstance(inputs, tuple):
-        raise RuntimeError("Only tuple of tensors is supported. Got Unsupported input type: ", type(inputs).__name__)
+        raise RuntimeError(f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}")
     return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
 
 
